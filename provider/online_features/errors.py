@@ -1,0 +1,94 @@
+"""Everything this package raises on purpose.
+
+::
+
+    OnlineFeaturesError
+    ├── TerminalError                     running again changes nothing; the message says what does
+    │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
+    │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
+    │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
+    │   ├── SourceError                   the definition does not fit the database
+    │   │   ├── SourceNotFoundError       no such table or schema
+    │   │   ├── ColumnNotFoundError       no such column
+    │   │   └── UnsupportedTypeError      a column of a type that cannot go online
+    │   ├── OfflineAccessError            Postgres refuses the login or a privilege
+    │   ├── OnlineAccessError             Redis refuses the login or a command
+    │   ├── OnlineStoreFullError          Redis is out of memory and evicts nothing
+    │   └── OnlineDataError               what Redis holds is not what the keyspace documents
+    └── TransientError                    the same run may succeed later
+        ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
+        ├── OnlineStoreUnavailableError   Redis cannot be reached or broke off
+        └── OnlineDataLostError           Redis lost data while a run was writing
+
+Each takes one message, so each survives pickling on its way between Airflow's processes.
+"""
+
+from __future__ import annotations
+
+
+class OnlineFeaturesError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class TerminalError(OnlineFeaturesError):
+    """Running the same thing again fails the same way."""
+
+
+class TransientError(OnlineFeaturesError):
+    """Running the same thing again may succeed."""
+
+
+class FeatureViewError(TerminalError, ValueError):
+    """A feature view or its source contradicts itself."""
+
+
+class WindowError(TerminalError, ValueError):
+    """A window is naive, empty or contradictory."""
+
+
+class InvalidRowsError(TerminalError, ValueError):
+    """Rows or entities handed to the online store do not fit the feature view."""
+
+
+class SourceError(TerminalError):
+    """The feature view does not fit the database it names."""
+
+
+class SourceNotFoundError(SourceError):
+    """The source's table or schema does not exist."""
+
+
+class ColumnNotFoundError(SourceError):
+    """A column named by the feature view does not exist in its source."""
+
+
+class UnsupportedTypeError(SourceError):
+    """A column has a Postgres type that cannot go online."""
+
+
+class OfflineAccessError(TerminalError):
+    """Postgres refuses the login or a privilege."""
+
+
+class OnlineAccessError(TerminalError):
+    """Redis refuses the login or a command."""
+
+
+class OnlineStoreFullError(TerminalError):
+    """Redis is out of memory and its policy evicts nothing."""
+
+
+class OnlineDataError(TerminalError):
+    """Redis holds something at one of our keys that the keyspace does not allow."""
+
+
+class OfflineStoreUnavailableError(TransientError):
+    """Postgres cannot be reached or broke off."""
+
+
+class OnlineStoreUnavailableError(TransientError):
+    """Redis cannot be reached or broke off."""
+
+
+class OnlineDataLostError(TransientError):
+    """Redis lost data while a run was writing, so the run must not claim its rows."""

@@ -1,0 +1,139 @@
+"""What is materialized: a named group of features of one entity type, and the Postgres rows they come from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from online_features.errors import FeatureViewError
+
+Layout = Literal["hash"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+# Names become parts of Redis keys: no separator, no glob or hash-tag character, no reserved prefix.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+
+# Fields of an online row that carry its guard; a feature of that name would overwrite it.
+RESERVED_FEATURES = frozenset({"_ts", "_created"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSource:
+    """Rows of Postgres that hold the history of a feature view.
+
+    :param table: ``"table"`` or ``"schema.table"``, split at the first dot, taken literally, case kept.
+    :param query: a ``SELECT`` instead of a table; exactly one of the two is given.
+    :param timestamp_field: column that says when a row was true (timestamp with or without time zone, or date).
+    :param created_timestamp_column: column that says when a row was written; it breaks ties between equal event
+        timestamps and is the cursor of incremental runs, so that rows which arrive late are not missed.
+    :param deleted_field: boolean column; an entity whose newest row has it true is gone online.
+    :param timezone: IANA zone in which ``timestamp without time zone`` columns of the source are read.
+    :raises FeatureViewError: naming the field and the cure.
+    """
+
+    table: str | None = None
+    query: str | None = None
+    timestamp_field: str
+    created_timestamp_column: str | None = None
+    deleted_field: str | None = None
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if (self.table is None) == (self.query is None):
+            raise FeatureViewError("PostgresSource: give exactly one of table= and query=")
+        for name in ("table", "query", "timestamp_field", "created_timestamp_column", "deleted_field"):
+            _check_text(f"PostgresSource: {name}", getattr(self, name), optional=name != "timestamp_field")
+        try:
+            ZoneInfo(self.timezone)
+        except Exception as error:
+            raise FeatureViewError(
+                f"PostgresSource: timezone={self.timezone!r} is no IANA time zone; for example 'UTC' or 'Europe/Paris'"
+            ) from error
+
+    @property
+    def description(self) -> str:
+        """The source in words, for messages."""
+        return f"table {self.table!r}" if self.table is not None else "its query"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """A named group of features of one entity type, read from one source.
+
+    :param name: unique within ``project``; letters, digits, ``_``, ``-`` and ``.``.
+    :param entities: join keys, the columns that identify an entity, in the order in which keys are built.
+    :param features: columns to serve; ``None`` means every other column of the source.
+    :param source: where the history is.
+    :param ttl: how long after its event timestamp a row may be served; ``None`` means for ever.
+    :param project: namespace of the view in Redis.
+    :param layout: how a row is stored in Redis.
+    :raises FeatureViewError: naming the field and the cure.
+    """
+
+    name: str
+    entities: Sequence[str]
+    features: Sequence[str] | None = None
+    source: PostgresSource
+    ttl: timedelta | None = None
+    project: str = "default"
+    layout: Layout = "hash"
+
+    def __post_init__(self) -> None:
+        for label, value in (("name", self.name), ("project", self.project)):
+            if not isinstance(value, str) or not NAME.fullmatch(value):
+                raise FeatureViewError(
+                    f"FeatureView: {label}={value!r} must be letters, digits, '_', '-' and '.', "
+                    "and begin with a letter, a digit or '_'"
+                )
+        self._normalize("entities", self.entities)
+        if not self.entities:
+            raise FeatureViewError(self._says("entities is empty; name at least one join key column"))
+        if self.features is not None:
+            self._normalize("features", self.features)
+            if not self.features:
+                raise FeatureViewError(self._says("features is empty; name a column, or leave it out for all of them"))
+            self.check_feature_names(self.features)
+        if not isinstance(self.source, PostgresSource):
+            raise FeatureViewError(self._says(f"source must be a PostgresSource, not {type(self.source).__name__}"))
+        if self.ttl is not None and (not isinstance(self.ttl, timedelta) or self.ttl <= timedelta(0)):
+            raise FeatureViewError(self._says(f"ttl={self.ttl!r} must be a positive timedelta, or None for no expiry"))
+        if self.layout not in LAYOUTS:
+            raise FeatureViewError(self._says(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}"))
+
+    def check_feature_names(self, names: Iterable[str]) -> None:
+        """Refuse feature names that the online row needs for itself.
+
+        :raises FeatureViewError: naming the feature.
+        """
+        for name in RESERVED_FEATURES.intersection(names):
+            raise FeatureViewError(
+                self._says(f"feature {name!r} collides with a reserved field of the online row; rename it in a query=")
+            )
+
+    def _normalize(self, label: str, columns: Any) -> None:
+        if isinstance(columns, str) or not isinstance(columns, Iterable):
+            raise FeatureViewError(self._says(f"{label} must be a list of column names, not {columns!r}"))
+        names = tuple(columns)
+        for name in names:
+            _check_text(self._says(label), name)
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise FeatureViewError(self._says(f"{label} names {repeated[0]!r} twice"))
+        object.__setattr__(self, label, names)
+
+    def _says(self, message: str) -> str:
+        return f"FeatureView {self.name!r}: {message}"
+
+
+def _check_text(label: str, value: Any, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise FeatureViewError(f"{label} must be a non-empty string, not {value!r}")
+    if "\0" in value:
+        raise FeatureViewError(f"{label} contains a NUL character, which Postgres cannot hold")

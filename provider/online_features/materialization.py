@@ -1,0 +1,306 @@
+"""The engine: plan a run, read Postgres, write Redis, and only then move the watermark."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from online_features.concurrency import ahead
+from online_features.counters import RowCounts
+from online_features.errors import WindowError
+from online_features.feature_view import FeatureView
+from online_features.instants import to_text
+from online_features.online.state import ViewState, fingerprint
+from online_features.schema import RowSchema
+from online_features.window import Axis, Window
+
+if TYPE_CHECKING:
+    from online_features.offline.store import OfflineStore, Snapshot
+    from online_features.online.run import OnlineRun
+    from online_features.online.store import OnlineStore
+
+log = logging.getLogger(__name__)
+
+BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
+BATCHES_AHEAD = 2  # between stages: one in the making while one waits
+
+# How far an incremental run reads back over the last one where no created timestamp tells when rows arrived.
+DEFAULT_LOOKBACK = timedelta(hours=1)
+
+PROGRESS_SECONDS = 10.0  # between two lines of progress in the log: a human pace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    :param rows: rows read and written so far.
+    :param expected_rows: the planner's estimate of all of them.
+    :param seconds: since the run began.
+    """
+
+    rows: int
+    expected_rows: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Mean rate since the run began."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def share(self) -> float:
+        """Part of the expected rows, from 0 to 1."""
+        return min(1.0, self.rows / self.expected_rows) if self.expected_rows else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaterializationResult(RowCounts):
+    """What a run did.
+
+    :param bytes_sent: of commands to Redis.
+    :param seconds: wall time.
+    :param start: start of the window; ``None`` when open.
+    :param end: end of the window; of a full or incremental run, the instant up to which it is complete.
+    :param watermark: of the view after the run; ``None`` when no run has set one yet.
+    :param max_event_timestamp: the newest event timestamp among the rows read.
+    :param run_id: of this run, also in the view's run history.
+    """
+
+    bytes_sent: int
+    seconds: float
+    start: datetime | None
+    end: datetime | None
+    watermark: datetime | None
+    max_event_timestamp: datetime | None
+    run_id: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-serializable values; instants as ISO-8601 text."""
+        return {name: to_text(value) if isinstance(value, datetime) else value for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run reads, and what it may claim afterwards.
+
+    :param kind: ``full`` reads all of history, ``incremental`` what came since the cursor, ``window`` what was asked.
+    :param reason: why this kind, in words, where it is not what was asked for.
+    :param covered: the part of history that is online after the run, or ``None`` when nothing can be claimed.
+    :param cursor: where the next incremental run begins; ``None`` leaves that as it is.
+    """
+
+    kind: Literal["full", "incremental", "window"]
+    window: Window
+    covered: tuple[datetime | None, datetime] | None
+    cursor: datetime | None = None
+    reason: str = ""
+
+    @property
+    def end(self) -> datetime | None:
+        """Where the window ends, or how far an open one claims to be complete."""
+        return self.window.end if self.kind == "window" or self.covered is None else self.covered[1]
+
+
+def materialize(
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    full: bool = False,
+    lookback: timedelta | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> MaterializationResult:
+    """Copy the newest row of each entity from Postgres to Redis.
+
+    Without ``start``, ``end`` and ``full`` the run is incremental: it reads what came since the last one, or all of
+    history where there was none. Running it again, or beside another run, is safe: no row replaces a newer one.
+
+    :param start: read rows with an event timestamp from here on (aware).
+    :param end: read rows with an event timestamp before this (aware).
+    :param full: read all of history.
+    :param lookback: how far an incremental run reads back over the last one; by default one hour where the source
+        declares no created timestamp, else nothing.
+    :param on_progress: called after every batch.
+    :param batch_rows: the largest number of rows in memory per batch.
+    :raises WindowError: when the window is naive, empty or contradicts ``full``.
+    :raises SourceError: when the view does not fit the database.
+    :raises TransientError: when a store cannot be reached or broke off.
+    :raises TerminalError: for what else needs a change by hand.
+    """
+    began = time.monotonic()
+    asked = _asked(start, end, full, lookback)
+    schema = offline.describe(view)
+    state = online.state(view)
+    plan = plan_run(view, schema, state, asked, full=full, lookback=lookback, horizon=offline.horizon(view),
+                    now=datetime.now(UTC))  # fmt: skip
+    run_id = uuid.uuid4().hex
+    log.info("Materializing feature view %r: %s", view.name, _in_words(plan))
+
+    with online.run(view, schema, run_id) as run:
+        tally = _Tally(view, offline.expected_rows(view, schema, plan.window), on_progress, began)
+        try:
+            with offline.snapshot(view, schema, plan.window, batch_rows=batch_rows) as snapshot:
+                _transfer(snapshot, run, tally)
+            watermark = run.commit(
+                run=_record(run_id, plan, tally, "success"),
+                covered=plan.covered,
+                cursor=plan.cursor,
+                max_event_timestamp=tally.max_event_timestamp,
+                materialized_at=datetime.now(UTC),
+            )
+        except BaseException as error:
+            run.abandon(_record(run_id, plan, tally, type(error).__name__))
+            raise
+        result = MaterializationResult(
+            **asdict(tally.counts),
+            bytes_sent=run.bytes_sent,
+            seconds=tally.seconds,
+            start=plan.window.start,
+            end=plan.end,
+            watermark=watermark,
+            max_event_timestamp=tally.max_event_timestamp,
+            run_id=run_id,
+        )
+    log.info("Materialized feature view %r: %s", view.name, tally.in_words())
+    return result
+
+
+def plan_run(
+    view: FeatureView,
+    schema: RowSchema,
+    state: ViewState,
+    asked: Window,
+    *,
+    full: bool,
+    lookback: timedelta | None,
+    horizon: datetime,
+    now: datetime,
+) -> Plan:
+    """Decide what a run reads and what it may claim; no I/O.
+
+    :param state: what Redis records of the view.
+    :param asked: the window that the caller named; open for incremental and full runs.
+    :param horizon: rows stamped before it, by the source's clock, are visible to the run.
+    :param now: by our clock; a watermark is never after it.
+    """
+    limit = min(horizon, now)
+    everything = Plan(kind="full", window=Window(), covered=(None, limit), cursor=limit)
+    if full:
+        return everything
+    if state.fingerprint not in (None, fingerprint(view, schema)):
+        return replace(everything, reason="the view's definition or its column types have changed")
+    if not asked.is_open:
+        covered_end = min(asked.end, limit) if asked.end else limit
+        begins_in_future = asked.start is not None and asked.start >= covered_end
+        return Plan(kind="window", window=asked, covered=None if begins_in_future else (asked.start, covered_end))
+    if state.cursor is None:
+        return replace(everything, reason="no earlier run has covered all of history")
+    axis: Axis = "event_timestamp" if schema.created_timestamp is None else "created_timestamp"
+    if lookback is None:
+        lookback = DEFAULT_LOOKBACK if schema.created_timestamp is None else timedelta(0)
+    # Without an end: rows beyond the horizon are as welcome as any, they are only not claimed.
+    window = Window(start=state.cursor - lookback, axis=axis)
+    return Plan(kind="incremental", window=window, covered=(None, limit), cursor=limit)
+
+
+def _asked(start: datetime | None, end: datetime | None, full: bool, lookback: timedelta | None) -> Window:
+    asked = Window(start=start, end=end)
+    if full and not asked.is_open:
+        raise WindowError("full=True reads all of history: give it, or start= and end=, not both")
+    if lookback is not None and lookback < timedelta(0):
+        raise WindowError(f"lookback={lookback!r} must not be negative")
+    if lookback is not None and (full or not asked.is_open):
+        raise WindowError("lookback= widens an incremental run: leave it out with full=True, start= or end=")
+    return asked
+
+
+def _transfer(snapshot: Snapshot, run: OnlineRun, tally: _Tally) -> None:
+    """Read, encode and write, each ahead of the next."""
+    tally.reject(snapshot.rejected, snapshot.rejected_sample)
+    encoded = (run.encode(batch) for batch in ahead(snapshot.batches, BATCHES_AHEAD))
+    for rows in ahead(encoded, BATCHES_AHEAD):
+        tally.add(run.write(rows), rows.max_event_timestamp)
+
+
+class _Tally:
+    """Counts a run's rows and reports how far it has come."""
+
+    def __init__(
+        self, view: FeatureView, expected_rows: int, on_progress: Callable[[Progress], None] | None, began: float
+    ) -> None:
+        self.counts = RowCounts()
+        self.max_event_timestamp: datetime | None = None
+        self._view = view
+        self._expected_rows = expected_rows
+        self._on_progress = on_progress
+        self._began = began
+        self._logged = began
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def reject(self, rows: int, sample: list[tuple[str | None, ...]]) -> None:
+        self.counts += RowCounts(rows_read=rows, rows_rejected=rows)
+        columns = (*self._view.entities, self._view.source.timestamp_field)
+        for row in sample:
+            shown = ", ".join(f"{column}={value!r}" for column, value in zip(columns, row, strict=True))
+            log.warning("Feature view %r rejects a row without an entity or an event timestamp: %s",
+                        self._view.name, shown)  # fmt: skip
+        if rows > len(sample):
+            log.warning("Feature view %r rejects %d such rows in all", self._view.name, rows)
+
+    def add(self, counts: RowCounts, max_event_timestamp: datetime | None) -> None:
+        self.counts += counts
+        newest = (instant for instant in (self.max_event_timestamp, max_event_timestamp) if instant is not None)
+        self.max_event_timestamp = max(newest, default=None)
+        progress = Progress(
+            rows=self.counts.outcomes - self.counts.rows_rejected,
+            expected_rows=self._expected_rows,
+            seconds=self.seconds,
+        )
+        if self._on_progress is not None:
+            self._on_progress(progress)
+        if time.monotonic() - self._logged >= PROGRESS_SECONDS:
+            self._logged = time.monotonic()
+            log.info("Feature view %r: %d rows, %.0f rows/s, %.0f%% of about %d", self._view.name,
+                     progress.rows, progress.rows_per_second, 100 * progress.share, progress.expected_rows)  # fmt: skip
+
+    def in_words(self) -> str:
+        counts, seconds = self.counts, self.seconds
+        return (
+            f"{counts.rows_read} rows read, {counts.rows_written} written, {counts.rows_stale} stale, "
+            f"{counts.rows_expired} expired, {counts.rows_deleted} deleted, {counts.rows_rejected} rejected "
+            f"in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)"
+        )
+
+
+def _in_words(plan: Plan) -> str:
+    kind = f"{plan.kind} run" + (f", because {plan.reason}" if plan.reason else "")
+    if plan.window.is_open:
+        return f"{kind}, all of history"
+    start, end = (bound.isoformat() if bound else "…" for bound in (plan.window.start, plan.window.end))
+    return f"{kind}, {plan.window.axis.replace('_', ' ')} in [{start}, {end})"
+
+
+def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, Any]:
+    """The run as its history tells it."""
+    return {
+        "run_id": run_id,
+        "kind": plan.kind,
+        "axis": plan.window.axis,
+        "start": to_text(plan.window.start) if plan.window.start else None,
+        "end": to_text(plan.window.end) if plan.window.end else None,
+        "outcome": outcome,
+        "seconds": round(tally.seconds, 3),
+        **asdict(tally.counts),
+    }

@@ -1,0 +1,1 @@
+"""The offline store: Postgres, read as Arrow record batches."""

@@ -1,0 +1,66 @@
+"""Postgres failures as our errors: each driver's exceptions are translated here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import adbc_driver_manager
+import sqlalchemy.exc
+
+from online_features.errors import (
+    ColumnNotFoundError,
+    OfflineAccessError,
+    OfflineStoreUnavailableError,
+    OnlineFeaturesError,
+    SourceError,
+    SourceNotFoundError,
+)
+from online_features.feature_view import FeatureView
+
+# By SQLSTATE, whole or its class; the longest match counts.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
+    "42P01": (SourceNotFoundError, "name an existing table in PostgresSource(table=…), with its schema"),
+    "3F000": (SourceNotFoundError, "name an existing schema in PostgresSource(table=…)"),
+    "42703": (ColumnNotFoundError, "name an existing column, spelled and cased as in the source"),
+    "42501": (OfflineAccessError, "GRANT the role SELECT on the source and USAGE on its schema"),
+    "42": (SourceError, "correct the query or the names in PostgresSource"),
+    "22": (SourceError, "a value in the source cannot be computed: correct the query or the row"),
+    "25006": (SourceError, "a run reads in a read-only transaction: take the write out of the query"),
+    "28": (OfflineAccessError, "check user and password of the Postgres connection"),
+    "3D000": (OfflineAccessError, "check the database name of the Postgres connection"),
+    "": (OfflineStoreUnavailableError, "run again; if it stays, look at the Postgres server"),
+}
+
+# A failed login has no SQLSTATE on the client's side, only libpq's words.
+LOGIN_REFUSED = re.compile(
+    r"password authentication failed|no password supplied|(role|user|database) \".*\" does not exist"
+    r"|no pg_hba\.conf entry|authentication failed|permission denied for database"
+)
+
+
+@contextmanager
+def translated(view: FeatureView) -> Iterator[None]:
+    """Raise our error for the view in place of a driver's.
+
+    :raises OnlineFeaturesError: from the driver's exception.
+    """
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        assert error.orig is not None
+        raise translation(view, getattr(error.orig, "pgcode", None), str(error.orig)) from error
+    except adbc_driver_manager.Error as error:
+        raise translation(view, error.sqlstate, str(error)) from error
+
+
+def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:
+    """Our error for what Postgres or libpq said."""
+    state = sqlstate or ("28" if LOGIN_REFUSED.search(message) else "")
+    error, cure = next(ERROR_BY_SQLSTATE[state[:n]] for n in (5, 2, 0) if state[:n] in ERROR_BY_SQLSTATE)
+    # The server's own sentence, without the statement that the driver and the server quote around it.
+    sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
+    said = sentence[1] if sentence else message.strip().partition("\n")[0]
+    return error(f"feature view {view.name!r}, {view.source.description}: {said} -> {cure}")

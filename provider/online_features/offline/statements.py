@@ -1,0 +1,190 @@
+"""The SQL that reads a feature view: built with SQLAlchemy, so that every name and value is quoted by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import ColumnElement, FromClause, Select
+from sqlalchemy.sql.elements import quoted_name
+
+from online_features.feature_view import PostgresSource
+from online_features.instants import to_text
+from online_features.postgres_types import Encoding, encoding_of
+from online_features.schema import Column, RowSchema
+from online_features.window import Window
+
+# A paramstyle without percent signs: the text goes to COPY as it is, with values rendered as literals.
+_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+# Instants outside the years 1 to 9999 (BC, infinity) have no ISO-8601 text that orders.
+FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
+LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+# No zone is further than this from UTC, so a naive timestamp is never further from its instant read as UTC.
+WIDEST_UTC_OFFSET = timedelta(hours=26)
+
+
+def sql(statement: Select[*tuple[Any, ...]]) -> str:
+    """The statement as SQL text with its values as literals."""
+    return str(statement.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+
+
+def no_rows(source: PostgresSource) -> Select[*tuple[Any, ...]]:
+    """Selects no rows but all columns of the source: its shape."""
+    return sa.select(sa.text("*")).select_from(_from(source)).limit(0)
+
+
+def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+    """Selects the newest row of each entity in ``window``, in the form in which it goes online."""
+    keys = [_column(key) for key in schema.keys]
+    order = [*keys, _ordered(source, schema.event_timestamp).desc()]
+    if schema.created_timestamp is not None:
+        order.append(_ordered(source, schema.created_timestamp).desc().nulls_last())
+    newest = (
+        sa.select(*(expression.label(label) for label, expression, _ in _parts(source, schema)))
+        .select_from(_from(source))
+        .where(_is_valid(source, schema), *_inside(source, schema, window))
+        .distinct(*keys)
+        .order_by(*order)
+        .subquery("newest")
+    )
+    # Conversions stand outside, so that they are paid for the newest rows only, not for all of history.
+    return sa.select(
+        *(
+            _as_online(newest.c[label], column).label(label) if column else newest.c[label]
+            for label, _, column in _parts(source, schema)
+        )
+    )
+
+
+def count_rejected(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+    """Counts rows in ``window`` that no entity or no instant can be told from."""
+    return (
+        sa.select(sa.func.count()).select_from(_from(source)).where(*_rejected(source, schema, window))
+    )  # fmt: skip
+
+
+def sample_rejected(source: PostgresSource, schema: RowSchema, window: Window, rows: int) -> Select[*tuple[Any, ...]]:
+    """Selects join keys and event timestamp, as text, of a few of the rows that :func:`count_rejected` counts."""
+    shown = (*schema.keys, schema.event_timestamp)
+    return (
+        sa.select(*(sa.cast(_column(column), sa.Text).label(f"shown_{i}") for i, column in enumerate(shown)))
+        .select_from(_from(source))
+        .where(*_rejected(source, schema, window))
+        .limit(rows)
+    )
+
+
+def _from(source: PostgresSource) -> FromClause:
+    if source.table is not None:
+        schema, dot, table = source.table.partition(".")
+        return sa.table(_literally(table), schema=_literally(schema)) if dot else sa.table(_literally(schema))
+    assert source.query is not None
+    # The query's own colons are no bind parameters, and its last line may be a comment.
+    query = source.query.strip().removesuffix(";").replace(":", r"\:") + "\n"
+    return sa.text(query).columns().subquery("source")
+
+
+def _parts(source: PostgresSource, schema: RowSchema) -> Iterator[tuple[str, ColumnElement[Any], Column | None]]:
+    """Label, expression, and column to convert (``None``: as it is) of each column of a record batch."""
+    for i, key in enumerate(schema.keys):
+        yield f"key_{i}", _column(key), key
+    yield "event_timestamp", _instant(source, schema.event_timestamp), None
+    if schema.created_timestamp is not None:
+        yield "created_timestamp", _instant(source, schema.created_timestamp), None
+    if schema.deleted is not None:
+        yield "deleted", sa.func.coalesce(_column(schema.deleted), sa.false()), None
+    for i, feature in enumerate(schema.features):
+        yield f"feature_{i}", _column(feature), feature
+
+
+def _as_online(value: ColumnElement[Any], column: Column) -> ColumnElement[Any]:
+    """The value as the driver can hand it over without loss: itself, or its text made by Postgres."""
+    match encoding_of(column.type):
+        case Encoding.INSTANT:
+            return _iso_text(sa.func.timezone("UTC", value), value, "Z")
+        case Encoding.TIMESTAMP:
+            return _iso_text(value, value, "")
+        case Encoding.BASE64:
+            return sa.func.translate(sa.func.encode(value, "base64"), "\n", "")
+        case Encoding.JSON:
+            return sa.cast(sa.func.to_json(value), sa.Text)
+        case Encoding.DATE | Encoding.NUMERIC:
+            return sa.cast(value, sa.Text)
+        case _:
+            return sa.cast(value, sa.Text) if column.type == "uuid" else value
+
+
+def _iso_text(naive: ColumnElement[Any], value: ColumnElement[Any], zone: str) -> ColumnElement[Any]:
+    iso = sa.func.to_char(naive, f'YYYY-MM-DD"T"HH24:MI:SS.US"{zone}"')
+    return sa.case((sa.func.isfinite(value), iso), else_=sa.cast(value, sa.Text))
+
+
+def _is_valid(source: PostgresSource, schema: RowSchema) -> ColumnElement[bool]:
+    instant = _instant(source, schema.event_timestamp)
+    return sa.and_(
+        *(_column(key).is_not(None) for key in schema.keys),
+        instant >= _literal_instant(FIRST_INSTANT),
+        instant <= _literal_instant(LAST_INSTANT),
+    )
+
+
+def _rejected(source: PostgresSource, schema: RowSchema, window: Window) -> list[ColumnElement[bool]]:
+    # "Not valid" must also hold where a NULL makes validity unknown.
+    return [_is_valid(source, schema).is_not(sa.true()), *_inside(source, schema, window)]
+
+
+def _inside(source: PostgresSource, schema: RowSchema, window: Window) -> Iterator[ColumnElement[bool]]:
+    column = getattr(schema, window.axis)
+    instant = _instant(source, column)
+    # Beside the exact comparison of instants, one that an index on a naive column can serve.
+    is_naive = column.type != "timestamp with time zone"
+    if window.start is not None:
+        yield instant >= _literal_instant(window.start)
+        if is_naive:
+            yield _column(column) >= _literal_naive(window.start - WIDEST_UTC_OFFSET)
+    if window.end is not None:
+        yield instant < _literal_instant(window.end)
+        if is_naive:
+            yield _column(column) <= _literal_naive(window.end + WIDEST_UTC_OFFSET)
+
+
+def _instant(source: PostgresSource, column: Column) -> ColumnElement[Any]:
+    """The column as timestamp with time zone."""
+    match column.type:
+        case "timestamp with time zone":
+            return _column(column)
+        case "timestamp without time zone":
+            return sa.func.timezone(source.timezone, _column(column))
+        case _:
+            return sa.func.timezone(source.timezone, sa.cast(_column(column), sa.TIMESTAMP))
+
+
+def _ordered(source: PostgresSource, column: Column) -> ColumnElement[Any]:
+    """What orders as the instants do: the bare column where it can, for the sake of an index on it.
+
+    In zones with daylight saving it cannot: naive times in the skipped hour are later than the ones after it.
+    """
+    if source.timezone == "UTC" or column.type == "timestamp with time zone":
+        return _column(column)
+    return _instant(source, column)
+
+
+def _column(column: Column) -> ColumnElement[Any]:
+    return sa.column(_literally(column.name))
+
+
+def _literally(name: str) -> quoted_name:
+    return quoted_name(name, quote=True)
+
+
+def _literal_instant(instant: datetime) -> ColumnElement[Any]:
+    return sa.cast(sa.literal(to_text(instant)), sa.TIMESTAMP(timezone=True))
+
+
+def _literal_naive(instant: datetime) -> ColumnElement[Any]:
+    return sa.cast(sa.literal(instant.astimezone(UTC).replace(tzinfo=None).isoformat()), sa.TIMESTAMP)

@@ -1,0 +1,1 @@
+"""The online store: Redis, written by guarded scripts and read by key."""

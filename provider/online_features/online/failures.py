@@ -1,0 +1,43 @@
+"""Redis failures as our errors: the driver's exceptions are translated here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from online_features.errors import (
+    OnlineAccessError,
+    OnlineDataError,
+    OnlineFeaturesError,
+    OnlineStoreFullError,
+    OnlineStoreUnavailableError,
+)
+from online_features.feature_view import FeatureView
+
+# The first class that an exception belongs to counts, so subclasses stand before their bases.
+ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
+    (redis.AuthenticationError, OnlineAccessError, "check user and password of the Redis connection"),
+    (redis.exceptions.AuthorizationError, OnlineAccessError, "check user and password of the Redis connection"),
+    (redis.exceptions.NoPermissionError, OnlineAccessError, "grant the Redis user the command and the keys"),
+    (redis.exceptions.OutOfMemoryError, OnlineStoreFullError, "raise maxmemory, or give the view a ttl"),
+    (redis.ReadOnlyError, OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end"),
+    (redis.ConnectionError, OnlineStoreUnavailableError, "check host and port, and that Redis runs"),
+    (redis.TimeoutError, OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis"),
+    (redis.ResponseError, OnlineDataError, "look at the key and the reply above"),
+    (redis.RedisError, OnlineStoreUnavailableError, "run again; if it stays, look at the Redis server"),
+)
+
+
+@contextmanager
+def translated(view: FeatureView) -> Iterator[None]:
+    """Raise our error for the view in place of redis-py's.
+
+    :raises OnlineFeaturesError: from the driver's exception.
+    """
+    try:
+        yield
+    except redis.RedisError as failure:
+        error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
+        raise error(f"feature view {view.name!r}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure

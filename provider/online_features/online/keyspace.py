@@ -1,0 +1,72 @@
+"""The Redis keyspace: every key and field that this package writes, in one place.
+
+``docs/keyspace.md`` is its description for readers in other languages; keep the two together.
+
+============================================== ======= =====================================================
+key                                            type    holds
+============================================== ======= =====================================================
+``<project>:<view>:<entity>``                  hash    one field per feature that is not NULL, as text;
+                                                       ``_ts`` event timestamp, ``_created`` created timestamp
+``@online_features:gone:{<entity's key>}``      hash    tombstone of a deleted entity: ``_ts`` and ``_created``
+``@online_features:view:{<project>:<view>}``   hash    watermark, schema and last run of a feature view
+``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first
+``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
+``@online_features:views``                     set     ``<project>:<view>`` of every view held here
+============================================== ======= =====================================================
+
+``<entity>`` joins the text of the join keys, in the order of ``entities``, with ``:``. Inside a value the
+characters ``%``, ``:``, ``{`` and ``}`` are percent-encoded (RFC 3986), so that different entities never share a
+key and braces never change a key's slot in a cluster. Names of projects and views hold none of these, nor ``@``.
+"""
+
+from __future__ import annotations
+
+from online_features.feature_view import FeatureView
+
+SEPARATOR = ":"
+RESERVED_PREFIX = "@online_features"
+
+TIMESTAMP_FIELD = "_ts"
+CREATED_FIELD = "_created"
+
+# The percent sign first: the escapes of the others contain it.
+ESCAPES = {"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"}
+
+VIEWS_KEY = f"{RESERVED_PREFIX}:views"
+
+
+def view_id(view: FeatureView) -> str:
+    """``<project>:<view>``."""
+    return f"{view.project}{SEPARATOR}{view.name}"
+
+
+def state_key(view: FeatureView) -> str:
+    """Key of the view's watermark and schema."""
+    return f"{RESERVED_PREFIX}:view:{{{view_id(view)}}}"
+
+
+def runs_key(view: FeatureView) -> str:
+    """Key of the view's run history."""
+    return f"{RESERVED_PREFIX}:runs:{{{view_id(view)}}}"
+
+
+def run_key(view: FeatureView, run_id: str) -> str:
+    """Key that exists while the run writes."""
+    return f"{RESERVED_PREFIX}:run:{{{view_id(view)}}}:{run_id}"
+
+
+def entity_prefix(view: FeatureView) -> str:
+    """What the keys of all entities of the view begin with."""
+    return f"{view_id(view)}{SEPARATOR}"
+
+
+def entity_key(view: FeatureView, values: list[str]) -> str:
+    """Key of one entity's row, from the texts of its join keys."""
+    return entity_prefix(view) + SEPARATOR.join(map(escape, values))
+
+
+def escape(value: str) -> str:
+    """A join key's text as part of a key."""
+    for character, escaped in ESCAPES.items():
+        value = value.replace(character, escaped)
+    return value

@@ -1,0 +1,56 @@
+-- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run.
+--
+-- KEYS      state of the view, history of the view, marker of the run
+-- ARGV[1]   number of runs to keep
+-- ARGV[2]   the run as JSON
+-- ARGV[3]   start of what the run has covered; '' means from the beginning
+-- ARGV[4]   end of what the run has covered; '' means that it has covered nothing
+-- ARGV[5]   newest event timestamp that the run has read; '' when it read none
+-- ARGV[6…]  field, value, …: further fields of the state to set
+-- returns   the watermark ('' before there is one), or false when the run's marker is gone: Redis lost data meanwhile
+--
+-- The watermark only moves forward, and only over covered ground: windows that begin after it wait in "pending"
+-- until a run closes the gap.
+
+local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
+
+if redis.call('DEL', marker) == 0 then
+  return false
+end
+
+local watermark = redis.call('HGET', state, 'watermark')
+local pending = cjson.decode(redis.call('HGET', state, 'pending') or '[]')
+if ARGV[4] ~= '' then
+  pending[#pending + 1] = { ARGV[3], ARGV[4] }
+end
+table.sort(pending, function(a, b) return a[1] < b[1] end)
+
+local waiting = {}
+for _, window in ipairs(pending) do
+  if not watermark or window[1] <= watermark then
+    if not watermark or window[2] > watermark then
+      watermark = window[2]
+    end
+  else
+    waiting[#waiting + 1] = window
+  end
+end
+
+redis.call('HSET', state, unpack(ARGV, 6))
+if watermark then
+  redis.call('HSET', state, 'watermark', watermark)
+end
+if #waiting > 0 then
+  redis.call('HSET', state, 'pending', cjson.encode(waiting))
+else
+  redis.call('HDEL', state, 'pending')
+end
+
+local newest = redis.call('HGET', state, 'max_event_timestamp')
+if ARGV[5] ~= '' and (not newest or newest < ARGV[5]) then
+  redis.call('HSET', state, 'max_event_timestamp', ARGV[5])
+end
+
+redis.call('LPUSH', runs, ARGV[2])
+redis.call('LTRIM', runs, 0, ARGV[1] - 1)
+return watermark or ''

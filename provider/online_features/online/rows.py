@@ -1,0 +1,41 @@
+"""What a reader gets: one row per entity asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas
+
+Status = Literal["present", "not_found", "expired"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineRow:
+    """The online row of one entity.
+
+    :param entity: join keys as asked.
+    :param status: ``expired`` when the row is past its ttl but Redis has not dropped it yet.
+    :param event_timestamp: of the row; ``None`` unless present.
+    :param values: feature name to value; all ``None`` unless present.
+    """
+
+    entity: Mapping[str, Any]
+    status: Status
+    event_timestamp: datetime | None
+    values: Mapping[str, Any]
+
+
+class OnlineRows(list[OnlineRow]):
+    """Rows in the order in which their entities were asked for."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One line per row: join keys, ``event_timestamp``, ``status``, then features."""
+        import pandas
+
+        return pandas.DataFrame(
+            [{**row.entity, "event_timestamp": row.event_timestamp, "status": row.status, **row.values} for row in self]
+        )

@@ -1,0 +1,78 @@
+"""A run that writes one feature view: rows in, acknowledgements counted, and at the end the watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import redis
+
+from online_features.counters import RowCounts
+from online_features.feature_view import FeatureView
+from online_features.online import state
+from online_features.online.layouts import encoder
+from online_features.online.resp import Buffers
+from online_features.online.writer import guarded_writer
+from online_features.schema import RowSchema
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedRows:
+    """Rows ready for the wire.
+
+    :param max_event_timestamp: the newest among them; ``None`` when there are none.
+    """
+
+    rows: int
+    max_event_timestamp: datetime | None
+    calls: list[Buffers]
+
+
+class OnlineRun:
+    """One run's writes. Encoding does no I/O, so another thread may be ahead of the writing."""
+
+    def __init__(self, client: redis.Redis, view: FeatureView, schema: RowSchema, run_id: str) -> None:
+        self._client = client
+        self._view = view
+        self._schema = schema
+        self._run_id = run_id
+        self._encoder = encoder(view, schema)
+        self._event_timestamp_column = len(schema.keys)
+
+    @contextmanager
+    def writing(self) -> Iterator[OnlineRun]:
+        """Mark the run in Redis and hold a connection to write on."""
+        state.begin_run(self._client, self._view, self._run_id)
+        with guarded_writer(self._client, self._encoder.script) as self._writer:
+            yield self
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of commands sent to Redis so far."""
+        return self._writer.bytes_sent
+
+    def encode(self, batch: pa.RecordBatch) -> EncodedRows:
+        """The batch as command bytes."""
+        return EncodedRows(
+            rows=batch.num_rows,
+            max_event_timestamp=pc.max(batch.column(self._event_timestamp_column)).as_py(),
+            calls=list(self._encoder.calls(batch)),
+        )
+
+    def write(self, encoded: EncodedRows) -> RowCounts:
+        """Send the rows and wait for their acknowledgements."""
+        return self._writer.write(encoded.rows, iter(encoded.calls))
+
+    def commit(self, **outcome: Any) -> datetime | None:
+        """End the run; see :func:`~online_features.online.state.commit_run`."""
+        return state.commit_run(self._client, self._view, self._run_id, schema=self._schema, **outcome)
+
+    def abandon(self, run: Mapping[str, Any]) -> None:
+        """End the run after a failure, whose exception is on its way: Redis may be the one that failed."""
+        with suppress(redis.RedisError):
+            state.abandon_run(self._client, self._view, self._run_id, run=run)

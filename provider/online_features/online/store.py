@@ -1,0 +1,84 @@
+"""The online store: Redis, with the newest row of each entity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from online_features.feature_view import FeatureView
+from online_features.online import reader, state
+from online_features.online.failures import translated
+from online_features.online.freshness import Freshness
+from online_features.online.rows import OnlineRows
+from online_features.schema import RowSchema
+from online_features.window import aware
+
+if TYPE_CHECKING:
+    from online_features.online.run import OnlineRun
+
+
+class OnlineStore:
+    """Writes feature views to Redis, guarded, and reads them back.
+
+    :param client: connections, TLS, retries and time-outs are the client's, and so is closing it.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    @classmethod
+    def from_url(cls, url: str) -> OnlineStore:
+        """A store on a client of its own.
+
+        :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.Redis.from_url`` takes it.
+        """
+        return cls(redis.Redis.from_url(url))
+
+    def get_online_features(
+        self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], features: Sequence[str] | None = None
+    ) -> OnlineRows:
+        """Read the rows of entities, in the order asked.
+
+        :param entity_rows: one mapping per entity, from join key to value.
+        :param features: names of features to read; ``None`` means all that the view's last run wrote.
+        :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
+        :raises OnlineDataError: when a row in Redis is damaged.
+        """
+        with translated(view):
+            return reader.read_rows(self._client, view, entity_rows, features, now=datetime.now(UTC))
+
+    def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
+        """How far the view lags in Redis.
+
+        :param now: an aware datetime to measure against; ``None`` means the present.
+        """
+        recorded = self.state(view)
+        return Freshness(
+            watermark=recorded.watermark,
+            max_event_timestamp=recorded.max_event_timestamp,
+            materialized_at=recorded.materialized_at,
+            now=datetime.now(UTC) if now is None else aware("now", now),
+        )
+
+    def runs(self, view: FeatureView) -> list[dict[str, Any]]:
+        """The view's last runs, newest first: window, counters, seconds, outcome."""
+        with translated(view):
+            return state.read_runs(self._client, view)
+
+    def state(self, view: FeatureView) -> state.ViewState:
+        """What Redis records of the view beside its rows."""
+        with translated(view):
+            return state.read_state(self._client, view)
+
+    @contextmanager
+    def run(self, view: FeatureView, schema: RowSchema, run_id: str) -> Iterator[OnlineRun]:
+        """A run that writes rows of the view; nothing of it counts before it is committed."""
+        # Imported here: a process that only reads needs no Arrow.
+        from online_features.online.run import OnlineRun
+
+        with translated(view), OnlineRun(self._client, view, schema, run_id).writing() as run:
+            yield run
