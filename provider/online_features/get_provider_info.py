@@ -1,0 +1,29 @@
+"""What Airflow shows of this provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from online_features.__version__ import __version__
+
+INTEGRATION = "Online features"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Metadata in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-online-features",
+        "name": "Online features",
+        "description": "Features from Postgres to Redis, the newest row of each entity.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": INTEGRATION, "external-doc-url": "https://redis.io/", "tags": ["software"]}
+        ],
+        "hooks": [_modules("hooks.offline", "hooks.online")],
+        "operators": [_modules("operators.materialize")],
+        "sensors": [_modules("sensors.freshness")],
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": INTEGRATION, "python-modules": [f"online_features.{name}" for name in names]}

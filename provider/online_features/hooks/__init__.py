@@ -1,0 +1,1 @@
+"""Stores from Airflow's own Postgres and Redis connections."""

@@ -1,0 +1,1 @@
+"""Sensors that look into Redis itself."""
