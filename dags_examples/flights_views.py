@@ -1,0 +1,31 @@
+"""Feature views of the flights example: one module for the DAGs that write them and the services that read them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from online_features import FeatureView, PostgresSource
+
+plane_trips = FeatureView(
+    name="plane_trips",
+    project="flights",
+    entities=["tailnum"],
+    features=["carrier", "flight", "origin", "dest", "dep_delay", "arr_delay", "distance"],
+    source=PostgresSource(
+        table="nycflights.flights",
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_at",
+    ),
+)
+
+airport_weather = FeatureView(
+    name="airport_weather",
+    project="flights",
+    entities=["origin"],
+    source=PostgresSource(
+        table="nycflights.weather",
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_at",
+    ),
+    ttl=timedelta(days=7),
+)
