@@ -48,7 +48,7 @@ def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Se
         sa.select(*(expression.label(label) for label, expression, _ in _parts(source, schema)))
         .select_from(_from(source))
         .where(_is_valid(source, schema), *_inside(source, schema, window))
-        .distinct(*keys)
+        .ext(postgresql.distinct_on(*keys))
         .order_by(*order)
         .subquery("newest")
     )

@@ -69,10 +69,10 @@ class HashEncoder:
         return joined(words(joined(pieces[:-1])))
 
     def _expiry(self, event_timestamp: pa.TimestampArray) -> pa.StringArray:
-        """Milliseconds since the epoch at which each row expires, as text."""
+        """Milliseconds since the epoch at which each row expires, as text; at least 1, because 0 means never."""
         assert self._view.ttl is not None
         expiry = pc.add(event_timestamp, pa.scalar(self._view.ttl, pa.duration("us")))
-        return pc.divide(expiry.cast(pa.int64()), 1000).cast(pa.string())
+        return pc.max_element_wise(pc.divide(expiry.cast(pa.int64()), 1000), 1).cast(pa.string())
 
 
 def _pair(name: str, values: pa.StringArray) -> list[Piece]:

@@ -1,0 +1,106 @@
+"""Real servers for all tests, and for each test a database and a key prefix of its own."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import redis
+from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource
+from online_features.embedded import postgres_server, redis_server
+from sqlalchemy.engine import make_url
+
+from demo.workplace import workplace
+
+NUMBER = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    with workplace("tests") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(servers_folder: Path) -> Iterator[str]:
+    with postgres_server(servers_folder) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers_folder: Path) -> Iterator[str]:
+    with redis_server(servers_folder) as url:
+        yield url
+
+
+class Database:
+    """A Postgres database of a test's own."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __call__(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Execute in a transaction of its own and return the rows."""
+        with closing(psycopg2.connect(self.uri)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def database(postgres_uri: str) -> Iterator[Database]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"CREATE DATABASE {name}")
+        yield Database(make_url(postgres_uri).set(database=name).render_as_string(hide_password=False))
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def offline(database: Database) -> OfflineStore:
+    return OfflineStore(database.uri)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def online(redis_url: str) -> Iterator[OnlineStore]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield OnlineStore(client)
+
+
+@pytest.fixture
+def project() -> str:
+    """A prefix for the keys of one test."""
+    return f"test{next(NUMBER)}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def make_view(project: str) -> Callable[..., FeatureView]:
+    """Makes feature views on table ``rows`` with entity ``id`` and event timestamp ``ts``, or as the test says."""
+
+    def make(*, source: dict[str, Any] | None = None, **changed: Any) -> FeatureView:
+        where = {"table": "rows", "timestamp_field": "ts", **(source or {})}
+        if "query" in where:
+            del where["table"]
+        return FeatureView(
+            **{"name": "view", "project": project, "entities": ["id"], "source": PostgresSource(**where), **changed}
+        )
+
+    return make
+
+
+def at(hour: int, minute: int = 0, day: int = 1) -> datetime:
+    """An instant of January 2026."""
+    return datetime(2026, 1, day, hour, minute, tzinfo=UTC)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import airflow
+import jsonschema
+import online_features
+import pytest
+from online_features.get_provider_info import get_provider_info
+
+FACE = (
+    "online_features.hooks.offline.OfflineStoreHook",
+    "online_features.hooks.online.OnlineStoreHook",
+    "online_features.operators.materialize.MaterializeOperator",
+    "online_features.sensors.freshness.FeatureViewFreshnessSensor",
+)
+PARSED_OFTEN = ("online_features", "online_features.operators.materialize", "online_features.sensors.freshness")
+HEAVY = ("pandas", "pyarrow", "adbc_driver_postgresql", "sqlalchemy")
+
+
+def test_every_export_exists() -> None:
+    for name in online_features.__all__:
+        assert getattr(online_features, name).__name__ == name
+
+
+def test_an_unknown_export_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        online_features.Nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("path", FACE)
+def test_the_import_paths_that_users_write(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    assert getattr(import_module(module), name).__name__ == name
+
+
+def modules_after(statement: str) -> set[str]:
+    script = f"{statement}\nimport sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    return set(json.loads(printed.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("module", PARSED_OFTEN)
+def test_what_dag_files_import_loads_no_driver(module: str) -> None:
+    before = modules_after("import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator")
+    statement = f"import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator; import {module}"
+    assert not (modules_after(statement) - before).intersection(HEAVY)
+
+
+def test_a_reader_loads_neither_airflow_nor_arrow() -> None:
+    assert not modules_after("from online_features import OnlineStore, FeatureView").intersection({"airflow", *HEAVY})
+
+
+def test_the_engine_does_not_load_airflow() -> None:
+    statement = "from online_features import FeatureView, PostgresSource, OfflineStore, OnlineStore, materialize"
+    assert "airflow" not in modules_after(statement)
+
+
+def test_the_provider_metadata_fits_airflows_schema() -> None:
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_provider_metadata_names_modules_that_exist() -> None:
+    info = get_provider_info()
+    for part in ("hooks", "operators", "sensors"):
+        for integration in info[part]:
+            for module in integration["python-modules"]:
+                import_module(module)
