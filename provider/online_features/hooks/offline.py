@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, urlencode
+
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from online_features.offline.store import OfflineStore
@@ -18,7 +20,12 @@ class OfflineStoreHook(PostgresHook):
 
     def get_store(self) -> OfflineStore:
         """The store; it connects when it is first used."""
-        extra = self.connection.extra_dejson
-        parameters = {name: str(value) for name, value in extra.items() if name not in self.ignored_extra_options}
-        url = self.sqlalchemy_url.set(drivername="postgresql", query=parameters)
-        return OfflineStore(url.render_as_string(hide_password=False))
+        url = self.sqlalchemy_url
+        parameters = {
+            "host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database,
+            **{name: value for name, value in self.connection.extra_dejson.items()
+               if name not in self.ignored_extra_options},
+        }  # fmt: skip
+        given = {name: value for name, value in parameters.items() if value is not None}
+        # Everything as a parameter, and percent-encoded: libpq takes a plus sign for itself.
+        return OfflineStore(f"postgresql://?{urlencode(given, quote_via=quote)}")

@@ -1,0 +1,82 @@
+"""The example DAG and the failures a user meets, through Airflow's own command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from online_features import OnlineStore
+
+from demo.airflow import DemoAirflow
+from demo.flights import Flights
+from tests.conftest import Database
+
+FAILING_DAG = """
+from datetime import timedelta
+from airflow.sdk import DAG
+from flights_views import plane_trips
+from online_features.operators.materialize import MaterializeOperator
+
+with DAG("failing", schedule="@daily", default_args={"retries": 3, "retry_delay": timedelta(hours=1)}) as dag:
+    MaterializeOperator(task_id="materialize", feature_view=plane_trips, window="data_interval")
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> DemoAirflow:
+    home = tmp_path_factory.mktemp("airflow") / "home"
+    airflow = DemoAirflow(home, postgres_uri="postgresql://set-by-each-test", redis_url=redis_url)
+    airflow.run("db", "migrate")
+    return airflow
+
+
+def test_the_example_dag_materializes_and_finds_fresh_features(
+    airflow: DemoAirflow, database: Database, online: OnlineStore, client: redis.Redis
+) -> None:
+    from flights_views import airport_weather, plane_trips
+
+    for key in client.scan_iter("*flights:*"):
+        client.delete(key)
+    flights = Flights(database.uri)
+    flights.stage()
+    flights.release(timedelta(days=1))
+    airflow.environment["AIRFLOW_CONN_OFFLINE_STORE"] = database.uri
+    airflow.run("dags", "test", "flights_features")
+    flights.release(timedelta(0))
+    airflow.run("dags", "test", "flights_features")
+    for view, entities in ((plane_trips, 4043), (airport_weather, 3)):
+        second, first = online.runs(view)
+        assert (first["kind"], second["kind"]) == ("full", "incremental")
+        assert first["rows_written"] == entities
+        assert 0 < second["rows_read"] < first["rows_read"] or entities == 3
+        lag = online.freshness(view).lag
+        assert lag is not None
+        assert timedelta(0) <= lag < timedelta(minutes=10)
+
+
+def test_a_failing_task_says_in_one_line_what_to_do(airflow: DemoAirflow, tmp_path: Path, redis_url: str) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "failing.py").write_text(FAILING_DAG)
+    examples = airflow.environment["AIRFLOW__CORE__DAGS_FOLDER"]
+    environment = {**airflow.environment, "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": examples}
+    run = subprocess.run(
+        ["airflow", "dags", "test", "failing"], env=environment, capture_output=True, text=True, check=False
+    )
+    printed = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert "AirflowFailException: this DAG run's data interval is empty" in printed
+    assert "CronDataIntervalTimetable" in printed
+
+
+def test_airflow_lists_the_provider(airflow: DemoAirflow) -> None:
+    listed = subprocess.run(
+        ["airflow", "providers", "list", "--output", "json"],
+        env=airflow.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    names = [provider["package_name"] for provider in json.loads(listed.stdout[listed.stdout.index("[") :])]
+    assert "airflow-provider-online-features" in names

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from airflow.sdk.exceptions import AirflowFailException
+from online_features import FeatureView, OnlineStore
+from online_features.hooks.offline import OfflineStoreHook
+from online_features.hooks.online import OnlineStoreHook
+from online_features.operators.materialize import MaterializeOperator
+from online_features.sensors.freshness import FeatureViewFreshnessSensor
+from sqlalchemy.engine import make_url
+
+from tests.conftest import Database
+
+
+@pytest.fixture
+def connections(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_url(database.uri)
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_OFFLINE_STORE",
+        json.dumps({
+            "conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username,
+            "password": url.password, "schema": url.database,
+            "extra": {"application_name": "it's us & more", "connect_timeout": 5, "cursor": "dictcursor"},
+        }),
+    )  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url)
+
+
+def test_the_offline_hook_hands_extras_to_libpq(connections: None, make_view: Any) -> None:
+    query = "SELECT 'a' AS id, now() AS ts, current_setting('application_name') AS x"
+    store = OfflineStoreHook(postgres_conn_id="offline_store").get_store()
+    view = make_view(source={"query": query})
+    schema = store.describe(view)
+    from online_features.window import Window
+
+    with store.snapshot(view, schema, Window(), batch_rows=10) as snapshot:
+        (batch,) = snapshot.batches
+    assert batch.column(2).to_pylist() == ["it's us & more"]
+
+
+def test_the_online_hook_gives_a_store(connections: None, make_view: Any) -> None:
+    store = OnlineStoreHook(redis_conn_id="online_store").get_store()
+    assert store.freshness(make_view()).watermark is None
+
+
+def test_operator_and_sensor_end_to_end(
+    connections: None, database: Database, make_view: Any, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
+    view: FeatureView = make_view()
+    sensor = FeatureViewFreshnessSensor(task_id="s", feature_view=view, max_staleness=timedelta(minutes=1))
+    assert sensor.poke({}) is False
+    returned = MaterializeOperator(task_id="m", feature_view=view).execute({})
+    assert sensor.poke({}) is True
+    json.dumps(returned)
+    assert returned["rows_written"] == 1
+    assert datetime.fromisoformat(returned["watermark"]) <= datetime.now(UTC)
+    assert "password" not in str(returned)
+    stale = FeatureViewFreshnessSensor(task_id="s2", feature_view=view, max_staleness=timedelta(microseconds=1))
+    assert stale.poke({}) is False
+
+
+def test_what_no_retry_can_mend_fails_at_once(connections: None, make_view: Any) -> None:
+    with pytest.raises(AirflowFailException, match="name an existing table"):
+        MaterializeOperator(task_id="m", feature_view=make_view(source={"table": "nothing"})).execute({})
+
+
+def test_what_a_retry_may_mend_is_left_to_retries(
+    connections: None, database: Database, make_view: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
+    monkeypatch.setattr(redis.connection.Connection, "connect", _refuse)
+    from online_features.errors import TransientError
+
+    with pytest.raises(TransientError, match="check host and port"):
+        MaterializeOperator(task_id="m", feature_view=make_view()).execute({})
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise redis.ConnectionError("Connection refused")
