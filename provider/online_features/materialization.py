@@ -15,12 +15,13 @@ from online_features.counters import RowCounts
 from online_features.errors import WindowError
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
-from online_features.online.state import ViewState, fingerprint
+from online_features.online.state import ViewState, changes_since
+from online_features.rejection import log_rejected
 from online_features.schema import RowSchema
 from online_features.window import Axis, Window
 
 if TYPE_CHECKING:
-    from online_features.offline.store import OfflineStore, Snapshot
+    from online_features.offline.store import Horizon, OfflineStore, Snapshot
     from online_features.online.run import OnlineRun
     from online_features.online.store import OnlineStore
 
@@ -63,6 +64,7 @@ class Progress:
 class MaterializationResult(RowCounts):
     """What a run did.
 
+    :param entities_pruned: online entities removed because the source no longer had them.
     :param bytes_sent: of commands to Redis.
     :param seconds: wall time.
     :param start: start of the window; ``None`` when open.
@@ -72,6 +74,7 @@ class MaterializationResult(RowCounts):
     :param run_id: of this run, also in the view's run history.
     """
 
+    entities_pruned: int
     bytes_sent: int
     seconds: float
     start: datetime | None
@@ -93,6 +96,7 @@ class Plan:
     :param reason: why this kind, in words, where it is not what was asked for.
     :param covered: the part of history that is online after the run, or ``None`` when nothing can be claimed.
     :param cursor: where the next incremental run begins; ``None`` leaves that as it is.
+    :param clears: whether what is online goes before the run writes.
     """
 
     kind: Literal["full", "incremental", "window"]
@@ -100,6 +104,7 @@ class Plan:
     covered: tuple[datetime | None, datetime] | None
     cursor: datetime | None = None
     reason: str = ""
+    clears: bool = False
 
     @property
     def end(self) -> datetime | None:
@@ -115,6 +120,7 @@ def materialize(
     start: datetime | None = None,
     end: datetime | None = None,
     full: bool = False,
+    prune: bool = False,
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     batch_rows: int = BATCH_ROWS,
@@ -127,8 +133,10 @@ def materialize(
     :param start: read rows with an event timestamp from here on (aware).
     :param end: read rows with an event timestamp before this (aware).
     :param full: read all of history.
-    :param lookback: how far an incremental run reads back over the last one; by default one hour where the source
-        declares no created timestamp, else nothing.
+    :param prune: with ``full``, also remove online entities that the source no longer has; those with an event
+        timestamp after the beginning of the run stay, because a push may be ahead of the source.
+    :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
+        declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
     :param batch_rows: the largest number of rows in memory per batch.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
@@ -137,19 +145,26 @@ def materialize(
     :raises TerminalError: for what else needs a change by hand.
     """
     began = time.monotonic()
-    asked = _asked(start, end, full, lookback)
+    asked = _asked(start, end, full, prune, lookback)
     schema = offline.describe(view)
-    state = online.state(view)
-    plan = plan_run(view, schema, state, asked, full=full, lookback=lookback, horizon=offline.horizon(view),
-                    now=datetime.now(UTC))  # fmt: skip
     run_id = uuid.uuid4().hex
-    log.info("Materializing feature view %r: %s", view.name, _in_words(plan))
-
     with online.run(view, schema, run_id) as run:
+        # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
+        state = online.state(view)
+        horizon = offline.horizon(view)
+        plan = plan_run(
+            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=datetime.now(UTC)
+        )  # fmt: skip
+        log.info("Materializing feature view %r: %s", view.name, _in_words(plan))
         tally = _Tally(view, offline.expected_rows(view, schema, plan.window), on_progress, began)
         try:
             with offline.snapshot(view, schema, plan.window, batch_rows=batch_rows) as snapshot:
+                if plan.clears:
+                    run.clear()
                 _transfer(snapshot, run, tally)
+            if prune:
+                with offline.lookup(view, schema) as existing:
+                    tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
                 run=_record(run_id, plan, tally, "success"),
                 covered=plan.covered,
@@ -162,6 +177,7 @@ def materialize(
             raise
         result = MaterializationResult(
             **asdict(tally.counts),
+            entities_pruned=tally.entities_pruned,
             bytes_sent=run.bytes_sent,
             seconds=tally.seconds,
             start=plan.window.start,
@@ -182,22 +198,25 @@ def plan_run(
     *,
     full: bool,
     lookback: timedelta | None,
-    horizon: datetime,
+    horizon: Horizon,
     now: datetime,
 ) -> Plan:
     """Decide what a run reads and what it may claim; no I/O.
 
     :param state: what Redis records of the view.
     :param asked: the window that the caller named; open for incremental and full runs.
-    :param horizon: rows stamped before it, by the source's clock, are visible to the run.
-    :param now: by our clock; a watermark is never after it.
+    :param horizon: how far the source can be trusted to show everything.
+    :param now: by our clock; neither a watermark nor a cursor is ever after it.
     """
-    limit = min(horizon, now)
-    everything = Plan(kind="full", window=Window(), covered=(None, limit), cursor=limit)
+    limit = min(horizon.claim, now)
+    cursor = min(horizon.cursor, now) if horizon.cursor is not None else None
+    everything = Plan(kind="full", window=Window(), covered=(None, limit), cursor=cursor)
     if full:
         return everything
-    if state.fingerprint not in (None, fingerprint(view, schema)):
-        return replace(everything, reason="the view's definition or its column types have changed")
+    if changes := changes_since(state, view, schema):
+        # Keys of other entities, and values of another layout, would not be overwritten but left behind.
+        clears = not {"entities", "layout"}.isdisjoint(changes)
+        return replace(everything, reason=f"the view has changed in {' and '.join(changes)}", clears=clears)
     if not asked.is_open:
         covered_end = min(asked.end, limit) if asked.end else limit
         begins_in_future = asked.start is not None and asked.start >= covered_end
@@ -206,14 +225,19 @@ def plan_run(
         return replace(everything, reason="no earlier run has covered all of history")
     axis: Axis = "event_timestamp" if schema.created_timestamp is None else "created_timestamp"
     if lookback is None:
-        lookback = DEFAULT_LOOKBACK if schema.created_timestamp is None else timedelta(0)
+        shows_late_rows = schema.created_timestamp is not None and not horizon.is_blind
+        lookback = timedelta(0) if shows_late_rows else DEFAULT_LOOKBACK
     # Without an end: rows beyond the horizon are as welcome as any, they are only not claimed.
     window = Window(start=state.cursor - lookback, axis=axis)
-    return Plan(kind="incremental", window=window, covered=(None, limit), cursor=limit)
+    return Plan(kind="incremental", window=window, covered=(None, limit), cursor=cursor)
 
 
-def _asked(start: datetime | None, end: datetime | None, full: bool, lookback: timedelta | None) -> Window:
+def _asked(
+    start: datetime | None, end: datetime | None, full: bool, prune: bool, lookback: timedelta | None
+) -> Window:  # fmt: skip
     asked = Window(start=start, end=end)
+    if prune and not full:
+        raise WindowError("prune=True compares with all of history: give full=True with it")
     if full and not asked.is_open:
         raise WindowError("full=True reads all of history: give it, or start= and end=, not both")
     if lookback is not None and lookback < timedelta(0):
@@ -239,6 +263,7 @@ class _Tally:
     ) -> None:
         self.counts = RowCounts()
         self.max_event_timestamp: datetime | None = None
+        self.entities_pruned = 0
         self._view = view
         self._expected_rows = expected_rows
         self._on_progress = on_progress
@@ -251,13 +276,7 @@ class _Tally:
 
     def reject(self, rows: int, sample: list[tuple[str | None, ...]]) -> None:
         self.counts += RowCounts(rows_read=rows, rows_rejected=rows)
-        columns = (*self._view.entities, self._view.source.timestamp_field)
-        for row in sample:
-            shown = ", ".join(f"{column}={value!r}" for column, value in zip(columns, row, strict=True))
-            log.warning("Feature view %r rejects a row without an entity or an event timestamp: %s",
-                        self._view.name, shown)  # fmt: skip
-        if rows > len(sample):
-            log.warning("Feature view %r rejects %d such rows in all", self._view.name, rows)
+        log_rejected(self._view, rows, sample)
 
     def add(self, counts: RowCounts, max_event_timestamp: datetime | None) -> None:
         self.counts += counts
@@ -279,8 +298,9 @@ class _Tally:
         counts, seconds = self.counts, self.seconds
         return (
             f"{counts.rows_read} rows read, {counts.rows_written} written, {counts.rows_stale} stale, "
-            f"{counts.rows_expired} expired, {counts.rows_deleted} deleted, {counts.rows_rejected} rejected "
-            f"in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)"
+            f"{counts.rows_expired} expired, {counts.rows_deleted} deleted, {counts.rows_rejected} rejected"
+            + (f", {self.entities_pruned} entities pruned" if self.entities_pruned else "")
+            + f" in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)"
         )
 
 
@@ -303,4 +323,5 @@ def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, A
         "outcome": outcome,
         "seconds": round(tally.seconds, 3),
         **asdict(tally.counts),
+        "entities_pruned": tally.entities_pruned,
     }

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from online_features.postgres_types import Encoding
+
 
 @dataclass(frozen=True)
 class Column:
     """A column of the source.
 
     :param name: as in the source.
-    :param type: Postgres type name as ``format_type`` spells it without a modifier, e.g. ``"integer"``, ``"text[]"``.
+    :param type: Postgres type name as ``format_type`` prints it without a modifier, e.g. ``"integer"``, ``"text[]"``.
+    :param encoding: how its values are written online.
     """
 
     name: str
     type: str
+    encoding: Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +34,3 @@ class RowSchema:
     created_timestamp: Column | None
     deleted: Column | None
     features: tuple[Column, ...]
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """All columns, in the order of a record batch."""
-        optional = (column for column in (self.created_timestamp, self.deleted) if column is not None)
-        return (*self.keys, self.event_timestamp, *optional, *self.features)

@@ -25,14 +25,14 @@ def connections(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPa
         json.dumps({
             "conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username,
             "password": url.password, "schema": url.database,
-            "extra": {"application_name": "it's us & more", "connect_timeout": 5, "cursor": "dictcursor"},
+            "extra": {"options": "-c search_path=its+us,public", "connect_timeout": 5, "cursor": "dictcursor"},
         }),
     )  # fmt: skip
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url)
 
 
 def test_the_offline_hook_hands_extras_to_libpq(connections: None, make_view: Any) -> None:
-    query = "SELECT 'a' AS id, now() AS ts, current_setting('application_name') AS x"
+    query = "SELECT 'a' AS id, now() AS ts, current_setting('search_path') AS x"
     store = OfflineStoreHook(postgres_conn_id="offline_store").get_store()
     view = make_view(source={"query": query})
     schema = store.describe(view)
@@ -40,7 +40,7 @@ def test_the_offline_hook_hands_extras_to_libpq(connections: None, make_view: An
 
     with store.snapshot(view, schema, Window(), batch_rows=10) as snapshot:
         (batch,) = snapshot.batches
-    assert batch.column(2).to_pylist() == ["it's us & more"]
+    assert batch.column(2).to_pylist() == ["its+us,public"]
 
 
 def test_the_online_hook_gives_a_store(connections: None, make_view: Any) -> None:

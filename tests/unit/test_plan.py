@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from online_features.materialization import DEFAULT_LOOKBACK, Plan, plan_run
-from online_features.online.state import ViewState, fingerprint
+from online_features.offline.store import Horizon
+from online_features.online.state import ViewState, changes_since, definition
+from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 from online_features.window import Window
 
@@ -15,25 +17,27 @@ from tests.unit.test_feature_view import VIEW
 
 INSTANT = "timestamp with time zone"
 SCHEMA = RowSchema(
-    keys=(Column("id", "text"),),
-    event_timestamp=Column("ts", INSTANT),
-    created_timestamp=Column("created", INSTANT),
+    keys=(Column("id", "text", Encoding.TEXT),),
+    event_timestamp=Column("ts", INSTANT, Encoding.INSTANT),
+    created_timestamp=Column("created", INSTANT, Encoding.INSTANT),
     deleted=None,
-    features=(Column("x", "integer"),),
+    features=(Column("x", "integer", Encoding.INTEGER),),
 )
 WITHOUT_CREATED = replace(SCHEMA, created_timestamp=None)
 NOTHING = ViewState(
-    watermark=None, cursor=None, max_event_timestamp=None, materialized_at=None, fingerprint=None, schema=None
+    watermark=None, cursor=None, max_event_timestamp=None, materialized_at=None, definition=None, schema=None
 )
-SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), fingerprint=fingerprint(VIEW, SCHEMA))
+SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), definition=definition(VIEW, SCHEMA))
 
 
 def plan(
     *, schema: RowSchema = SCHEMA, state: ViewState = SOMETHING, asked: Window | None = None, full: bool = False,
-    lookback: timedelta | None = None, horizon: datetime = at(5), now: datetime = at(5),
+    lookback: timedelta | None = None, horizon: Horizon | datetime = at(5), now: datetime = at(5),
 ) -> Plan:  # fmt: skip
     if schema is not SCHEMA and state is SOMETHING:
-        state = replace(state, fingerprint=fingerprint(VIEW, schema))
+        state = replace(state, definition=definition(VIEW, schema))
+    if isinstance(horizon, datetime):
+        horizon = Horizon(claim=horizon, cursor=horizon, is_blind=False)
     return plan_run(
         VIEW, schema, state, asked or Window(), full=full, lookback=lookback, horizon=horizon, now=now
     )  # fmt: skip
@@ -83,26 +87,43 @@ def test_a_window_covers_no_more_than_itself_and_leaves_the_cursor(asked: Window
     assert (windowed.kind, windowed.window, windowed.covered, windowed.cursor) == ("window", asked, covered, None)
 
 
+def test_late_rows_that_cannot_be_seen_coming_are_looked_back_for() -> None:
+    blind = Horizon(claim=at(5), cursor=at(5), is_blind=True)
+    assert plan(horizon=blind).window == Window(start=at(3) - DEFAULT_LOOKBACK, axis="created_timestamp")
+    assert plan(horizon=blind, lookback=timedelta(0)).window.start == at(3)
+
+
+def test_a_prepared_transaction_holds_the_cursor_where_it_is() -> None:
+    held = plan(horizon=Horizon(claim=at(4), cursor=None, is_blind=False))
+    assert (held.covered, held.cursor) == ((None, at(4)), None)
+
+
+CHANGES: dict[str, tuple[Any, RowSchema]] = {
+    "features": (VIEW, replace(SCHEMA, features=(Column("x", "bigint", Encoding.INTEGER),))),
+    "timestamps": (VIEW, WITHOUT_CREATED),
+    "ttl": (replace(VIEW, ttl=timedelta(days=1)), SCHEMA),
+    "source": (replace(VIEW, source=replace(VIEW.source, table="other")), SCHEMA),
+    "entities": (VIEW, replace(SCHEMA, keys=(Column("id", "bigint", Encoding.INTEGER),))),
+}
+
+
 @pytest.mark.parametrize("asked", [Window(), Window(start=at(1), end=at(2))])
-def test_a_changed_definition_makes_a_full_run(asked: Window) -> None:
-    changed = plan(asked=asked, state=replace(SOMETHING, fingerprint="other"))
+@pytest.mark.parametrize("part", CHANGES)
+def test_a_changed_definition_makes_a_full_run_that_says_what_changed(asked: Window, part: str) -> None:
+    view, schema = CHANGES[part]
+    assert changes_since(SOMETHING, view, schema) == [part]
+    horizon = Horizon(claim=at(5), cursor=at(5), is_blind=False)
+    changed = plan_run(view, schema, SOMETHING, asked, full=False, lookback=None, horizon=horizon, now=at(5))
     assert changed.kind == "full"
-    assert "changed" in changed.reason
+    assert changed.reason == f"the view has changed in {part}"
+    assert changed.clears == (part == "entities")
 
 
 def test_windows_alone_do_not_make_increments() -> None:
     assert plan(state=replace(SOMETHING, cursor=None)).kind == "full"
 
 
-def test_the_fingerprint_follows_the_definition_but_not_the_order_of_features() -> None:
-    same = replace(SCHEMA, features=(Column("x", "integer"), Column("y", "text")))
-    swapped = replace(SCHEMA, features=(Column("y", "text"), Column("x", "integer")))
-    assert fingerprint(VIEW, same) == fingerprint(VIEW, swapped)
-    others = [
-        fingerprint(VIEW, SCHEMA),
-        fingerprint(VIEW, replace(SCHEMA, features=(Column("x", "bigint"),))),
-        fingerprint(VIEW, WITHOUT_CREATED),
-        fingerprint(replace(VIEW, ttl=timedelta(days=1)), SCHEMA),
-        fingerprint(replace(VIEW, source=replace(VIEW.source, table="other")), SCHEMA),
-    ]
-    assert len(set(others)) == len(others)
+def test_the_order_of_features_is_no_change() -> None:
+    columns = (Column("x", "integer", Encoding.INTEGER), Column("y", "text", Encoding.TEXT))
+    stored = replace(SOMETHING, definition=definition(VIEW, replace(SCHEMA, features=columns)))
+    assert changes_since(stored, VIEW, replace(SCHEMA, features=columns[::-1])) == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +15,7 @@ from sqlalchemy.sql.elements import quoted_name
 
 from online_features.feature_view import PostgresSource
 from online_features.instants import to_text
-from online_features.postgres_types import Encoding, encoding_of
+from online_features.postgres_types import ORDERED, Encoding
 from online_features.schema import Column, RowSchema
 from online_features.window import Window
 
@@ -23,6 +25,19 @@ _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-cal
 # Instants outside the years 1 to 9999 (BC, infinity) have no ISO-8601 text that orders.
 FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+# Types that the driver hands over without loss; of the others it is given the text.
+DRIVEN = frozenset({
+    "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying", "character",
+})  # fmt: skip
+
+# Types of join keys whose text is read back as a value to look an entity up.
+COMPARED: dict[str, Any] = {
+    "smallint": sa.SmallInteger, "integer": sa.Integer, "bigint": sa.BigInteger, "numeric": sa.Numeric,
+    "text": sa.Text, "character varying": sa.Text, "character": sa.Text, "uuid": sa.Uuid, "boolean": sa.Boolean,
+    "date": sa.Date, "timestamp without time zone": sa.TIMESTAMP,
+    "timestamp with time zone": sa.TIMESTAMP(timezone=True),
+}  # fmt: skip
 
 # No zone is further than this from UTC, so a naive timestamp is never further from its instant read as UTC.
 WIDEST_UTC_OFFSET = timedelta(hours=26)
@@ -44,6 +59,7 @@ def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Se
     order = [*keys, _ordered(source, schema.event_timestamp).desc()]
     if schema.created_timestamp is not None:
         order.append(_ordered(source, schema.created_timestamp).desc().nulls_last())
+    order += _tie_breakers(schema)
     newest = (
         sa.select(*(expression.label(label) for label, expression, _ in _parts(source, schema)))
         .select_from(_from(source))
@@ -53,12 +69,7 @@ def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Se
         .subquery("newest")
     )
     # Conversions stand outside, so that they are paid for the newest rows only, not for all of history.
-    return sa.select(
-        *(
-            _as_online(newest.c[label], column).label(label) if column else newest.c[label]
-            for label, _, column in _parts(source, schema)
-        )
-    )
+    return sa.select(*(convert(newest.c[label]).label(label) for label, _, convert in _parts(source, schema)))
 
 
 def count_rejected(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
@@ -79,6 +90,28 @@ def sample_rejected(source: PostgresSource, schema: RowSchema, window: Window, r
     )
 
 
+def existing_entities(source: PostgresSource, schema: RowSchema, entities: Sequence[Sequence[str]]) -> Select[Any]:
+    """Selects the places, from 1, of those entities of which the source has any row.
+
+    :param entities: the texts of join keys, as they go online.
+    """
+    arrays = (sa.cast(sa.literal(list(texts)), postgresql.ARRAY(sa.Text)) for texts in zip(*entities, strict=True))
+    names = [f"key_{i}" for i in range(len(schema.keys))]
+    unnested = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="place")
+    given = unnested.render_derived(name="given")
+    held = sa.exists().select_from(_from(source)).where(
+        *(_is_key(key, given.c[f"key_{i}"]) for i, key in enumerate(schema.keys))
+    )  # fmt: skip
+    return sa.select(given.c.place).where(held)
+
+
+def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the join key has the value that goes online as ``text``: compared as a value where an index can serve."""
+    if column.type in COMPARED:
+        return _column(column) == sa.cast(text, COMPARED[column.type])
+    return sa.cast(_as_online(column, _key(column)), sa.Text) == text
+
+
 def _from(source: PostgresSource) -> FromClause:
     if source.table is not None:
         schema, dot, table = source.table.partition(".")
@@ -89,39 +122,77 @@ def _from(source: PostgresSource) -> FromClause:
     return sa.text(query).columns().subquery("source")
 
 
-def _parts(source: PostgresSource, schema: RowSchema) -> Iterator[tuple[str, ColumnElement[Any], Column | None]]:
-    """Label, expression, and column to convert (``None``: as it is) of each column of a record batch."""
+def _parts(
+    source: PostgresSource, schema: RowSchema
+) -> Iterator[tuple[str, ColumnElement[Any], Callable[[ColumnElement[Any]], ColumnElement[Any]]]]:
+    """Label, expression and conversion of each column of a record batch."""
     for i, key in enumerate(schema.keys):
-        yield f"key_{i}", _column(key), key
-    yield "event_timestamp", _instant(source, schema.event_timestamp), None
+        yield f"key_{i}", _key(key), partial(_as_online, key)
+    yield "event_timestamp", _instant(source, schema.event_timestamp), lambda instant: instant
     if schema.created_timestamp is not None:
-        yield "created_timestamp", _instant(source, schema.created_timestamp), None
+        yield "created_timestamp", _instant(source, schema.created_timestamp), _bounded
     if schema.deleted is not None:
-        yield "deleted", sa.func.coalesce(_column(schema.deleted), sa.false()), None
+        yield "deleted", _column(schema.deleted), lambda deleted: sa.func.coalesce(deleted, sa.false())
     for i, feature in enumerate(schema.features):
-        yield f"feature_{i}", _column(feature), feature
+        yield f"feature_{i}", _column(feature), partial(_as_online, feature)
 
 
-def _as_online(value: ColumnElement[Any], column: Column) -> ColumnElement[Any]:
+def _bounded(instant: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The instant, or the nearest one that has an ISO-8601 text; NULL stays NULL."""
+    bounded = sa.func.least(
+        sa.func.greatest(instant, _literal_instant(FIRST_INSTANT)), _literal_instant(LAST_INSTANT)
+    )  # fmt: skip
+    return sa.case((instant.is_not(None), bounded))
+
+
+def _key(column: Column) -> ColumnElement[Any]:
+    """The join key in a form in which equal values are one: 1.0 and 1.00, and padded and unpadded characters."""
+    match column.type:
+        case "numeric":
+            return sa.func.trim_scale(_column(column))
+        case "character":
+            return sa.cast(_column(column), sa.Text)
+        case _:
+            return _column(column)
+
+
+def _tie_breakers(schema: RowSchema) -> Iterator[ColumnElement[Any]]:
+    """Decides between rows of one entity with equal timestamps.
+
+    A live row comes before a deleted one, then the greater values, feature by feature, NULL being least.
+    """
+    if schema.deleted is not None:
+        yield _column(schema.deleted).asc().nulls_first()
+    for feature in schema.features:
+        value = _column(feature) if feature.type in ORDERED else sa.cast(_column(feature), sa.Text)
+        yield value.desc().nulls_last()
+
+
+def _as_online(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     """The value as the driver can hand it over without loss: itself, or its text made by Postgres."""
-    match encoding_of(column.type):
+    match column.encoding:
         case Encoding.INSTANT:
-            return _iso_text(sa.func.timezone("UTC", value), value, "Z")
+            return _iso_text(value, sa.func.timezone("UTC", value), "Z")
         case Encoding.TIMESTAMP:
             return _iso_text(value, value, "")
         case Encoding.BASE64:
             return sa.func.translate(sa.func.encode(value, "base64"), "\n", "")
-        case Encoding.JSON:
+        case Encoding.JSON if column.type not in ("json", "jsonb"):
             return sa.cast(sa.func.to_json(value), sa.Text)
-        case Encoding.DATE | Encoding.NUMERIC:
-            return sa.cast(value, sa.Text)
+        case Encoding.INTEGER if column.type == "oid":
+            return sa.cast(value, sa.BigInteger)
+        case Encoding.TEXT if column.type == "inet":
+            # As Postgres prints it; the cast to text would add "/32".
+            return sa.func.abbrev(value)
         case _:
-            return sa.cast(value, sa.Text) if column.type == "uuid" else value
+            return value if column.type in DRIVEN else sa.cast(value, sa.Text)
 
 
-def _iso_text(naive: ColumnElement[Any], value: ColumnElement[Any], zone: str) -> ColumnElement[Any]:
+def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -> ColumnElement[Any]:
+    """The value as ISO-8601 text where it has one, else as Postgres prints it."""
     iso = sa.func.to_char(naive, f'YYYY-MM-DD"T"HH24:MI:SS.US"{zone}"')
-    return sa.case((sa.func.isfinite(value), iso), else_=sa.cast(value, sa.Text))
+    has_iso = naive.between(_literal_naive(FIRST_INSTANT), _literal_naive(LAST_INSTANT))
+    return sa.case((has_iso, iso), else_=sa.cast(value, sa.Text))
 
 
 def _is_valid(source: PostgresSource, schema: RowSchema) -> ColumnElement[bool]:
@@ -140,6 +211,17 @@ def _rejected(source: PostgresSource, schema: RowSchema, window: Window) -> list
 
 def _inside(source: PostgresSource, schema: RowSchema, window: Window) -> Iterator[ColumnElement[bool]]:
     column = getattr(schema, window.axis)
+    if window.axis == "created_timestamp":
+        # A row that does not say when it was created is found by when it was true.
+        undated = sa.and_(
+            _column(column).is_(None), *_within(source, schema.event_timestamp, replace(window, axis="event_timestamp"))
+        )
+        yield sa.or_(sa.and_(*_within(source, column, window)), undated)
+    else:
+        yield from _within(source, column, window)
+
+
+def _within(source: PostgresSource, column: Column, window: Window) -> Iterator[ColumnElement[bool]]:
     instant = _instant(source, column)
     # Beside the exact comparison of instants, one that an index on a naive column can serve.
     is_naive = column.type != "timestamp with time zone"

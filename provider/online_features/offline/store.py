@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.resources import files
 from typing import Any
 
 import psycopg2
@@ -19,12 +21,31 @@ from online_features.errors import ColumnNotFoundError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.offline import statements
 from online_features.offline.failures import translated
-from online_features.postgres_types import TIMESTAMP_TYPES, encoding_of
+from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
+from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
 from online_features.window import Window
 
+log = logging.getLogger(__name__)
+
 BATCH_BYTES = 4 * 1024 * 1024  # of Arrow data in a batch: large enough to encode by column, small enough for caches
-REJECTED_SAMPLE_ROWS = 5  # shown in the log: enough to recognize the cause, few enough to read
+
+
+# Sessions of this name only read: they do not hold back the horizon of other runs.
+SNAPSHOT_NAME = "online_features snapshot"
+
+# What a run's transaction is, and how values are printed in it, whatever server, database and role are set to.
+SESSION = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    f"SET LOCAL application_name = '{SNAPSHOT_NAME}'",
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = 'ISO, YMD'",
+    "SET LOCAL IntervalStyle = 'iso_8601'",
+    "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL extra_float_digits = 1",
+    "SET LOCAL standard_conforming_strings = on",
+    "SET LOCAL client_encoding = 'UTF8'",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +60,21 @@ class Snapshot:
     rejected: int
     rejected_sample: list[tuple[str | None, ...]]
     batches: Iterator[pa.RecordBatch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizon:
+    """How far a snapshot can be trusted to be complete, by the source's clock.
+
+    :param claim: no transaction in flight can still commit rows stamped earlier, as far as can be seen.
+    :param cursor: where the next incremental run may begin; ``None`` when a prepared transaction, whose beginning
+        Postgres does not tell, forbids to move on.
+    :param is_blind: whether transactions in flight cannot be seen, so that runs have to look back.
+    """
+
+    claim: datetime
+    cursor: datetime | None
+    is_blind: bool
 
 
 class OfflineStore:
@@ -64,14 +100,32 @@ class OfflineStore:
             types = _column_types(connection, statements.no_rows(view.source))
         return row_schema(view, types)
 
-    def horizon(self, view: FeatureView) -> datetime:
-        """The instant, by the source's clock, before which every transaction that may write rows has ended.
-
-        Rows stamped earlier are visible to any snapshot taken after this call.
-        """
+    def horizon(self, view: FeatureView) -> Horizon:
+        """How far a snapshot taken after this call can be trusted to be complete."""
         with translated(view), self._engine.connect() as connection:
-            now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        return now
+            now, oldest, oldest_prepared, is_blind = connection.execute(
+                sa.text(_sql_file("horizon")), {"snapshot": SNAPSHOT_NAME}
+            ).one()
+        if is_blind:
+            log.warning(
+                "Feature view %r: the Postgres role may not see other sessions, or the server is a standby, so late "
+                "rows are found by reading back over the last run -> GRANT pg_read_all_stats to the role",
+                view.name,
+            )
+        if oldest_prepared is not None:
+            log.warning("Feature view %r: a prepared transaction of %s holds back the cursor of incremental runs",
+                        view.name, oldest_prepared.isoformat())  # fmt: skip
+        claim = min(instant for instant in (now, oldest, oldest_prepared) if instant is not None)
+        return Horizon(claim=claim, cursor=claim if oldest_prepared is None else None, is_blind=is_blind)
+
+    @contextmanager
+    def lookup(self, view: FeatureView, schema: RowSchema) -> Iterator[Callable[[Sequence[Sequence[str]]], set[int]]]:
+        """Yield a function from entities, as texts of their join keys, to the indexes of those the source has."""
+        with translated(view), self._engine.connect() as connection:
+            yield lambda entities: {
+                place - 1
+                for (place,) in connection.execute(statements.existing_entities(view.source, schema, entities))
+            }
 
     def expected_rows(self, view: FeatureView, schema: RowSchema, window: Window) -> int:
         """How many rows Postgres's planner expects a snapshot of the window to hold."""
@@ -89,15 +143,11 @@ class OfflineStore:
         :param batch_rows: the largest number of rows in a batch.
         """
         with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute("SET LOCAL TimeZone = 'UTC'")
-            cursor.execute("SET LOCAL DateStyle = 'ISO, YMD'")
-            cursor.execute("SET LOCAL standard_conforming_strings = on")
+            for setting in SESSION:
+                cursor.execute(setting)
             ((rejected,),) = _rows(cursor, statements.count_rejected(view.source, schema, window))
             sample = (
-                _rows(cursor, statements.sample_rejected(view.source, schema, window, REJECTED_SAMPLE_ROWS))
-                if rejected
-                else []
+                _rows(cursor, statements.sample_rejected(view.source, schema, window, SAMPLE_ROWS)) if rejected else []
             )
             yield Snapshot(
                 rejected=rejected,
@@ -106,10 +156,10 @@ class OfflineStore:
             )
 
 
-def row_schema(view: FeatureView, types: dict[str, str]) -> RowSchema:
+def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
     """Assign the source's columns to their parts in the view's rows.
 
-    :param types: column name to Postgres type, in the order of the source.
+    :param types: column name to type, in the order of the source.
     :raises ColumnNotFoundError: a named column does not exist.
     :raises UnsupportedTypeError: a column's type cannot play its part.
     """
@@ -118,24 +168,29 @@ def row_schema(view: FeatureView, types: dict[str, str]) -> RowSchema:
     features = view.features if view.features is not None else [name for name in types if name not in reserved]
     view.check_feature_names(features)
 
-    def column(part: str, name: str, allowed: tuple[str, ...] | None = None) -> Column:
+    def column(part: str, name: str, allowed: Collection[str] | None = None) -> Column:
         if name not in types:
             raise ColumnNotFoundError(
                 f"feature view {view.name!r}: {part} {name!r} is no column of {source.description}, "
                 f"which has {', '.join(map(repr, types))}"
             )
-        type_name = types[name]
-        if allowed is not None and type_name not in allowed:
+        kind = types[name]
+        if allowed is not None and kind.name not in allowed:
             raise UnsupportedTypeError(
-                f"feature view {view.name!r}: {part} {name!r} has type {type_name!r} but must have "
-                f"{' or '.join(map(repr, allowed))}; convert it in a query="
+                f"feature view {view.name!r}: {part} {name!r} has type {kind.name!r} but must have "
+                f"{' or '.join(map(repr, sorted(allowed)))}; convert it in a query="
             )
-        if encoding_of(type_name) is None:
+        if part == "join key" and not kind.can_be_key:
             raise UnsupportedTypeError(
-                f"feature view {view.name!r}: {part} {name!r} has type {type_name!r}, which cannot go online; "
+                f"feature view {view.name!r}: {part} {name!r} has type {kind.name!r}, of which equal values may print "
+                "differently; convert it to text or numeric in a query="
+            )
+        if kind.encoding is None:
+            raise UnsupportedTypeError(
+                f"feature view {view.name!r}: {part} {name!r} has type {kind.name!r}, which cannot go online; "
                 "leave it out of features=, or convert it in a query="
             )
-        return Column(name, type_name)
+        return Column(name, kind.name, kind.encoding)
 
     return RowSchema(
         keys=tuple(column("join key", name) for name in view.entities),
@@ -143,25 +198,23 @@ def row_schema(view: FeatureView, types: dict[str, str]) -> RowSchema:
         created_timestamp=column("created_timestamp_column", source.created_timestamp_column, TIMESTAMP_TYPES)
         if source.created_timestamp_column is not None
         else None,
-        deleted=column("deleted_field", source.deleted_field, ("boolean",))
+        deleted=column("deleted_field", source.deleted_field, {"boolean"})
         if source.deleted_field is not None
         else None,
         features=tuple(column("feature", name) for name in features),
     )
 
 
-def _column_types(connection: sa.Connection, no_rows: Select[*tuple[Any, ...]]) -> dict[str, str]:
-    # Each is a name, the oid of a type, and what else PEP 249 asks for.
+def _column_types(connection: sa.Connection, no_rows: Select[*tuple[Any, ...]]) -> dict[str, PostgresType]:
+    # Each is a name, the oid of a type (of the base type of a domain), and what else PEP 249 asks for.
     described = connection.execute(no_rows).cursor.description or ()
-    oids = {oid for _, oid, *_ in described}
-    names: dict[object, str] = dict(
-        connection.execute(
-            sa.select(sa.column("oid"), sa.func.format_type(sa.column("oid"), None))
-            .select_from(sa.table("pg_type", schema="pg_catalog"))
-            .where(sa.column("oid").in_(oids))
-        ).all()
-    )
-    return {name: names[oid] for name, oid, *_ in described}
+    rows = connection.execute(sa.text(_sql_file("types")), {"oids": [oid for _, oid, *_ in described]})
+    types = {oid: PostgresType(*rest) for oid, *rest in rows}
+    return {name: types[oid] for name, oid, *_ in described}
+
+
+def _sql_file(name: str) -> str:
+    return files("online_features.offline").joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _rows(cursor: dbapi.Cursor, statement: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -21,6 +21,8 @@ key and braces never change a key's slot in a cluster. Names of projects and vie
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from online_features.feature_view import FeatureView
 
 SEPARATOR = ":"
@@ -60,9 +62,19 @@ def entity_prefix(view: FeatureView) -> str:
     return f"{view_id(view)}{SEPARATOR}"
 
 
+def tombstone_prefix(view: FeatureView) -> str:
+    """What the keys of the tombstones of all entities of the view begin with; the scripts build on it, too."""
+    return f"{RESERVED_PREFIX}:gone:{{{entity_prefix(view)}"
+
+
 def entity_key(view: FeatureView, values: list[str]) -> str:
     """Key of one entity's row, from the texts of its join keys."""
     return entity_prefix(view) + SEPARATOR.join(map(escape, values))
+
+
+def entity_values(view: FeatureView, key: str) -> list[str]:
+    """The texts of the join keys in the key of an entity's row: the inverse of :func:`entity_key`."""
+    return [unquote(part) for part in key.removeprefix(entity_prefix(view)).split(SEPARATOR)]
 
 
 def escape(value: str) -> str:

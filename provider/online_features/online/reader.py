@@ -12,6 +12,7 @@ from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.instants import from_text
 from online_features.online import keyspace, state, values
+from online_features.online.erasure import entity_texts
 from online_features.online.rows import OnlineRow, OnlineRows
 from online_features.schema import Column
 
@@ -33,7 +34,7 @@ def read_rows(
     fields = [keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)]
     with client.pipeline(transaction=False) as pipeline:
         for entity in entity_rows:
-            pipeline.hmget(_key(view, schema.keys, entity), fields)
+            pipeline.hmget(keyspace.entity_key(view, entity_texts(view, schema.keys, entity)), fields)
         replies = pipeline.execute()
     return OnlineRows(
         _decoded(view, entity, columns, reply, now) for entity, reply in zip(entity_rows, replies, strict=True)
@@ -80,13 +81,6 @@ def _chosen(view: FeatureView, columns: Sequence[Column], features: Sequence[str
             f"{', '.join(map(repr, by_name))}"
         )
     return [by_name[name] for name in names]
-
-
-def _key(view: FeatureView, keys: Sequence[Column], entity: Mapping[str, Any]) -> str:
-    missing = [key.name for key in keys if entity.get(key.name) is None]
-    if missing:
-        raise InvalidRowsError(f"feature view {view.name!r}: entity {dict(entity)!r} lacks join key {missing[0]!r}")
-    return keyspace.entity_key(view, [values.encode(key, entity[key.name]) for key in keys])
 
 
 def _text(reply: bytes | str | None) -> str | None:

@@ -15,6 +15,7 @@ import redis
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.online import state
+from online_features.online.erasure import Lookup, prune
 from online_features.online.layouts import encoder
 from online_features.online.resp import Buffers
 from online_features.online.writer import guarded_writer
@@ -42,13 +43,12 @@ class OnlineRun:
         self._schema = schema
         self._run_id = run_id
         self._encoder = encoder(view, schema)
-        self._event_timestamp_column = len(schema.keys)
 
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
         """Mark the run in Redis and hold a connection to write on."""
-        state.begin_run(self._client, self._view, self._run_id)
         with guarded_writer(self._client, self._encoder.script) as self._writer:
+            state.begin_run(self._writer, self._view, self._run_id)
             yield self
 
     @property
@@ -60,7 +60,7 @@ class OnlineRun:
         """The batch as command bytes."""
         return EncodedRows(
             rows=batch.num_rows,
-            max_event_timestamp=pc.max(batch.column(self._event_timestamp_column)).as_py(),
+            max_event_timestamp=pc.max(batch.column(len(self._schema.keys))).as_py(),
             calls=list(self._encoder.calls(batch)),
         )
 
@@ -70,7 +70,15 @@ class OnlineRun:
 
     def commit(self, **outcome: Any) -> datetime | None:
         """End the run; see :func:`~online_features.online.state.commit_run`."""
-        return state.commit_run(self._client, self._view, self._run_id, schema=self._schema, **outcome)
+        return state.commit_run(self._writer, self._view, self._run_id, schema=self._schema, **outcome)
+
+    def clear(self) -> None:
+        """Remove the view's rows and claims; see :func:`~online_features.online.state.forget`."""
+        state.forget(self._client, self._view)
+
+    def prune(self, before: datetime, existing: Lookup) -> int:
+        """Remove entities that the source no longer has; see :func:`~online_features.online.erasure.prune`."""
+        return prune(self._client, self._view, self._schema.keys, before, existing)
 
     def abandon(self, run: Mapping[str, Any]) -> None:
         """End the run after a failure, whose exception is on its way: Redis may be the one that failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,12 @@ from online_features.errors import OnlineDataError, OnlineDataLostError
 from online_features.feature_view import FeatureView
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace, scripts
+from online_features.online.session import Session
+from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
+SCAN_COUNT = 1000  # keys that Redis looks at per step of a scan, so that no step blocks it for long
 RUN_MARKER_TTL = timedelta(days=7)  # longer than any run; the marker of a crashed run is gone after it
 
 
@@ -29,45 +32,40 @@ class ViewState:
     :param cursor: where the next incremental run begins; ``None`` until a run has covered all of history.
     :param max_event_timestamp: the newest event timestamp that was read.
     :param materialized_at: when the last successful run ended.
-    :param fingerprint: of the definition and types with which the rows were written.
-    :param schema: types of join keys and features.
+    :param definition: with which the rows were written; see :func:`definition`.
+    :param schema: types of the columns, as of the last run or the first push.
     """
 
     watermark: datetime | None
     cursor: datetime | None
     max_event_timestamp: datetime | None
     materialized_at: datetime | None
-    fingerprint: str | None
-    schema: StoredSchema | None
+    definition: dict[str, Any] | None
+    schema: RowSchema | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredSchema:
-    """Types that a reader needs to address rows and to give typed values."""
-
-    keys: tuple[Column, ...]
-    features: tuple[Column, ...]
-
-
-def fingerprint(view: FeatureView, schema: RowSchema) -> str:
-    """Digest of everything that decides how the view's online rows look."""
+def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
+    """Everything that decides how the view's online rows look, by part, as JSON can hold it."""
     source = view.source
-    definition = {
+
+    def types(*columns: Column | None) -> list[list[str]]:
+        return [[column.name, column.type] for column in columns if column is not None]
+
+    return {
+        "entities": types(*schema.keys),
+        "features": sorted(types(*schema.features)),
         "layout": view.layout,
         "source": [source.table, source.query, source.timezone],
+        "timestamps": types(schema.event_timestamp, schema.created_timestamp, schema.deleted),
         "ttl": view.ttl.total_seconds() if view.ttl else None,
-        "parts": {
-            part: [(column.name, column.type) for column in columns if column]
-            for part, columns in (
-                ("keys", schema.keys),
-                ("event_timestamp", (schema.event_timestamp,)),
-                ("created_timestamp", (schema.created_timestamp,)),
-                ("deleted", (schema.deleted,)),
-                ("features", sorted(schema.features, key=lambda column: column.name)),
-            )
-        },
     }
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
+
+
+def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> list[str]:
+    """The parts of the definition that differ from those with which the rows online were written."""
+    if state.definition is None:
+        return []
+    return [part for part, now in definition(view, schema).items() if state.definition.get(part) != now]
 
 
 def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
@@ -82,8 +80,8 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
             cursor=_instant(stored, "cursor"),
             max_event_timestamp=_instant(stored, "max_event_timestamp"),
             materialized_at=_instant(stored, "materialized_at"),
-            fingerprint=stored.get("fingerprint"),
-            schema=_schema(json.loads(stored["schema"])) if "schema" in stored else None,
+            definition=json.loads(stored["definition"]) if "definition" in stored else None,
+            schema=_schema_from(stored["schema"]) if "schema" in stored else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OnlineDataError(
@@ -91,14 +89,21 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
         ) from error
 
 
-def begin_run(client: redis.Redis, view: FeatureView, run_id: str) -> None:
+def begin_run(session: Session, view: FeatureView, run_id: str) -> None:
     """Mark the run as writing; :func:`commit_run` finds out by the mark whether Redis lost data meanwhile."""
+    session.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
+    milliseconds = RUN_MARKER_TTL // timedelta(milliseconds=1)
+    session.command("SET", keyspace.run_key(view, run_id), "writing", "PX", milliseconds)
+
+
+def keep_schema(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
+    """Record the types of columns that are pushed, where none are recorded yet."""
     client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-    client.set(keyspace.run_key(view, run_id), "writing", px=RUN_MARKER_TTL)
+    client.hsetnx(keyspace.state_key(view), "schema", _schema_text(schema))
 
 
 def commit_run(
-    client: redis.Redis,
+    session: Session,
     view: FeatureView,
     run_id: str,
     *,
@@ -117,30 +122,29 @@ def commit_run(
     :returns: the watermark, which has moved forward or not at all.
     :raises OnlineDataLostError: Redis no longer knows the run.
     """
+    defined = json.dumps(definition(view, schema))
     fields = {
         "materialized_at": to_text(materialized_at),
         "layout": view.layout,
-        "fingerprint": fingerprint(view, schema),
-        "schema": json.dumps(
-            {
-                "keys": {column.name: column.type for column in schema.keys},
-                "features": {column.name: column.type for column in schema.features},
-            }
-        ),
+        "definition": defined,
+        "fingerprint": hashlib.sha256(defined.encode()).hexdigest(),
+        "schema": _schema_text(schema),
     }
     if cursor is not None:
         fields["cursor"] = to_text(cursor)
     start, end = covered or (None, None)
-    watermark = client.register_script(scripts.source("commit_run"))(
-        keys=[keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id)],
-        args=[
-            RUNS_KEPT,
-            json.dumps(run),
-            _optional_text(start),
-            _optional_text(end),
-            _optional_text(max_event_timestamp),
-            *(word for field in fields.items() for word in field),
-        ],
+    keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    watermark = session.command(
+        "EVAL",
+        scripts.source("commit_run"),
+        len(keys),
+        *keys,
+        RUNS_KEPT,
+        json.dumps(run),
+        _optional_text(start),
+        _optional_text(end),
+        _optional_text(max_event_timestamp),
+        *(word for field in fields.items() for word in field),
     )
     if watermark is None:
         raise OnlineDataLostError(
@@ -159,14 +163,36 @@ def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Map
         pipeline.execute()
 
 
+def forget(client: redis.Redis, view: FeatureView) -> None:
+    """Remove what Redis holds of a view, claims first: state, then rows and tombstones. The history stays."""
+    client.delete(keyspace.state_key(view))
+    for pattern in (f"{keyspace.entity_prefix(view)}*", f"{keyspace.tombstone_prefix(view)}*"):
+        for key in client.scan_iter(match=pattern, count=SCAN_COUNT):
+            client.unlink(key)
+
+
 def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
     """The last runs, newest first."""
     return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
 
 
-def _schema(stored: dict[str, dict[str, str]]) -> StoredSchema:
-    keys, features = (tuple(Column(*column) for column in stored[part].items()) for part in ("keys", "features"))
-    return StoredSchema(keys=keys, features=features)
+def _schema_text(schema: RowSchema) -> str:
+    return json.dumps(asdict(schema))
+
+
+def _schema_from(text: str) -> RowSchema:
+    stored = json.loads(text)
+
+    def column(fields: dict[str, str]) -> Column:
+        return Column(fields["name"], fields["type"], Encoding(fields["encoding"]))
+
+    return RowSchema(
+        keys=tuple(map(column, stored["keys"])),
+        event_timestamp=column(stored["event_timestamp"]),
+        created_timestamp=column(stored["created_timestamp"]) if stored["created_timestamp"] else None,
+        deleted=column(stored["deleted"]) if stored["deleted"] else None,
+        features=tuple(map(column, stored["features"])),
+    )
 
 
 def _instant(stored: Mapping[str, str], field: str) -> datetime | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from online_features.feature_view import FeatureView
-from online_features.online import reader, state
+from online_features.online import erasure, reader, state
 from online_features.online.failures import translated
 from online_features.online.freshness import Freshness
 from online_features.online.rows import OnlineRows
@@ -18,6 +18,7 @@ from online_features.schema import RowSchema
 from online_features.window import aware
 
 if TYPE_CHECKING:
+    from online_features.online.push import PushResult
     from online_features.online.run import OnlineRun
 
 
@@ -50,6 +51,29 @@ class OnlineStore:
         """
         with translated(view):
             return reader.read_rows(self._client, view, entity_rows, features, now=datetime.now(UTC))
+
+    def push(self, view: FeatureView, rows: Sequence[Mapping[str, Any]]) -> PushResult:
+        """Write rows without waiting for a materialization, under the same guard.
+
+        :param rows: one mapping per row, columns named as in the source: join keys, event timestamp, every feature;
+            the created timestamp, where the view declares one, defaults to now.
+        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit; nothing is written.
+        """
+        # Imported here: a process that only reads needs no Arrow.
+        from online_features.online.push import push_rows
+
+        with translated(view):
+            return push_rows(self._client, view, rows, now=datetime.now(UTC))
+
+    def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
+        """Erase entities, and keep rows out that are no newer than this call.
+
+        :param entity_rows: one mapping per entity, from join key to value.
+        :returns: how many of them were there.
+        :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
+        """
+        with translated(view):
+            return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """How far the view lags in Redis.

@@ -1,50 +1,41 @@
-"""Texts of the documented keyspace as Python values, and back: what a reader needs, without Arrow."""
+"""Texts of the documented keyspace as Python values, and back: what a reader needs, without Arrow.
+
+Values come back as psycopg2 gives them for the same column, with these differences, each on purpose: ``bytea`` as
+``bytes``; arrays of any type, and composites, as lists and dictionaries; ranges as text; dates and timestamps before
+our era, which psycopg2 cannot give at all, as text.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.instants import from_text, to_text
-from online_features.postgres_types import Encoding, encoding_of
+from online_features.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
 from online_features.schema import Column
 
-_BOOLEANS = {"true": True, "false": False}
-
-
-def _finite(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Dates and timestamps that Python cannot hold (infinity, BC) stay text."""
-    return lambda text: text if text.endswith(("infinity", "BC")) else parse(text)
-
-
-_DECODE: dict[Encoding, Callable[[str], Any]] = {
-    Encoding.BOOLEAN: _BOOLEANS.__getitem__,
-    Encoding.INTEGER: int,
-    Encoding.FLOAT: float,
-    Encoding.TEXT: str,
-    Encoding.NUMERIC: Decimal,
-    Encoding.DATE: _finite(date.fromisoformat),
-    Encoding.TIMESTAMP: _finite(datetime.fromisoformat),
-    Encoding.INSTANT: _finite(from_text),
-    Encoding.BASE64: lambda text: base64.b64decode(text, validate=True),
-    Encoding.JSON: json.loads,
-}
+DURATION = re.compile(
+    r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?"
+)
 
 
 def decode(column: Column, text: str) -> Any:
-    """The Python value that psycopg2 gives for the same value of the column.
+    """The Python value of a text read from Redis.
 
     :raises OnlineDataError: when the text is not what this package writes for the column's type.
     """
-    encoding = encoding_of(column.type) or Encoding.TEXT
     try:
-        return _DECODE[encoding](text)
-    except (ValueError, KeyError, ArithmeticError) as error:
+        if column.encoding == Encoding.JSON:
+            return _from_json(column.type, text)
+        return _DECODE[column.encoding](text)
+    except (ValueError, KeyError, ArithmeticError, TypeError) as error:
         raise OnlineDataError(
             f"feature {column.name!r} holds {text[:50]!r}, which is no {column.type}; "
             "materialize the view with full=True"
@@ -52,27 +43,216 @@ def decode(column: Column, text: str) -> Any:
 
 
 def encode(column: Column, value: Any) -> str:
-    """The text of a Python value given for a join key.
+    """The text of a Python value, as a materialization of the same value would write it.
 
     :raises InvalidRowsError: when the value does not fit the column's type.
     """
-    encoding = encoding_of(column.type) or Encoding.TEXT
+    accepted, write = _ENCODE[column.encoding]
+    is_stray_boolean = isinstance(value, bool) and column.encoding not in (Encoding.BOOLEAN, Encoding.JSON)
     try:
-        match encoding, value:
-            case Encoding.BOOLEAN, bool():
-                return "true" if value else "false"
-            case Encoding.INTEGER, int() | str():
-                return str(int(value))
-            case Encoding.NUMERIC, Decimal() | int():
-                return str(value)
-            case ((Encoding.TEXT | Encoding.NUMERIC), str()):
-                return value
-            case Encoding.TEXT, _ if column.type == "uuid":
-                return str(value)
-            case Encoding.INSTANT, datetime():
-                return to_text(value)
-            case Encoding.DATE, date():
-                return value.isoformat()
-    except ValueError as error:
-        raise InvalidRowsError(f"join key {column.name!r} = {value!r} is no {column.type}") from error
-    raise InvalidRowsError(f"join key {column.name!r} = {value!r} is no {column.type}")
+        if isinstance(value, accepted) and not is_stray_boolean:
+            return write(value)
+    except (ValueError, ArithmeticError, TypeError) as error:
+        raise _misfit(column, value) from error
+    raise _misfit(column, value)
+
+
+def encode_key(column: Column, value: Any) -> str:
+    """The text of a join key's value: one text for all values that Postgres holds equal.
+
+    :raises InvalidRowsError: when the value does not fit the column's type.
+    """
+    text = encode(column, value)
+    match column.type:
+        case "character":
+            return text.rstrip(" ")
+        case "numeric":
+            return _trimmed(text)
+    return text
+
+
+def is_value(column: Column, text: str) -> bool:
+    """Whether Postgres, too, would read the text as a value of the column's type."""
+    try:
+        value = decode(column, text)
+        if column.type == "uuid":
+            UUID(text)
+    except (OnlineDataError, ValueError):
+        return False
+    return (
+        column.type not in _INTEGER_BITS
+        or -(2 ** _INTEGER_BITS[column.type]) <= value < 2 ** _INTEGER_BITS[column.type]
+    )
+
+
+def inferred_column(name: str, value: Any) -> Column:
+    """A column for values like this one, when nothing is known of the source yet.
+
+    :raises InvalidRowsError: when the value is of no type that Postgres has.
+    """
+    for kinds, type_name in _TYPE_BY_VALUE:
+        if isinstance(value, kinds):
+            if isinstance(value, datetime) and value.tzinfo is None:
+                type_name = "timestamp without time zone"  # noqa: PLW2901
+            return Column(name, type_name, ENCODING_BY_TYPE.get(type_name, Encoding.TEXT))
+    raise InvalidRowsError(f"column {name!r}: values of type {type(value).__name__} cannot go online")
+
+
+def _misfit(column: Column, value: Any) -> InvalidRowsError:
+    return InvalidRowsError(f"column {column.name!r}: {value!r} is no {column.type}")
+
+
+def _from_infinity(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -> Any:
+    match text:
+        case "infinity":
+            return greatest
+        case "-infinity":
+            return least
+    # Python's years have four digits and are of our era.
+    return text if text.endswith(" BC") or text[4:5].isdigit() else parse(text)
+
+
+def _date(text: str) -> Any:
+    return _from_infinity(text, date.min, date.max, date.fromisoformat)
+
+
+def _timestamp(text: str) -> Any:
+    return _from_infinity(text, datetime.min, datetime.max, datetime.fromisoformat)
+
+
+def _instant(text: str) -> Any:
+    return _from_infinity(text, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), from_text)
+
+
+def _time(text: str) -> time:
+    # Postgres has an hour 24, which psycopg2 reads as 0.
+    return time.fromisoformat("00" + text[2:] if text.startswith("24:") else text)
+
+
+def _interval(text: str) -> Any:
+    """As psycopg2 reckons: a year is 365 days, a month 30."""
+    if text.endswith("infinity"):
+        return text
+    parts = DURATION.fullmatch(text)
+    if parts is None:
+        raise ValueError(text)
+    years, months, days, hours, minutes, seconds = (Decimal(part or 0) for part in parts.groups())
+    return timedelta(
+        days=int(years * 365 + months * 30 + days), hours=int(hours), minutes=int(minutes),
+        microseconds=int(seconds * 1_000_000),
+    )  # fmt: skip
+
+
+def _duration(value: timedelta) -> str:
+    sign = "-" if value < timedelta(0) else ""
+    whole = abs(value)
+    seconds = Decimal(whole.seconds) + Decimal(whole.microseconds) / 1_000_000
+    return f"P{sign}{whole.days}DT{sign}{seconds}S"
+
+
+def _number(value: Decimal | int) -> str:
+    number = Decimal(value)
+    if number.is_nan():
+        return "NaN"
+    return str(number) if number.is_infinite() else format(number, "f")
+
+
+def _trimmed(number: str) -> str:
+    """The text of an exact number without trailing zeros, as ``trim_scale`` leaves it."""
+    trimmed = number.rstrip("0").rstrip(".") if "." in number else number
+    return "0" if trimmed == "-0" else trimmed
+
+
+def _from_json(type_name: str, text: str) -> Any:
+    element = type_name.removesuffix(ARRAY_SUFFIX)
+    if element == type_name or element in ("json", "jsonb"):
+        return json.loads(text)
+    exact = Decimal if element == "numeric" else None
+    return _each(json.loads(text, parse_float=exact, parse_int=exact), _FROM_JSON.get(element, lambda value: value))
+
+
+def _each(value: Any, read: Callable[[Any], Any]) -> Any:
+    """The values of an array of any dimension, each read; NULL stays NULL."""
+    if isinstance(value, list):
+        return [_each(item, read) for item in value]
+    return None if value is None else read(value)
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_json_value)
+
+
+def _json_value(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat() if value.tzinfo is None else to_text(value)
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return _duration(value)
+        case bytes():
+            return "\\x" + value.hex()
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+_INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
+
+_DECODE: dict[Encoding, Callable[[str], Any]] = {
+    Encoding.BOOLEAN: {"true": True, "false": False}.__getitem__,
+    Encoding.INTEGER: int,
+    Encoding.FLOAT: float,
+    Encoding.TEXT: str,
+    Encoding.NUMERIC: Decimal,
+    Encoding.DATE: _date,
+    Encoding.TIMESTAMP: _timestamp,
+    Encoding.INSTANT: _instant,
+    Encoding.TIME: _time,
+    Encoding.INTERVAL: _interval,
+    Encoding.BASE64: lambda text: base64.b64decode(text, validate=True),
+}
+
+# Elements of arrays, as Postgres writes them in JSON.
+_FROM_JSON: dict[str, Callable[[Any], Any]] = {
+    "real": float,
+    "double precision": float,
+    "numeric": Decimal,
+    "date": _date,
+    "timestamp without time zone": _timestamp,
+    "timestamp with time zone": _instant,
+    "time without time zone": _time,
+    "time with time zone": _time,
+    "interval": _interval,
+    "oid": int,
+    "bytea": lambda text: bytes.fromhex(text.removeprefix("\\x")),
+}
+
+_ENCODE: dict[Encoding, tuple[Any, Callable[[Any], str]]] = {
+    Encoding.BOOLEAN: (bool, lambda value: "true" if value else "false"),
+    Encoding.INTEGER: (int, str),
+    Encoding.FLOAT: ((float, int), lambda value: repr(float(value))),
+    Encoding.TEXT: ((str, UUID), str),
+    Encoding.NUMERIC: ((Decimal, int), _number),
+    Encoding.DATE: (date, lambda value: value.isoformat()),
+    Encoding.TIMESTAMP: (datetime, lambda value: value.replace(tzinfo=None).isoformat(timespec="microseconds")),
+    Encoding.INSTANT: (datetime, to_text),
+    Encoding.TIME: (time, lambda value: value.isoformat()),
+    Encoding.INTERVAL: (timedelta, _duration),
+    Encoding.BASE64: ((bytes, bytearray, memoryview), lambda value: base64.b64encode(value).decode()),
+    Encoding.JSON: (object, _to_json),
+}
+
+# The first that fits counts: bool is an int, and datetime a date.
+_TYPE_BY_VALUE: tuple[tuple[Any, str], ...] = (
+    (bool, "boolean"),
+    (int, "bigint"),
+    (float, "double precision"),
+    (Decimal, "numeric"),
+    (str, "text"),
+    (UUID, "uuid"),
+    (datetime, "timestamp with time zone"),
+    (date, "date"),
+    (time, "time without time zone"),
+    (timedelta, "interval"),
+    ((bytes, bytearray, memoryview), "bytea"),
+    ((dict, list, tuple), "jsonb"),
+)

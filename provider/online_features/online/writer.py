@@ -13,23 +13,23 @@ from redis.exceptions import NoScriptError
 from online_features.counters import RowCounts
 from online_features.errors import OnlineDataError
 from online_features.online.resp import Buffers
+from online_features.online.session import Session
 
 # Calls sent before their replies are read: enough to keep Redis busy during a round trip, few enough that
 # replies never fill the socket's buffer while we still send.
 CALLS_IN_FLIGHT = 64
 
 
-class GuardedWriter:
-    """One connection that writes rows by a guarded script.
+class GuardedWriter(Session):
+    """A session that writes rows by a guarded script.
 
     :param connection: taken from the user's pool.
     :param script: Lua source that returns the counts written, stale, expired, deleted.
     """
 
     def __init__(self, connection: Any, script: str) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._script = script
-        self.bytes_sent = 0
 
     def write(self, rows: int, calls: Iterator[Buffers]) -> RowCounts:
         """Send the calls and wait until every one of them is acknowledged.
@@ -53,8 +53,7 @@ class GuardedWriter:
         replies = self._replies(calls)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            self._connection.send_command("SCRIPT LOAD", self._script)
-            self._connection.read_response()
+            self.command("SCRIPT LOAD", self._script)
             for i, reply in zip(unknown, self._replies([calls[i] for i in unknown]), strict=True):
                 replies[i] = reply
         for reply in replies:

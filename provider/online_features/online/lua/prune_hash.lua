@@ -1,0 +1,16 @@
+-- Removes entities of layout "hash" that the source no longer has, unless somebody has written them meanwhile.
+--
+-- KEYS      the entity keys
+-- ARGV      per key: the event timestamp and the created timestamp ('' for none) that it was seen with
+-- returns   the number of entities removed
+
+local removed = 0
+
+for i, key in ipairs(KEYS) do
+  local held = redis.call('HMGET', key, '_ts', '_created')
+  if held[1] == ARGV[2 * i - 1] and (held[2] or '') == ARGV[2 * i] then
+    removed = removed + redis.call('DEL', key)
+  end
+end
+
+return removed

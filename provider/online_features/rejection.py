@@ -1,0 +1,26 @@
+"""What the log says of rows that no entity or no instant can be told from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from online_features.feature_view import FeatureView
+
+log = logging.getLogger(__name__)
+
+SAMPLE_ROWS = 5  # enough to recognize the cause, few enough to read
+
+
+def log_rejected(view: FeatureView, rows: int, sample: Sequence[Sequence[Any]]) -> None:
+    """Log a sample of rejected rows, and how many there are.
+
+    :param sample: join keys and event timestamp of a few of them; no features, which may be nobody's business.
+    """
+    columns = (*view.entities, view.source.timestamp_field)
+    for row in sample:
+        shown = ", ".join(f"{column}={value!r}" for column, value in zip(columns, row, strict=True))
+        log.warning("Feature view %r rejects a row without an entity or an event timestamp: %s", view.name, shown)
+    if rows > len(sample):
+        log.warning("Feature view %r rejects %d such rows in all", view.name, rows)
