@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 from online_features import OnlineStore
-from online_features.embedded import postgres_server, redis_binary, redis_server
+from online_features.embedded import packaged_redis, postgres_server, redis_server
 from online_features.online import keyspace
 from online_features.online.rows import OnlineRow
 from rich import box
@@ -144,7 +144,7 @@ def show_planes(online: OnlineStore, flights: Flights) -> None:
 def show_keys(redis_url: str) -> None:
     """What to look at by hand, with its answer."""
     key = keyspace.entity_key(airport_weather, ["JFK"])
-    command = [str(redis_binary("redis-cli")), "-u", redis_url, "HGETALL", key]
+    command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HGETALL", key]
     console.print(f"By hand, with {os.path.relpath(command[0])}:")
     console.print(f"[bold]redis-cli {shlex.join(command[1:])}[/]", soft_wrap=True)
     console.print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, style="dim", end="")

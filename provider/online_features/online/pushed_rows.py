@@ -121,12 +121,13 @@ def _columns(schema: RowSchema) -> Iterable[Column]:
 
 
 def _arrow(view: FeatureView, column: Column, given: Sequence[Any]) -> pa.Array:
-    for value in given:
-        # Arrow would take a boolean for a number.
-        if isinstance(value, bool) and column.encoding != Encoding.BOOLEAN:
-            raise _misfit(view, column, value)
     try:
+        for value in given:
+            if value is not None:  # Arrow would take a boolean for a number, and cut off a fraction.
+                values.check(column, value)
         return pa.array(given, ARROW_TYPES[column.type])
+    except InvalidRowsError as error:
+        raise InvalidRowsError(f"feature view {view.name!r}: {error}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         raise InvalidRowsError(
             f"feature view {view.name!r}: column {column.name!r} holds values that are no {column.type}: {error}"
@@ -147,9 +148,8 @@ def _instants(view: FeatureView, column: Column, rows: Sequence[Row], *, missing
 
 
 def _instant(view: FeatureView, column: Column, value: Any) -> datetime:
-    if not isinstance(value, datetime):
-        if not isinstance(value, date) or column.type != "date":
-            raise _misfit(view, column, value)
+    if not isinstance(value, datetime) and (not isinstance(value, date) or column.type != "date"):
+        raise _misfit(view, column, value)
     moment = value if isinstance(value, datetime) else datetime.combine(value, time())
     try:
         if moment.tzinfo is not None:

@@ -47,14 +47,24 @@ def encode(column: Column, value: Any) -> str:
 
     :raises InvalidRowsError: when the value does not fit the column's type.
     """
-    accepted, write = _ENCODE[column.encoding]
-    is_stray_boolean = isinstance(value, bool) and column.encoding not in (Encoding.BOOLEAN, Encoding.JSON)
+    check(column, value)
+    _, write = _ENCODE[column.encoding]
     try:
-        if isinstance(value, accepted) and not is_stray_boolean:
-            return write(value)
+        return write(value)
     except (ValueError, ArithmeticError, TypeError) as error:
         raise _misfit(column, value) from error
-    raise _misfit(column, value)
+
+
+def check(column: Column, value: Any) -> None:
+    """Refuse a Python value of a kind that the column's type does not hold.
+
+    :raises InvalidRowsError: naming the column.
+    """
+    accepted, _ = _ENCODE[column.encoding]
+    # A bool is an int to Python, but not to Postgres.
+    is_stray_boolean = isinstance(value, bool) and column.encoding not in (Encoding.BOOLEAN, Encoding.JSON)
+    if is_stray_boolean or not isinstance(value, accepted):
+        raise _misfit(column, value)
 
 
 def encode_key(column: Column, value: Any) -> str:
@@ -144,10 +154,27 @@ def _interval(text: str) -> Any:
 
 
 def _duration(value: timedelta) -> str:
-    sign = "-" if value < timedelta(0) else ""
-    whole = abs(value)
-    seconds = Decimal(whole.seconds) + Decimal(whole.microseconds) / 1_000_000
-    return f"P{sign}{whole.days}DT{sign}{seconds}S"
+    """As Postgres prints it in ``IntervalStyle`` ``iso_8601``: parts that are zero are left out."""
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    date_part = f"{value.days}D" if value.days else ""
+    clock = [(f"{hours}H", hours), (f"{minutes}M", minutes),
+             (_without_zeros(f"{seconds}.{value.microseconds:06}") + "S", seconds or value.microseconds)]  # fmt: skip
+    time_part = "".join(text for text, number in clock if number)
+    return f"P{date_part}" + (f"T{time_part}" if time_part else "") if date_part or time_part else "PT0S"
+
+
+def _clock(value: time) -> str:
+    """As Postgres prints it: without zeros at the end of a fraction, or of the zone."""
+    naive = value.replace(tzinfo=None).isoformat()
+    zone = value.isoformat().removeprefix(naive)
+    while zone.endswith(":00"):
+        zone = zone.removesuffix(":00")
+    return _without_zeros(naive) + zone
+
+
+def _without_zeros(number: str) -> str:
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def _number(value: Decimal | int) -> str:
@@ -159,7 +186,7 @@ def _number(value: Decimal | int) -> str:
 
 def _trimmed(number: str) -> str:
     """The text of an exact number without trailing zeros, as ``trim_scale`` leaves it."""
-    trimmed = number.rstrip("0").rstrip(".") if "." in number else number
+    trimmed = _without_zeros(number)
     return "0" if trimmed == "-0" else trimmed
 
 
@@ -186,8 +213,10 @@ def _json_value(value: Any) -> Any:
     match value:
         case datetime():
             return value.isoformat() if value.tzinfo is None else to_text(value)
-        case date() | time():
+        case date():
             return value.isoformat()
+        case time():
+            return _clock(value)
         case timedelta():
             return _duration(value)
         case bytes():
@@ -235,7 +264,7 @@ _ENCODE: dict[Encoding, tuple[Any, Callable[[Any], str]]] = {
     Encoding.DATE: (date, lambda value: value.isoformat()),
     Encoding.TIMESTAMP: (datetime, lambda value: value.replace(tzinfo=None).isoformat(timespec="microseconds")),
     Encoding.INSTANT: (datetime, to_text),
-    Encoding.TIME: (time, lambda value: value.isoformat()),
+    Encoding.TIME: (time, _clock),
     Encoding.INTERVAL: (timedelta, _duration),
     Encoding.BASE64: ((bytes, bytearray, memoryview), lambda value: base64.b64encode(value).decode()),
     Encoding.JSON: (object, _to_json),

@@ -1,0 +1,188 @@
+"""Deleted, erased, pruned and expired entities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.errors import InvalidRowsError, WindowError
+from online_features.materialization import Progress
+from online_features.online import keyspace
+
+from tests.conftest import Database, at
+
+MakeView = Callable[..., FeatureView]
+
+
+@pytest.fixture
+def table(database: Database) -> Database:
+    database(
+        "CREATE TABLE rows (id text, ts timestamptz, created timestamptz DEFAULT clock_timestamp(), gone bool, x int)"
+    )
+    return database
+
+
+@pytest.fixture
+def view(table: Database, make_view: MakeView) -> FeatureView:
+    return make_view(source={"created_timestamp_column": "created", "deleted_field": "gone"}, features=["x"])
+
+
+def insert(table: Database, name: str, ts: datetime, gone: bool | None = False, x: int = 1) -> None:
+    table("INSERT INTO rows (id, ts, gone, x) VALUES (%s, %s, %s, %s)", name, ts, gone, x)
+
+
+def status(online: OnlineStore, view: FeatureView, name: str) -> str:
+    return online.get_online_features(view, [{"id": name}])[0].status
+
+
+def keys(client: redis.Redis, view: FeatureView) -> set[str]:
+    return {
+        key.removeprefix(keyspace.entity_prefix(view)) for key in client.scan_iter(f"{keyspace.entity_prefix(view)}*")
+    }
+
+
+def test_a_newest_row_that_says_gone_takes_the_entity_offline_and_keeps_older_rows_out(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    insert(table, "a", at(1))
+    insert(table, "b", at(1), gone=None)
+    materialize(view, offline, online)
+    insert(table, "a", at(3), gone=True)
+    assert materialize(view, offline, online).rows_deleted == 1
+    assert keys(client, view) == {"b"}
+    assert online.push(view, [{"id": "a", "ts": at(2), "x": 2}]).rows_stale == 1
+    assert materialize(view, offline, online, full=True).rows_deleted == 1
+    assert status(online, view, "a") == "not_found"
+    insert(table, "a", at(4))
+    assert materialize(view, offline, online).rows_written == 1
+    assert status(online, view, "a") == "present"
+    assert list(client.scan_iter(f"{keyspace.tombstone_prefix(view)}*")) == []
+
+
+def test_a_tombstone_lasts_as_long_as_an_older_row_could_be_written(
+    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    view = make_view(source={"deleted_field": "gone"}, features=["x"], ttl=timedelta(hours=2))
+    insert(table, "a", datetime.now(UTC) - timedelta(hours=1), gone=True)
+    materialize(view, offline, online)
+    (tombstone,) = client.scan_iter(f"{keyspace.tombstone_prefix(view)}*")
+    assert 3500 < client.ttl(tombstone) <= 3600
+    for_ever = make_view(name="for-ever", source={"deleted_field": "gone"}, features=["x"])
+    materialize(for_ever, offline, online)
+    (tombstone,) = client.scan_iter(f"{keyspace.tombstone_prefix(for_ever)}*")
+    assert client.ttl(tombstone) == -1
+
+
+def test_erased_entities_are_gone_and_stay_gone(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    insert(table, "a", at(1))
+    insert(table, "b", at(1))
+    materialize(view, offline, online)
+    assert online.delete(view, [{"id": "a"}, {"id": "never there"}]) == 1
+    assert keys(client, view) == {"b"}
+    assert materialize(view, offline, online, full=True).rows_stale == 1
+    assert status(online, view, "a") == "not_found"
+    online.push(view, [{"id": "a", "ts": datetime.now(UTC) + timedelta(seconds=1), "x": 2}])
+    assert status(online, view, "a") == "present"
+
+
+def test_a_row_from_the_future_is_erased_too(view: FeatureView, online: OnlineStore) -> None:
+    future = datetime.now(UTC) + timedelta(days=1)
+    online.push(view, [{"id": "a", "ts": future, "x": 1}])
+    assert online.delete(view, [{"id": "a"}]) == 1
+    assert online.push(view, [{"id": "a", "ts": future - timedelta(seconds=1), "x": 1}]).rows_stale == 1
+    assert status(online, view, "a") == "not_found"
+
+
+def test_entities_to_erase_must_have_their_join_keys(view: FeatureView, online: OnlineStore) -> None:
+    with pytest.raises(InvalidRowsError, match=r"entity \{'x': 1\} lacks join key 'id'"):
+        online.delete(view, [{"x": 1}])
+
+
+def test_pruning_removes_what_the_source_no_longer_has_and_nothing_else(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    for name in ("kept", "removed", "pushed:later"):
+        insert(table, name, at(1))
+    materialize(view, offline, online)
+    table("DELETE FROM rows WHERE id <> 'kept'")
+    online.push(view, [{"id": "ahead", "ts": datetime.now(UTC) + timedelta(hours=1), "x": 1}])
+
+    def push_meanwhile(_: Progress) -> None:
+        online.push(view, [{"id": "pushed:later", "ts": datetime.now(UTC) + timedelta(hours=1), "x": 2}])
+
+    result = materialize(view, offline, online, full=True, prune=True, on_progress=push_meanwhile)
+    assert (result.rows_written, result.entities_pruned) == (1, 1)
+    assert keys(client, view) == {"kept", "ahead", "pushed%3Alater"}
+    assert online.runs(view)[0]["entities_pruned"] == 1
+
+
+def test_an_entity_written_while_it_is_being_pruned_stays(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    from online_features.online.erasure import prune
+
+    online.push(view, [{"id": "a", "ts": at(1), "x": 1}])
+
+    def none_exists_but_a_push_comes(_: Any) -> set[int]:
+        online.push(view, [{"id": "a", "ts": at(2), "x": 2}])
+        return set()
+
+    schema = online.state(view).schema
+    assert schema is not None
+    assert prune(online._client, view, schema.keys, at(5), none_exists_but_a_push_comes) == 0
+    assert status(online, view, "a") == "present"
+
+
+def test_pruning_needs_all_of_history(view: FeatureView, offline: OfflineStore, online: OnlineStore) -> None:
+    with pytest.raises(WindowError, match="give full=True with it"):
+        materialize(view, offline, online, prune=True)
+
+
+def test_other_entities_leave_no_orphans_behind(
+    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    insert(table, "a", at(1), x=7)
+    materialize(make_view(features=["gone"]), offline, online)
+    by_x = make_view(entities=["x"], features=["gone"])
+    online.delete(make_view(features=["gone"]), [{"id": "b"}])
+    result = materialize(by_x, offline, online, start=at(5), end=at(6))
+    assert result.rows_written == 1
+    assert keys(client, by_x) == {"7"}
+    assert list(client.scan_iter(f"{keyspace.tombstone_prefix(by_x)}*")) == []
+
+
+def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_were_fresh(
+    table: Database,
+    view: FeatureView,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    client: redis.Redis,
+) -> None:
+    now = datetime.now(UTC)
+    insert(table, "a", now - timedelta(hours=3))
+    materialize(view, offline, online)
+    insert(table, "a", now - timedelta(hours=2))
+    shorter = make_view(
+        source={"created_timestamp_column": "created", "deleted_field": "gone"}, features=["x"], ttl=timedelta(hours=1)
+    )
+    assert materialize(shorter, offline, online).rows_expired == 1
+    assert keys(client, view) == set()
+
+
+@pytest.mark.parametrize("ttl, expected", [(timedelta(hours=2), 3600), (timedelta(hours=5), 4 * 3600), (None, -1)])
+def test_a_changed_ttl_is_applied_to_rows_that_are_online(
+    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis,
+    ttl: timedelta | None, expected: int,
+) -> None:  # fmt: skip
+    insert(table, "a", datetime.now(UTC) - timedelta(hours=1))
+    before, after = (make_view(features=["x"], ttl=each) for each in (timedelta(hours=3), ttl))
+    materialize(before, offline, online)
+    materialize(after, offline, online)
+    assert client.ttl(keyspace.entity_key(after, ["a"])) == pytest.approx(expected, abs=60)
