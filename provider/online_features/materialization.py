@@ -211,12 +211,12 @@ def plan_run(
     limit = min(horizon.claim, now)
     cursor = min(horizon.cursor, now) if horizon.cursor is not None else None
     everything = Plan(kind="full", window=Window(), covered=(None, limit), cursor=cursor)
-    if full:
-        return everything
     if changes := changes_since(state, view, schema):
         # Keys of other entities, and values of another layout, would not be overwritten but left behind.
         clears = not {"entities", "layout"}.isdisjoint(changes)
         return replace(everything, reason=f"the view has changed in {' and '.join(changes)}", clears=clears)
+    if full:
+        return everything
     if not asked.is_open:
         covered_end = min(asked.end, limit) if asked.end else limit
         begins_in_future = asked.start is not None and asked.start >= covered_end

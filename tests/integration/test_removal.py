@@ -144,14 +144,20 @@ def test_pruning_needs_all_of_history(view: FeatureView, offline: OfflineStore, 
         materialize(view, offline, online, prune=True)
 
 
+@pytest.mark.parametrize("window", [{}, {"full": True}, {"start": at(5), "end": at(6)}])
 def test_other_entities_leave_no_orphans_behind(
-    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+    table: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    client: redis.Redis,
+    window: dict[str, Any],
 ) -> None:
     insert(table, "a", at(1), x=7)
     materialize(make_view(features=["gone"]), offline, online)
     by_x = make_view(entities=["x"], features=["gone"])
     online.delete(make_view(features=["gone"]), [{"id": "b"}])
-    result = materialize(by_x, offline, online, start=at(5), end=at(6))
+    result = materialize(by_x, offline, online, **window)
     assert result.rows_written == 1
     assert keys(client, by_x) == {"7"}
     assert list(client.scan_iter(f"{keyspace.tombstone_prefix(by_x)}*")) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -86,8 +86,12 @@ def test_an_odd_zone_of_session_or_server_changes_nothing(
     naive: Database, make_view: MakeView, online: OnlineStore
 ) -> None:
     naive("ALTER TABLE rows ADD seen timestamptz, ADD local timestamp, ADD many timestamptz[], ADD took interval")
-    naive("INSERT INTO rows VALUES ('a', '2026-01-01 01:00', 1, '2026-01-01 00:00Z', '2026-01-01 05:00', "
-          "'{\"2026-01-01 00:00Z\"}', '1 day')")  # fmt: skip
+    naive("ALTER TABLE rows ADD day date, ADD span tstzrange, ADD raw bytea[], ADD caesar timestamptz")
+    naive(
+        "INSERT INTO rows VALUES ('a', '2026-01-01 01:00', 1, '2026-01-01 00:00Z', '2026-01-01 05:00', "
+        "'{\"2026-01-01 00:00Z\"}', '1 day', '2026-02-01', '[2026-01-01 00:00Z,)', "
+        "ARRAY['\\x00ff'::bytea], '0044-03-15 00:00Z BC')"
+    )
     settings = "-c TimeZone=America/Caracas -c DateStyle=SQL,DMY -c IntervalStyle=sql_standard -c bytea_output=escape"
     odd = OfflineStore(f"{naive.uri}?options={settings.replace(' ', '%20').replace('=', '%3D')}")
     view = make_view(source=BERLIN)
@@ -95,5 +99,7 @@ def test_an_odd_zone_of_session_or_server_changes_nothing(
     (row,) = online.get_online_features(view, [{"id": "a"}])
     assert row.event_timestamp == at(0)
     assert row.values == {
-        "x": 1, "seen": at(0), "local": datetime(2026, 1, 1, 5), "many": [at(0)], "took": timedelta(days=1)
+        "x": 1, "seen": at(0), "local": datetime(2026, 1, 1, 5), "many": [at(0)], "took": timedelta(days=1),
+        "day": date(2026, 2, 1), "span": '["2026-01-01 00:00:00+00",)', "raw": [b"\x00\xff"],
+        "caesar": "0044-03-15 00:00:00+00 BC",
     }  # fmt: skip
