@@ -87,7 +87,13 @@ def project() -> str:
 
 
 @pytest.fixture
-def make_view(project: str) -> Callable[..., FeatureView]:
+def layout() -> str:
+    """The layout of the test's views; a module that holds for every layout is run with each of them."""
+    return "hash"
+
+
+@pytest.fixture
+def make_view(project: str, layout: str) -> Callable[..., FeatureView]:
     """Makes feature views on table ``rows`` with entity ``id`` and event timestamp ``ts``, or as the test says."""
 
     def make(*, source: dict[str, Any] | None = None, **changed: Any) -> FeatureView:
@@ -95,7 +101,14 @@ def make_view(project: str) -> Callable[..., FeatureView]:
         if "query" in where:
             del where["table"]
         return FeatureView(
-            **{"name": "view", "project": project, "entities": ["id"], "source": PostgresSource(**where), **changed}
+            **{
+                "name": "view",
+                "project": project,
+                "entities": ["id"],
+                "source": PostgresSource(**where),
+                "layout": layout,
+                **changed,
+            }
         )
 
     return make

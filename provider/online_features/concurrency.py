@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
     """Yield ``items`` while a thread makes up to ``depth`` further ones.
 
     An exception in ``items`` is raised here, in its place. Leaving early waits for the item being made.
+
+    :param cancel: called when an exception, or leaving early, ends the stage: it hastens the item being made.
     """
     end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -22,5 +24,8 @@ def ahead(items: Iterator[T], depth: int) -> Iterator[T]:
             while (item := coming.popleft().result()) is not end:
                 coming.append(thread.submit(next, items, end))
                 yield item  # type: ignore[misc]
+        except BaseException:
+            cancel()
+            raise
         finally:
             thread.shutdown(cancel_futures=True)

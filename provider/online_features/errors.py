@@ -18,7 +18,8 @@
     └── TransientError                    the same run may succeed later
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
         ├── OnlineStoreUnavailableError   Redis cannot be reached or broke off
-        └── OnlineDataLostError           Redis lost data while a run was writing
+        ├── OnlineDataLostError           Redis lost data while a run was writing
+        └── OvertakenError                a run with another definition of the view ended meanwhile
 
 Each takes one message, so each survives pickling on its way between Airflow's processes.
 """
@@ -92,3 +93,7 @@ class OnlineStoreUnavailableError(TransientError):
 
 class OnlineDataLostError(TransientError):
     """Redis lost data while a run was writing, so the run must not claim its rows."""
+
+
+class OvertakenError(TransientError):
+    """A run with another definition of the feature view ended while this one was writing."""

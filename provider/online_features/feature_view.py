@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 from online_features.errors import FeatureViewError
 
-Layout = Literal["hash"]
+Layout = Literal["hash", "json"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+LONGEST_TTL = timedelta(days=36525)  # beyond a century, instants leave the years that datetime knows
 
 # Names become parts of Redis keys: no separator, no glob or hash-tag character, no reserved prefix.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -100,8 +102,10 @@ class FeatureView:
             self.check_feature_names(self.features)
         if not isinstance(self.source, PostgresSource):
             raise FeatureViewError(self._says(f"source must be a PostgresSource, not {type(self.source).__name__}"))
-        if self.ttl is not None and (not isinstance(self.ttl, timedelta) or self.ttl <= timedelta(0)):
-            raise FeatureViewError(self._says(f"ttl={self.ttl!r} must be a positive timedelta, or None for no expiry"))
+        if self.ttl is not None and not (isinstance(self.ttl, timedelta) and timedelta(0) < self.ttl <= LONGEST_TTL):
+            raise FeatureViewError(
+                self._says(f"ttl={self.ttl!r} must be a timedelta of at most 100 years, or None for no expiry")
+            )  # fmt: skip
         if self.layout not in LAYOUTS:
             raise FeatureViewError(self._says(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}"))
 

@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,6 +112,10 @@ class Plan:
         """Where the window ends, or how far an open one claims to be complete."""
         return self.window.end if self.kind == "window" or self.covered is None else self.covered[1]
 
+    def from_the_beginning(self) -> Plan:
+        """The same plan, with nothing known to lie before what it covers."""
+        return self if self.covered is None else replace(self, covered=(None, self.covered[1]))
+
 
 def materialize(
     view: FeatureView,
@@ -155,6 +160,9 @@ def materialize(
         plan = plan_run(
             view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=datetime.now(UTC)
         )  # fmt: skip
+        if plan.covered and plan.covered[0] and not state.watermark:
+            # A first window claims everything up to its end only if there is nothing before it.
+            plan = plan if offline.has_rows_before(view, schema, plan.covered[0]) else plan.from_the_beginning()
         log.info("Materializing feature view %r: %s", view.name, _in_words(plan))
         tally = _Tally(view, offline.expected_rows(view, schema, plan.window), on_progress, began)
         try:
@@ -167,6 +175,7 @@ def materialize(
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
                 run=_record(run_id, plan, tally, "success"),
+                fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
                 max_event_timestamp=tally.max_event_timestamp,
@@ -228,7 +237,7 @@ def plan_run(
         shows_late_rows = schema.created_timestamp is not None and not horizon.is_blind
         lookback = timedelta(0) if shows_late_rows else DEFAULT_LOOKBACK
     # Without an end: rows beyond the horizon are as welcome as any, they are only not claimed.
-    window = Window(start=state.cursor - lookback, axis=axis)
+    window = Window(start=state.cursor - lookback - schema.created_resolution, axis=axis)
     return Plan(kind="incremental", window=window, covered=(None, limit), cursor=cursor)
 
 
@@ -250,9 +259,12 @@ def _asked(
 def _transfer(snapshot: Snapshot, run: OnlineRun, tally: _Tally) -> None:
     """Read, encode and write, each ahead of the next."""
     tally.reject(snapshot.rejected, snapshot.rejected_sample)
-    encoded = (run.encode(batch) for batch in ahead(snapshot.batches, BATCHES_AHEAD))
-    for rows in ahead(encoded, BATCHES_AHEAD):
-        tally.add(run.write(rows), rows.max_event_timestamp)
+    with (
+        closing(ahead(snapshot.batches, BATCHES_AHEAD, snapshot.cancel)) as batches,
+        closing(ahead(map(run.encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
+    ):
+        for rows in encoded:
+            tally.add(run.write(rows), rows.max_event_timestamp)
 
 
 class _Tally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from online_features.postgres_types import Encoding
 
@@ -27,6 +29,9 @@ class RowSchema:
 
     Record batches that carry such rows hold the columns in exactly this order: ``keys``, ``event_timestamp``,
     ``created_timestamp`` and ``deleted`` where declared, then ``features``.
+
+    :param created_resolution: how far before its writing a row may be stamped, because of how coarsely created
+        timestamps are kept.
     """
 
     keys: tuple[Column, ...]
@@ -34,3 +39,14 @@ class RowSchema:
     created_timestamp: Column | None
     deleted: Column | None
     features: tuple[Column, ...]
+    created_resolution: timedelta = timedelta(0)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in the order of a record batch."""
+        optional = (column for column in (self.created_timestamp, self.deleted) if column is not None)
+        return (*self.keys, self.event_timestamp, *optional, *self.features)
+
+    def has_entities(self, names: Sequence[str]) -> bool:
+        """Whether these are the join keys, in this order."""
+        return [key.name for key in self.keys] == list(names)

@@ -175,3 +175,32 @@ def test_a_source_clock_ahead_of_ours_neither_stalls_increments_nor_puts_the_wat
     for result in (first, second):
         assert result.watermark is not None
         assert result.watermark <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("kind", ["timestamptz(0)", "timestamptz(3)", "date"])
+@pytest.mark.parametrize("is_query", [False, True])
+def test_coarse_created_timestamps_lose_no_rows(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str, is_query: bool
+) -> None:
+    database(f"CREATE TABLE rows (id text, ts timestamptz, created {kind} DEFAULT clock_timestamp(), x int)")
+    query = {"query": f"SELECT id, ts, x, created::{kind} AS created FROM rows"} if is_query else {}
+    view = make_view(source={"created_timestamp_column": "created", **query}, features=["x"])
+    names = [f"e{number}" for number in range(12)]
+    for name in names:
+        materialize(view, offline, online)
+        database("INSERT INTO rows (id, ts) VALUES (%s, %s)", name, at(1))
+    materialize(view, offline, online)
+    assert present(online, view, *names) == [True] * len(names)
+
+
+def test_a_session_that_does_not_track_its_activity_makes_runs_look_back(
+    table: Database, view: FeatureView, writer: Connection, offline: OfflineStore, online: OnlineStore
+) -> None:
+    with writer.cursor() as cursor:
+        cursor.execute("SET track_activities = off")
+    writer.commit()
+    insert(writer, "late")
+    materialize(view, offline, online)
+    writer.commit()
+    materialize(view, offline, online)
+    assert present(online, view, "late") == [True]

@@ -59,3 +59,21 @@ def test_queries(make_view: Callable[..., FeatureView], offline: OfflineStore, o
     materialize(view, offline, online)
     (row,) = online.get_online_features(view, [{"id": "a"}])
     assert row.values == {"x": ":x %(y)s 100%"}
+
+
+def test_columns_named_like_our_own_labels(
+    database: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore
+) -> None:
+    database(
+        "CREATE TABLE rows (event_timestamp text, created_timestamp timestamptz, _event_timestamp timestamptz, "
+        "key_0 text, feature_0 int, place int, source int)"
+    )
+    database("INSERT INTO rows VALUES ('a', %s, %s, 'x', 1, 1, 1)", at(1), at(5))
+    database("INSERT INTO rows VALUES ('a', %s, %s, 'y', 2, 2, 2)", at(2), at(2))
+    view = make_view(
+        entities=["event_timestamp"],
+        source={"timestamp_field": "created_timestamp", "created_timestamp_column": "_event_timestamp"},
+    )
+    assert materialize(view, offline, online, full=True, prune=True).rows_written == 1
+    (row,) = online.get_online_features(view, [{"event_timestamp": "a"}])
+    assert row.values == {"key_0": "y", "feature_0": 2, "place": 2, "source": 2}

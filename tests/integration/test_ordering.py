@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from itertools import permutations
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
+from tests.layouts import layout  # noqa: F401
 
 MakeView = Callable[..., FeatureView]
 
@@ -50,10 +52,10 @@ def test_postgres_and_the_script_agree_on_the_newest(
     materialize(view, offline, online, full=True)
     assert online_x(online, view) == newest
     online.delete(view, [{"id": "a"}])
-    pushed = FeatureView(name="pushed", project=view.project, entities=["id"], features=["x"], source=view.source)
+    pushed = replace(view, name="pushed")
     online.push(pushed, [row(*some) for some in rows])
     assert online_x(online, pushed) == newest
-    one_by_one = FeatureView(name="single", project=view.project, entities=["id"], features=["x"], source=view.source)
+    one_by_one = replace(view, name="single")
     for some in rows:
         online.push(one_by_one, [row(*some)])
     assert online_x(online, one_by_one) == newest

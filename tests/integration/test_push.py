@@ -109,6 +109,21 @@ def test_rows_without_entity_or_instant_are_rejected_and_shown_without_their_fea
     assert "secret" not in caplog.text
 
 
+def test_rows_may_come_from_a_generator(make_view: MakeView, online: OnlineStore) -> None:
+    rows: Any = ({"id": name, "ts": at(1), "x": 1} for name in "abc")
+    assert online.push(make_view(), rows).rows_written == 3
+
+
+@pytest.mark.parametrize("value", ["a\0b", 7])
+def test_join_keys_that_postgres_could_not_hold_are_refused(
+    make_view: MakeView, online: OnlineStore, value: Any
+) -> None:
+    view = make_view()
+    online.push(view, [{"id": "a", "ts": at(1), "x": 1}])
+    with pytest.raises(InvalidRowsError, match="column 'id'"):
+        online.push(view, [{"id": value, "ts": at(1), "x": 1}])
+
+
 def test_an_empty_push_does_nothing(make_view: MakeView, online: OnlineStore, client: redis.Redis) -> None:
     view = make_view()
     assert online.push(view, []).rows_read == 0
@@ -141,6 +156,20 @@ def test_rows_that_do_not_fit_are_refused_by_column_and_nothing_is_written(
     with pytest.raises(InvalidRowsError, match=message):
         online.push(view, rows)
     assert online.get_online_features(view, [{"id": "ok"}])[0].status == "not_found"
+
+
+def test_uuids_are_one_entity_however_they_are_written(make_view: MakeView, online: OnlineStore) -> None:
+    view = make_view()
+    which = uuid.uuid4()
+    online.push(view, [{"id": which, "ts": at(1), "x": 1}])
+    for written in (which, str(which), str(which).upper(), which.urn):
+        assert online.get_online_features(view, [{"id": written}])[0].status == "present"
+
+
+def test_rows_at_the_end_of_time_can_be_read(make_view: MakeView, online: OnlineStore) -> None:
+    view = make_view(ttl=timedelta(days=7))
+    online.push(view, [{"id": "a", "ts": datetime(9999, 12, 31, tzinfo=UTC), "x": 1}])
+    assert online.get_online_features(view, [{"id": "a"}])[0].status == "present"
 
 
 def test_naive_times_are_read_in_the_sources_zone_where_its_column_has_none(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from online_features.materialization import Progress
 from online_features.online import keyspace
 
 from tests.conftest import Database, at
+from tests.layouts import layout  # noqa: F401
 
 MakeView = Callable[..., FeatureView]
 
@@ -156,11 +158,9 @@ def test_other_entities_leave_no_orphans_behind(
     insert(table, "a", at(1), x=7)
     materialize(make_view(features=["gone"]), offline, online)
     by_x = make_view(entities=["x"], features=["gone"])
-    online.delete(make_view(features=["gone"]), [{"id": "b"}])
     result = materialize(by_x, offline, online, **window)
     assert result.rows_written == 1
     assert keys(client, by_x) == {"7"}
-    assert list(client.scan_iter(f"{keyspace.tombstone_prefix(by_x)}*")) == []
 
 
 def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_were_fresh(
@@ -192,3 +192,69 @@ def test_a_changed_ttl_is_applied_to_rows_that_are_online(
     materialize(before, offline, online)
     materialize(after, offline, online)
     assert client.ttl(keyspace.entity_key(after, ["a"])) == pytest.approx(expected, abs=60)
+
+
+def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(
+    table: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(5):
+        insert(table, f"e{number}", at(1), x=number)
+    materialize(make_view(features=["gone"]), offline, online)
+    by_x = make_view(entities=["x"], features=["gone"])
+    unlink = redis.Redis.unlink
+    removed: list[str] = []
+
+    def crash(self: redis.Redis, key: str) -> int:
+        removed.append(key)
+        if len(removed) == 3:
+            raise KeyboardInterrupt
+        return unlink(self, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Redis, "unlink", crash)
+        with pytest.raises(KeyboardInterrupt):
+            materialize(by_x, offline, online)
+    assert online.freshness(by_x).watermark is None
+    materialize(by_x, offline, online)
+    assert keys(client, by_x) == {"0", "1", "2", "3", "4"}
+
+
+def test_erased_entities_stay_gone_through_changes_of_type_layout_and_ttl(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    future = datetime.now(UTC) + timedelta(days=1)
+    insert(table, "past", at(1))
+    insert(table, "future", future)
+    materialize(view, offline, online)
+    assert online.delete(view, [{"id": "past"}, {"id": "future"}]) == 2
+    other = "json" if view.layout == "hash" else "hash"
+    for changed in (
+        view,
+        replace(view, ttl=timedelta(days=20_000)),
+        replace(view, ttl=None, layout=other),
+        replace(view, layout=other),
+    ):
+        materialize(changed, offline, online, full=True)
+        assert [status(online, changed, name) for name in ("past", "future")] == ["not_found", "not_found"]
+    table("ALTER TABLE rows ALTER id TYPE varchar")
+    materialize(view, offline, online, full=True)
+    assert status(online, view, "past") == "not_found"
+    online.push(view, [{"id": "future", "ts": future + timedelta(seconds=1), "x": 1}])
+    assert status(online, view, "future") == "present"
+
+
+def test_what_is_online_is_neither_read_nor_erased_by_other_entities(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    insert(table, "a", at(1))
+    materialize(view, offline, online)
+    finer = replace(view, entities=["id", "x"], features=["gone"])
+    (row,) = online.get_online_features(finer, [{"id": "a", "x": 9}])
+    assert row.status == "not_found"
+    with pytest.raises(InvalidRowsError, match="materialize the view before you erase"):
+        online.delete(finer, [{"id": "a", "x": 9}])

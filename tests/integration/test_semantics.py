@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import redis
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.counters import RowCounts
+from online_features.feature_view import LAYOUTS
 from online_features.online import keyspace
 
 from tests.conftest import Database
 from tests.model import Model, Row
 
-EXAMPLES = 15
+EXAMPLES = 20
 STEPS = 30
 
 hours = st.integers(-3, 60)  # before now; below 0: from the future
@@ -36,6 +39,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
 
     database: Database
     redis_url: str
+    layout: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
         )
         return FeatureView(
             name="view", project=self.project, entities=["id"], features=self.model.features, source=source,
-            ttl=self.model.ttl,
+            ttl=self.model.ttl, layout=self.layout,
         )  # fmt: skip
 
     def row(self, name: str | None, hours_ago: int, created: str | None, gone: bool, values: Any) -> Row:
@@ -80,7 +84,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
         ((written,),) = self.database(
             f"INSERT INTO rows VALUES (%s, %s, {stamp}, %s, %s, %s) RETURNING created", *parameters
         )
-        is_found_by_event_timestamp = created is None and hours_ago < 0
+        is_found_by_event_timestamp = created is None and hours_ago <= 0
         self.model.insert(replace(row, created=written), is_stamped_now=created == "now" or is_found_by_event_timestamp)
 
     @rule(name=entities)
@@ -152,12 +156,19 @@ class FeatureViewMachine(RuleBasedStateMachine):
         assert {name: count for name, count in found.items() if count} == dict(expected)
         assert result.rows_read == sum(found.values())
 
+    def stored(self, key: str) -> dict[str, str]:
+        """The fields of a row, in either layout."""
+        if self.layout == "hash":
+            return self.client.hgetall(key)
+        fields = json.loads(self.client.get(key) or "")
+        return {name: str(value) for name, value in fields.items() if value is not None}
+
     @invariant()
     def redis_holds_what_the_model_holds(self) -> None:
         view = self.view
         live, buried = {}, {}
         for key in self.client.scan_iter(f"{keyspace.entity_prefix(view)}*"):
-            live[keyspace.entity_values(view, key)[0]] = self.client.hgetall(key)
+            live[keyspace.entity_values(view, key)[0]] = self.stored(key)
         prefix = keyspace.tombstone_prefix(view)
         for key in self.client.scan_iter(f"{prefix}*"):
             stored = self.client.hgetall(key)
@@ -170,8 +181,10 @@ class FeatureViewMachine(RuleBasedStateMachine):
         assert buried.keys() == {name for name, held in expected.items() if held.fields is None}
 
 
-def test_random_interleavings_end_as_the_model_says(database: Database, redis_url: str) -> None:
-    machine = type("Machine", (FeatureViewMachine,), {"database": database, "redis_url": redis_url})
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_random_interleavings_end_as_the_model_says(database: Database, redis_url: str, layout: str) -> None:
+    servers = {"database": database, "redis_url": redis_url, "layout": layout}
+    machine = type("Machine", (FeatureViewMachine,), servers)
     run_state_machine_as_test(
         machine,
         settings=settings(

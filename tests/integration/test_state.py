@@ -10,6 +10,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
+from tests.layouts import layout  # noqa: F401
 
 MakeView = Callable[..., FeatureView]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import OnlineDataError
+from online_features.errors import OnlineDataError, OvertakenError
+from online_features.materialization import Progress
 from online_features.online import keyspace
 
 from tests.conftest import Database, at
@@ -29,7 +31,7 @@ def view(database: Database, make_view: MakeView) -> FeatureView:
         ([(1, 2), (3, 4)], 2),
         ([(1, 2), (3, 4), (2, 3)], 4),
         ([(1, 2), (4, 5), (3, 4), (2, 3)], 5),
-        ([(3, 4), (1, 2)], 4),
+        ([(3, 4), (1, 2)], 2),
         ([(3, 4), (1, 4)], 4),
         ([(1, 5), (2, 3)], 5),
     ],
@@ -58,6 +60,33 @@ def test_windows_do_not_hide_history_from_the_next_increment(
     materialize(view, offline, online, start=at(2), end=at(3))
     assert materialize(view, offline, online).rows_written == 1
     assert [run["kind"] for run in online.runs(view)] == ["full", "window"]
+
+
+def test_a_first_window_claims_nothing_where_there_is_history_before_it(
+    database: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    assert materialize(view, offline, online, start=at(2), end=at(3)).watermark is None
+    fresh = online.freshness(view)
+    assert fresh.is_materialized
+    assert fresh.lag is None
+    assert materialize(view, offline, online, start=at(0), end=at(1, 30)).watermark == at(1, 30)
+    assert materialize(view, offline, online, start=at(1, 30), end=at(2)).watermark == at(3)
+
+
+def test_a_run_that_another_definition_has_overtaken_claims_nothing(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    materialize(view, offline, online)
+    new = replace(view, ttl=timedelta(days=30_000))
+
+    def old_definition_runs_meanwhile(_: Progress) -> None:
+        materialize(replace(view, ttl=timedelta(days=20_000)), offline, online)
+
+    with pytest.raises(OvertakenError, match="give the view one definition"):
+        materialize(new, offline, online, on_progress=old_definition_runs_meanwhile)
+    assert online.runs(view)[0]["outcome"] == "OvertakenError"
+    materialize(new, offline, online)
+    assert online.runs(view)[0]["kind"] == "full"
 
 
 def test_freshness_is_measured_against_the_instant_given(

@@ -29,8 +29,8 @@ VIEW = FeatureView(name="view", entities=["id"], source=SOURCE)
         ({"features": ["a\0"]}, "NUL"),
         ({"source": "rows"}, "must be a PostgresSource"),
         ({"ttl": timedelta(0)}, "ttl"),
-        ({"ttl": 60}, "ttl=60 must be a positive timedelta"),
-        ({"layout": "yaml"}, "layout='yaml' is unknown; choose one of hash"),
+        ({"ttl": 60}, "ttl=60 must be a timedelta of at most 100 years"),
+        ({"layout": "yaml"}, "layout='yaml' is unknown; choose one of hash, json"),
     ],
 )
 def test_a_wrong_view_is_refused_by_field(change: dict[str, object], message: str) -> None:

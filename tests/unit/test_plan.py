@@ -25,7 +25,13 @@ SCHEMA = RowSchema(
 )
 WITHOUT_CREATED = replace(SCHEMA, created_timestamp=None)
 NOTHING = ViewState(
-    watermark=None, cursor=None, max_event_timestamp=None, materialized_at=None, definition=None, schema=None
+    watermark=None,
+    cursor=None,
+    max_event_timestamp=None,
+    materialized_at=None,
+    definition=None,
+    fingerprint=None,
+    schema=None,
 )
 SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), definition=definition(VIEW, SCHEMA))
 

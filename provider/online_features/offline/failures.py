@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import adbc_driver_manager
+import pyarrow as pa
 import sqlalchemy.exc
 
 from online_features.errors import (
@@ -27,6 +28,10 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "42703": (ColumnNotFoundError, "name an existing column, spelled and cased as in the source"),
     "42501": (OfflineAccessError, "GRANT the role SELECT on the source and USAGE on its schema"),
     "42": (SourceError, "correct the query or the names in PostgresSource"),
+    "0A": (SourceError, "correct the query: a run can only read"),
+    "21": (SourceError, "correct the query: a subquery gives more rows than one"),
+    "54": (SourceError, "make the query or its rows smaller"),
+    "P0": (SourceError, "correct what the query calls"),
     "22": (SourceError, "a value in the source cannot be computed: correct the query or the row"),
     "25006": (SourceError, "a run reads in a read-only transaction: take the write out of the query"),
     "28": (OfflineAccessError, "check user and password of the Postgres connection"),
@@ -39,6 +44,10 @@ LOGIN_REFUSED = re.compile(
     r"password authentication failed|no password supplied|(role|user|database) \".*\" does not exist"
     r"|no pg_hba\.conf entry|authentication failed|permission denied for database"
 )
+
+
+# Errors of a statement that the same statement may not meet again.
+PASSING = re.compile(r"canceling statement|terminating connection|deadlock|could not serialize")
 
 
 @contextmanager
@@ -54,6 +63,19 @@ def translated(view: FeatureView) -> Iterator[None]:
         raise translation(view, getattr(error.orig, "pgcode", None), str(error.orig)) from error
     except adbc_driver_manager.Error as error:
         raise translation(view, error.sqlstate, str(error)) from error
+
+
+@contextmanager
+def translated_stream(view: FeatureView) -> Iterator[None]:
+    """Raise our error for what breaks a stream of batches, of which Arrow keeps the message only.
+
+    :raises OnlineFeaturesError: from Arrow's exception.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        is_query_at_fault = "ERROR:" in str(error) and not PASSING.search(str(error))
+        raise translation(view, "22" if is_query_at_fault else None, str(error)) from error
 
 
 def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:

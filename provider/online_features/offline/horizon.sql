@@ -1,6 +1,6 @@
 -- The present, the start of the oldest transaction in flight that may yet commit rows of this database, the oldest
 -- prepared transaction, and whether transactions in flight are hidden: from a role that may not see other sessions,
--- and on a standby, whose primary runs them. Parameter: snapshot, the name that read-only snapshots of runs go by.
+-- by a session that does not track its activity, and on a standby, whose primary runs them. Parameter: snapshot, the name that read-only snapshots of runs go by.
 --
 -- A session is active before it shows the start of its transaction, so until then the start of its query counts.
 
@@ -14,5 +14,5 @@ SELECT
     ),
     (SELECT min(prepared) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()),
     pg_is_in_recovery() OR EXISTS (
-        SELECT FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND backend_type IS NULL
+        SELECT FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND (backend_type IS NULL OR state = 'disabled')
     )

@@ -39,6 +39,9 @@ COMPARED: dict[str, Any] = {
     "timestamp with time zone": sa.TIMESTAMP(timezone=True),
 }  # fmt: skip
 
+# How far before the cursor a row that does not say when it was created may have been true.
+UNDATED_LOOKBACK = timedelta(hours=1)
+
 # No zone is further than this from UTC, so a naive timestamp is never further from its instant read as UTC.
 WIDEST_UTC_OFFSET = timedelta(hours=26)
 
@@ -70,6 +73,14 @@ def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Se
     )
     # Conversions stand outside, so that they are paid for the newest rows only, not for all of history.
     return sa.select(*(convert(newest.c[label]).label(label) for label, _, convert in _parts(source, schema)))
+
+
+def any_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+    """Selects whether there is any row in ``window`` that can go online."""
+    rows = sa.select(sa.literal(1)).select_from(_from(source)).where(
+        _is_valid(source, schema), *_inside(source, schema, window)
+    )  # fmt: skip
+    return sa.select(rows.exists())
 
 
 def count_rejected(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
@@ -126,15 +137,19 @@ def _parts(
     source: PostgresSource, schema: RowSchema
 ) -> Iterator[tuple[str, ColumnElement[Any], Callable[[ColumnElement[Any]], ColumnElement[Any]]]]:
     """Label, expression and conversion of each column of a record batch."""
+    # ORDER BY takes a name for a label before it takes it for a column, so no label may be the name of a column.
+    own = "_"
+    while any(column.name.startswith(own) for column in schema.columns):
+        own += "_"
     for i, key in enumerate(schema.keys):
-        yield f"key_{i}", _key(key), partial(_as_online, key)
-    yield "event_timestamp", _instant(source, schema.event_timestamp), lambda instant: instant
+        yield f"{own}key_{i}", _key(key), partial(_as_online, key)
+    yield f"{own}event_timestamp", _instant(source, schema.event_timestamp), lambda instant: instant
     if schema.created_timestamp is not None:
-        yield "created_timestamp", _instant(source, schema.created_timestamp), _bounded
+        yield f"{own}created_timestamp", _instant(source, schema.created_timestamp), _bounded
     if schema.deleted is not None:
-        yield "deleted", _column(schema.deleted), lambda deleted: sa.func.coalesce(deleted, sa.false())
+        yield f"{own}deleted", _column(schema.deleted), lambda deleted: sa.func.coalesce(deleted, sa.false())
     for i, feature in enumerate(schema.features):
-        yield f"feature_{i}", _column(feature), partial(_as_online, feature)
+        yield f"{own}feature_{i}", _column(feature), partial(_as_online, feature)
 
 
 def _bounded(instant: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -213,9 +228,9 @@ def _inside(source: PostgresSource, schema: RowSchema, window: Window) -> Iterat
     column = getattr(schema, window.axis)
     if window.axis == "created_timestamp":
         # A row that does not say when it was created is found by when it was true.
-        undated = sa.and_(
-            _column(column).is_(None), *_within(source, schema.event_timestamp, replace(window, axis="event_timestamp"))
-        )
+        start = None if window.start is None else _shifted(window.start, -UNDATED_LOOKBACK)
+        by_event = replace(window, axis="event_timestamp", start=start)
+        undated = sa.and_(_column(column).is_(None), *_within(source, schema.event_timestamp, by_event))
         yield sa.or_(sa.and_(*_within(source, column, window)), undated)
     else:
         yield from _within(source, column, window)
@@ -228,11 +243,18 @@ def _within(source: PostgresSource, column: Column, window: Window) -> Iterator[
     if window.start is not None:
         yield instant >= _literal_instant(window.start)
         if is_naive:
-            yield _column(column) >= _literal_naive(window.start - WIDEST_UTC_OFFSET)
+            yield _column(column) >= _literal_naive(_shifted(window.start, -WIDEST_UTC_OFFSET))
     if window.end is not None:
         yield instant < _literal_instant(window.end)
         if is_naive:
-            yield _column(column) <= _literal_naive(window.end + WIDEST_UTC_OFFSET)
+            yield _column(column) <= _literal_naive(_shifted(window.end, WIDEST_UTC_OFFSET))
+
+
+def _shifted(instant: datetime, by: timedelta) -> datetime:
+    try:
+        return instant + by
+    except OverflowError:
+        return FIRST_INSTANT if by < timedelta(0) else LAST_INSTANT
 
 
 def _instant(source: PostgresSource, column: Column) -> ColumnElement[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
@@ -14,13 +15,14 @@ import psycopg2
 import pyarrow as pa
 import sqlalchemy as sa
 from adbc_driver_postgresql import dbapi
+from psycopg2.extensions import parse_dsn
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
 
-from online_features.errors import ColumnNotFoundError, UnsupportedTypeError
+from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.offline import statements
-from online_features.offline.failures import translated
+from online_features.offline.failures import translated, translated_stream
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
@@ -55,11 +57,13 @@ class Snapshot:
     :param rejected: rows without an entity or an event timestamp.
     :param rejected_sample: a few of them, join keys and event timestamp as text.
     :param batches: the newest row of each other entity; columns as :class:`RowSchema` orders them.
+    :param cancel: ends a query that another thread waits for.
     """
 
     rejected: int
     rejected_sample: list[tuple[str | None, ...]]
     batches: Iterator[pa.RecordBatch]
+    cancel: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,7 @@ class OfflineStore:
     """
 
     def __init__(self, uri: str) -> None:
+        check_uri(uri)
         self._uri = uri
         self._engine = sa.create_engine(
             "postgresql+psycopg2://", creator=lambda: psycopg2.connect(uri), poolclass=NullPool
@@ -97,8 +102,15 @@ class OfflineStore:
         :raises UnsupportedTypeError: a column's type cannot go online.
         """
         with translated(view), self._engine.connect() as connection:
-            types = _column_types(connection, statements.no_rows(view.source))
-        return row_schema(view, types)
+            types, resolutions = _column_types(connection, statements.no_rows(view.source))
+        schema = row_schema(view, types)
+        created = schema.created_timestamp
+        return schema if created is None else replace(schema, created_resolution=resolutions[created.name])
+
+    def has_rows_before(self, view: FeatureView, schema: RowSchema, instant: datetime) -> bool:
+        """Whether the source has history before ``instant``."""
+        with translated(view), self._engine.connect() as connection:
+            return bool(connection.execute(statements.any_rows(view.source, schema, Window(end=instant))).scalar_one())
 
     def horizon(self, view: FeatureView) -> Horizon:
         """How far a snapshot taken after this call can be trusted to be complete."""
@@ -153,7 +165,24 @@ class OfflineStore:
                 rejected=rejected,
                 rejected_sample=sample,
                 batches=_batches(view, cursor, statements.newest_rows(view.source, schema, window), batch_rows),
+                cancel=cursor.adbc_cancel,
             )
+
+
+def check_uri(uri: str) -> None:
+    """Refuse a URI that libpq would refuse, without repeating any of it: parts of a password may be anywhere in it.
+
+    :raises OfflineAccessError: when it is no libpq URI.
+    """
+    try:
+        port = parse_dsn(uri).get("port", "")
+    except psycopg2.ProgrammingError:
+        port = "unreadable"
+    if not re.fullmatch(r"[\d,]*", port):
+        raise OfflineAccessError(
+            "the Postgres URI is not one that libpq reads -> write postgresql://user:password@host:port/database, with "
+            "special characters in user and password percent-encoded"
+        ) from None
 
 
 def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
@@ -205,12 +234,38 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
     )
 
 
-def _column_types(connection: sa.Connection, no_rows: Select[*tuple[Any, ...]]) -> dict[str, PostgresType]:
-    # Each is a name, the oid of a type (of the base type of a domain), and what else PEP 249 asks for.
-    described = connection.execute(no_rows).cursor.description or ()
-    rows = connection.execute(sa.text(_sql_file("types")), {"oids": [oid for _, oid, *_ in described]})
+def _column_types(
+    connection: sa.Connection, no_rows: Select[*tuple[Any, ...]]
+) -> tuple[dict[str, PostgresType], dict[str, timedelta]]:
+    """Type and resolution in time of each column; of a domain, its base type."""
+    described: Any = connection.execute(no_rows).cursor.description or ()
+    rows = connection.execute(sa.text(_sql_file("types")), {"oids": [column.type_code for column in described]})
     types = {oid: PostgresType(*rest) for oid, *rest in rows}
-    return {name: types[oid] for name, oid, *_ in described}
+    places = [(column.table_oid or 0, column.table_column or 0) for column in described]
+    modifiers = {
+        (table, column): modifier
+        for table, column, modifier in connection.execute(
+            sa.text(_sql_file("modifiers")), {"tables": [table for table, _ in places]}
+        )
+    }
+    resolutions = {
+        column.name: _resolution(types[column.type_code].name, modifiers.get(place))
+        for column, place in zip(described, places, strict=True)
+    }
+    return {column.name: types[column.type_code] for column in described}, resolutions
+
+
+def _resolution(type_name: str, modifier: int | None) -> timedelta:
+    """How far apart two values of a column of time are at least.
+
+    :param modifier: digits of a second that the column keeps, -1 for all; ``None`` for an expression, which may have
+        cut them off.
+    """
+    if type_name == "date":
+        return timedelta(hours=25)  # the longest day
+    if modifier is None:
+        return timedelta(seconds=1)
+    return timedelta(0) if modifier in (-1, 6) else timedelta(seconds=10.0**-modifier)
 
 
 def _sql_file(name: str) -> str:
@@ -225,7 +280,7 @@ def _rows(cursor: dbapi.Cursor, statement: Select[*tuple[Any, ...]]) -> list[tup
 def _batches(
     view: FeatureView, cursor: dbapi.Cursor, statement: Select[*tuple[Any, ...]], batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    with translated(view):
+    with translated(view), translated_stream(view):
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
         cursor.execute(statements.sql(statement))
         for batch in cursor.fetch_record_batch():

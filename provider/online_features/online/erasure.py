@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -13,8 +13,10 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.online import keyspace, scripts, state, values
+from online_features.online.replies import text
 from online_features.schema import Column
 
+LAST_OF_ALL = to_text(datetime.max.replace(tzinfo=UTC))
 KEYS_PER_CALL = 500  # a call blocks Redis for a few microseconds a key
 
 Item = TypeVar("Item")
@@ -24,10 +26,14 @@ Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 def erase(client: redis.Redis, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
     """Erase entities and leave tombstones; see :meth:`~online_features.OnlineStore.delete`."""
     stored = state.read_state(client, view).schema
+    if stored is not None and not stored.has_entities(view.entities):
+        raise InvalidRowsError(
+            f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "
+            "the view before you erase by others"
+        )
     keys = [keyspace.entity_key(view, entity_texts(view, stored.keys if stored else None, row)) for row in entity_rows]
-    expiry = int((now + view.ttl).timestamp() * 1000) if view.ttl else 0
-    script = client.register_script(scripts.source(f"delete_{view.layout}"))
-    return sum(script(keys=some, args=[to_text(now), expiry]) for some in _batched(keys, KEYS_PER_CALL))
+    script = client.register_script(scripts.guarded("delete", view.layout))
+    return sum(script(keys=some, args=[to_text(now), LAST_OF_ALL]) for some in _batched(keys, KEYS_PER_CALL))
 
 
 def prune(client: redis.Redis, view: FeatureView, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
@@ -39,19 +45,21 @@ def prune(client: redis.Redis, view: FeatureView, keys: Sequence[Column], before
     :param existing: from entities, as texts of their join keys, to the indexes of those the source has.
     :returns: how many were removed.
     """
-    script = client.register_script(scripts.source(f"prune_{view.layout}"))
+    script = client.register_script(scripts.guarded("prune", view.layout))
     limit = to_text(before)
     scan = client.scan_iter(match=f"{keyspace.entity_prefix(view)}*", count=state.SCAN_COUNT)
     removed = 0
-    for some in _batched(map(_text, scan), KEYS_PER_CALL):
-        seen = [(key, *stamps) for key, stamps in zip(some, _stamps(client, some), strict=True) if stamps[0] < limit]
+    for some in _batched(map(text, scan), KEYS_PER_CALL):
+        stamps = _stamps(client, view, some)
+        # A key that has gone since the scan has no timestamp.
+        seen = [(key, *stamp) for key, stamp in zip(some, stamps, strict=True) if "" < stamp[0] < limit]
         entities = [keyspace.entity_values(view, key) for key, _, _ in seen]
         # Join keys that cannot be read as the source's types were pushed with others: the source has none of them.
         whole = [i for i, entity in enumerate(entities) if _fits(keys, entity)]
         held = {whole[i] for i in existing([entities[i] for i in whole])} if whole else set()
         gone = [row for i, row in enumerate(seen) if i not in held]
         if gone:
-            removed += script(keys=[key for key, _, _ in gone], args=[stamp for _, *stamps in gone for stamp in stamps])
+            removed += script(keys=[key for key, _, _ in gone], args=[part for _, *stamp in gone for part in stamp])
     return removed
 
 
@@ -72,19 +80,13 @@ def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:
     return len(keys) == len(entity) and all(map(values.is_value, keys, entity))
 
 
-def _stamps(client: redis.Redis, keys: Sequence[str]) -> list[tuple[str, str]]:
-    with client.pipeline(transaction=False) as pipeline:
-        for key in keys:
-            pipeline.hmget(key, [keyspace.TIMESTAMP_FIELD, keyspace.CREATED_FIELD])
-        return [(_text(ts), _text(created)) for ts, created in pipeline.execute()]
+def _stamps(client: redis.Redis, view: FeatureView, keys: Sequence[str]) -> list[tuple[str, str]]:
+    told = client.register_script(scripts.guarded("stamps", view.layout))(keys=keys)
+    texts = [text(stamp) for stamp in told]
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some
-
-
-def _text(reply: bytes | str | None) -> str:
-    # Which of them depends on the user's client (decode_responses); a missing field is an empty text.
-    return reply.decode() if isinstance(reply, bytes) else reply or ""

@@ -5,8 +5,9 @@
 ============================================== ======= =====================================================
 key                                            type    holds
 ============================================== ======= =====================================================
-``<project>:<view>:<entity>``                  hash    one field per feature that is not NULL, as text;
-                                                       ``_ts`` event timestamp, ``_created`` created timestamp
+``<project>:<view>:<entity>``                  hash    layout ``hash``: one field per feature that is not NULL,
+                                                       as text; ``_ts`` event timestamp, ``_created`` created one
+the same                                       string  layout ``json``: one object, ``_ts`` and ``_created`` first
 ``@online_features:gone:{<entity's key>}``      hash    tombstone of a deleted entity: ``_ts`` and ``_created``
 ``@online_features:view:{<project>:<view>}``   hash    watermark, schema and last run of a feature view
 ``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first

@@ -39,6 +39,7 @@ def push_rows(
 ) -> PushResult:
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
     began = time.monotonic()
+    rows = list(rows)
     counts, bytes_sent, newest = RowCounts(), 0, None
     if rows:
         stored = state.read_state(client, view).schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -19,6 +19,8 @@ from online_features.schema import Column, RowSchema
 Row = Mapping[str, Any]
 
 UTC_MICROSECONDS = pa.timestamp("us", "UTC")
+
+MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as many
 
 # Types whose values Arrow holds as a materialization reads them; values of the others are encoded one by one.
 ARROW_TYPES = {
@@ -48,7 +50,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, rows: Sequence[Ro
     """
     source = view.source
     given = dict.fromkeys(name for row in rows for name in row)
-    known = {column.name: column for column in _columns(stored)} if stored else {}
+    known = {column.name: column for column in stored.columns} if stored else {}
     parts = [*view.entities, source.timestamp_field]
     optional = [name for name in (source.created_timestamp_column, source.deleted_field) if name is not None]
     if view.features is not None:
@@ -58,18 +60,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, rows: Sequence[Ro
     else:
         features = [name for name in given if name not in {*parts, *optional}]
     view.check_feature_names(features)
-    for name in (*parts, *features):
-        if name not in given:
-            raise InvalidRowsError(
-                f"feature view {view.name!r}: the rows lack column {name!r}; a row replaces the whole row online, so "
-                "give every column, None for NULL"
-            )
-    for name in given:
-        if name not in {*parts, *optional, *features}:
-            raise InvalidRowsError(
-                f"feature view {view.name!r}: the rows have column {name!r}, which is none of the view's; it takes "
-                f"{', '.join(map(repr, (*parts, *optional, *features)))}"
-            )
+    _check_columns(view, given, [*parts, *features], optional)
 
     def column(name: str) -> Column:
         if name in known:
@@ -89,6 +80,25 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, rows: Sequence[Ro
         deleted=Column(source.deleted_field, "boolean", Encoding.BOOLEAN) if source.deleted_field else None,
         features=tuple(map(column, features)),
     )
+
+
+def _check_columns(view: FeatureView, given: Collection[str], needed: Sequence[str], optional: Sequence[str]) -> None:
+    if len(needed) > MOST_COLUMNS:
+        raise InvalidRowsError(
+            f"feature view {view.name!r}: {len(needed)} columns; Postgres has at most {MOST_COLUMNS}"
+        )
+    for name in needed:
+        if name not in given:
+            raise InvalidRowsError(
+                f"feature view {view.name!r}: the rows lack column {name!r}; a row replaces the whole row online, so "
+                "give every column, None for NULL"
+            )
+    for name in given:
+        if name not in {*needed, *optional}:
+            raise InvalidRowsError(
+                f"feature view {view.name!r}: the rows have column {name!r}, which is none of the view's; it takes "
+                f"{', '.join(map(repr, (*needed, *optional)))}"
+            )
 
 
 def pushed_rows(view: FeatureView, schema: RowSchema, rows: Sequence[Row], *, now: datetime) -> PushedRows:
@@ -113,11 +123,6 @@ def pushed_rows(view: FeatureView, schema: RowSchema, rows: Sequence[Row], *, no
             columns.append(_texts(view, feature, whole, values.encode))
     rejected = [row for row in rows if not all(row.get(name) is not None for name in needed)]
     return PushedRows(pa.record_batch(columns, names=[str(i) for i in range(len(columns))]), rejected)
-
-
-def _columns(schema: RowSchema) -> Iterable[Column]:
-    optional = (column for column in (schema.created_timestamp, schema.deleted) if column is not None)
-    return (*schema.keys, schema.event_timestamp, *optional, *schema.features)
 
 
 def _arrow(view: FeatureView, column: Column, given: Sequence[Any]) -> pa.Array:
@@ -156,7 +161,7 @@ def _instant(view: FeatureView, column: Column, value: Any) -> datetime:
             return moment.astimezone(UTC)
         if column.type != "timestamp with time zone":
             return as_postgres_reads(moment, ZoneInfo(view.source.timezone))
-    except OverflowError as error:
+    except (OverflowError, ValueError) as error:
         raise _misfit(view, column, value) from error
     raise InvalidRowsError(
         f"feature view {view.name!r}: column {column.name!r}: {moment.isoformat()} has no time zone; add one, for "

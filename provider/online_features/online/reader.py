@@ -11,8 +11,9 @@ import redis
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.instants import from_text
-from online_features.online import keyspace, state, values
+from online_features.online import keyspace, state
 from online_features.online.erasure import entity_texts
+from online_features.online.row_formats import ROW_FORMATS
 from online_features.online.rows import OnlineRow, OnlineRows
 from online_features.schema import Column
 
@@ -27,44 +28,34 @@ def read_rows(
 ) -> OnlineRows:
     """The rows of the entities; see :meth:`~online_features.OnlineStore.get_online_features`."""
     schema = state.read_state(client, view).schema
-    if schema is None:
+    if schema is None or not schema.has_entities(view.entities):
         names = features or view.features or ()
         return OnlineRows(_row(entity, "not_found", names) for entity in entity_rows)
     columns = _chosen(view, schema.features, features)
-    fields = [keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)]
     with client.pipeline(transaction=False) as pipeline:
         for entity in entity_rows:
-            pipeline.hmget(keyspace.entity_key(view, entity_texts(view, schema.keys, entity)), fields)
+            key = keyspace.entity_key(view, entity_texts(view, schema.keys, entity))
+            ROW_FORMATS[view.layout].ask(pipeline, key, columns)
         replies = pipeline.execute()
     return OnlineRows(
-        _decoded(view, entity, columns, reply, now) for entity, reply in zip(entity_rows, replies, strict=True)
+        _read(view, entity, columns, reply, now) for entity, reply in zip(entity_rows, replies, strict=True)
     )
 
 
-def _decoded(
-    view: FeatureView, entity: Mapping[str, Any], columns: Sequence[Column], reply: Sequence[Any], now: datetime
+def _read(
+    view: FeatureView, entity: Mapping[str, Any], columns: Sequence[Column], reply: Any, now: datetime
 ) -> OnlineRow:
     names = [column.name for column in columns]
-    timestamp, *stored = map(_text, reply)
-    if timestamp is None:
-        return _row(entity, "not_found", names)
     try:
+        timestamp, read = ROW_FORMATS[view.layout].read(reply, columns)
+        if timestamp is None:
+            return _row(entity, "not_found", names)
         event_timestamp = from_text(timestamp)
-    except ValueError as error:
-        raise OnlineDataError(
-            f"feature view {view.name!r}: the row of {dict(entity)!r} has no readable event timestamp; delete its key"
-        ) from error
-    if view.ttl is not None and event_timestamp + view.ttl <= now:
+    except (OnlineDataError, ValueError) as error:
+        raise OnlineDataError(f"feature view {view.name!r}: the row of {dict(entity)!r} is damaged: {error}") from error
+    if view.ttl is not None and event_timestamp <= now - view.ttl:
         return _row(entity, "expired", names)
-    return OnlineRow(
-        entity=entity,
-        status="present",
-        event_timestamp=event_timestamp,
-        values={
-            column.name: None if text is None else values.decode(column, text)
-            for column, text in zip(columns, stored, strict=True)
-        },
-    )
+    return OnlineRow(entity=entity, status="present", event_timestamp=event_timestamp, values=read)
 
 
 def _row(entity: Mapping[str, Any], status: Any, names: Sequence[str]) -> OnlineRow:
@@ -81,8 +72,3 @@ def _chosen(view: FeatureView, columns: Sequence[Column], features: Sequence[str
             f"{', '.join(map(repr, by_name))}"
         )
     return [by_name[name] for name in names]
-
-
-def _text(reply: bytes | str | None) -> str | None:
-    # Which of the two depends on the user's client (decode_responses).
-    return reply.decode() if isinstance(reply, bytes) else reply

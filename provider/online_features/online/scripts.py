@@ -10,3 +10,9 @@ from importlib.resources import files
 def source(name: str) -> str:
     """Lua source of the script ``name``."""
     return files("online_features.online").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def guarded(name: str, layout: str) -> str:
+    """Lua source of the script ``name`` for rows of a layout."""
+    return "\n".join(map(source, ("common", layout, name)))

@@ -11,16 +11,18 @@ from typing import Any
 
 import redis
 
-from online_features.errors import OnlineDataError, OnlineDataLostError
+from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
 from online_features.feature_view import FeatureView
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace, scripts
+from online_features.online.replies import text
 from online_features.online.session import Session
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
 SCAN_COUNT = 1000  # keys that Redis looks at per step of a scan, so that no step blocks it for long
+CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at")  # fields of the state
 RUN_MARKER_TTL = timedelta(days=7)  # longer than any run; the marker of a crashed run is gone after it
 
 
@@ -33,6 +35,7 @@ class ViewState:
     :param max_event_timestamp: the newest event timestamp that was read.
     :param materialized_at: when the last successful run ended.
     :param definition: with which the rows were written; see :func:`definition`.
+    :param fingerprint: of the definition.
     :param schema: types of the columns, as of the last run or the first push.
     """
 
@@ -41,6 +44,7 @@ class ViewState:
     max_event_timestamp: datetime | None
     materialized_at: datetime | None
     definition: dict[str, Any] | None
+    fingerprint: str | None
     schema: RowSchema | None
 
 
@@ -52,7 +56,7 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
         return [[column.name, column.type] for column in columns if column is not None]
 
     return {
-        "entities": types(*schema.keys),
+        "entities": [[key.name, key.encoding] for key in schema.keys],
         "features": sorted(types(*schema.features)),
         "layout": view.layout,
         "source": [source.table, source.query, source.timezone],
@@ -64,7 +68,8 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
 def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> list[str]:
     """The parts of the definition that differ from those with which the rows online were written."""
     if state.definition is None:
-        return []
+        # Rows may have been pushed before the first run.
+        return ["entities"] if state.schema is not None and not state.schema.has_entities(view.entities) else []
     return [part for part, now in definition(view, schema).items() if state.definition.get(part) != now]
 
 
@@ -73,7 +78,7 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
 
     :raises OnlineDataError: when it is not what this package writes.
     """
-    stored = {_text(field): _text(value) for field, value in client.hgetall(keyspace.state_key(view)).items()}
+    stored = {text(field): text(value) for field, value in client.hgetall(keyspace.state_key(view)).items()}
     try:
         return ViewState(
             watermark=_instant(stored, "watermark"),
@@ -81,6 +86,7 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
             max_event_timestamp=_instant(stored, "max_event_timestamp"),
             materialized_at=_instant(stored, "materialized_at"),
             definition=json.loads(stored["definition"]) if "definition" in stored else None,
+            fingerprint=stored.get("fingerprint"),
             schema=_schema_from(stored["schema"]) if "schema" in stored else None,
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -108,6 +114,7 @@ def commit_run(
     run_id: str,
     *,
     run: Mapping[str, Any],
+    fingerprint_before: str | None,
     covered: tuple[datetime | None, datetime] | None,
     cursor: datetime | None,
     max_event_timestamp: datetime | None,
@@ -117,17 +124,18 @@ def commit_run(
     """End a run whose rows are all acknowledged, in one atomic step.
 
     :param run: for the history, as JSON.
+    :param fingerprint_before: of the definition that the run found online, or ``None`` when it found none.
     :param covered: the part of the source's history that is online now because of the run.
     :param cursor: where the next incremental run begins, or ``None`` to leave that as it is.
     :returns: the watermark, which has moved forward or not at all.
     :raises OnlineDataLostError: Redis no longer knows the run.
+    :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
     """
     defined = json.dumps(definition(view, schema))
     fields = {
         "materialized_at": to_text(materialized_at),
         "layout": view.layout,
         "definition": defined,
-        "fingerprint": hashlib.sha256(defined.encode()).hexdigest(),
         "schema": _schema_text(schema),
     }
     if cursor is not None:
@@ -144,6 +152,8 @@ def commit_run(
         _optional_text(start),
         _optional_text(end),
         _optional_text(max_event_timestamp),
+        fingerprint_before or "",
+        hashlib.sha256(defined.encode()).hexdigest(),
         *(word for field in fields.items() for word in field),
     )
     if watermark is None:
@@ -151,7 +161,12 @@ def commit_run(
             f"feature view {view.name!r}: Redis lost data while the run was writing (flushed or restored?); "
             "the watermark has not moved -> run again"
         )
-    return from_text(_text(watermark)) if watermark else None
+    if text(watermark) == "overtaken":
+        raise OvertakenError(
+            f"feature view {view.name!r}: a run with another definition of the view has ended while this one was "
+            "writing; the watermark has not moved -> run again, and give the view one definition"
+        )
+    return from_text(text(watermark)) if watermark else None
 
 
 def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
@@ -164,11 +179,15 @@ def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Map
 
 
 def forget(client: redis.Redis, view: FeatureView) -> None:
-    """Remove what Redis holds of a view, claims first: state, then rows and tombstones. The history stays."""
+    """Remove a view's claims, then its rows, then what is left of its state.
+
+    The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones
+    stay: what was erased stays erased.
+    """
+    client.hdel(keyspace.state_key(view), *CLAIMS)
+    for key in client.scan_iter(match=f"{keyspace.entity_prefix(view)}*", count=SCAN_COUNT):
+        client.unlink(key)
     client.delete(keyspace.state_key(view))
-    for pattern in (f"{keyspace.entity_prefix(view)}*", f"{keyspace.tombstone_prefix(view)}*"):
-        for key in client.scan_iter(match=pattern, count=SCAN_COUNT):
-            client.unlink(key)
 
 
 def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
@@ -177,11 +196,13 @@ def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
 
 
 def _schema_text(schema: RowSchema) -> str:
-    return json.dumps(asdict(schema))
+    fields = asdict(schema)
+    del fields["created_resolution"]
+    return json.dumps(fields)
 
 
-def _schema_from(text: str) -> RowSchema:
-    stored = json.loads(text)
+def _schema_from(stored_text: str) -> RowSchema:
+    stored = json.loads(stored_text)
 
     def column(fields: dict[str, str]) -> Column:
         return Column(fields["name"], fields["type"], Encoding(fields["encoding"]))
@@ -201,8 +222,3 @@ def _instant(stored: Mapping[str, str], field: str) -> datetime | None:
 
 def _optional_text(instant: datetime | None) -> str:
     return "" if instant is None else to_text(instant)
-
-
-def _text(reply: bytes | str) -> str:
-    # Which of the two depends on the user's client (decode_responses).
-    return reply.decode() if isinstance(reply, bytes) else reply

@@ -42,6 +42,18 @@ def decode(column: Column, text: str) -> Any:
         ) from error
 
 
+def from_json(column: Column, value: Any) -> Any:
+    """The Python value of what stands in a JSON object.
+
+    :raises OnlineDataError: when that is not what this package writes for the column's type.
+    """
+    if value is None or column.encoding in (Encoding.BOOLEAN, Encoding.INTEGER):
+        return value
+    if column.encoding == Encoding.JSON:
+        return _from_parsed_json(column.type, value)
+    return decode(column, value if isinstance(value, str) else repr(value))
+
+
 def encode(column: Column, value: Any) -> str:
     """The text of a Python value, as a materialization of the same value would write it.
 
@@ -78,6 +90,8 @@ def encode_key(column: Column, value: Any) -> str:
             return text.rstrip(" ")
         case "numeric":
             return _trimmed(text)
+        case "uuid":
+            return _canonical_uuid(column, text)
     return text
 
 
@@ -85,9 +99,9 @@ def is_value(column: Column, text: str) -> bool:
     """Whether Postgres, too, would read the text as a value of the column's type."""
     try:
         value = decode(column, text)
-        if column.type == "uuid":
-            UUID(text)
-    except (OnlineDataError, ValueError):
+        if encode_key(column, value) != text:
+            return False
+    except (OnlineDataError, InvalidRowsError):
         return False
     return (
         column.type not in _INTEGER_BITS
@@ -184,6 +198,13 @@ def _number(value: Decimal | int) -> str:
     return str(number) if number.is_infinite() else format(number, "f")
 
 
+def _canonical_uuid(column: Column, text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise _misfit(column, text) from error
+
+
 def _trimmed(number: str) -> str:
     """The text of an exact number without trailing zeros, as ``trim_scale`` leaves it."""
     trimmed = _without_zeros(number)
@@ -191,11 +212,21 @@ def _trimmed(number: str) -> str:
 
 
 def _from_json(type_name: str, text: str) -> Any:
+    exact = Decimal if type_name == f"numeric{ARRAY_SUFFIX}" else None
+    return _from_parsed_json(type_name, json.loads(text, parse_float=exact))
+
+
+def _from_parsed_json(type_name: str, value: Any) -> Any:
     element = type_name.removesuffix(ARRAY_SUFFIX)
     if element == type_name or element in ("json", "jsonb"):
-        return json.loads(text)
-    exact = Decimal if element == "numeric" else None
-    return _each(json.loads(text, parse_float=exact, parse_int=exact), _FROM_JSON.get(element, lambda value: value))
+        return value
+    return _each(value, _FROM_JSON.get(element, lambda item: item))
+
+
+def _plain(value: str | UUID) -> str:
+    if "\0" in str(value):
+        raise ValueError("Postgres holds no NUL character")
+    return str(value)
 
 
 def _each(value: Any, read: Callable[[Any], Any]) -> Any:
@@ -259,7 +290,7 @@ _ENCODE: dict[Encoding, tuple[Any, Callable[[Any], str]]] = {
     Encoding.BOOLEAN: (bool, lambda value: "true" if value else "false"),
     Encoding.INTEGER: (int, str),
     Encoding.FLOAT: ((float, int), lambda value: repr(float(value))),
-    Encoding.TEXT: ((str, UUID), str),
+    Encoding.TEXT: ((str, UUID), _plain),
     Encoding.NUMERIC: ((Decimal, int), _number),
     Encoding.DATE: (date, lambda value: value.isoformat()),
     Encoding.TIMESTAMP: (datetime, lambda value: value.replace(tzinfo=None).isoformat(timespec="microseconds")),

@@ -33,6 +33,7 @@ class MaterializeOperator(BaseOperator):
     :param start: instead of ``window``, read rows with an event timestamp from here on: an aware datetime or its
         ISO-8601 text (templated).
     :param end: likewise, before this (templated).
+    :param prune: with ``window="full"``, also remove online entities that the source no longer has.
     :param lookback: how far an incremental run reads back over the last one.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
@@ -49,6 +50,7 @@ class MaterializeOperator(BaseOperator):
         window: WindowMode | str | None = None,
         start: datetime | str | None = None,
         end: datetime | str | None = None,
+        prune: bool = False,
         lookback: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
@@ -59,6 +61,7 @@ class MaterializeOperator(BaseOperator):
         self.window = window
         self.start = start
         self.end = end
+        self.prune = prune
         self.lookback = lookback
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class MaterializeOperator(BaseOperator):
                 self.feature_view,
                 OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store(),
                 OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store(),
+                prune=self.prune,
                 lookback=self.lookback,
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
             ).to_dict()

@@ -6,8 +6,11 @@
 -- ARGV[3]   start of what the run has covered; '' means from the beginning
 -- ARGV[4]   end of what the run has covered; '' means that it has covered nothing
 -- ARGV[5]   newest event timestamp that the run has read; '' when it read none
--- ARGV[6…]  field, value, …: further fields of the state to set
--- returns   the watermark ('' before there is one), or false when the run's marker is gone: Redis lost data meanwhile
+-- ARGV[6]   fingerprint of the definition that the run found online; '' when it found none
+-- ARGV[7]   fingerprint of the run's own definition
+-- ARGV[8…]  field, value, …: further fields of the state to set
+-- returns   the watermark ('' before there is one); false when the run's marker is gone: Redis lost data meanwhile;
+--           'overtaken' when a run with another definition has ended meanwhile
 --
 -- The watermark only moves forward, and only over covered ground: windows that begin after it wait in "pending"
 -- until a run closes the gap.
@@ -16,6 +19,13 @@ local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('DEL', marker) == 0 then
   return false
+end
+
+-- A run with another definition has ended since: neither may claim, because rows of both are online.
+local fingerprint = redis.call('HGET', state, 'fingerprint') or ''
+if fingerprint ~= ARGV[6] and fingerprint ~= ARGV[7] then
+  redis.call('HDEL', state, 'definition', 'fingerprint', 'cursor')
+  return 'overtaken'
 end
 
 local watermark = redis.call('HGET', state, 'watermark')
@@ -27,7 +37,7 @@ table.sort(pending, function(a, b) return a[1] < b[1] end)
 
 local waiting = {}
 for _, window in ipairs(pending) do
-  if not watermark or window[1] <= watermark then
+  if window[1] == '' or (watermark and window[1] <= watermark) then
     if not watermark or window[2] > watermark then
       watermark = window[2]
     end
@@ -36,7 +46,7 @@ for _, window in ipairs(pending) do
   end
 end
 
-redis.call('HSET', state, unpack(ARGV, 6))
+redis.call('HSET', state, 'fingerprint', ARGV[7], unpack(ARGV, 8))
 if watermark then
   redis.call('HSET', state, 'watermark', watermark)
 end

@@ -1,4 +1,4 @@
--- Removes entities of layout "hash" that the source no longer has, unless somebody has written them meanwhile.
+-- Removes entities that the source no longer has, unless somebody has written them meanwhile.
 --
 -- KEYS      the entity keys
 -- ARGV      per key: the event timestamp and the created timestamp ('' for none) that it was seen with
@@ -7,8 +7,8 @@
 local removed = 0
 
 for i, key in ipairs(KEYS) do
-  local held = redis.call('HMGET', key, '_ts', '_created')
-  if held[1] == ARGV[2 * i - 1] and (held[2] or '') == ARGV[2 * i] then
+  local timestamp, created = stamp_of(key)
+  if timestamp == ARGV[2 * i - 1] and created == ARGV[2 * i] then
     removed = removed + redis.call('DEL', key)
   end
 end

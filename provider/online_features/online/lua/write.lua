@@ -1,0 +1,47 @@
+-- Writes rows, each only if it is not older than what its entity already has.
+--
+-- KEYS      the entity keys, one per row
+-- ARGV      per row, in the order of KEYS:
+--             expiry   milliseconds since the epoch at which the row and its tombstone end; 0: never
+--             deleted  1 when the row says that its entity is gone, else 0
+--             …        the words of the row, as its layout has them
+-- returns   { written, stale, expired, deleted }: the outcome of every row in exactly one of the counts
+
+local written, stale, expired, deleted = 0, 0, 0, 0
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local at = 1
+
+for _, key in ipairs(KEYS) do
+  local expiry, is_deleted = tonumber(ARGV[at]), ARGV[at + 1] == '1'
+  local timestamp, created, first, last = row(at + 2)
+  at = last + 1
+
+  local held = key
+  local held_timestamp, held_created = stamp_of(key)
+  if not held_timestamp then
+    held = tombstone_of(key)
+    held_timestamp, held_created = stamp_of_tombstone(key)
+  end
+
+  local is_past = expiry > 0 and expiry <= now
+  local is_newest = not held_timestamp or held_timestamp < timestamp
+      or (held_timestamp == timestamp and held_created <= created)
+
+  if is_newest and held_timestamp then
+    redis.call('DEL', held)
+  end
+  if is_past and not is_deleted then
+    expired = expired + 1
+  elseif not is_newest then
+    stale = stale + 1
+  elseif is_deleted then
+    bury(key, timestamp, created, expiry)
+    deleted = deleted + 1
+  else
+    put(key, first, last, expiry)
+    written = written + 1
+  end
+end
+
+return { written, stale, expired, deleted }

@@ -1,0 +1,105 @@
+"""Runs that break off in the middle: the error says why, and nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
+from online_features.materialization import Progress
+
+from tests.conftest import Database
+
+MakeView = Callable[..., FeatureView]
+
+MANY = "SELECT i AS id, timestamptz '2026-01-01' AS ts, repeat('x', 1000) AS x FROM generate_series(1, 20000) AS i"
+
+
+def test_a_query_that_fails_at_a_late_row_is_at_fault(
+    make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    query = f"SELECT id, ts, x, 1 / (id - 20000) AS y FROM ({MANY}) AS many"
+    with pytest.raises(SourceError, match="division by zero -> "):
+        materialize(make_view(source={"query": query}), offline, online)
+
+
+def test_a_session_ended_by_the_server_is_worth_a_retry(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    def terminate(_: Progress) -> None:
+        name = "application_name LIKE 'online_features%'"
+        database(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {name}")
+
+    with pytest.raises(OfflineStoreUnavailableError):
+        materialize(make_view(source={"query": MANY}), offline, online, batch_rows=10, on_progress=terminate)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT (SELECT 1 FROM generate_series(1, 2)) AS id, now() AS ts",
+        "WITH d AS (DELETE FROM rows RETURNING id) SELECT id, now() AS ts FROM d",
+    ],
+)
+def test_queries_that_cannot_work_are_at_fault(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, query: str
+) -> None:
+    database("CREATE TABLE rows (id int)")
+    with pytest.raises(SourceError):
+        materialize(make_view(source={"query": query}), offline, online)
+
+
+def test_a_failure_leaves_no_thread_and_no_session(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    before = threading.active_count()
+
+    def fail(_: Progress) -> None:
+        raise LookupError("the caller's")
+
+    with pytest.raises(LookupError, match="the caller's") as caught:
+        materialize(make_view(source={"query": MANY}), offline, online, batch_rows=100, on_progress=fail)
+    assert caught.tb is not None
+    assert threading.active_count() == before
+    assert database("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'online_features%'") == [(0,)]
+
+
+def test_a_time_out_ends_the_query(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    def ring(*_: Any) -> None:
+        raise TimeoutError
+
+    slow = "SELECT i AS id, now() AS ts, pg_sleep(0.5)::text AS x FROM generate_series(1, 60) AS i"
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 3)
+    began = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            materialize(make_view(source={"query": slow}), offline, online)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql+psycopg2://u:canary@h/db",
+        "postgresql://u:canary%zz@h/db",
+        "postgresql://u:canary/x@h/db",
+        "host=h password='canary",
+    ],
+)
+def test_a_uri_that_libpq_does_not_read_is_refused_without_repeating_it(uri: str) -> None:
+    with pytest.raises(OfflineAccessError, match="percent-encoded") as caught:
+        OfflineStore(uri)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
