@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from online_features.instants import to_text
@@ -103,10 +103,8 @@ class Model:
         for name in ids:
             held = self.online.get(name)
             erased += held is not None and held.fields is not None
-            if held is None or held.stamp[0] < self.now:
-                self.online[name] = Held((self.now, ""), None)
-            else:
-                held.fields = None
+            newest = max(self.now, held.stamp[0]) if held else self.now
+            self.online[name] = Held((newest, to_text(datetime.max.replace(tzinfo=UTC))), None)
         return erased
 
     def run(self, kind: str, is_inside: Callable[[Row], bool] = lambda _: True) -> Counter[str]:
@@ -130,7 +128,7 @@ class Model:
         in_source = {row.id for row in self.source}
         gone = [
             name for name, held in self.online.items()
-            if held.fields is not None and name not in in_source and held.stamp[0] < self.now
+            if held.fields is not None and name not in in_source and held.stamp[0] <= self.now
         ]  # fmt: skip
         for name in gone:
             del self.online[name]

@@ -124,6 +124,15 @@ def test_join_keys_that_postgres_could_not_hold_are_refused(
         online.push(view, [{"id": value, "ts": at(1), "x": 1}])
 
 
+def test_a_column_that_begins_with_nulls_finds_its_type_later(make_view: MakeView, online: OnlineStore) -> None:
+    view = make_view()
+    for x in (None, None, 2):
+        online.push(view, [{"id": "a", "ts": at(1), "x": x}])
+        assert online.get_online_features(view, [{"id": "a"}])[0].values == {"x": x}
+    with pytest.raises(InvalidRowsError, match="'x': 'two' is no bigint"):
+        online.push(view, [{"id": "a", "ts": at(1), "x": "two"}])
+
+
 def test_an_empty_push_does_nothing(make_view: MakeView, online: OnlineStore, client: redis.Redis) -> None:
     view = make_view()
     assert online.push(view, []).rows_read == 0

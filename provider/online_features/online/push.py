@@ -42,10 +42,10 @@ def push_rows(
     rows = list(rows)
     counts, bytes_sent, newest = RowCounts(), 0, None
     if rows:
-        stored = state.read_state(client, view).schema
-        schema = pushed_schema(view, stored, rows)
+        recorded = state.read_state(client, view)
+        schema = pushed_schema(view, recorded.schema, rows)
         pushed = pushed_rows(view, schema, rows, now=now)
-        if stored is None:
+        if recorded.definition is None and recorded.schema != schema:
             state.keep_schema(client, view, schema)
         layout = encoder(view, schema)
         with guarded_writer(client, layout.script) as writer:

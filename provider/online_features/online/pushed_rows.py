@@ -22,6 +22,8 @@ UTC_MICROSECONDS = pa.timestamp("us", "UTC")
 
 MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as many
 
+UNKNOWN = "unknown"  # type of a column of which only NULLs have been pushed yet
+
 # Types whose values Arrow holds as a materialization reads them; values of the others are encoded one by one.
 ARROW_TYPES = {
     "boolean": pa.bool_(),
@@ -63,10 +65,10 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, rows: Sequence[Ro
     _check_columns(view, given, [*parts, *features], optional)
 
     def column(name: str) -> Column:
-        if name in known:
+        if name in known and known[name].type != UNKNOWN:
             return known[name]
-        value = next((row[name] for row in rows if row.get(name) is not None), "")
-        return values.inferred_column(name, value)
+        value = next((row[name] for row in rows if row.get(name) is not None), None)
+        return Column(name, UNKNOWN, Encoding.TEXT) if value is None else values.inferred_column(name, value)
 
     def instant(name: str | None) -> Column | None:
         return None if name is None else known.get(name) or Column(name, "timestamp with time zone", Encoding.INSTANT)

@@ -103,9 +103,9 @@ def begin_run(session: Session, view: FeatureView, run_id: str) -> None:
 
 
 def keep_schema(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
-    """Record the types of columns that are pushed, where none are recorded yet."""
+    """Record the types of columns that are pushed before the first run has told them from the source."""
     client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-    client.hsetnx(keyspace.state_key(view), "schema", _schema_text(schema))
+    client.hset(keyspace.state_key(view), "schema", _schema_text(schema))
 
 
 def commit_run(
