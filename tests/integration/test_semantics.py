@@ -105,6 +105,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
         erased = self.online.delete(self.view, [{"id": name} for name in names])
         self.model.now = datetime.now(UTC)
         assert erased == self.model.delete(names)
+        self.model.now += timedelta(microseconds=1)  # rows from now on are newer than the tombstones
 
     @rule()
     def run_incrementally(self) -> None:
