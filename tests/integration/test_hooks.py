@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,7 +51,12 @@ def test_the_online_hook_gives_a_store(connections: None, make_view: Any) -> Non
 
 
 def test_operator_and_sensor_end_to_end(
-    connections: None, database: Database, make_view: Any, online: OnlineStore
+    connections: None,
+    database: Database,
+    make_view: Any,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
     view: FeatureView = make_view()
@@ -61,6 +68,16 @@ def test_operator_and_sensor_end_to_end(
     assert returned["rows_written"] == 1
     assert datetime.fromisoformat(returned["watermark"]) <= datetime.now(UTC)
     assert "password" not in str(returned)
+    windowed = replace(view, name="windowed")
+    window = {"start": "2001-01-01T00:00:00Z", "end": "2002-01-01T00:00:00Z"}
+    database("INSERT INTO rows VALUES ('a', '2000-01-01', 1)")
+    MaterializeOperator(task_id="w", feature_view=windowed, **window).execute({})
+    with caplog.at_level(logging.INFO):
+        assert (
+            FeatureViewFreshnessSensor(task_id="s3", feature_view=windowed, max_staleness=timedelta.max).poke({})
+            is False
+        )
+    assert "run it once with window='incremental'" in caplog.text + capsys.readouterr().out
     stale = FeatureViewFreshnessSensor(task_id="s2", feature_view=view, max_staleness=timedelta(microseconds=1))
     assert stale.poke({}) is False
 

@@ -29,7 +29,8 @@ class MaterializeOperator(BaseOperator):
     :param postgres_conn_id: Airflow connection of the offline store (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
     :param window: ``"incremental"`` reads what came since the last run; ``"data_interval"`` the rows whose event
-        timestamp is in the DAG run's data interval; ``"full"`` all of history (templated).
+        timestamp is in the DAG run's data interval; ``"full"`` all of history (templated). Windows make a watermark
+        only if the first of them begins with the source's history, or after a run of another mode.
     :param start: instead of ``window``, read rows with an event timestamp from here on: an aware datetime or its
         ISO-8601 text (templated).
     :param end: likewise, before this (templated).

@@ -51,8 +51,15 @@ class FeatureViewFreshnessSensor(BaseSensorOperator):
         except TerminalError as error:
             raise AirflowFailException(str(error)) from error
         name = self.feature_view.name
+        if not fresh.is_materialized:
+            self.log.info("Feature view %r is not fresh: no materialization of it has ended yet", name)
+            return False
         if fresh.lag is None:
-            self.log.info("Feature view %r has no watermark: no materialization of it has ended yet", name)
+            self.log.info(
+                "Feature view %r has no watermark: it was materialized in windows that leave out what is before them; "
+                "run it once with window='incremental'",
+                name,
+            )
             return False
         self.log.info("Feature view %r lags %s behind; fresh is at most %s", name, fresh.lag, self.max_staleness)
         return fresh.lag <= self.max_staleness
