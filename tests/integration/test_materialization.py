@@ -323,9 +323,10 @@ def test_a_query_that_is_wrong_or_writes(
     database(
         "CREATE FUNCTION add_row() RETURNS text LANGUAGE sql AS $$ INSERT INTO rows (id) VALUES ('w') RETURNING id $$"
     )
-    writing = make_view(source={"query": "SELECT add_row() AS id, now() AS ts"})
-    with pytest.raises(SourceError, match="read-only transaction"):
-        materialize(writing, offline, online)
+    writing = make_view(source={"query": "SELECT add_row() AS id, timestamptz '2000-01-01' AS ts"})
+    for window in ({}, {"start": at(1)}):
+        with pytest.raises(SourceError, match="read-only transaction"):
+            materialize(writing, offline, online, **window)
     assert database("SELECT count(*) FROM rows") == [(0,)]
 
 

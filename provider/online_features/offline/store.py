@@ -90,9 +90,10 @@ class OfflineStore:
     def __init__(self, uri: str) -> None:
         check_uri(uri)
         self._uri = uri
+        # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
         self._engine = sa.create_engine(
             "postgresql+psycopg2://", creator=lambda: psycopg2.connect(uri), poolclass=NullPool
-        ).execution_options(isolation_level="AUTOCOMMIT")
+        ).execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
 
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows and their types.
