@@ -19,7 +19,7 @@ from demo.airflow import DemoAirflow
 from demo.flights import Flights
 from demo.workplace import unwind_on_signals, workplace
 
-HELD_BACK = timedelta(days=7)
+HELD_BACK = timedelta(days=3)
 TRICKLE = timedelta(minutes=10)  # of flights, released every TRICKLE_SECONDS
 TRICKLE_SECONDS = 10.0
 STOP_SECONDS = 20.0

@@ -134,7 +134,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        for key in self.client.scan_iter(f"*{self.project}*"):
+        for key in self.client.scan_iter(f"*{self.project}*", count=10_000):
             self.client.delete(key)
         self.model.flush()
 
@@ -168,10 +168,10 @@ class FeatureViewMachine(RuleBasedStateMachine):
     def redis_holds_what_the_model_holds(self) -> None:
         view = self.view
         live, buried = {}, {}
-        for key in self.client.scan_iter(f"{keyspace.entity_prefix(view)}*"):
+        for key in self.client.scan_iter(f"{keyspace.entity_prefix(view)}*", count=10_000):
             live[keyspace.entity_values(view, key)[0]] = self.stored(key)
         prefix = keyspace.tombstone_prefix(view)
-        for key in self.client.scan_iter(f"{prefix}*"):
+        for key in self.client.scan_iter(f"{prefix}*", count=10_000):
             stored = self.client.hgetall(key)
             name = keyspace.entity_values(
                 view, keyspace.entity_prefix(view) + key.removeprefix(prefix).removesuffix("}")
