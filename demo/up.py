@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
@@ -22,6 +23,7 @@ from demo.workplace import unwind_on_signals, workplace
 HELD_BACK = timedelta(days=3)
 TRICKLE = timedelta(minutes=10)  # of flights, released every TRICKLE_SECONDS
 TRICKLE_SECONDS = 10.0
+START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 
 LOCAL = "127.0.0.1"
@@ -57,18 +59,31 @@ def main() -> None:
         flights.stage()
         flights.release(HELD_BACK)
         airflow.run("db", "migrate")
-        parts = [
-            stack.enter_context(_running(airflow, folder / f"{arguments[0]}.log", *arguments))
-            for arguments in (
-                ("api-server", "--host", LOCAL, "--port", str(port)),
-                ("scheduler", "--skip-serve-logs"),
-                ("dag-processor",),
-                ("triggerer", "--skip-serve-logs"),
-            )
-        ]
+        parts = []
+        for arguments in (
+            ("api-server", "--host", LOCAL, "--port", str(port)),
+            ("scheduler", "--skip-serve-logs"),
+            ("dag-processor",),
+            ("triggerer", "--skip-serve-logs"),
+        ):
+            parts.append(stack.enter_context(_running(airflow, folder / f"{arguments[0]}.log", *arguments)))
+            # Tasks talk to the API server, so it answers before the scheduler starts any.
+            _wait_for(f"http://{LOCAL}:{port}/api/v2/monitor/health", parts[0])
         print(f"Airflow   http://{LOCAL}:{port}", f"Postgres  {postgres_uri}", f"Redis     {redis_url}",
               f"Logs      {os.path.relpath(folder)}", "Ctrl-C stops everything.", sep="\n", flush=True)  # fmt: skip
         _trickle(flights, parts)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{server.args!r} does not answer at {url}: {error}") from error
+            time.sleep(0.2)
 
 
 def _trickle(flights: Flights, parts: list[subprocess.Popen[bytes]]) -> None:
