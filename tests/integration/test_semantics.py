@@ -22,7 +22,7 @@ from online_features.online import keyspace
 from tests.conftest import Database
 from tests.model import Model, Row
 
-EXAMPLES = 20
+EXAMPLES = 12
 STEPS = 30
 
 hours = st.integers(-3, 60)  # before now; below 0: from the future
