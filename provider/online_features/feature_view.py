@@ -52,7 +52,7 @@ class PostgresSource:
             _check_text(f"PostgresSource: {name}", getattr(self, name), optional=name != "timestamp_field")
         try:
             ZoneInfo(self.timezone)
-        except Exception as error:
+        except (KeyError, ValueError, OSError, TypeError) as error:
             raise FeatureViewError(
                 f"PostgresSource: timezone={self.timezone!r} is no IANA time zone; for example 'UTC' or 'Europe/Paris'"
             ) from error
