@@ -83,7 +83,7 @@ def online(redis_url: str) -> Iterator[OnlineStore]:
 @pytest.fixture
 def project() -> str:
     """A prefix for the keys of one test."""
-    return f"test{next(NUMBER)}-{uuid.uuid4().hex[:8]}"
+    return f"test{next(NUMBER)}_{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from online_features.feature_view import FeastOptions as FeastOptions
     from online_features.feature_view import FeatureView as FeatureView
     from online_features.feature_view import PostgresSource as PostgresSource
     from online_features.materialization import MaterializationResult as MaterializationResult
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
 # reads loads no Arrow.
 _MODULES = {
+    "FeastOptions": "feature_view",
     "FeatureView": "feature_view",
     "PostgresSource": "feature_view",
     "MaterializationResult": "materialization",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from online_features.errors import FeatureViewError
+from online_features.feast_types import FeastType
 
-Layout = Literal["hash", "json"]
+Layout = Literal["hash", "json", "feast"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 LONGEST_TTL = timedelta(days=36525)  # beyond a century, instants leave the years that datetime knows
@@ -64,6 +65,35 @@ class PostgresSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeastOptions:
+    """What layout ``feast`` needs to know beyond what a feature view says.
+
+    :param types: column name to Feast type as Feast prints it (``"Int64"``, ``"Array(Float32)"``), for features and
+        join keys that are declared in Feast with another type than its default for their Postgres type.
+    :param key_ttl: Feast's ``key_ttl_seconds``: how long after a write the key of an entity lives, with the rows of
+        all views in it; whole seconds.
+    :raises FeatureViewError: naming the field and the cure.
+    """
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    key_ttl: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        known = {kind.value for kind in FeastType}
+        for name, kind in self.types.items():
+            if kind not in known:
+                raise FeatureViewError(
+                    f"FeastOptions: types: {name!r} is {kind!r}, which is none of {', '.join(sorted(known))}"
+                )
+        object.__setattr__(self, "types", {name: FeastType(kind) for name, kind in self.types.items()})
+        if self.key_ttl is not None and (self.key_ttl < timedelta(seconds=1) or self.key_ttl % timedelta(seconds=1)):
+            raise FeatureViewError(f"FeastOptions: key_ttl={self.key_ttl!r} must be whole seconds, at least one")
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.types.items()), self.key_ttl))
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeatureView:
     """A named group of features of one entity type, read from one source.
 
@@ -73,7 +103,9 @@ class FeatureView:
     :param source: where the history is.
     :param ttl: how long after its event timestamp a row may be served; ``None`` means for ever.
     :param project: namespace of the view in Redis.
-    :param layout: how a row is stored in Redis.
+    :param layout: how a row is stored in Redis: ``"hash"``, ``"json"``, or as Feast's own online store does,
+        ``"feast"``.
+    :param feast: types and key ttl for layout ``"feast"``.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -84,6 +116,7 @@ class FeatureView:
     ttl: timedelta | None = None
     project: str = "default"
     layout: Layout = "hash"
+    feast: FeastOptions = FeastOptions()
 
     def __post_init__(self) -> None:
         for label, value in (("name", self.name), ("project", self.project)):
@@ -108,6 +141,7 @@ class FeatureView:
             )  # fmt: skip
         if self.layout not in LAYOUTS:
             raise FeatureViewError(self._says(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}"))
+        self._check_feast()
 
     def check_feature_names(self, names: Iterable[str]) -> None:
         """Refuse feature names that the online row needs for itself.
@@ -118,6 +152,15 @@ class FeatureView:
             raise FeatureViewError(
                 self._says(f"feature {name!r} collides with a reserved field of the online row; rename it in a query=")
             )
+
+    def _check_feast(self) -> None:
+        if not isinstance(self.feast, FeastOptions):
+            raise FeatureViewError(self._says(f"feast must be FeastOptions, not {type(self.feast).__name__}"))
+        if self.layout != "feast" and self.feast != FeastOptions():
+            raise FeatureViewError(self._says(f"feast= is for layout='feast', not for layout={self.layout!r}"))
+        stray = set(self.feast.types).difference(self.entities, self.features or self.feast.types)
+        if stray:
+            raise FeatureViewError(self._says(f"feast types name {min(stray)!r}, which is no join key or feature"))
 
     def _normalize(self, label: str, columns: Any) -> None:
         if isinstance(columns, str) or not isinstance(columns, Iterable):

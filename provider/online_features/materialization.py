@@ -16,6 +16,7 @@ from online_features.counters import RowCounts
 from online_features.errors import WindowError
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
+from online_features.online.erasure import check_prunable
 from online_features.online.state import ViewState, changes_since
 from online_features.rejection import log_rejected
 from online_features.schema import RowSchema
@@ -152,6 +153,8 @@ def materialize(
     began = time.monotonic()
     asked = _asked(start, end, full, prune, lookback)
     schema = offline.describe(view)
+    if prune:
+        check_prunable(view, schema.keys)
     run_id = uuid.uuid4().hex
     with online.run(view, schema, run_id) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from online_features.feast_types import FeastType
 from online_features.postgres_types import Encoding
 
 
@@ -15,12 +16,14 @@ class Column:
 
     :param name: as in the source.
     :param type: Postgres type name as ``format_type`` prints it without a modifier, e.g. ``"integer"``, ``"text[]"``.
-    :param encoding: how its values are written online.
+    :param encoding: how its values are written as text.
+    :param feast: how they are written in layout ``feast``; ``None`` in the others.
     """
 
     name: str
     type: str
     encoding: Encoding
+    feast: FeastType | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: i
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
         keys, arguments = [key for key, _ in some], [word for _, words in some for word in words]
-        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, *arguments))
+        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, "0", *arguments))
     return packed
 
 

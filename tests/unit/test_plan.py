@@ -25,6 +25,7 @@ SCHEMA = RowSchema(
 )
 WITHOUT_CREATED = replace(SCHEMA, created_timestamp=None)
 NOTHING = ViewState(
+    layout=None,
     watermark=None,
     cursor=None,
     max_event_timestamp=None,

@@ -13,9 +13,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ColumnElement, FromClause, Select
 from sqlalchemy.sql.elements import quoted_name
 
+from online_features.feast_types import FeastType
 from online_features.feature_view import PostgresSource
 from online_features.instants import to_text
-from online_features.postgres_types import ORDERED, Encoding
+from online_features.postgres_types import ARRAY_SUFFIX, ORDERED, Encoding
 from online_features.schema import Column, RowSchema
 from online_features.window import Window
 
@@ -34,10 +35,21 @@ DRIVEN = frozenset({
 # Types of join keys whose text is read back as a value to look an entity up.
 COMPARED: dict[str, Any] = {
     "smallint": sa.SmallInteger, "integer": sa.Integer, "bigint": sa.BigInteger, "numeric": sa.Numeric,
-    "text": sa.Text, "character varying": sa.Text, "character": sa.Text, "uuid": sa.Uuid, "boolean": sa.Boolean,
+    "text": sa.Text, "character varying": sa.Text, "uuid": sa.Uuid, "boolean": sa.Boolean,
     "date": sa.Date, "timestamp without time zone": sa.TIMESTAMP,
     "timestamp with time zone": sa.TIMESTAMP(timezone=True),
 }  # fmt: skip
+
+# Postgres types in which the driver hands over values of Feast types.
+FEAST_SQL_TYPES: dict[FeastType, Any] = {
+    FeastType.BYTES: postgresql.BYTEA, FeastType.PDF_BYTES: postgresql.BYTEA, FeastType.IMAGE_BYTES: postgresql.BYTEA,
+    FeastType.INT32: sa.Integer, FeastType.INT64: sa.BigInteger, FeastType.FLOAT32: sa.REAL,
+    FeastType.FLOAT64: postgresql.DOUBLE_PRECISION, FeastType.BOOL: sa.Boolean,
+    FeastType.UNIX_TIMESTAMP: sa.TIMESTAMP,
+}  # fmt: skip
+TEXT_SQL_TYPES: dict[str, Any] = {"text": sa.Text, "character varying": sa.VARCHAR, "character": sa.CHAR}
+FEAST_INTEGERS = (FeastType.INT32, FeastType.INT64)
+FRACTIONAL = ("real", "double precision", "numeric")
 
 # How far before the cursor a row that does not say when it was created may have been true.
 UNDATED_LOOKBACK = timedelta(hours=1)
@@ -118,9 +130,11 @@ def existing_entities(source: PostgresSource, schema: RowSchema, entities: Seque
 
 def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the join key has the value that goes online as ``text``: compared as a value where an index can serve."""
+    if column.type == "character":
+        return sa.cast(_column(column), sa.Text) == sa.func.rtrim(text)
     if column.type in COMPARED:
         return _column(column) == sa.cast(text, COMPARED[column.type])
-    return sa.cast(_as_online(column, _key(column)), sa.Text) == text
+    return sa.cast(_as_text(column, _key(column)), sa.Text) == text
 
 
 def _from(source: PostgresSource) -> FromClause:
@@ -163,6 +177,8 @@ def _bounded(instant: ColumnElement[Any]) -> ColumnElement[Any]:
 def _key(column: Column) -> ColumnElement[Any]:
     """The join key in a form in which equal values are one: 1.0 and 1.00, and padded and unpadded characters."""
     match column.type:
+        case "character" if column.feast:
+            return _column(column)  # Feast keeps the padding
         case "numeric":
             return sa.func.trim_scale(_column(column))
         case "character":
@@ -184,6 +200,11 @@ def _tie_breakers(schema: RowSchema) -> Iterator[ColumnElement[Any]]:
 
 
 def _as_online(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The value in the form in which the driver can hand it over and the view's layout is encoded from it."""
+    return _as_text(column, value) if column.feast is None else _as_feast(column, column.feast, value)
+
+
+def _as_text(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     """The value as the driver can hand it over without loss: itself, or its text made by Postgres."""
     match column.encoding:
         case Encoding.INSTANT:
@@ -201,6 +222,52 @@ def _as_online(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
             return sa.func.abbrev(value)
         case _:
             return value if column.type in DRIVEN else sa.cast(value, sa.Text)
+
+
+def _as_feast(column: Column, kind: FeastType, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The value as the driver can hand it over in the Arrow type that Feast's type is encoded from."""
+    converted = _cast_to_feast(column.type.removesuffix(ARRAY_SUFFIX), kind, value)
+    refused = [(is_unfit, _refused(column, what, value, converted)) for what, is_unfit in _unfit(kind, value)]
+    return sa.case(*refused, else_=converted) if refused else converted
+
+
+def _cast_to_feast(element_type: str, kind: FeastType, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    if element_type in TEXT_SQL_TYPES:
+        # Left as it is: a cast would take the padding from character(n).
+        sql_type = TEXT_SQL_TYPES[element_type]()
+        return sa.type_coerce(value, postgresql.ARRAY(sql_type) if kind.is_list else sql_type)
+    if kind in FEAST_INTEGERS and element_type in FRACTIONAL:
+        # As Python's int() does it; NaN is no number, thus NULL.
+        value = sa.func.trunc(sa.func.nullif(value, sa.literal_column("'NaN'")))
+    sql_type = FEAST_SQL_TYPES.get(kind.element, sa.Text)()
+    if element_type == "timestamp with time zone":
+        sql_type = sa.TIMESTAMP(timezone=True)
+    return sa.cast(value, postgresql.ARRAY(sql_type) if kind.is_list else sql_type)
+
+
+def _unfit(kind: FeastType, value: ColumnElement[Any]) -> Iterator[tuple[str, ColumnElement[bool]]]:
+    """What the value may be that Feast cannot hold, and whether it is."""
+    if kind.is_list:
+        yield "arrays of several dimensions", sa.func.array_ndims(value) > 1
+    if kind.element == FeastType.UNIX_TIMESTAMP:
+        first, last = _literal_naive(FIRST_INSTANT), _literal_naive(LAST_INSTANT)
+        beyond = (
+            sa.or_(first > sa.any_(value), last < sa.any_(value))
+            if kind.is_list
+            else sa.or_(value < first, value > last)
+        )
+        yield "times that are infinite, before our era or after the year 9999", beyond
+
+
+def _refused(column: Column, what: str, value: ColumnElement[Any], converted: ColumnElement[Any]) -> ColumnElement[Any]:
+    """An expression of the type of ``converted`` that fails with our words where it is evaluated.
+
+    SQL cannot raise an error of its own, but a cast that fails quotes what it was given. That the text depends on the
+    value, of which it takes nothing, keeps Postgres from evaluating it while it plans.
+    """
+    nothing = sa.func.left(sa.cast(value, sa.Text), 0)
+    words = sa.func.concat(f"column {column.name!r} holds {what}, which Feast does not", nothing)
+    return sa.cast(sa.cast(sa.cast(words, sa.Integer), sa.Text), converted.type)
 
 
 def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -> ColumnElement[Any]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 
-from online_features.errors import InvalidRowsError
-from online_features.feature_view import FeatureView
+from online_features.errors import InvalidRowsError, UnsupportedTypeError
+from online_features.feast_types import FeastType
+from online_features.feature_view import FeastOptions, FeatureView
 from online_features.instants import to_text
-from online_features.online import keyspace, scripts, state, values
+from online_features.online import keyspace, state, values
+from online_features.online.guarded_script import KEYS_PER_CALL, GuardedScript, batched, entities
 from online_features.online.replies import text
-from online_features.schema import Column
+from online_features.online.row_keys import Key, row_keys
+from online_features.online.tombstones import carry_over
+from online_features.schema import Column, RowSchema
 
 LAST_OF_ALL = to_text(datetime.max.replace(tzinfo=UTC))
-KEYS_PER_CALL = 500  # a call blocks Redis for a few microseconds a key
-
-Item = TypeVar("Item")
 Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 
 
@@ -31,9 +32,9 @@ def erase(client: redis.Redis, view: FeatureView, entity_rows: Sequence[Mapping[
             f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "
             "the view before you erase by others"
         )
-    keys = [keyspace.entity_key(view, entity_texts(view, stored.keys if stored else None, row)) for row in entity_rows]
-    script = client.register_script(scripts.guarded("delete", view.layout))
-    return sum(script(keys=some, args=[to_text(now), LAST_OF_ALL]) for some in _batched(keys, KEYS_PER_CALL))
+    keys = [entity_key(view, stored.keys if stored else None, row) for row in entity_rows]
+    script = GuardedScript(client, view, "delete")
+    return sum(script(some, to_text(now), LAST_OF_ALL) for some in batched(keys, KEYS_PER_CALL))
 
 
 def prune(client: redis.Redis, view: FeatureView, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
@@ -45,26 +46,60 @@ def prune(client: redis.Redis, view: FeatureView, keys: Sequence[Column], before
     :param existing: from entities, as texts of their join keys, to the indexes of those the source has.
     :returns: how many were removed.
     """
-    script = client.register_script(scripts.guarded("prune", view.layout))
+    stamps_of, remove = GuardedScript(client, view, "stamps"), GuardedScript(client, view, "prune")
     limit = to_text(before)
-    scan = client.scan_iter(match=f"{keyspace.entity_prefix(view)}*", count=state.SCAN_COUNT)
     removed = 0
-    for some in _batched(map(text, scan), KEYS_PER_CALL):
-        stamps = _stamps(client, view, some)
+    for found in batched(entities(client, view, keys), KEYS_PER_CALL):
+        told = [text(stamp) for stamp in stamps_of([key for key, _ in found])]
+        stamps = zip(told[::2], told[1::2], strict=True)
         # A key that has gone since the scan has no timestamp.
-        seen = [(key, *stamp) for key, stamp in zip(some, stamps, strict=True) if "" < stamp[0] < limit]
-        entities = [keyspace.entity_values(view, key) for key, _, _ in seen]
+        seen = [(*entity, *stamp) for entity, stamp in zip(found, stamps, strict=True) if "" < stamp[0] < limit]
         # Join keys that cannot be read as the source's types were pushed with others: the source has none of them.
-        whole = [i for i, entity in enumerate(entities) if _fits(keys, entity)]
-        held = {whole[i] for i in existing([entities[i] for i in whole])} if whole else set()
+        whole = [i for i, (_, texts, *_) in enumerate(seen) if _fits(keys, texts)]
+        held = {whole[i] for i in existing([seen[i][1] for i in whole])} if whole else set()
         gone = [row for i, row in enumerate(seen) if i not in held]
         if gone:
-            removed += script(keys=[key for key, _, _ in gone], args=[part for _, *stamp in gone for part in stamp])
+            removed += remove([key for key, *_ in gone], *(part for _, _, *stamp in gone for part in stamp))
     return removed
 
 
-def entity_texts(view: FeatureView, keys: Sequence[Column] | None, entity: Mapping[str, Any]) -> list[str]:
-    """The texts of an entity's join keys.
+def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
+    """Refuse to prune where a key does not tell which entity of the source it is of.
+
+    :raises UnsupportedTypeError: naming the join key.
+    """
+    for key in keys:
+        if key.feast == FeastType.UNIX_TIMESTAMP:
+            raise UnsupportedTypeError(
+                f"feature view {view.name!r}: join key {key.name!r} is a time, of which Feast's keys hold whole "
+                "seconds only, so entities cannot be compared with the source; leave prune=True out"
+            )
+
+
+def forget(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
+    """Remove a view's claims, then its rows as they were written, then what is left of its state.
+
+    The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones
+    stay: what was erased stays erased.
+
+    :param schema: of the rows that will be written.
+    """
+    recorded = state.read_state(client, view)
+    client.hdel(keyspace.state_key(view), *state.CLAIMS)
+    keys = recorded.schema.keys if recorded.schema else ()
+    written = replace(
+        view, layout=recorded.layout or view.layout, entities=[key.name for key in keys] or view.entities,
+        features=None, feast=FeastOptions(),
+    )  # fmt: skip
+    carry_over(client, written, keys, view, schema.keys)
+    remove = GuardedScript(client, written, "clear")
+    for some in batched(entities(client, written, keys), KEYS_PER_CALL):
+        remove([key for key, _ in some])
+    client.delete(keyspace.features_key(view), keyspace.state_key(view))
+
+
+def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Mapping[str, Any]) -> Key:
+    """Key of an entity's row.
 
     :param keys: types of the join keys; ``None`` where none are recorded, so that the values must tell.
     :raises InvalidRowsError: when a join key is missing or does not fit.
@@ -72,21 +107,9 @@ def entity_texts(view: FeatureView, keys: Sequence[Column] | None, entity: Mappi
     missing = [name for name in view.entities if entity.get(name) is None]
     if missing:
         raise InvalidRowsError(f"feature view {view.name!r}: entity {dict(entity)!r} lacks join key {missing[0]!r}")
-    columns = keys or [values.inferred_column(name, entity[name]) for name in view.entities]
-    return [values.encode_key(column, entity[column.name]) for column in columns]
+    columns = keys or [values.inferred_key(view, name, entity[name]) for name in view.entities]
+    return row_keys(view).key(columns, [values.encode_key(column, entity[column.name]) for column in columns])
 
 
 def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:
     return len(keys) == len(entity) and all(map(values.is_value, keys, entity))
-
-
-def _stamps(client: redis.Redis, view: FeatureView, keys: Sequence[str]) -> list[tuple[str, str]]:
-    told = client.register_script(scripts.guarded("stamps", view.layout))(keys=keys)
-    texts = [text(stamp) for stamp in told]
-    return list(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

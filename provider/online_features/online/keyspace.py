@@ -12,16 +12,20 @@ the same                                       string  layout ``json``: one obje
 ``@online_features:view:{<project>:<view>}``   hash    watermark, schema and last run of a feature view
 ``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first
 ``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
+``@online_features:features:{…}``              set     layout ``feast``: names of all features that rows may have
 ``@online_features:views``                     set     ``<project>:<view>`` of every view held here
 ============================================== ======= =====================================================
 
 ``<entity>`` joins the text of the join keys, in the order of ``entities``, with ``:``. Inside a value the
 characters ``%``, ``:``, ``{`` and ``}`` are percent-encoded (RFC 3986), so that different entities never share a
 key and braces never change a key's slot in a cluster. Names of projects and views hold none of these, nor ``@``.
+
+Rows of layout ``feast`` are where Feast has them: see :mod:`~online_features.online.feast_format`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 from online_features.feature_view import FeatureView
@@ -58,6 +62,11 @@ def run_key(view: FeatureView, run_id: str) -> str:
     return f"{RESERVED_PREFIX}:run:{{{view_id(view)}}}:{run_id}"
 
 
+def features_key(view: FeatureView) -> str:
+    """Key of the names of features that rows of layout ``feast`` may have."""
+    return f"{RESERVED_PREFIX}:features:{{{view_id(view)}}}"
+
+
 def entity_prefix(view: FeatureView) -> str:
     """What the keys of all entities of the view begin with."""
     return f"{view_id(view)}{SEPARATOR}"
@@ -68,7 +77,7 @@ def tombstone_prefix(view: FeatureView) -> str:
     return f"{RESERVED_PREFIX}:gone:{{{entity_prefix(view)}"
 
 
-def entity_key(view: FeatureView, values: list[str]) -> str:
+def entity_key(view: FeatureView, values: Sequence[str]) -> str:
     """Key of one entity's row, from the texts of its join keys."""
     return entity_prefix(view) + SEPARATOR.join(map(escape, values))
 

@@ -13,7 +13,7 @@ import redis
 
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
-from online_features.online import state
+from online_features.online import scripts, state
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import pushed_rows, pushed_schema
 from online_features.online.writer import guarded_writer
@@ -47,8 +47,9 @@ def push_rows(
         pushed = pushed_rows(view, schema, rows, now=now)
         if recorded.definition is None and recorded.schema != schema:
             state.keep_schema(client, view, schema)
-        layout = encoder(view, schema)
-        with guarded_writer(client, layout.script) as writer:
+        names = [feature.name for feature in schema.features]
+        layout = encoder(view, schema, state.features_online(client.execute_command, view, names))
+        with guarded_writer(client, scripts.guarded("write", view.layout)) as writer:
             counts = writer.write(pushed.batch.num_rows, iter(layout.calls(pushed.batch)))
             bytes_sent = writer.bytes_sent
         newest = pc.max(pushed.batch.column(len(schema.keys))).as_py()

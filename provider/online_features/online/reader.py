@@ -11,8 +11,8 @@ import redis
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.instants import from_text
-from online_features.online import keyspace, state
-from online_features.online.erasure import entity_texts
+from online_features.online import state
+from online_features.online.erasure import entity_key
 from online_features.online.row_formats import ROW_FORMATS
 from online_features.online.rows import OnlineRow, OnlineRows
 from online_features.schema import Column
@@ -34,8 +34,8 @@ def read_rows(
     columns = _chosen(view, schema.features, features)
     with client.pipeline(transaction=False) as pipeline:
         for entity in entity_rows:
-            key = keyspace.entity_key(view, entity_texts(view, schema.keys, entity))
-            ROW_FORMATS[view.layout].ask(pipeline, key, columns)
+            key = entity_key(view, schema.keys, entity)
+            ROW_FORMATS[view.layout].ask(pipeline, view, key, columns)
         replies = pipeline.execute()
     return OnlineRows(
         _read(view, entity, columns, reply, now) for entity, reply in zip(entity_rows, replies, strict=True)

@@ -10,8 +10,11 @@ from typing import Any, Protocol
 from redis.client import Pipeline
 
 from online_features.errors import OnlineDataError
-from online_features.online import keyspace, values
+from online_features.feature_view import FeatureView
+from online_features.instants import to_text
+from online_features.online import feast_format, feast_values, keyspace, values
 from online_features.online.replies import optional_text
+from online_features.online.row_keys import Key
 from online_features.postgres_types import Encoding
 from online_features.schema import Column
 
@@ -19,7 +22,7 @@ from online_features.schema import Column
 class RowFormat(Protocol):
     """One layout's reading side."""
 
-    def ask(self, pipeline: Pipeline, key: str, columns: Sequence[Column]) -> None:
+    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:
         """Queue the command that reads one row."""
 
     def read(self, reply: Any, columns: Sequence[Column]) -> tuple[str | None, Mapping[str, Any]]:
@@ -33,7 +36,7 @@ class RowFormat(Protocol):
 class HashFormat:
     """Layout ``hash``."""
 
-    def ask(self, pipeline: Pipeline, key: str, columns: Sequence[Column]) -> None:
+    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:  # noqa: ARG002
         """Queue the command that reads one row."""
         pipeline.hmget(key, [keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)])
 
@@ -51,7 +54,7 @@ class HashFormat:
 class JsonFormat:
     """Layout ``json``."""
 
-    def ask(self, pipeline: Pipeline, key: str, columns: Sequence[Column]) -> None:  # noqa: ARG002
+    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:  # noqa: ARG002
         """Queue the command that reads one row."""
         pipeline.get(key)
 
@@ -70,7 +73,26 @@ class JsonFormat:
             raise OnlineDataError(f"{reply[:50]!r} is no row of layout json; materialize with full=True") from error
 
 
-ROW_FORMATS: Mapping[str, RowFormat] = {"hash": HashFormat(), "json": JsonFormat()}
+class FeastFormat:
+    """Layout ``feast``."""
+
+    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:
+        """Queue the command that reads one row."""
+        fields = (feast_format.feature_field(view.name, column.name) for column in columns)
+        pipeline.hmget(key, [feast_format.timestamp_field(view.name), *fields])
+
+    def read(self, reply: Any, columns: Sequence[Column]) -> tuple[str | None, Mapping[str, Any]]:
+        """The event timestamp and the values."""
+        timestamp, *messages = reply
+        if timestamp is None:
+            return None, {}
+        return to_text(feast_values.decode_timestamp(timestamp)), {
+            column.name: feast_values.decode(column, message or b"")
+            for column, message in zip(columns, messages, strict=True)
+        }
+
+
+ROW_FORMATS: Mapping[str, RowFormat] = {"hash": HashFormat(), "json": JsonFormat(), "feast": FeastFormat()}
 
 
 def _integer(digits: str) -> int | float:

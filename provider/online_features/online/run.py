@@ -14,8 +14,8 @@ import redis
 
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
-from online_features.online import state
-from online_features.online.erasure import Lookup, prune
+from online_features.online import scripts, state
+from online_features.online.erasure import Lookup, forget, prune
 from online_features.online.layouts import encoder
 from online_features.online.resp import Buffers
 from online_features.online.writer import guarded_writer
@@ -42,13 +42,13 @@ class OnlineRun:
         self._view = view
         self._schema = schema
         self._run_id = run_id
-        self._encoder = encoder(view, schema)
 
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
         """Mark the run in Redis and hold a connection to write on."""
-        with guarded_writer(self._client, self._encoder.script) as self._writer:
+        with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as self._writer:
             state.begin_run(self._writer, self._view, self._run_id)
+            self._set_encoder()
             yield self
 
     @property
@@ -73,8 +73,9 @@ class OnlineRun:
         return state.commit_run(self._writer, self._view, self._run_id, schema=self._schema, **outcome)
 
     def clear(self) -> None:
-        """Remove the view's rows and claims; see :func:`~online_features.online.state.forget`."""
-        state.forget(self._client, self._view)
+        """Remove the view's rows and claims; see :func:`~online_features.online.erasure.forget`."""
+        forget(self._client, self._view, self._schema)
+        self._set_encoder()
 
     def prune(self, before: datetime, existing: Lookup) -> int:
         """Remove entities that the source no longer has; see :func:`~online_features.online.erasure.prune`."""
@@ -84,3 +85,8 @@ class OnlineRun:
         """End the run after a failure, whose exception is on its way: Redis may be the one that failed."""
         with suppress(redis.RedisError):
             state.abandon_run(self._client, self._view, self._run_id, run=run)
+
+    def _set_encoder(self) -> None:
+        names = [feature.name for feature in self._schema.features]
+        features = state.features_online(self._writer.command, self._view, names)
+        self._encoder = encoder(self._view, self._schema, features)

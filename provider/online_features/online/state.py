@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import redis
 
 from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
-from online_features.feature_view import FeatureView
+from online_features.feast_types import FeastType
+from online_features.feature_view import LAYOUTS, FeatureView, Layout
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace, scripts
 from online_features.online.replies import text
@@ -21,7 +22,6 @@ from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
-SCAN_COUNT = 1000  # keys that Redis looks at per step of a scan, so that no step blocks it for long
 CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at")  # fields of the state
 RUN_MARKER_TTL = timedelta(days=7)  # longer than any run; the marker of a crashed run is gone after it
 
@@ -34,6 +34,7 @@ class ViewState:
     :param cursor: where the next incremental run begins; ``None`` until a run has covered all of history.
     :param max_event_timestamp: the newest event timestamp that was read.
     :param materialized_at: when the last successful run ended.
+    :param layout: in which the rows were written.
     :param definition: with which the rows were written; see :func:`definition`.
     :param fingerprint: of the definition.
     :param schema: types of the columns, as of the last run or the first push.
@@ -43,6 +44,7 @@ class ViewState:
     cursor: datetime | None
     max_event_timestamp: datetime | None
     materialized_at: datetime | None
+    layout: Layout | None
     definition: dict[str, Any] | None
     fingerprint: str | None
     schema: RowSchema | None
@@ -53,15 +55,16 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
     source = view.source
 
     def types(*columns: Column | None) -> list[list[str]]:
-        return [[column.name, column.type] for column in columns if column is not None]
+        return [[column.name, column.type, *filter(None, [column.feast])] for column in columns if column is not None]
 
     return {
-        "entities": [[key.name, key.encoding] for key in schema.keys],
+        "entities": [[key.name, key.feast or key.encoding] for key in schema.keys],
         "features": sorted(types(*schema.features)),
         "layout": view.layout,
         "source": [source.table, source.query, source.timezone],
         "timestamps": types(schema.event_timestamp, schema.created_timestamp, schema.deleted),
         "ttl": view.ttl.total_seconds() if view.ttl else None,
+        **({"key_ttl": view.feast.key_ttl.total_seconds()} if view.feast.key_ttl else {}),
     }
 
 
@@ -85,6 +88,7 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
             cursor=_instant(stored, "cursor"),
             max_event_timestamp=_instant(stored, "max_event_timestamp"),
             materialized_at=_instant(stored, "materialized_at"),
+            layout=_layout(stored.get("layout")),
             definition=json.loads(stored["definition"]) if "definition" in stored else None,
             fingerprint=stored.get("fingerprint"),
             schema=_schema_from(stored["schema"]) if "schema" in stored else None,
@@ -105,7 +109,19 @@ def begin_run(session: Session, view: FeatureView, run_id: str) -> None:
 def keep_schema(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
     """Record the types of columns that are pushed before the first run has told them from the source."""
     client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-    client.hset(keyspace.state_key(view), "schema", _schema_text(schema))
+    client.hset(keyspace.state_key(view), mapping={"schema": _schema_text(schema), "layout": view.layout})
+
+
+def features_online(command: Callable[..., Any], view: FeatureView, added: Collection[str] = ()) -> set[str]:
+    """All features that rows of the view may have, after adding some; none where a row has its key for itself.
+
+    :param command: sends a command to Redis and gives the reply.
+    """
+    if view.layout != "feast":
+        return set()
+    if added:
+        command("SADD", keyspace.features_key(view), *added)
+    return set(map(text, command("SMEMBERS", keyspace.features_key(view))))
 
 
 def commit_run(
@@ -178,18 +194,6 @@ def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Map
         pipeline.execute()
 
 
-def forget(client: redis.Redis, view: FeatureView) -> None:
-    """Remove a view's claims, then its rows, then what is left of its state.
-
-    The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones
-    stay: what was erased stays erased.
-    """
-    client.hdel(keyspace.state_key(view), *CLAIMS)
-    for key in client.scan_iter(match=f"{keyspace.entity_prefix(view)}*", count=SCAN_COUNT):
-        client.unlink(key)
-    client.delete(keyspace.state_key(view))
-
-
 def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
     """The last runs, newest first."""
     return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
@@ -205,7 +209,9 @@ def _schema_from(stored_text: str) -> RowSchema:
     stored = json.loads(stored_text)
 
     def column(fields: dict[str, str]) -> Column:
-        return Column(fields["name"], fields["type"], Encoding(fields["encoding"]))
+        feast = fields.get("feast")
+        kind = FeastType(feast) if feast else None
+        return Column(fields["name"], fields["type"], Encoding(fields["encoding"]), kind)
 
     return RowSchema(
         keys=tuple(map(column, stored["keys"])),
@@ -218,6 +224,12 @@ def _schema_from(stored_text: str) -> RowSchema:
 
 def _instant(stored: Mapping[str, str], field: str) -> datetime | None:
     return from_text(stored[field]) if field in stored else None
+
+
+def _layout(stored: str | None) -> Layout | None:
+    if stored is not None and stored not in LAYOUTS:
+        raise ValueError(f"layout {stored!r} is unknown")
+    return cast("Layout | None", stored)
 
 
 def _optional_text(instant: datetime | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from online_features.errors import FeatureViewError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, reader, state
 from online_features.online.failures import translated
@@ -49,7 +50,7 @@ class OnlineStore:
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises OnlineDataError: when a row in Redis is damaged.
         """
-        with translated(view):
+        with self._talking_of(view):
             return reader.read_rows(self._client, view, entity_rows, features, now=datetime.now(UTC))
 
     def push(self, view: FeatureView, rows: Sequence[Mapping[str, Any]]) -> PushResult:
@@ -62,7 +63,7 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.push import push_rows
 
-        with translated(view):
+        with self._talking_of(view):
             return push_rows(self._client, view, rows, now=datetime.now(UTC))
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
@@ -72,7 +73,7 @@ class OnlineStore:
         :returns: how many of them were there.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
-        with translated(view):
+        with self._talking_of(view):
             return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
@@ -90,12 +91,12 @@ class OnlineStore:
 
     def runs(self, view: FeatureView) -> list[dict[str, Any]]:
         """The view's last runs, newest first: window, counters, seconds, outcome."""
-        with translated(view):
+        with self._talking_of(view):
             return state.read_runs(self._client, view)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
-        with translated(view):
+        with self._talking_of(view):
             return state.read_state(self._client, view)
 
     @contextmanager
@@ -104,5 +105,15 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.run import OnlineRun
 
-        with translated(view), OnlineRun(self._client, view, schema, run_id).writing() as run:
+        with self._talking_of(view), OnlineRun(self._client, view, schema, run_id).writing() as run:
             yield run
+
+    @contextmanager
+    def _talking_of(self, view: FeatureView) -> Iterator[None]:
+        if view.layout == "feast" and self._client.get_encoder().decode_responses:
+            raise FeatureViewError(
+                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give OnlineStore a client with "
+                "decode_responses=False"
+            )
+        with translated(view):
+            yield

@@ -11,12 +11,15 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.feast_types import FeastType, key_types
+from online_features.feature_view import FeatureView
 from online_features.instants import from_text, to_text
 from online_features.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
 from online_features.schema import Column
@@ -86,7 +89,7 @@ def encode_key(column: Column, value: Any) -> str:
     """
     text = encode(column, value)
     match column.type:
-        case "character":
+        case "character" if column.feast is None:
             return text.rstrip(" ")
         case "numeric":
             return _trimmed(text)
@@ -120,6 +123,20 @@ def inferred_column(name: str, value: Any) -> Column:
                 type_name = "timestamp without time zone"  # noqa: PLW2901
             return Column(name, type_name, ENCODING_BY_TYPE.get(type_name, Encoding.TEXT))
     raise InvalidRowsError(f"column {name!r}: values of type {type(value).__name__} cannot go online")
+
+
+def inferred_key(view: FeatureView, name: str, value: Any) -> Column:
+    """A join key's column for values like this one, when nothing is known of the source yet.
+
+    :raises InvalidRowsError: when the value is of no type that a join key can have.
+    """
+    column = inferred_column(name, value)
+    if view.layout != "feast":
+        return column
+    kind = view.feast.types.get(name) or next(iter(key_types(column.type)), None)
+    if kind is None:
+        raise InvalidRowsError(f"column {name!r}: Feast has no join keys of type {column.type}")
+    return replace(column, feast=FeastType(kind))
 
 
 def _misfit(column: Column, value: Any) -> InvalidRowsError:

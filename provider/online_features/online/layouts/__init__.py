@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from online_features.feature_view import FeatureView
 from online_features.online.layouts.encoding import Encoder
+from online_features.online.layouts.feast import FeastEncoder
 from online_features.online.layouts.hash import HashEncoder
 from online_features.online.layouts.json import JsonEncoder
 from online_features.schema import RowSchema
 
-ENCODERS: dict[str, type[Encoder]] = {"hash": HashEncoder, "json": JsonEncoder}
+ENCODERS: dict[str, type[Encoder]] = {"hash": HashEncoder, "json": JsonEncoder, "feast": FeastEncoder}
 
 
-def encoder(view: FeatureView, schema: RowSchema) -> Encoder:
-    """The encoder for the view's layout."""
-    return ENCODERS[view.layout](view, schema)
+def encoder(view: FeatureView, schema: RowSchema, features: Iterable[str] = ()) -> Encoder:
+    """The encoder for the view's layout; see :class:`~online_features.online.layouts.encoding.Encoder`."""
+    return ENCODERS[view.layout](view, schema, features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from online_features.feature_view import FeatureView
 from online_features.online import keyspace, scripts
-from online_features.online.resp import Buffers, Piece, joined, script_calls, word, words
+from online_features.online.resp import Buffers, Piece, ScriptHead, joined, script_calls, word, words
+from online_features.online.row_keys import row_keys
 from online_features.online.texts import texts
 from online_features.schema import RowSchema
 
@@ -40,13 +41,19 @@ class Columns:
 
 
 class Encoder(ABC):
-    """Encodes rows of one feature view: a pure function from a record batch to command bytes."""
+    """Encodes rows of one feature view: a pure function from a record batch to command bytes.
 
-    def __init__(self, view: FeatureView, schema: RowSchema) -> None:
-        self.script = scripts.guarded("write", view.layout)
-        self._sha = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
+    :param features: all that rows of the view may have, as :func:`~online_features.online.state.features_online` knows.
+    """
+
+    expires_rows = True
+
+    def __init__(self, view: FeatureView, schema: RowSchema, features: Iterable[str] = ()) -> None:
+        script = scripts.guarded("write", view.layout)
+        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._view = view
         self._schema = schema
+        self._script_words = row_keys(view).script_words(features)
 
     def calls(self, batch: pa.RecordBatch) -> Iterator[Buffers]:
         """The batch as calls of the guarded write, each a list of buffers.
@@ -56,12 +63,14 @@ class Encoder(ABC):
         columns = self._columns(batch)
         row, count = self._row(columns)
         arguments: list[Piece] = []
-        arguments += words(self._expiry(columns.event_timestamp)) if self._view.ttl else [word("0")]
+        expires = self.expires_rows and self._view.ttl is not None
+        arguments += words(self._expiry(columns.event_timestamp)) if expires else [word("0")]
         arguments += words(columns.deleted.cast(pa.uint8()).cast(pa.string())) if columns.deleted else [word("0")]
         encoded = joined([*arguments, *row])
         row_bytes = max(1, encoded.nbytes // max(1, len(encoded)))
         rows_per_call = max(1, min(ROWS_PER_CALL, CALL_BYTES // row_bytes))
-        return script_calls(self._sha, self._key(columns.keys), encoded, count + 2, rows_per_call)
+        script = ScriptHead(self._sha, self._script_words)
+        return script_calls(script, self._key(columns.keys), encoded, count + 2, rows_per_call)
 
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
@@ -77,7 +86,8 @@ class Encoder(ABC):
             features=list(columns),
         )
 
-    def _key(self, keys: Sequence[pa.Array]) -> pa.StringArray:
+    def _key(self, keys: Sequence[pa.Array]) -> pa.Array:
+        """The key of each row as a word of a command."""
         pieces: list[Piece] = [keyspace.entity_prefix(self._view)]
         for key in keys:
             pieces += [_escaped(texts(key)), keyspace.SEPARATOR]

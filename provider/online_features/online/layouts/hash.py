@@ -34,4 +34,4 @@ class HashEncoder(Encoder):
 def _pair(name: str, values: pa.StringArray) -> list[Piece]:
     """Field and value as words of a command; nothing where the value is NULL."""
     pair = [word(name), *words(values)]
-    return [joined(pair).fill_null("")] if values.null_count else pair
+    return [joined(pair).fill_null(b"")] if values.null_count else pair

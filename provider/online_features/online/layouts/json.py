@@ -29,7 +29,7 @@ class JsonEncoder(Encoder):
         pieces: list[Piece] = [f'{{"{keyspace.TIMESTAMP_FIELD}":"', instants(columns.event_timestamp), '"']
         if columns.created_timestamp is not None:
             created = joined([f',"{keyspace.CREATED_FIELD}":"', instants(columns.created_timestamp), '"'])
-            pieces.append(created.fill_null(""))
+            pieces.append(created.fill_null(b""))
         for feature, column in zip(self._schema.features, columns.features, strict=True):
             pieces += [f",{json.dumps(feature.name, ensure_ascii=False)}:", *_value(feature, column)]
         objects = joined([*pieces, "}"])
@@ -41,10 +41,10 @@ def _value(feature: Column, column: pa.Array) -> list[Piece]:
     if feature.encoding in VERBATIM:
         pieces: list[Piece] = [values]
     elif feature.encoding == Encoding.FLOAT:
-        pieces = [pc.if_else(pc.is_finite(column), values, joined(['"', values, '"']))]
+        pieces = [pc.if_else(pc.is_finite(column), joined([values]), joined(['"', values, '"']))]
     else:
         pieces = ['"', _escaped(values), '"']
-    return [joined(pieces).fill_null("null")] if values.null_count else pieces
+    return [joined(pieces).fill_null(b"null")] if values.null_count else pieces
 
 
 def _escaped(column: pa.StringArray) -> pa.StringArray:

@@ -1,9 +1,21 @@
--- What every guarded script begins with; the functions of a layout (hash.lua, json.lua) follow, then the script.
+-- What every guarded script begins with; the functions of a layout (hash.lua, json.lua, feast.lua) follow, then the
+-- script:
+--
+--   stamp_of(key)                               timestamps of the row at the key, or false and ''
+--   row(at)                                     timestamps of the row whose words begin at ARGV[at], and the places of
+--                                               the first and the last of the words to put
+--   put(key, first, last, expiry, is_replaced)  writes these words in place of the row at the key, if there is one
+--   remove(key)                                 removes the row at the key
+--
+-- ARGV[1] is the number of words that the layout has for itself, ARGV[2] the first of them.
 --
 -- Timestamps are texts of one width, so that they order as the instants do. A row without a created timestamp has
 -- the empty text for it and is older than one that has it at the same event timestamp.
 --
--- The tombstone of a deleted entity is a hash of its own. The braces put both keys into one slot of a cluster.
+-- The tombstone of a deleted entity is a hash of its own, unless its layout has it otherwise. The braces put both keys
+-- into one slot of a cluster.
+
+local own_words = ARGV[1] + 1
 
 local function tombstone_of(key)
   return '@online_features:gone:{' .. key .. '}'
@@ -15,6 +27,10 @@ local function bury(key, timestamp, created, expiry)
   if expiry > 0 then
     redis.call('PEXPIREAT', tombstone, expiry)
   end
+end
+
+local function unbury(key)
+  redis.call('DEL', tombstone_of(key))
 end
 
 local function stamp_of_tombstone(key)

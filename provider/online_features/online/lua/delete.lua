@@ -1,20 +1,26 @@
 -- Erases entities and leaves tombstones, so that no older row brings them back.
 --
 -- KEYS      the entity keys
--- ARGV[1]   the present, as event timestamps are written
--- ARGV[2]   a created timestamp that no row has, so that rows with an equal event timestamp stay out, too
+-- ARGV      the layout's own words, then
+--             the present, as event timestamps are written
+--             a created timestamp that no row has, so that rows with an equal event timestamp stay out, too
 -- returns   the number of entities that were there
 --
 -- A tombstone is as new as the row it stands for, where that is from the future, else as new as the present. It
 -- never ends, because the view's ttl may become longer.
 
-local now, last_of_all = ARGV[1], ARGV[2]
+local now, last_of_all = ARGV[own_words + 1], ARGV[own_words + 2]
 local erased = 0
 
 for _, key in ipairs(KEYS) do
-  local timestamp = stamp_of(key) or stamp_of_tombstone(key)
-  erased = erased + redis.call('DEL', key)
-  redis.call('DEL', tombstone_of(key))
+  local timestamp = stamp_of(key)
+  if timestamp then
+    erased = erased + 1
+    remove(key)
+  else
+    timestamp = stamp_of_tombstone(key)
+  end
+  unbury(key)
   if timestamp and timestamp > now then
     bury(key, timestamp, last_of_all, 0)
   else

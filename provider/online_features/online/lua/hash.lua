@@ -17,7 +17,14 @@ local function row(at)
   return ARGV[first + 1], created, first, last
 end
 
-local function put(key, first, last, expiry)
+local function remove(key)
+  redis.call('DEL', key)
+end
+
+local function put(key, first, last, expiry, is_replaced)
+  if is_replaced then
+    remove(key)
+  end
   redis.call('HSET', key, unpack(ARGV, first, last))
   if expiry > 0 then
     redis.call('PEXPIREAT', key, expiry)

@@ -24,6 +24,10 @@ local function row(at)
   return timestamp, created, at, at
 end
 
+local function remove(key)
+  redis.call('DEL', key)
+end
+
 local function put(key, first, last, expiry)
   if expiry > 0 then
     redis.call('SET', key, ARGV[first], 'PXAT', expiry)

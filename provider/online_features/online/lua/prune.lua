@@ -1,15 +1,16 @@
 -- Removes entities that the source no longer has, unless somebody has written them meanwhile.
 --
 -- KEYS      the entity keys
--- ARGV      per key: the event timestamp and the created timestamp ('' for none) that it was seen with
+-- ARGV      the layout's own words, then per key: the event timestamp and the created timestamp ('' for none) that it was seen with
 -- returns   the number of entities removed
 
 local removed = 0
 
 for i, key in ipairs(KEYS) do
   local timestamp, created = stamp_of(key)
-  if timestamp == ARGV[2 * i - 1] and created == ARGV[2 * i] then
-    removed = removed + redis.call('DEL', key)
+  if timestamp == ARGV[own_words + 2 * i - 1] and created == ARGV[own_words + 2 * i] then
+    remove(key)
+    removed = removed + 1
   end
 end
 

@@ -1,6 +1,7 @@
 -- Tells the timestamps of rows.
 --
 -- KEYS      the entity keys
+-- ARGV      the layout's own words
 -- returns   per key: the event timestamp ('' when there is no row) and the created timestamp ('' for none)
 
 local stamps = {}

@@ -1,7 +1,7 @@
 -- Writes rows, each only if it is not older than what its entity already has.
 --
 -- KEYS      the entity keys, one per row
--- ARGV      per row, in the order of KEYS:
+-- ARGV      the layout's own words, then per row, in the order of KEYS:
 --             expiry   milliseconds since the epoch at which the row and its tombstone end; 0: never
 --             deleted  1 when the row says that its entity is gone, else 0
 --             …        the words of the row, as its layout has them
@@ -10,17 +10,16 @@
 local written, stale, expired, deleted = 0, 0, 0, 0
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local at = 1
+local at = own_words + 1
 
 for _, key in ipairs(KEYS) do
   local expiry, is_deleted = tonumber(ARGV[at]), ARGV[at + 1] == '1'
   local timestamp, created, first, last = row(at + 2)
   at = last + 1
 
-  local held = key
   local held_timestamp, held_created = stamp_of(key)
-  if not held_timestamp then
-    held = tombstone_of(key)
+  local has_row = held_timestamp
+  if not has_row then
     held_timestamp, held_created = stamp_of_tombstone(key)
   end
 
@@ -28,8 +27,12 @@ for _, key in ipairs(KEYS) do
   local is_newest = not held_timestamp or held_timestamp < timestamp
       or (held_timestamp == timestamp and held_created <= created)
 
-  if is_newest and held_timestamp then
-    redis.call('DEL', held)
+  local goes_online = is_newest and not is_deleted and not is_past
+
+  if is_newest and has_row and not goes_online then
+    remove(key)
+  elseif is_newest and held_timestamp and not has_row then
+    unbury(key)
   end
   if is_past and not is_deleted then
     expired = expired + 1
@@ -39,7 +42,7 @@ for _, key in ipairs(KEYS) do
     bury(key, timestamp, created, expiry)
     deleted = deleted + 1
   else
-    put(key, first, last, expiry)
+    put(key, first, last, expiry, has_row)
     written = written + 1
   end
 end

@@ -1,0 +1,169 @@
+"""Values as Feast keeps them, as Python values: what a reader needs, without Arrow or protobuf.
+
+Source of the format: Feast's ``Value.proto`` and https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from online_features.errors import OnlineDataError
+from online_features.feast_types import FIELD_NUMBER, NO_TIME, FeastType
+from online_features.online.feast_format import UNIX_EPOCH
+from online_features.postgres_types import ARRAY_SUFFIX
+from online_features.schema import Column
+
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
+
+Field = tuple[int, "int | bytes"]
+
+
+def decode(column: Column, message: bytes) -> Any:
+    """The Python value of a ``feast.types.Value``.
+
+    :raises OnlineDataError: when it is none of the column's type.
+    """
+    assert column.feast is not None
+    try:
+        fields = list(_fields(message))
+        if not fields:
+            return None
+        ((number, content),) = fields
+        if number != FIELD_NUMBER[column.feast]:
+            raise ValueError(number)
+        if column.feast.is_list:
+            assert isinstance(content, bytes)
+            return [_value(column, element) for element in _elements(column.feast.element, content)]
+        return _value(column, content)
+    except (ValueError, ArithmeticError, IndexError, struct.error, AssertionError) as error:
+        raise OnlineDataError(
+            f"feature {column.name!r} holds {message[:50]!r}, which is no {column.feast} of Feast's; "
+            "materialize the view with full=True"
+        ) from error
+
+
+def decode_timestamp(message: bytes) -> datetime:
+    """The instant of a ``google.protobuf.Timestamp``, to the microsecond.
+
+    :raises ValueError: when it is none.
+    """
+    try:
+        fields = dict(_fields(message))
+        return UNIX_EPOCH + timedelta(seconds=_signed(fields.get(1, 0)), microseconds=_signed(fields.get(2, 0)) // 1000)
+    except (ArithmeticError, IndexError, struct.error, AssertionError) as error:
+        raise ValueError(f"{message!r} is no timestamp") from error
+
+
+def _fields(message: bytes) -> Iterator[Field]:
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        match key & 7:
+            case 0:
+                content: int | bytes
+                content, at = _varint(message, at)
+            case 1:
+                content, at = _taken(message, at, 8)
+            case 2:
+                length, at = _varint(message, at)
+                content, at = _taken(message, at, length)
+            case 5:
+                content, at = _taken(message, at, 4)
+            case _:
+                raise ValueError(key)
+        yield key >> 3, content
+
+
+def _taken(message: bytes, at: int, length: int) -> tuple[bytes, int]:
+    if at + length > len(message):
+        raise ValueError(message)
+    return message[at : at + length], at + length
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if not byte & 0x80:
+            return value, at
+
+
+def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
+    """The elements of a list: numbers are packed into one field, others are a field each."""
+    for number, content in _fields(message):
+        assert number == 1
+        assert isinstance(content, bytes)
+        width = {FeastType.FLOAT32: 4, FeastType.FLOAT64: 8}.get(kind)
+        if width is not None:
+            yield from (content[at : at + width] for at in range(0, len(content), width))
+        elif kind in _VARINTS:
+            at = 0
+            while at < len(content):
+                value, at = _varint(content, at)
+                yield value
+        else:
+            yield content
+
+
+def _value(column: Column, content: int | bytes) -> Any:
+    assert column.feast is not None
+    kind = column.feast.element
+    if kind in _VARINTS:
+        return _VARINTS[kind](column, _signed(content))
+    assert isinstance(content, bytes)
+    return _BYTES[kind](column, content)
+
+
+def _signed(value: int | bytes) -> int:
+    assert isinstance(value, int)
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _time(column: Column, seconds: int) -> Any:
+    """As psycopg2 gives the column's values, to the second."""
+    if seconds == NO_TIME:
+        return None
+    instant = UNIX_EPOCH + timedelta(seconds=seconds)
+    match column.type.removesuffix(ARRAY_SUFFIX):
+        case "date":
+            return instant.date()
+        case "timestamp without time zone":
+            return instant.replace(tzinfo=None)
+    return instant.astimezone(UTC)
+
+
+def _text(_: Column, content: bytes) -> str:
+    return content.decode()
+
+
+def _json(column: Column, content: bytes) -> Any:
+    return json.loads(content) if column.type in ("json", "jsonb") else content.decode()
+
+
+def _decimal(column: Column, content: bytes) -> Any:
+    is_number = column.type.removesuffix(ARRAY_SUFFIX) == "numeric"
+    return Decimal(content.decode()) if is_number else content.decode()
+
+
+_VARINTS: dict[FeastType, Callable[[Column, int], Any]] = {
+    FeastType.INT32: lambda _, number: number,
+    FeastType.INT64: lambda _, number: number,
+    FeastType.BOOL: lambda _, number: bool(number),
+    FeastType.UNIX_TIMESTAMP: _time,
+}
+
+_BYTES: dict[FeastType, Callable[[Column, bytes], Any]] = {
+    FeastType.FLOAT32: lambda _, content: struct.unpack("<f", content)[0],
+    FeastType.FLOAT64: lambda _, content: struct.unpack("<d", content)[0],
+    **dict.fromkeys((FeastType.BYTES, FeastType.PDF_BYTES, FeastType.IMAGE_BYTES), lambda _, content: content),
+    **dict.fromkeys((FeastType.STRING, FeastType.UUID, FeastType.TIME_UUID), _text),
+    FeastType.JSON: _json,
+    FeastType.DECIMAL: _decimal,
+}

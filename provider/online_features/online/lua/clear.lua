@@ -1,0 +1,8 @@
+-- Removes rows, whatever they are.
+--
+-- KEYS      the entity keys
+-- ARGV      the layout's own words
+
+for _, key in ipairs(KEYS) do
+  remove(key)
+end

@@ -1,0 +1,102 @@
+"""Where the rows of a feature view are in Redis: at keys of their own, or in layout ``feast`` at Feast's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+from online_features.feature_view import FeatureView
+from online_features.online import feast_format, keyspace
+from online_features.online.replies import text
+from online_features.schema import Column
+
+Key: TypeAlias = "str | bytes"
+
+GLOB = re.compile(rb"[*?\[\]\\]")
+
+
+class RowKeys(Protocol):
+    """The keys of one feature view's rows."""
+
+    def key(self, columns: Sequence[Column], texts: Sequence[str]) -> Key:
+        """Key of one entity's row, from the texts of its join keys."""
+
+    def pattern(self, columns: Sequence[Column]) -> Key:
+        """A glob that the keys of all entities match."""
+
+    def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
+        """The texts of the join keys in a key that matches the pattern; ``None`` when it is none of the view's."""
+
+    def script_words(self, features: Iterable[str]) -> list[Key]:
+        """The words that every guarded script begins with.
+
+        :param features: all that rows of the view may have, among them some that have left the view.
+        """
+        ...
+
+
+class OwnKeys:
+    """Layouts ``hash`` and ``json``: a key holds one row of one view."""
+
+    def __init__(self, view: FeatureView) -> None:
+        self._view = view
+
+    def key(self, columns: Sequence[Column], texts: Sequence[str]) -> Key:  # noqa: ARG002
+        """Key of one entity's row."""
+        return keyspace.entity_key(self._view, texts)
+
+    def pattern(self, columns: Sequence[Column]) -> Key:  # noqa: ARG002
+        """A glob that the keys of all entities match."""
+        return f"{keyspace.entity_prefix(self._view)}*"
+
+    def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:  # noqa: ARG002
+        """The texts of the join keys in a key."""
+        return keyspace.entity_values(self._view, text(key))
+
+    def script_words(self, features: Iterable[str]) -> list[Key]:  # noqa: ARG002
+        """No words but their number."""
+        return ["0"]
+
+
+class FeastKeys:
+    """Layout ``feast``: a key holds the rows that all views of a project have of an entity."""
+
+    def __init__(self, view: FeatureView) -> None:
+        self._view = view
+        self._project = view.project.encode()
+
+    def key(self, columns: Sequence[Column], texts: Sequence[str]) -> Key:
+        """Key of one entity's row."""
+        return feast_format.entity_key(columns, texts) + self._project
+
+    def pattern(self, columns: Sequence[Column]) -> Key:
+        """A glob that the keys of all entities match, and some others."""
+        prefix = feast_format.key_prefix([column.name for column in columns])
+        return GLOB.sub(rb"\\\g<0>", prefix) + b"*" + self._project
+
+    def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
+        """The texts of the join keys in a key."""
+        assert isinstance(key, bytes)
+        try:
+            texts, project = feast_format.entity_texts(columns, key)
+        except ValueError:
+            return None
+        return texts if project == self._project else None
+
+    def script_words(self, features: Iterable[str]) -> list[Key]:
+        """The key's ttl in seconds (0: none), the fields of tombstone and timestamp, then those of the features."""
+        ttl = self._view.feast.key_ttl
+        fields = (feast_format.feature_field(self._view.name, feature) for feature in sorted(features))
+        words: list[Key] = [
+            str(int(ttl.total_seconds())) if ttl else "0",
+            feast_format.tombstone_field(self._view.name),
+            feast_format.timestamp_field(self._view.name),
+            *fields,
+        ]
+        return [str(len(words)), *words]
+
+
+def row_keys(view: FeatureView) -> RowKeys:
+    """The keys of the view's rows."""
+    return FeastKeys(view) if view.layout == "feast" else OwnKeys(view)
