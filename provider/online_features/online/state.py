@@ -32,7 +32,7 @@ class ViewState:
 
     :param watermark: everything in the source up to this instant has been materialized.
     :param cursor: where the next incremental run begins; ``None`` until a run has covered all of history.
-    :param max_event_timestamp: the newest event timestamp that was read.
+    :param max_event_timestamp: the newest event timestamp that was read or pushed.
     :param materialized_at: when the last successful run ended.
     :param definition: with which the rows were written; see :func:`definition`.
     :param fingerprint: of the definition.
@@ -102,12 +102,6 @@ def begin_run(session: Session, view: FeatureView, run_id: str) -> None:
     session.command("SET", keyspace.run_key(view, run_id), "writing", "PX", milliseconds)
 
 
-def keep_schema(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
-    """Record the types of columns that are pushed before the first run has told them from the source."""
-    client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-    client.hset(keyspace.state_key(view), "schema", _schema_text(schema))
-
-
 def commit_run(
     session: Session,
     view: FeatureView,
@@ -136,7 +130,7 @@ def commit_run(
         "materialized_at": to_text(materialized_at),
         "layout": view.layout,
         "definition": defined,
-        "schema": _schema_text(schema),
+        "schema": schema_text(schema),
     }
     if cursor is not None:
         fields["cursor"] = to_text(cursor)
@@ -195,7 +189,8 @@ def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
     return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
 
 
-def _schema_text(schema: RowSchema) -> str:
+def schema_text(schema: RowSchema) -> str:
+    """The schema as the state of a view holds it."""
     fields = asdict(schema)
     del fields["created_resolution"]
     return json.dumps(fields)
