@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
@@ -29,3 +30,19 @@ def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: N
             raise
         finally:
             thread.shutdown(cancel_futures=True)
+
+
+def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made, None, None]:
+    """Yield what ``make`` makes of each item, while a thread makes it of the next one.
+
+    The items are drawn in the caller's thread, to which they may be bound: a cursor, a session.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming: Future[Made] | None = None
+        for item in items:
+            following = thread.submit(make, item)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()

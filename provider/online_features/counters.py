@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from online_features.instants import to_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,10 @@ class RowCounts:
     def outcomes(self) -> int:
         """Rows whose outcome is known; equal to ``rows_read`` unless a run broke off."""
         return self.rows_written + self.rows_stale + self.rows_expired + self.rows_deleted + self.rows_rejected
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-serializable values; instants as ISO-8601 text."""
+        return {name: to_text(value) if isinstance(value, datetime) else value for name, value in asdict(self).items()}
 
     def __add__(self, other: RowCounts) -> RowCounts:
         return RowCounts(

@@ -85,10 +85,6 @@ class MaterializationResult(RowCounts):
     max_event_timestamp: datetime | None
     run_id: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON-serializable values; instants as ISO-8601 text."""
-        return {name: to_text(value) if isinstance(value, datetime) else value for name, value in asdict(self).items()}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

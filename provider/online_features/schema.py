@@ -9,6 +9,8 @@ from datetime import timedelta
 from online_features.feast_types import FeastType
 from online_features.postgres_types import Encoding
 
+UNKNOWN = "unknown"  # type of a column of which only NULLs have been pushed yet
+
 
 @dataclass(frozen=True)
 class Column:

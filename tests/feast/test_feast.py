@@ -433,7 +433,7 @@ def test_a_damaged_value_is_named(
     view = make_view()
     materialize(view, offline, online)
     (key,) = content(ours)
-    for damaged in (b"\x18", b"\x20\x01", b"nonsense", b"\x18\x01\x18\x01", b"\x0a\x05a"):
+    for damaged in (b"\x18", b"\xf8\x07\x01", b"nonsense", b"\x18\x01\x18\x01", b"\x0a\x05a"):
         ours.hset(key, feast_format.feature_field(view.name, "x"), damaged)
         with pytest.raises(OnlineDataError, match=r"the row of \{'id': 'a'\} is damaged: feature 'x' holds"):
             online.get_online_features(view, [{"id": "a"}])

@@ -58,6 +58,7 @@ def test_another_redis_database_is_filled_from_the_beginning(
     assert values(other, view) == [1, 1, None]
 
 
+@pytest.mark.parametrize("layout", ["hash", "json"])
 def test_a_client_that_decodes_replies_is_served_alike(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:

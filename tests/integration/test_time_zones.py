@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.online.pushed_rows import as_postgres_reads
+from online_features.online.coercion import as_postgres_reads
 
 from tests.conftest import Database, at
 

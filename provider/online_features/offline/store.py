@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
 
 from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
-from online_features.feast_types import FeastType, feature_types, key_types
+from online_features.feast_columns import feast_column
 from online_features.feature_view import FeatureView
 from online_features.offline import statements
 from online_features.offline.failures import translated, translated_stream
@@ -195,7 +195,6 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
     :raises UnsupportedTypeError: a column's type cannot play its part.
     """
     source = view.source
-    is_feast = view.layout == "feast"
     reserved = {*view.entities, source.timestamp_field, source.created_timestamp_column, source.deleted_field}
     features = view.features if view.features is not None else [name for name in types if name not in reserved]
     view.check_feature_names(features)
@@ -222,7 +221,8 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
                 f"feature view {view.name!r}: {part} {name!r} has type {kind.name!r}, which cannot go online; "
                 "leave it out of features=, or convert it in a query="
             )
-        return Column(name, kind.name, kind.encoding, _feast_type(view, part, name, kind.name) if is_feast else None)
+        found = Column(name, kind.name, kind.encoding)
+        return feast_column(view, part, found)
 
     return RowSchema(
         keys=tuple(column("join key", name) for name in view.entities),
@@ -234,25 +234,6 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
         if source.deleted_field is not None
         else None,
         features=tuple(column("feature", name) for name in features),
-    )
-
-
-def _feast_type(view: FeatureView, part: str, name: str, postgres_type: str) -> FeastType | None:
-    """The type that a column has in Feast; ``None`` for the timestamps of the row.
-
-    :raises UnsupportedTypeError: when Feast has no type for it, or not the one that the view names.
-    """
-    if part not in ("join key", "feature"):
-        return None
-    possible = list(key_types(postgres_type) if part == "join key" else feature_types(postgres_type))
-    chosen = view.feast.types.get(name) or next(iter(possible), None)
-    if chosen is not None and chosen in possible:
-        return FeastType(chosen)
-    offered = [str(kind) for kind in dict.fromkeys(possible) if kind is not None]
-    cure = f"FeastOptions(types={{{name!r}: …}}) with {' or '.join(offered)}" if offered else "convert it in a query="
-    raise UnsupportedTypeError(
-        f"feature view {view.name!r}: {part} {name!r} has type {postgres_type!r}, which Feast does not hold "
-        f"{f'as {chosen}' if chosen else 'by default' if offered else 'at all'} -> {cure}"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
+from online_features.feast_columns import KEY, feast_column
 from online_features.feast_types import FeastType
 from online_features.feature_view import FeastOptions, FeatureView
 from online_features.instants import to_text
@@ -107,7 +108,7 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Mapping
     missing = [name for name in view.entities if entity.get(name) is None]
     if missing:
         raise InvalidRowsError(f"feature view {view.name!r}: entity {dict(entity)!r} lacks join key {missing[0]!r}")
-    columns = keys or [values.inferred_key(view, name, entity[name]) for name in view.entities]
+    columns = keys or [feast_column(view, KEY, values.inferred_column(name, entity[name])) for name in view.entities]
     return row_keys(view).key(columns, [values.encode_key(column, entity[column.name]) for column in columns])
 
 

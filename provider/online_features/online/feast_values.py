@@ -24,25 +24,23 @@ Field = tuple[int, "int | bytes"]
 
 
 def decode(column: Column, message: bytes) -> Any:
-    """The Python value of a ``feast.types.Value``.
+    """The Python value of a ``feast.types.Value``, which says itself of which type it is, as Feast's reader takes it.
 
-    :raises OnlineDataError: when it is none of the column's type.
+    :raises OnlineDataError: when it is none.
     """
-    assert column.feast is not None
     try:
         fields = list(_fields(message))
         if not fields:
             return None
         ((number, content),) = fields
-        if number != FIELD_NUMBER[column.feast]:
-            raise ValueError(number)
-        if column.feast.is_list:
+        kind = _BY_NUMBER[number]
+        if kind.is_list:
             assert isinstance(content, bytes)
-            return [_value(column, element) for element in _elements(column.feast.element, content)]
-        return _value(column, content)
-    except (ValueError, ArithmeticError, IndexError, struct.error, AssertionError) as error:
+            return [_value(column, kind.element, element) for element in _elements(kind.element, content)]
+        return _value(column, kind, content)
+    except (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError) as error:
         raise OnlineDataError(
-            f"feature {column.name!r} holds {message[:50]!r}, which is no {column.feast} of Feast's; "
+            f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
             "materialize the view with full=True"
         ) from error
 
@@ -112,9 +110,7 @@ def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
             yield content
 
 
-def _value(column: Column, content: int | bytes) -> Any:
-    assert column.feast is not None
-    kind = column.feast.element
+def _value(column: Column, kind: FeastType, content: int | bytes) -> Any:
     if kind in _VARINTS:
         return _VARINTS[kind](column, _signed(content))
     assert isinstance(content, bytes)
@@ -151,6 +147,8 @@ def _decimal(column: Column, content: bytes) -> Any:
     is_number = column.type.removesuffix(ARRAY_SUFFIX) == "numeric"
     return Decimal(content.decode()) if is_number else content.decode()
 
+
+_BY_NUMBER = {number: kind for kind, number in reversed(FIELD_NUMBER.items())}
 
 _VARINTS: dict[FeastType, Callable[[Column, int], Any]] = {
     FeastType.INT32: lambda _, number: number,

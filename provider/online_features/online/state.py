@@ -32,7 +32,7 @@ class ViewState:
 
     :param watermark: everything in the source up to this instant has been materialized.
     :param cursor: where the next incremental run begins; ``None`` until a run has covered all of history.
-    :param max_event_timestamp: the newest event timestamp that was read.
+    :param max_event_timestamp: the newest event timestamp that was read or pushed.
     :param materialized_at: when the last successful run ended.
     :param layout: in which the rows were written.
     :param definition: with which the rows were written; see :func:`definition`.
@@ -72,7 +72,9 @@ def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> lis
     """The parts of the definition that differ from those with which the rows online were written."""
     if state.definition is None:
         # Rows may have been pushed before the first run.
-        return ["entities"] if state.schema is not None and not state.schema.has_entities(view.entities) else []
+        pushed = {"entities": state.schema is None or state.schema.has_entities(view.entities),
+                  "layout": state.layout in (None, view.layout)}  # fmt: skip
+        return [part for part, is_same in pushed.items() if not is_same]
     return [part for part, now in definition(view, schema).items() if state.definition.get(part) != now]
 
 
@@ -104,12 +106,6 @@ def begin_run(session: Session, view: FeatureView, run_id: str) -> None:
     session.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
     milliseconds = RUN_MARKER_TTL // timedelta(milliseconds=1)
     session.command("SET", keyspace.run_key(view, run_id), "writing", "PX", milliseconds)
-
-
-def keep_schema(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
-    """Record the types of columns that are pushed before the first run has told them from the source."""
-    client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-    client.hset(keyspace.state_key(view), mapping={"schema": _schema_text(schema), "layout": view.layout})
 
 
 def features_online(command: Callable[..., Any], view: FeatureView, added: Collection[str] = ()) -> set[str]:
@@ -152,7 +148,7 @@ def commit_run(
         "materialized_at": to_text(materialized_at),
         "layout": view.layout,
         "definition": defined,
-        "schema": _schema_text(schema),
+        "schema": schema_text(schema),
     }
     if cursor is not None:
         fields["cursor"] = to_text(cursor)
@@ -199,7 +195,8 @@ def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
     return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
 
 
-def _schema_text(schema: RowSchema) -> str:
+def schema_text(schema: RowSchema) -> str:
+    """The schema as the state of a view holds it."""
     fields = asdict(schema)
     del fields["created_resolution"]
     return json.dumps(fields)

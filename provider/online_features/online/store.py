@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
@@ -14,13 +14,21 @@ from online_features.feature_view import FeatureView
 from online_features.online import erasure, reader, state
 from online_features.online.failures import translated
 from online_features.online.freshness import Freshness
+from online_features.online.pushed_views import PushedViews
 from online_features.online.rows import OnlineRows
 from online_features.schema import RowSchema
 from online_features.window import aware
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from online_features.online.push import PushResult
     from online_features.online.run import OnlineRun
+
+    PushableRows: TypeAlias = (
+        pd.DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterable[Mapping[str, Any]]
+    )
 
 
 class OnlineStore:
@@ -31,6 +39,7 @@ class OnlineStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._pushed_views = PushedViews(client)
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
@@ -53,18 +62,23 @@ class OnlineStore:
         with self._talking_of(view):
             return reader.read_rows(self._client, view, entity_rows, features, now=datetime.now(UTC))
 
-    def push(self, view: FeatureView, rows: Sequence[Mapping[str, Any]]) -> PushResult:
+    def push(self, view: FeatureView, rows: PushableRows) -> PushResult:
         """Write rows without waiting for a materialization, under the same guard.
 
-        :param rows: one mapping per row, columns named as in the source: join keys, event timestamp, every feature;
-            the created timestamp, where the view declares one, defaults to now.
-        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit; nothing is written.
+        Rows are written in batches, so any number of them may come from a generator. Before the first is written, all
+        of the first batch has been validated. The view's newest event timestamp moves forward, its watermark does not.
+
+        :param rows: a DataFrame; an Arrow table, record batch or reader; or an iterable of mappings, one per row.
+            Columns are named as in the source: join keys, event timestamp, every feature; the created timestamp, where
+            the view declares one, defaults to now.
+        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit, naming it; nothing of
+            its batch is written, and where earlier batches have been, the error says how many rows.
         """
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.push import push_rows
 
         with self._talking_of(view):
-            return push_rows(self._client, view, rows, now=datetime.now(UTC))
+            return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC))
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities, and keep rows out that are no newer than this call.
@@ -112,8 +126,8 @@ class OnlineStore:
     def _talking_of(self, view: FeatureView) -> Iterator[None]:
         if view.layout == "feast" and self._client.get_encoder().decode_responses:
             raise FeatureViewError(
-                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give OnlineStore a client with "
-                "decode_responses=False"
+                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give OnlineStore a client "
+                "with decode_responses=False"
             )
         with translated(view):
             yield

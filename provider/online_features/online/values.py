@@ -10,16 +10,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from online_features.errors import InvalidRowsError, OnlineDataError
-from online_features.feast_types import FeastType, key_types
-from online_features.feature_view import FeatureView
 from online_features.instants import from_text, to_text
 from online_features.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
 from online_features.schema import Column
@@ -27,6 +24,8 @@ from online_features.schema import Column
 DURATION = re.compile(
     r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?"
 )
+
+MOST_PLAIN_FLOAT = 10**15
 
 
 def decode(column: Column, text: str) -> Any:
@@ -63,11 +62,13 @@ def encode(column: Column, value: Any) -> str:
     :raises InvalidRowsError: when the value does not fit the column's type.
     """
     check(column, value)
-    _, write = _ENCODE[column.encoding]
     try:
-        return write(value)
+        if column.encoding == Encoding.JSON:
+            return _json_text(value, column.type)
+        _, write = _ENCODE[column.encoding]
+        return _canonical_uuid(column, write(value)) if column.type == "uuid" else write(value)
     except (ValueError, ArithmeticError, TypeError) as error:
-        raise _misfit(column, value) from error
+        raise misfit(column, value) from error
 
 
 def check(column: Column, value: Any) -> None:
@@ -75,11 +76,15 @@ def check(column: Column, value: Any) -> None:
 
     :raises InvalidRowsError: naming the column.
     """
+    if column.encoding == Encoding.JSON:
+        return  # Of what is in it, writing tells.
     accepted, _ = _ENCODE[column.encoding]
-    # A bool is an int to Python, but not to Postgres.
-    is_stray_boolean = isinstance(value, bool) and column.encoding not in (Encoding.BOOLEAN, Encoding.JSON)
-    if is_stray_boolean or not isinstance(value, accepted):
-        raise _misfit(column, value)
+    # A bool is an int to Python, and a datetime a date, but not to Postgres.
+    is_stray_boolean = isinstance(value, bool) and column.encoding != Encoding.BOOLEAN
+    is_stray_datetime = isinstance(value, datetime) and column.encoding == Encoding.DATE
+    is_stray_naive = column.encoding == Encoding.INSTANT and getattr(value, "tzinfo", None) is None
+    if is_stray_boolean or is_stray_datetime or is_stray_naive or not isinstance(value, accepted):
+        raise misfit(column, value)
 
 
 def encode_key(column: Column, value: Any) -> str:
@@ -93,8 +98,6 @@ def encode_key(column: Column, value: Any) -> str:
             return text.rstrip(" ")
         case "numeric":
             return _trimmed(text)
-        case "uuid":
-            return _canonical_uuid(column, text)
     return text
 
 
@@ -125,21 +128,8 @@ def inferred_column(name: str, value: Any) -> Column:
     raise InvalidRowsError(f"column {name!r}: values of type {type(value).__name__} cannot go online")
 
 
-def inferred_key(view: FeatureView, name: str, value: Any) -> Column:
-    """A join key's column for values like this one, when nothing is known of the source yet.
-
-    :raises InvalidRowsError: when the value is of no type that a join key can have.
-    """
-    column = inferred_column(name, value)
-    if view.layout != "feast":
-        return column
-    kind = view.feast.types.get(name) or next(iter(key_types(column.type)), None)
-    if kind is None:
-        raise InvalidRowsError(f"column {name!r}: Feast has no join keys of type {column.type}")
-    return replace(column, feast=FeastType(kind))
-
-
-def _misfit(column: Column, value: Any) -> InvalidRowsError:
+def misfit(column: Column, value: Any) -> InvalidRowsError:
+    """The error for a value that does not fit its column's type."""
     return InvalidRowsError(f"column {column.name!r}: {value!r} is no {column.type}")
 
 
@@ -219,7 +209,7 @@ def _canonical_uuid(column: Column, text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError as error:
-        raise _misfit(column, text) from error
+        raise misfit(column, text) from error
 
 
 def _trimmed(number: str) -> str:
@@ -253,23 +243,60 @@ def _each(value: Any, read: Callable[[Any], Any]) -> Any:
     return None if value is None else read(value)
 
 
-def _to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_json_value)
+def _json_text(value: Any, type_name: str) -> str:
+    """JSON as Postgres prints it: of ``jsonb``, of an array or composite, or ``json`` as it was written."""
+    comma, colon = (", ", ": ") if type_name in ("json", "jsonb") else (",", ":")
+    value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's
+    if isinstance(value, Mapping):
+        items = [(str(name), _json_text(item, type_name)) for name, item in value.items()]
+        if type_name == "jsonb":
+            items.sort(key=lambda item: (len(item[0].encode()), item[0].encode()))
+        return "{" + comma.join(f"{_quoted(name)}{colon}{text}" for name, text in items) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + comma.join(_json_text(item, type_name) for item in value) + "]"
+    return _json_scalar(value, type_name)
 
 
-def _json_value(value: Any) -> Any:
+def _json_scalar(value: Any, type_name: str) -> str:
     match value:
+        case None | bool() | int():
+            return json.dumps(value)
+        case str() | UUID():
+            return _quoted(str(value))
+        case float() | Decimal():
+            return _json_number(value, type_name)
+        case datetime() if type_name in ("json", "jsonb"):
+            return _quoted(value.isoformat() if value.tzinfo is None else to_text(value))
         case datetime():
-            return value.isoformat() if value.tzinfo is None else to_text(value)
+            naive = value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+            return _quoted(_without_zeros(naive.isoformat()) + ("+00:00" if value.tzinfo else ""))
         case date():
-            return value.isoformat()
+            return _quoted(value.isoformat())
         case time():
-            return _clock(value)
+            return _quoted(_clock(value))
         case timedelta():
-            return _duration(value)
+            return _quoted(_duration(value))
         case bytes():
-            return "\\x" + value.hex()
+            return _quoted("\\x" + value.hex())
     raise TypeError(f"{value!r} has no form in JSON")
+
+
+def _json_number(value: float | Decimal, type_name: str) -> str:
+    number = Decimal(repr(value)) if isinstance(value, float) else value
+    if not number.is_finite():
+        if type_name in ("json", "jsonb"):
+            raise ValueError(f"JSON has no number {value}")
+        return _quoted(_number(number))
+    if isinstance(value, float) and type_name == "json":
+        return repr(value)
+    if isinstance(value, float) and type_name != "jsonb":
+        # Postgres prints a floating number with an exponent from here on, Python a digit later.
+        return format(number.normalize(), "e") if abs(number) >= MOST_PLAIN_FLOAT else repr(value).removesuffix(".0")
+    return format(number, "f")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(_plain(text), ensure_ascii=False)
 
 
 _INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
@@ -315,7 +342,6 @@ _ENCODE: dict[Encoding, tuple[Any, Callable[[Any], str]]] = {
     Encoding.TIME: (time, _clock),
     Encoding.INTERVAL: (timedelta, _duration),
     Encoding.BASE64: ((bytes, bytearray, memoryview), lambda value: base64.b64encode(value).decode()),
-    Encoding.JSON: (object, _to_json),
 }
 
 # The first that fits counts: bool is an int, and datetime a date.

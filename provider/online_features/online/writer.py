@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import redis
@@ -37,43 +37,55 @@ class GuardedWriter(Session):
         :param rows: how many rows the calls write.
         :raises OnlineDataError: when the acknowledgements do not account for every row.
         """
-        outcomes = [0, 0, 0, 0]
+        return _counts(rows, self._acknowledged(calls))
+
+    def write_and_ask(
+        self, rows: int, calls: Iterator[Buffers], question: Sequence[str | int]
+    ) -> tuple[RowCounts, Any]:
+        """Likewise, with a command that follows in the last packet, and its reply.
+
+        :param question: answered when every row is written.
+        """
+        asked: Buffers = list(self._connection.pack_command(*question))
+        *acknowledged, answer = self._acknowledged(chain(calls, [asked]))
+        return _counts(rows, acknowledged), answer
+
+    def _acknowledged(self, calls: Iterator[Buffers]) -> Iterator[Any]:
+        """The reply to each call, in order, a packet at a time."""
         while some := list(islice(calls, CALLS_IN_FLIGHT)):
-            for counts in self._acknowledged(some):
-                outcomes = [total + count for total, count in zip(outcomes, counts, strict=True)]
-        written, stale, expired, deleted = outcomes
-        if sum(outcomes) != rows:
-            raise OnlineDataError(f"Redis acknowledged {sum(outcomes)} of {rows} rows; is the script ours?")
-        return RowCounts(
-            rows_read=rows, rows_written=written, rows_stale=stale, rows_expired=expired, rows_deleted=deleted
-        )
+            replies = self._replies(some)
+            unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
+            if unknown is not None:
+                # From the first one on, so that the order stays; a call that is made twice does no harm.
+                self.command("SCRIPT LOAD", self._script)
+                replies[unknown:] = self._replies(some[unknown:])
+            for reply in replies:
+                if isinstance(reply, redis.ResponseError):
+                    raise reply
+            yield from replies
 
-    def _acknowledged(self, calls: Sequence[Buffers]) -> list[list[int]]:
-        """The reply to each call; calls of a script that the server does not know are made again."""
-        replies = self._replies(calls)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            self.command("SCRIPT LOAD", self._script)
-            for i, reply in zip(unknown, self._replies([calls[i] for i in unknown]), strict=True):
-                replies[i] = reply
-        for reply in replies:
-            if isinstance(reply, redis.ResponseError):
-                raise reply
-        return [reply for reply in replies if isinstance(reply, list)]
-
-    def _replies(self, calls: Sequence[Buffers]) -> list[list[int] | redis.ResponseError]:
+    def _replies(self, calls: Sequence[Buffers]) -> list[Any]:
         payload = b"".join(buffer for call in calls for buffer in call)
         self._connection.send_packed_command([payload])
         self.bytes_sent += len(payload)
         return [self._reply() for _ in calls]
 
-    def _reply(self) -> list[int] | redis.ResponseError:
+    def _reply(self) -> Any:
         # An error is one call's reply, to be judged when the replies to all calls have been read.
         try:
-            counts: list[int] = self._connection.read_response()
+            return self._connection.read_response()
         except redis.ResponseError as error:
             return error
-        return counts
+
+
+def _counts(rows: int, acknowledged: Iterable[Sequence[int]]) -> RowCounts:
+    outcomes = [0, 0, 0, 0]
+    for counts in acknowledged:
+        outcomes = [total + count for total, count in zip(outcomes, counts, strict=True)]
+    written, stale, expired, deleted = outcomes
+    if sum(outcomes) != rows:
+        raise OnlineDataError(f"Redis acknowledged {sum(outcomes)} of {rows} rows; is the script ours?")
+    return RowCounts(rows_read=rows, rows_written=written, rows_stale=stale, rows_expired=expired, rows_deleted=deleted)
 
 
 @contextmanager

@@ -1,0 +1,101 @@
+"""Columns that a producer gives, as Arrow columns of the types that Feast's are encoded from."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from online_features.errors import InvalidRowsError
+from online_features.feast_columns import FEATURE, feast_column
+from online_features.feast_types import FeastType
+from online_features.feature_view import FeatureView
+from online_features.online import values
+from online_features.online.coercion import coerced, inferred, is_null, python_values
+from online_features.online.given_rows import Values
+from online_features.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
+from online_features.schema import UNKNOWN, Column
+
+INTEGERS = (FeastType.INT32, FeastType.INT64)
+
+# What a column that is named in FeastOptions holds, when nothing is known of the source yet.
+_NAMED_IN_FEAST = {
+    FeastType.BOOL: "boolean", FeastType.INT32: "integer", FeastType.INT64: "bigint", FeastType.FLOAT32: "real",
+    FeastType.FLOAT64: "double precision", FeastType.BYTES: "bytea", FeastType.PDF_BYTES: "bytea",
+    FeastType.IMAGE_BYTES: "bytea", FeastType.UNIX_TIMESTAMP: "timestamp with time zone", FeastType.UUID: "uuid",
+    FeastType.TIME_UUID: "uuid", FeastType.DECIMAL: "numeric",
+}  # fmt: skip
+
+_FEAST_ARROW_TYPES = {
+    FeastType.BOOL: pa.bool_(), FeastType.INT32: pa.int32(), FeastType.INT64: pa.int64(),
+    FeastType.FLOAT32: pa.float32(), FeastType.FLOAT64: pa.float64(), FeastType.BYTES: pa.binary(),
+    FeastType.PDF_BYTES: pa.binary(), FeastType.IMAGE_BYTES: pa.binary(), FeastType.UNIX_TIMESTAMP: pa.timestamp("us"),
+}  # fmt: skip
+
+
+def inferred_feature(view: FeatureView, name: str, given: Values) -> Column:
+    """A feature's column, when nothing is known of the source yet: as the view names it, else for values like these.
+
+    :raises InvalidRowsError: when they are of no type that Postgres has.
+    :raises UnsupportedTypeError: when they are of none that Feast has.
+    """
+    return _named_in_feast(view, name) or feast_column(view, FEATURE, inferred(name, given))
+
+
+def coerced_for_feast(column: Column, given: Values, *, is_key: bool = False) -> pa.Array:
+    """The values in the Arrow type that the column's Feast type is encoded from.
+
+    They are coerced to the column's own type first, so that the same values are refused in every layout.
+
+    :raises InvalidRowsError: when one does not fit, naming the column.
+    """
+    assert column.feast is not None
+    if column.type == UNKNOWN:
+        return pa.nulls(len(given), pa.string())
+    if column.feast.is_list:
+        return _lists(column, column.feast, given)
+    plain = coerced(column, given, is_key=is_key)
+    target = _FEAST_ARROW_TYPES.get(column.feast, pa.string())
+    try:
+        match column.encoding:
+            case Encoding.BASE64:
+                decoded = (None if text is None else base64.b64decode(text) for text in plain.to_pylist())
+                return pa.array(decoded, pa.binary())
+            case Encoding.INSTANT:
+                return plain.cast(pa.timestamp("us", "UTC")).cast(target)
+            case Encoding.NUMERIC if column.feast in INTEGERS:
+                return pa.array((None if text is None else int(Decimal(text)) for text in plain.to_pylist()), target)
+            case Encoding.FLOAT if column.feast in INTEGERS:
+                return pc.if_else(pc.is_nan(plain), None, pc.trunc(plain)).cast(target)
+        return plain.cast(target, safe=column.encoding != Encoding.FLOAT)
+    except (pa.ArrowInvalid, OverflowError, ValueError) as error:
+        raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.feast}: {error}") from error
+
+
+def _named_in_feast(view: FeatureView, name: str) -> Column | None:
+    if name not in view.feast.types:
+        return None
+    kind = FeastType(view.feast.types[name])
+    element = _NAMED_IN_FEAST.get(kind.element, "text")
+    type_name = f"{element}{ARRAY_SUFFIX}" if kind.is_list else element
+    encoding = Encoding.JSON if kind.is_list else ENCODING_BY_TYPE.get(type_name, Encoding.TEXT)
+    return Column(name, type_name, encoding, kind)
+
+
+def _lists(column: Column, kind: FeastType, given: Values) -> pa.ListArray:
+    lists = python_values(column, given) if isinstance(given, pa.Array) else given
+    lists = [None if is_null(value) else value for value in lists]
+    for value in lists:
+        if value is not None and (isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)):
+            raise values.misfit(column, value)
+    element_type = column.type.removesuffix(ARRAY_SUFFIX)
+    element = Column(column.name, element_type, ENCODING_BY_TYPE.get(element_type, Encoding.TEXT), kind.element)
+    flat = coerced_for_feast(element, [item for value in lists if value is not None for item in value])
+    lengths = np.array([0 if value is None else len(list(value)) for value in lists], dtype=np.int64)
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    is_null = pa.array([value is None for value in lists], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=is_null)

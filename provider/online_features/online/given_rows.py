@@ -1,0 +1,154 @@
+"""Rows in any form in which producers have them, as bounded batches of columns."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as kinds
+
+from online_features.errors import InvalidRowsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values: TypeAlias = "pa.Array | list[Any]"
+"""A column: Arrow's, or Python's own values, ``None`` being NULL."""
+
+# pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
+NULL_TYPES = frozenset({"NAType", "NaTType"})
+
+
+@dataclass(frozen=True)
+class GivenBatch:
+    """A few rows, by column, as a producer has given them.
+
+    :param columns: name to values, all of one length.
+    :param num_rows: that length.
+    """
+
+    columns: Mapping[str, Values]
+    num_rows: int
+
+
+def batches(rows: Any, batch_rows: int) -> Iterator[GivenBatch]:
+    """The rows, a bounded number at a time.
+
+    :param rows: a DataFrame, whatever Arrow can read (a table, a record batch, a reader), mappings, or any of the
+        former in pieces.
+    :raises InvalidRowsError: when the rows are none of these.
+    """
+    if _is_frame(rows):
+        return _of_frame(rows, batch_rows)
+    if hasattr(rows, "__arrow_c_stream__"):
+        return _of_arrow(pa.RecordBatchReader.from_stream(rows), batch_rows)
+    if hasattr(rows, "__arrow_c_array__"):
+        return _of_arrow([pa.record_batch(rows)], batch_rows)
+    if isinstance(rows, Iterable) and not isinstance(rows, (str, bytes, Mapping)):
+        return _of_iterable(rows, batch_rows)
+    raise InvalidRowsError(
+        f"rows of type {type(rows).__name__} cannot be pushed: give a DataFrame, an Arrow table, record batch or "
+        "reader, or a list or other iterable of mappings, one per row"
+    )
+
+
+def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
+    rest = iter(rows)
+    first = list(islice(rest, 1))
+    if first and (
+        _is_frame(first[0]) or hasattr(first[0], "__arrow_c_array__") or hasattr(first[0], "__arrow_c_stream__")
+    ):
+        for piece in chain(first, rest):
+            yield from batches(piece, batch_rows)
+    else:
+        rest = chain(first, rest)
+        while some := list(islice(rest, batch_rows)):
+            yield _of_mappings(some)
+
+
+def _of_mappings(rows: Sequence[Mapping[str, Any]]) -> GivenBatch:
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise InvalidRowsError(f"a row must be a mapping from column to value, not {type(row).__name__}")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return GivenBatch({name: [_plain(row.get(name)) for row in rows] for name in names}, len(rows))
+
+
+def _of_arrow(arriving: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[GivenBatch]:
+    for batch in arriving:
+        _refuse_doubles(batch.schema.names)
+        for start in range(0, batch.num_rows, batch_rows):
+            part = batch.slice(start, batch_rows)
+            columns = {name: _decoded(column) for name, column in zip(part.schema.names, part.columns, strict=True)}
+            yield GivenBatch(columns, part.num_rows)
+
+
+def _of_frame(frame: pd.DataFrame, batch_rows: int) -> Iterator[GivenBatch]:
+    _refuse_doubles(frame.columns)
+    for start in range(0, len(frame), batch_rows):
+        part = frame.iloc[start : start + batch_rows]
+        yield GivenBatch({name: _of_series(part[name]) for name in part.columns}, len(part))
+
+
+def _of_series(series: pd.Series[Any]) -> Values:
+    """The column; NaN is how pandas says NULL."""
+    try:
+        array = _whole(pa.array(series, from_pandas=True))
+    except (pa.ArrowException, OverflowError, ValueError, TypeError):
+        return _of_objects(series)
+    array = _decoded(array)
+    if series.dtype == object and not _is_plain(array.type):
+        return _of_objects(series)  # Arrow would give all decimals one scale, and all objects the same fields.
+    return pc.if_else(pc.is_nan(array), None, array) if kinds.is_floating(array.type) else array
+
+
+def _of_objects(series: pd.Series[Any]) -> list[Any]:
+    values = (_plain(value) for value in series)
+    return [None if isinstance(value, float) and np.isnan(value) else value for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """The value as Python's own, where it is NumPy's; ``None`` for pandas' words for NULL."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()
+    if isinstance(value, np.timedelta64):
+        return value.astype("timedelta64[us]").item()
+    if isinstance(value, np.generic):
+        return value.item()
+    return None if type(value).__name__ in NULL_TYPES else value
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether objects of which Arrow makes this type are that and nothing else."""
+    return any(
+        is_kind(kind) for is_kind in (kinds.is_null, kinds.is_boolean, kinds.is_integer, kinds.is_floating,
+                                      kinds.is_string, kinds.is_large_string)
+    )  # fmt: skip
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if kinds.is_dictionary(array.type) else array
+
+
+def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _is_frame(rows: Any) -> bool:
+    pandas = sys.modules.get("pandas")  # whoever gives a DataFrame has imported it
+    return pandas is not None and isinstance(rows, pandas.DataFrame)
+
+
+def _refuse_doubles(names: Iterable[Any]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise InvalidRowsError(f"the rows have column {name!r} twice")

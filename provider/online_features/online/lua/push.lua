@@ -1,0 +1,34 @@
+-- Notes a push in the state of its view, if that is still what the producer knows.
+--
+-- KEYS[1]   state of the view
+-- ARGV[1]   the version of the state that the producer knows; '' when it knows none
+-- ARGV[2]   newest event timestamp that was pushed; '' when none was
+-- ARGV[3]   schema to record; '' to leave it as it is
+-- ARGV[4]   layout to record with it
+-- returns   the version of the state as it is now: fingerprint of the definition and digest of the schema
+--
+-- A push says nothing of what else the source holds, so the watermark stays.
+
+local state = KEYS[1]
+
+local function version()
+  local told = redis.call('HMGET', state, 'fingerprint', 'schema')
+  return (told[1] or '') .. ':' .. redis.sha1hex(told[2] or '')
+end
+
+local now = version()
+if now ~= ARGV[1] then
+  return now
+end
+
+if ARGV[3] ~= '' then
+  redis.call('HSET', state, 'schema', ARGV[3], 'layout', ARGV[4])
+  now = version()
+end
+
+local newest = redis.call('HGET', state, 'max_event_timestamp')
+if ARGV[2] ~= '' and (not newest or newest < ARGV[2]) then
+  redis.call('HSET', state, 'max_event_timestamp', ARGV[2])
+end
+
+return now

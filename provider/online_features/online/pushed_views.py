@@ -1,0 +1,94 @@
+"""What producers know of feature views, so that a push asks Redis nothing before it writes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+import redis
+
+from online_features.feature_view import FeatureView
+from online_features.instants import to_text
+from online_features.online import keyspace, scripts, state
+from online_features.online.replies import text
+from online_features.schema import RowSchema
+
+Command: TypeAlias = "tuple[str | int, ...]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedView:
+    """The state of a view, as far as a push depends on it.
+
+    :param version: of the state, as ``push.lua`` tells it.
+    :param schema: types of the columns; ``None`` before the first push or run.
+    :param features: that rows may have, as :func:`~online_features.online.state.features_online` knows.
+    :param is_materialized: whether the types are the source's, so that no push changes them.
+    """
+
+    version: str
+    schema: RowSchema | None
+    is_materialized: bool
+    features: frozenset[str]
+
+
+class PushedViews:
+    """The last known state of each view.
+
+    Threads share it without a lock: what one of them keeps is checked by every push in the packet that writes.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._known: dict[str, PushedView] = {}
+
+    def known(self, view: FeatureView) -> PushedView:
+        """The state as last seen, read where it never was."""
+        return self._known.get(keyspace.view_id(view)) or self.read(view)
+
+    def read(self, view: FeatureView) -> PushedView:
+        """The state as it is now."""
+        # The version first: should the state change in between, the next push finds out by it.
+        version = self._noted(note(view))
+        recorded = state.read_state(self._client, view)
+        return self._keep(view, PushedView(
+            version=version, schema=recorded.schema, is_materialized=recorded.definition is not None,
+            features=frozenset(state.features_online(self._client.execute_command, view)),
+        ))  # fmt: skip
+
+    def record(self, view: FeatureView, known: PushedView, schema: RowSchema) -> PushedView:
+        """Record the types of columns that are pushed before the first run has told them from the source.
+
+        :returns: the state as it is now, which is another where somebody else has changed it meanwhile.
+        """
+        described = state.schema_text(schema)
+        self._client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
+        version = self._noted(note(view, known.version, schema=described))
+        if version != f":{hashlib.sha1(described.encode(), usedforsecurity=False).hexdigest()}":
+            return self.read(view)
+        return self._keep(view, replace(known, version=version, schema=schema))
+
+    def features_online(self, view: FeatureView, known: PushedView, schema: RowSchema) -> Collection[str]:
+        """All features that rows may have after a push of these; asks Redis where there are new ones among them."""
+        names = [feature.name for feature in schema.features]
+        if view.layout != "feast" or known.features.issuperset(names):
+            return known.features
+        features = frozenset(state.features_online(self._client.execute_command, view, names))
+        self._keep(view, replace(known, features=features))
+        return features
+
+    def _noted(self, command: Command) -> str:
+        return text(self._client.execute_command(*command))  # type: ignore[no-untyped-call]
+
+    def _keep(self, view: FeatureView, known: PushedView) -> PushedView:
+        self._known[keyspace.view_id(view)] = known
+        return known
+
+
+def note(view: FeatureView, version: str = "", newest: datetime | None = None, schema: str = "") -> Command:
+    """The command that notes a push in the state of its view, and tells the state's version; see ``push.lua``."""
+    newest_text = "" if newest is None else to_text(newest)
+    return ("EVAL", scripts.source("push"), 1, keyspace.state_key(view), version, newest_text, schema, view.layout)
