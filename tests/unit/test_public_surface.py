@@ -51,8 +51,9 @@ def test_what_dag_files_import_loads_no_driver(module: str) -> None:
     assert not (modules_after(statement) - before).intersection(HEAVY)
 
 
-def test_a_reader_loads_neither_airflow_nor_arrow() -> None:
-    assert not modules_after("from online_features import OnlineStore, FeatureView").intersection({"airflow", *HEAVY})
+@pytest.mark.parametrize("store", ["OnlineStore", "AsyncOnlineStore"])
+def test_a_reader_loads_neither_airflow_nor_arrow(store: str) -> None:
+    assert not modules_after(f"from online_features import {store}, FeatureView").intersection({"airflow", *HEAVY})
 
 
 def test_the_engine_does_not_load_airflow() -> None:

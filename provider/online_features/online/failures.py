@@ -31,8 +31,8 @@ ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
 
 
 @contextmanager
-def translated(view: FeatureView) -> Iterator[None]:
-    """Raise our error for the view in place of redis-py's.
+def translated(*views: FeatureView) -> Iterator[None]:
+    """Raise our error for the views in place of redis-py's.
 
     :raises OnlineFeaturesError: from the driver's exception.
     """
@@ -40,4 +40,5 @@ def translated(view: FeatureView) -> Iterator[None]:
         yield
     except redis.RedisError as failure:
         error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
-        raise error(f"feature view {view.name!r}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
+        names = ", ".join(repr(view.name) for view in views)
+        raise error(f"feature view {names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
