@@ -40,5 +40,5 @@ def translated(*views: FeatureView) -> Iterator[None]:
         yield
     except redis.RedisError as failure:
         error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
-        names = ", ".join(repr(view.name) for view in views)
-        raise error(f"feature view {names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
+        names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
+        raise error(f"{names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
