@@ -34,11 +34,17 @@ def install() -> Path:
     return INSTALLED
 
 
+def run(program: str) -> str:
+    """What a module prints that may import the examples."""
+    return subprocess.run(_command(program), cwd=install(), check=True, capture_output=True, text=True).stdout
+
+
 @contextmanager
 def running(program: str, *arguments: str) -> Iterator[Callable[[Any], Any]]:
     """Run a module that may import the examples and answers each line of JSON with one."""
-    command = [f"{ROOT_DIR}/bin/node", "--input-type=module", "--eval", program, *arguments]
-    with subprocess.Popen(command, cwd=install(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        _command(program, *arguments), cwd=install(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         told, heard = process.stdin, process.stdout
@@ -51,3 +57,7 @@ def running(program: str, *arguments: str) -> Iterator[Callable[[Any], Any]]:
         yield ask
         told.close()
         assert process.wait(60) == 0
+
+
+def _command(program: str, *arguments: str) -> list[str]:
+    return [f"{ROOT_DIR}/bin/node", "--input-type=module", "--eval", program, *arguments]

@@ -25,7 +25,7 @@ class AsyncOnlineStore:
     :param client: connections, TLS, retries and time-outs are the client's.
     """
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
         self._client = client
         self._reader = Reader()
 

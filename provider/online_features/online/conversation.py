@@ -33,7 +33,9 @@ def hold(client: redis.Redis, conversation: Conversation[Result]) -> Result:
             replies = pipeline.execute(raise_on_error=False)
 
 
-async def hold_async(client: redis.asyncio.Redis, conversation: Conversation[Result]) -> Result:
+async def hold_async(
+    client: redis.asyncio.Redis | redis.asyncio.RedisCluster, conversation: Conversation[Result]
+) -> Result:
     """What the conversation returns, one round trip per turn."""
     replies: Any = None
     while True:
