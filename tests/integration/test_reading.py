@@ -16,6 +16,7 @@ from online_features.online import keyspace
 
 from tests.conftest import Database, at
 from tests.layouts import layout  # noqa: F401
+from tests.processes import HEAVY, modules_after
 from tests.reading import Trips, awaited_store, reading_store
 
 MakeView = Callable[..., FeatureView]
@@ -283,6 +284,22 @@ def test_a_client_that_decodes_replies_reads_alike(view: FeatureView, redis_url:
         with kind(f"{redis_url}?decode_responses=True", trips) as reader:  # type: ignore[operator]
             assert values(reader, view) == values(reader, view) == {"x": 1, "y": "y1"}
             assert reader.freshness(view).watermark is not None
+
+
+@pytest.mark.parametrize("call", ["{store}.{read}", "asyncio.run(Async{store}.{read})"])
+def test_a_process_that_has_read_has_loaded_neither_airflow_nor_arrow(
+    view: FeatureView, redis_url: str, call: str
+) -> None:
+    read = call.format(
+        store=f"OnlineStore.from_url({redis_url!r})",
+        read="get_feature_vectors([view], [{'id': 'e1'}], max_staleness=timedelta(hours=1))",
+    )
+    statement = (
+        "import asyncio; from datetime import timedelta; "
+        "from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource; "
+        f"view = {view!r}; assert {read}[0].is_complete"
+    )
+    assert not modules_after(statement).intersection({"airflow", *HEAVY})
 
 
 def test_threads_share_a_store_while_the_view_changes(

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import online_features
 import pytest
 from online_features.get_provider_info import get_provider_info
 
+from tests.processes import HEAVY, modules_after
+
 FACE = (
     "online_features.hooks.offline.OfflineStoreHook",
     "online_features.hooks.online.OnlineStoreHook",
@@ -19,7 +19,6 @@ FACE = (
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
 )
 PARSED_OFTEN = ("online_features", "online_features.operators.materialize", "online_features.sensors.freshness")
-HEAVY = ("pandas", "pyarrow", "adbc_driver_postgresql", "sqlalchemy")
 
 
 def test_every_export_exists() -> None:
@@ -36,12 +35,6 @@ def test_an_unknown_export_is_an_attribute_error() -> None:
 def test_the_import_paths_that_users_write(path: str) -> None:
     module, _, name = path.rpartition(".")
     assert getattr(import_module(module), name).__name__ == name
-
-
-def modules_after(statement: str) -> set[str]:
-    script = f"{statement}\nimport sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
-    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    return set(json.loads(printed.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("module", PARSED_OFTEN)
