@@ -14,6 +14,7 @@ from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold_async
 from online_features.online.failures import translated
 from online_features.online.freshness import Freshness
+from online_features.online.known_views import KnownViews
 from online_features.online.reader import Reader
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
@@ -27,7 +28,7 @@ class AsyncOnlineStore:
 
     def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
         self._client = client
-        self._reader = Reader()
+        self._reader = Reader(KnownViews())
 
     @classmethod
     def from_url(cls, url: str) -> AsyncOnlineStore:

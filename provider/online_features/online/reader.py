@@ -18,10 +18,13 @@ from online_features.window import aware
 
 
 class Reader:
-    """One store's reading: its conversations share what has been learned of the views."""
+    """One store's reading.
 
-    def __init__(self) -> None:
-        self._views = KnownViews()
+    :param views: what the store remembers of the views; every conversation uses it and adds to it.
+    """
+
+    def __init__(self, views: KnownViews) -> None:
+        self._views = views
 
     def rows(
         self, view: FeatureView, entity_rows: Sequence[Entity], features: Sequence[str] | None, bounds: Bounds

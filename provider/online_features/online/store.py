@@ -15,6 +15,7 @@ from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold
 from online_features.online.failures import translated
 from online_features.online.freshness import Freshness
+from online_features.online.known_views import KnownViews
 from online_features.online.reader import Reader
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
@@ -33,7 +34,7 @@ class OnlineStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._reader = Reader()
+        self._reader = Reader(KnownViews())
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
