@@ -39,4 +39,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .servers build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache

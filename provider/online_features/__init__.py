@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from online_features.materialization import MaterializationResult as MaterializationResult
     from online_features.materialization import materialize as materialize
     from online_features.offline.store import OfflineStore as OfflineStore
+    from online_features.online.async_store import AsyncOnlineStore as AsyncOnlineStore
     from online_features.online.store import OnlineStore as OnlineStore
 
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
@@ -27,6 +28,7 @@ _MODULES = {
     "materialize": "materialization",
     "OfflineStore": "offline.store",
     "OnlineStore": "online.store",
+    "AsyncOnlineStore": "online.async_store",
 }
 
 __all__ = [*_MODULES]  # noqa: PLE0604

@@ -7,6 +7,7 @@
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
+    │   ├── AmbiguousNameError            one name for two things that are read at once (ValueError)
     │   ├── SourceError                   the definition does not fit the database
     │   │   ├── SourceNotFoundError       no such table or schema
     │   │   ├── ColumnNotFoundError       no such column
@@ -18,6 +19,7 @@
     └── TransientError                    the same run may succeed later
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
         ├── OnlineStoreUnavailableError   Redis cannot be reached or broke off
+        ├── StaleFeaturesError            what is online is older than the reader can bear
         ├── OnlineDataLostError           Redis lost data while a run was writing
         └── OvertakenError                a run with another definition of the view ended meanwhile
 
@@ -49,6 +51,10 @@ class WindowError(TerminalError, ValueError):
 
 class InvalidRowsError(TerminalError, ValueError):
     """Rows or entities handed to the online store do not fit the feature view."""
+
+
+class AmbiguousNameError(TerminalError, ValueError):
+    """Feature views that are read at once give two things the same name."""
 
 
 class SourceError(TerminalError):
@@ -89,6 +95,10 @@ class OfflineStoreUnavailableError(TransientError):
 
 class OnlineStoreUnavailableError(TransientError):
     """Redis cannot be reached or broke off."""
+
+
+class StaleFeaturesError(TransientError):
+    """The online watermark of a feature view is older than its reader can bear, or there is none."""
 
 
 class OnlineDataLostError(TransientError):

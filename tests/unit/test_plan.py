@@ -33,6 +33,7 @@ NOTHING = ViewState(
     definition=None,
     fingerprint=None,
     schema=None,
+    schema_fingerprint=None,
 )
 SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), definition=definition(VIEW, SCHEMA))
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import online_features
 import pytest
 from online_features.get_provider_info import get_provider_info
 
+from tests.processes import HEAVY, modules_after
+
 FACE = (
     "online_features.hooks.offline.OfflineStoreHook",
     "online_features.hooks.online.OnlineStoreHook",
@@ -19,7 +19,6 @@ FACE = (
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
 )
 PARSED_OFTEN = ("online_features", "online_features.operators.materialize", "online_features.sensors.freshness")
-HEAVY = ("pandas", "pyarrow", "adbc_driver_postgresql", "sqlalchemy")
 
 
 def test_every_export_exists() -> None:
@@ -38,12 +37,6 @@ def test_the_import_paths_that_users_write(path: str) -> None:
     assert getattr(import_module(module), name).__name__ == name
 
 
-def modules_after(statement: str) -> set[str]:
-    script = f"{statement}\nimport sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
-    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    return set(json.loads(printed.splitlines()[-1]))
-
-
 @pytest.mark.parametrize("module", PARSED_OFTEN)
 def test_what_dag_files_import_loads_no_driver(module: str) -> None:
     before = modules_after("import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator")
@@ -51,8 +44,9 @@ def test_what_dag_files_import_loads_no_driver(module: str) -> None:
     assert not (modules_after(statement) - before).intersection(HEAVY)
 
 
-def test_a_reader_loads_neither_airflow_nor_arrow() -> None:
-    assert not modules_after("from online_features import OnlineStore, FeatureView").intersection({"airflow", *HEAVY})
+@pytest.mark.parametrize("store", ["OnlineStore", "AsyncOnlineStore"])
+def test_a_reader_loads_neither_airflow_nor_arrow(store: str) -> None:
+    assert not modules_after(f"from online_features import {store}, FeatureView").intersection({"airflow", *HEAVY})
 
 
 def test_the_engine_does_not_load_airflow() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import redis
+import redis.asyncio
 
 from online_features.errors import (
+    FeatureViewError,
     OnlineAccessError,
     OnlineDataError,
     OnlineFeaturesError,
@@ -15,6 +18,8 @@ from online_features.errors import (
     OnlineStoreUnavailableError,
 )
 from online_features.feature_view import FeatureView
+
+AnyClient: TypeAlias = redis.Redis | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
 # The first class that an exception belongs to counts, so subclasses stand before their bases.
 ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
@@ -31,13 +36,21 @@ ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
 
 
 @contextmanager
-def translated(view: FeatureView) -> Iterator[None]:
-    """Raise our error for the view in place of redis-py's.
+def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
+    """Raise our error for the views in place of redis-py's.
 
+    :raises FeatureViewError: when the client would decode what is bytes.
     :raises OnlineFeaturesError: from the driver's exception.
     """
+    for view in views:
+        if view.layout == "feast" and client.get_encoder().decode_responses:
+            raise FeatureViewError(
+                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give the store a client "
+                "with decode_responses=False"
+            )
     try:
         yield
     except redis.RedisError as failure:
         error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
-        raise error(f"feature view {view.name!r}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
+        names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
+        raise error(f"{names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure

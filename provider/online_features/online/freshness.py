@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from online_features.online.state import ViewState
+
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
@@ -20,6 +22,16 @@ class Freshness:
     max_event_timestamp: datetime | None
     materialized_at: datetime | None
     now: datetime
+
+    @classmethod
+    def of(cls, state: ViewState, *, now: datetime) -> Freshness:
+        """What a view's state says of its freshness."""
+        return cls(
+            watermark=state.watermark,
+            max_event_timestamp=state.max_event_timestamp,
+            materialized_at=state.materialized_at,
+            now=now,
+        )
 
     @property
     def is_materialized(self) -> bool:

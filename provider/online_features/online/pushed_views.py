@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -17,6 +16,8 @@ from online_features.online.replies import text
 from online_features.schema import RowSchema
 
 Command: TypeAlias = "tuple[str | int, ...]"
+
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,10 @@ class PushedViews:
 
         :returns: the state as it is now, which is another where somebody else has changed it meanwhile.
         """
-        described = state.schema_text(schema)
+        fields = state.schema_fields(schema)
         self._client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-        version = self._noted(note(view, known.version, schema=described))
-        if version != f":{hashlib.sha1(described.encode(), usedforsecurity=False).hexdigest()}":
+        version = self._noted(note(view, known.version, fields={**fields, "layout": view.layout}))
+        if version != f":{fields['schema_fingerprint']}":
             return self.read(view)
         return self._keep(view, replace(known, version=version, schema=schema))
 
@@ -88,7 +89,10 @@ class PushedViews:
         return known
 
 
-def note(view: FeatureView, version: str = "", newest: datetime | None = None, schema: str = "") -> Command:
+def note(
+    view: FeatureView, version: str = "", newest: datetime | None = None, fields: Mapping[str, str] = NOTHING
+) -> Command:
     """The command that notes a push in the state of its view, and tells the state's version; see ``push.lua``."""
     newest_text = "" if newest is None else to_text(newest)
-    return ("EVAL", scripts.source("push"), 1, keyspace.state_key(view), version, newest_text, schema, view.layout)
+    words = (word for field in fields.items() for word in field)
+    return ("EVAL", scripts.source("push"), 1, keyspace.state_key(view), version, newest_text, *words)

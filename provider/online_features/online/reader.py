@@ -1,74 +1,57 @@
-"""Reads rows back: one round trip for any number of entities, typed values, no Arrow."""
+"""Everything a store can be asked by a reader, as conversations that it holds with or without asyncio."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
-import redis
-
-from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
-from online_features.instants import from_text
-from online_features.online import state
-from online_features.online.erasure import entity_key
-from online_features.online.row_formats import ROW_FORMATS
-from online_features.online.rows import OnlineRow, OnlineRows
-from online_features.schema import Column
+from online_features.online.consistency import Bounds
+from online_features.online.conversation import Conversation
+from online_features.online.freshness import Freshness
+from online_features.online.known_views import KnownViews
+from online_features.online.row_reading import Entity, Request, read_freshness, read_rows
+from online_features.online.rows import OnlineRows
+from online_features.online.vectors import FeatureVectors, read_vectors
+from online_features.window import aware
 
 
-def read_rows(
-    client: redis.Redis,
-    view: FeatureView,
-    entity_rows: Sequence[Mapping[str, Any]],
-    features: Sequence[str] | None,
-    *,
-    now: datetime,
-) -> OnlineRows:
-    """The rows of the entities; see :meth:`~online_features.OnlineStore.get_online_features`."""
-    schema = state.read_state(client, view).schema
-    if schema is None or not schema.has_entities(view.entities):
-        names = features or view.features or ()
-        return OnlineRows(_row(entity, "not_found", names) for entity in entity_rows)
-    columns = _chosen(view, schema.features, features)
-    with client.pipeline(transaction=False) as pipeline:
-        for entity in entity_rows:
-            key = entity_key(view, schema.keys, entity)
-            ROW_FORMATS[view.layout].ask(pipeline, view, key, columns)
-        replies = pipeline.execute()
-    return OnlineRows(
-        _read(view, entity, columns, reply, now) for entity, reply in zip(entity_rows, replies, strict=True)
-    )
+class Reader:
+    """One store's reading.
 
+    :param views: what the store remembers of the views; every conversation uses it and adds to it.
+    """
 
-def _read(
-    view: FeatureView, entity: Mapping[str, Any], columns: Sequence[Column], reply: Any, now: datetime
-) -> OnlineRow:
-    names = [column.name for column in columns]
-    try:
-        timestamp, read = ROW_FORMATS[view.layout].read(reply, columns)
-        if timestamp is None:
-            return _row(entity, "not_found", names)
-        event_timestamp = from_text(timestamp)
-    except (OnlineDataError, ValueError) as error:
-        raise OnlineDataError(f"feature view {view.name!r}: the row of {dict(entity)!r} is damaged: {error}") from error
-    if view.ttl is not None and event_timestamp <= now - view.ttl:
-        return _row(entity, "expired", names)
-    return OnlineRow(entity=entity, status="present", event_timestamp=event_timestamp, values=read)
+    def __init__(self, views: KnownViews) -> None:
+        self._views = views
 
+    def rows(
+        self, view: FeatureView, entity_rows: Sequence[Entity], features: Sequence[str] | None, bounds: Bounds
+    ) -> Conversation[OnlineRows]:
+        """See :meth:`~online_features.OnlineStore.get_online_features`."""
+        now = datetime.now(UTC)
+        return read_rows(Request(view, entity_rows, features, bounds, now), self._views)
 
-def _row(entity: Mapping[str, Any], status: Any, names: Sequence[str]) -> OnlineRow:
-    return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names))
+    def vectors(
+        self,
+        views: Sequence[FeatureView],
+        entity_rows: Sequence[Entity],
+        features: Mapping[str, Sequence[str]] | None,
+        bounds: Bounds,
+        *,
+        full_names: bool,
+    ) -> Conversation[FeatureVectors]:
+        """See :meth:`~online_features.OnlineStore.get_feature_vectors`."""
+        now = datetime.now(UTC)
+        chosen = dict(features or {})
+        requests = [Request(view, entity_rows, chosen.pop(view.name, None), bounds, now) for view in views]
+        if not requests:
+            raise InvalidRowsError("a feature vector needs at least one feature view")
+        if chosen:
+            raise InvalidRowsError(f"features= names feature view {next(iter(chosen))!r}, which is none of those read")
+        return read_vectors(requests, self._views, full_names=full_names)
 
-
-def _chosen(view: FeatureView, columns: Sequence[Column], features: Sequence[str] | None) -> Sequence[Column]:
-    by_name = {column.name: column for column in columns}
-    names = features if features is not None else view.features if view.features is not None else tuple(by_name)
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise InvalidRowsError(
-            f"feature view {view.name!r}: feature {unknown[0]!r} is not online; its last run wrote "
-            f"{', '.join(map(repr, by_name))}"
-        )
-    return [by_name[name] for name in names]
+    def freshness(self, view: FeatureView, now: datetime | None) -> Conversation[Freshness]:
+        """See :meth:`~online_features.OnlineStore.freshness`."""
+        return read_freshness(view, datetime.now(UTC) if now is None else aware("now", now))

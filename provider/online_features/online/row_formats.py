@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-from redis.client import Pipeline
-
 from online_features.errors import OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.online import feast_format, feast_values, keyspace, values
+from online_features.online.conversation import Command
 from online_features.online.replies import optional_text
 from online_features.online.row_keys import Key
 from online_features.postgres_types import Encoding
@@ -22,8 +21,9 @@ from online_features.schema import Column
 class RowFormat(Protocol):
     """One layout's reading side."""
 
-    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:
-        """Queue the command that reads one row."""
+    def command(self, view: FeatureView, key: Key, columns: Sequence[Column]) -> Command:
+        """The command that reads one row."""
+        ...
 
     def read(self, reply: Any, columns: Sequence[Column]) -> tuple[str | None, Mapping[str, Any]]:
         """The event timestamp as text, ``None`` when there is no row, and the values by feature.
@@ -36,9 +36,9 @@ class RowFormat(Protocol):
 class HashFormat:
     """Layout ``hash``."""
 
-    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:  # noqa: ARG002
-        """Queue the command that reads one row."""
-        pipeline.hmget(key, [keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)])
+    def command(self, view: FeatureView, key: Key, columns: Sequence[Column]) -> Command:  # noqa: ARG002
+        """The command that reads one row."""
+        return ("HMGET", key, keyspace.TIMESTAMP_FIELD, *(column.name for column in columns))
 
     def read(self, reply: Any, columns: Sequence[Column]) -> tuple[str | None, Mapping[str, Any]]:
         """The event timestamp and the values."""
@@ -54,9 +54,9 @@ class HashFormat:
 class JsonFormat:
     """Layout ``json``."""
 
-    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:  # noqa: ARG002
-        """Queue the command that reads one row."""
-        pipeline.get(key)
+    def command(self, view: FeatureView, key: Key, columns: Sequence[Column]) -> Command:  # noqa: ARG002
+        """The command that reads one row."""
+        return ("GET", key)
 
     def read(self, reply: Any, columns: Sequence[Column]) -> tuple[str | None, Mapping[str, Any]]:
         """The event timestamp and the values."""
@@ -76,10 +76,10 @@ class JsonFormat:
 class FeastFormat:
     """Layout ``feast``."""
 
-    def ask(self, pipeline: Pipeline, view: FeatureView, key: Key, columns: Sequence[Column]) -> None:
-        """Queue the command that reads one row."""
+    def command(self, view: FeatureView, key: Key, columns: Sequence[Column]) -> Command:
+        """The command that reads one row."""
         fields = (feast_format.feature_field(view.name, column.name) for column in columns)
-        pipeline.hmget(key, [feast_format.timestamp_field(view.name), *fields])
+        return ("HMGET", key, feast_format.timestamp_field(view.name), *fields)
 
     def read(self, reply: Any, columns: Sequence[Column]) -> tuple[str | None, Mapping[str, Any]]:
         """The event timestamp and the values."""

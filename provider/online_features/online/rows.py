@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
+
+from online_features.online.freshness import Freshness
 
 if TYPE_CHECKING:
     import pandas
@@ -30,7 +32,14 @@ class OnlineRow:
 
 
 class OnlineRows(list[OnlineRow]):
-    """Rows in the order in which their entities were asked for."""
+    """Rows in the order in which their entities were asked for.
+
+    :param freshness: of their view, read in front of the rows: they are at least as fresh.
+    """
+
+    def __init__(self, rows: Iterable[OnlineRow], *, freshness: Freshness) -> None:
+        super().__init__(rows)
+        self.freshness = freshness
 
     def to_pandas(self) -> pandas.DataFrame:
         """One line per row: join keys, ``event_timestamp``, ``status``, then features."""

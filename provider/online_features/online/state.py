@@ -38,6 +38,7 @@ class ViewState:
     :param definition: with which the rows were written; see :func:`definition`.
     :param fingerprint: of the definition.
     :param schema: types of the columns, as of the last run or the first push.
+    :param schema_fingerprint: of the schema; a reader that has met it need not read the schema again.
     """
 
     watermark: datetime | None
@@ -48,6 +49,7 @@ class ViewState:
     definition: dict[str, Any] | None
     fingerprint: str | None
     schema: RowSchema | None
+    schema_fingerprint: str | None
 
 
 def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
@@ -83,7 +85,16 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
 
     :raises OnlineDataError: when it is not what this package writes.
     """
-    stored = {text(field): text(value) for field, value in client.hgetall(keyspace.state_key(view)).items()}
+    return state_from(
+        view, {text(field): text(value) for field, value in client.hgetall(keyspace.state_key(view)).items()}
+    )
+
+
+def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
+    """The state of a view, or as much of it as the fields at hand tell.
+
+    :raises OnlineDataError: when it is not what this package writes.
+    """
     try:
         return ViewState(
             watermark=_instant(stored, "watermark"),
@@ -94,6 +105,7 @@ def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
             definition=json.loads(stored["definition"]) if "definition" in stored else None,
             fingerprint=stored.get("fingerprint"),
             schema=_schema_from(stored["schema"]) if "schema" in stored else None,
+            schema_fingerprint=stored.get("schema_fingerprint"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OnlineDataError(
@@ -148,7 +160,7 @@ def commit_run(
         "materialized_at": to_text(materialized_at),
         "layout": view.layout,
         "definition": defined,
-        "schema": schema_text(schema),
+        **schema_fields(schema),
     }
     if cursor is not None:
         fields["cursor"] = to_text(cursor)
@@ -165,7 +177,7 @@ def commit_run(
         _optional_text(end),
         _optional_text(max_event_timestamp),
         fingerprint_before or "",
-        hashlib.sha256(defined.encode()).hexdigest(),
+        _fingerprint(defined),
         *(word for field in fields.items() for word in field),
     )
     if watermark is None:
@@ -195,11 +207,16 @@ def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
     return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
 
 
-def schema_text(schema: RowSchema) -> str:
-    """The schema as the state of a view holds it."""
-    fields = asdict(schema)
-    del fields["created_resolution"]
-    return json.dumps(fields)
+def schema_fields(schema: RowSchema) -> dict[str, str]:
+    """The schema as fields of a view's state."""
+    columns = asdict(schema)
+    del columns["created_resolution"]
+    schema_text = json.dumps(columns)
+    return {"schema": schema_text, "schema_fingerprint": _fingerprint(schema_text)}
+
+
+def _fingerprint(told: str) -> str:
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _schema_from(stored_text: str) -> RowSchema:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
-from online_features.errors import FeatureViewError
 from online_features.feature_view import FeatureView
-from online_features.online import erasure, reader, state
+from online_features.online import erasure, state
+from online_features.online.consistency import Bounds
+from online_features.online.conversation import hold
 from online_features.online.failures import translated
 from online_features.online.freshness import Freshness
+from online_features.online.known_views import KnownViews
 from online_features.online.pushed_views import PushedViews
+from online_features.online.reader import Reader
 from online_features.online.rows import OnlineRows
+from online_features.online.vectors import FeatureVectors
 from online_features.schema import RowSchema
-from online_features.window import aware
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +42,7 @@ class OnlineStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._reader = Reader(KnownViews())
         self._pushed_views = PushedViews(client)
 
     @classmethod
@@ -50,17 +54,54 @@ class OnlineStore:
         return cls(redis.Redis.from_url(url))
 
     def get_online_features(
-        self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], features: Sequence[str] | None = None
+        self,
+        view: FeatureView,
+        entity_rows: Sequence[Mapping[str, Any]],
+        features: Sequence[str] | None = None,
+        *,
+        min_watermark: datetime | None = None,
+        max_staleness: timedelta | None = None,
     ) -> OnlineRows:
-        """Read the rows of entities, in the order asked.
+        """Read the rows of entities, in the order asked, in one round trip once the view is known.
 
-        :param entity_rows: one mapping per entity, from join key to value.
-        :param features: names of features to read; ``None`` means all that the view's last run wrote.
+        :param entity_rows: one mapping per entity, from join key to value; what else it holds is not looked at.
+        :param features: names of features to read; ``None`` means those of the view, or all that its last run wrote.
+        :param min_watermark: an aware datetime; everything in the source up to it must be online.
+        :param max_staleness: the greatest lag, now minus watermark, that the caller can bear.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
+        :raises StaleFeaturesError: when what is online is older than asked, or has no watermark.
         :raises OnlineDataError: when a row in Redis is damaged.
         """
-        with self._talking_of(view):
-            return reader.read_rows(self._client, view, entity_rows, features, now=datetime.now(UTC))
+        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        with translated(self._client, view):
+            return hold(self._client, self._reader.rows(view, entity_rows, features, bounds))
+
+    def get_feature_vectors(
+        self,
+        views: Sequence[FeatureView],
+        entity_rows: Sequence[Mapping[str, Any]],
+        features: Mapping[str, Sequence[str]] | None = None,
+        *,
+        full_feature_names: bool = False,
+        min_watermark: datetime | None = None,
+        max_staleness: timedelta | None = None,
+    ) -> FeatureVectors:
+        """Read one feature vector per entity row from several views, in one round trip once the views are known.
+
+        :param entity_rows: one mapping per vector, from join key to value, with the join keys of all views.
+        :param features: name of a view to the names of its features to read; a view left out gives all of its.
+        :param full_feature_names: whether features are called ``<view>__<feature>`` in the vector.
+        :param min_watermark: an aware datetime; everything in the source of every view up to it must be online.
+        :param max_staleness: the greatest lag, now minus watermark, of any of the views.
+        :raises AmbiguousNameError: when two features, or two views, have the same name.
+        :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
+        :raises StaleFeaturesError: when what is online of a view is older than asked, or has no watermark.
+        :raises OnlineDataError: when a row in Redis is damaged.
+        """
+        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
+        with translated(self._client, *views):
+            return hold(self._client, conversation)
 
     def push(self, view: FeatureView, rows: PushableRows) -> PushResult:
         """Write rows without waiting for a materialization, under the same guard.
@@ -77,7 +118,7 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.push import push_rows
 
-        with self._talking_of(view):
+        with translated(self._client, view):
             return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC))
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
@@ -87,7 +128,7 @@ class OnlineStore:
         :returns: how many of them were there.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
-        with self._talking_of(view):
+        with translated(self._client, view):
             return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
@@ -95,22 +136,17 @@ class OnlineStore:
 
         :param now: an aware datetime to measure against; ``None`` means the present.
         """
-        recorded = self.state(view)
-        return Freshness(
-            watermark=recorded.watermark,
-            max_event_timestamp=recorded.max_event_timestamp,
-            materialized_at=recorded.materialized_at,
-            now=datetime.now(UTC) if now is None else aware("now", now),
-        )
+        with translated(self._client, view):
+            return hold(self._client, self._reader.freshness(view, now))
 
     def runs(self, view: FeatureView) -> list[dict[str, Any]]:
         """The view's last runs, newest first: window, counters, seconds, outcome."""
-        with self._talking_of(view):
+        with translated(self._client, view):
             return state.read_runs(self._client, view)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
-        with self._talking_of(view):
+        with translated(self._client, view):
             return state.read_state(self._client, view)
 
     @contextmanager
@@ -119,15 +155,5 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.run import OnlineRun
 
-        with self._talking_of(view), OnlineRun(self._client, view, schema, run_id).writing() as run:
+        with translated(self._client, view), OnlineRun(self._client, view, schema, run_id).writing() as run:
             yield run
-
-    @contextmanager
-    def _talking_of(self, view: FeatureView) -> Iterator[None]:
-        if view.layout == "feast" and self._client.get_encoder().decode_responses:
-            raise FeatureViewError(
-                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give OnlineStore a client "
-                "with decode_responses=False"
-            )
-        with translated(view):
-            yield

@@ -3,17 +3,16 @@
 -- KEYS[1]   state of the view
 -- ARGV[1]   the version of the state that the producer knows; '' when it knows none
 -- ARGV[2]   newest event timestamp that was pushed; '' when none was
--- ARGV[3]   schema to record; '' to leave it as it is
--- ARGV[4]   layout to record with it
--- returns   the version of the state as it is now: fingerprint of the definition and digest of the schema
+-- ARGV[3…]  field, value, …: what to record of how rows look; nothing to leave that as it is
+-- returns   the version of the state as it is now: fingerprints of definition and schema
 --
 -- A push says nothing of what else the source holds, so the watermark stays.
 
 local state = KEYS[1]
 
 local function version()
-  local told = redis.call('HMGET', state, 'fingerprint', 'schema')
-  return (told[1] or '') .. ':' .. redis.sha1hex(told[2] or '')
+  local told = redis.call('HMGET', state, 'fingerprint', 'schema_fingerprint')
+  return (told[1] or '') .. ':' .. (told[2] or '')
 end
 
 local now = version()
@@ -21,8 +20,8 @@ if now ~= ARGV[1] then
   return now
 end
 
-if ARGV[3] ~= '' then
-  redis.call('HSET', state, 'schema', ARGV[3], 'layout', ARGV[4])
+if ARGV[3] then
+  redis.call('HSET', state, unpack(ARGV, 3))
   now = version()
 end
 

@@ -1,0 +1,86 @@
+"""The online store for services on asyncio: it reads, and does not write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any
+
+import redis.asyncio
+
+from online_features.feature_view import FeatureView
+from online_features.online.consistency import Bounds
+from online_features.online.conversation import hold_async
+from online_features.online.failures import translated
+from online_features.online.freshness import Freshness
+from online_features.online.known_views import KnownViews
+from online_features.online.reader import Reader
+from online_features.online.rows import OnlineRows
+from online_features.online.vectors import FeatureVectors
+
+
+class AsyncOnlineStore:
+    """Reads feature views from Redis, as :class:`~online_features.OnlineStore` does, but awaits it.
+
+    :param client: connections, TLS, retries and time-outs are the client's.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
+        self._client = client
+        self._reader = Reader(KnownViews())
+
+    @classmethod
+    def from_url(cls, url: str) -> AsyncOnlineStore:
+        """A store on a client of its own; close it, or use the store in ``async with``.
+
+        :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.asyncio.Redis.from_url`` takes it.
+        """
+        return cls(redis.asyncio.Redis.from_url(url))
+
+    async def aclose(self) -> None:
+        """Close the client and its connections."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> AsyncOnlineStore:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def get_online_features(
+        self,
+        view: FeatureView,
+        entity_rows: Sequence[Mapping[str, Any]],
+        features: Sequence[str] | None = None,
+        *,
+        min_watermark: datetime | None = None,
+        max_staleness: timedelta | None = None,
+    ) -> OnlineRows:
+        """Read the rows of entities; see :meth:`online_features.OnlineStore.get_online_features`."""
+        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        with translated(self._client, view):
+            return await hold_async(self._client, self._reader.rows(view, entity_rows, features, bounds))
+
+    async def get_feature_vectors(
+        self,
+        views: Sequence[FeatureView],
+        entity_rows: Sequence[Mapping[str, Any]],
+        features: Mapping[str, Sequence[str]] | None = None,
+        *,
+        full_feature_names: bool = False,
+        min_watermark: datetime | None = None,
+        max_staleness: timedelta | None = None,
+    ) -> FeatureVectors:
+        """Read feature vectors; see :meth:`online_features.OnlineStore.get_feature_vectors`."""
+        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
+        with translated(self._client, *views):
+            return await hold_async(self._client, conversation)
+
+    async def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
+        """How far the view lags in Redis; see :meth:`online_features.OnlineStore.freshness`."""
+        with translated(self._client, view):
+            return await hold_async(self._client, self._reader.freshness(view, now))

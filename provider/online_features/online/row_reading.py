@@ -1,0 +1,173 @@
+"""Reads rows back: one round trip for any number of entities and views, typed values, no Arrow, no I/O of its own.
+
+What is asked depends on the types of the columns, which the state of the view records. They are remembered, and the
+state that is read in front of the rows says whether what is remembered still holds; if not, everything is asked anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import redis
+
+from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.feature_view import FeastOptions, FeatureView
+from online_features.instants import from_text
+from online_features.online import keyspace
+from online_features.online.consistency import Bounds
+from online_features.online.conversation import Command, Conversation
+from online_features.online.erasure import entity_key
+from online_features.online.freshness import Freshness
+from online_features.online.known_views import KnownView, KnownViews
+from online_features.online.replies import text
+from online_features.online.row_formats import ROW_FORMATS
+from online_features.online.row_keys import Key
+from online_features.online.rows import OnlineRow, OnlineRows
+from online_features.online.state import ViewState, state_from
+from online_features.schema import Column
+
+Entity = Mapping[str, Any]
+
+# Fields of a view's state that are read in front of its rows; all of them are short.
+FRESHNESS_FIELDS = ("watermark", "max_event_timestamp", "materialized_at")
+STATE_FIELDS = ("schema_fingerprint", "layout", *FRESHNESS_FIELDS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a reader wants of one view.
+
+    :param features: names of features; ``None`` means those of the view.
+    :param now: against which ttl and lags are measured.
+    """
+
+    view: FeatureView
+    entity_rows: Sequence[Entity]
+    features: Sequence[str] | None
+    bounds: Bounds
+    now: datetime
+
+
+def read_rows(request: Request, views: KnownViews) -> Conversation[OnlineRows]:
+    """The rows of the entities; see :meth:`~online_features.OnlineStore.get_online_features`."""
+    rows = yield from _current_rows(request, views)
+    request.bounds.check(request.view, rows.freshness)
+    return rows
+
+
+def read_freshness(view: FeatureView, now: datetime) -> Conversation[Freshness]:
+    """How far the view lags; see :meth:`~online_features.OnlineStore.freshness`."""
+    (reply,) = yield [_state_command(view, FRESHNESS_FIELDS)]
+    return Freshness.of(_state(view, FRESHNESS_FIELDS, reply), now=now)
+
+
+def _current_rows(request: Request, views: KnownViews) -> Conversation[OnlineRows]:
+    known = views.recall(request.view)
+    if known is not None:
+        # A request that does not fit what is remembered may well fit what is online.
+        with suppress(InvalidRowsError):
+            rows = yield from _rows_as_known(request, known)
+            if rows is not None:
+                return rows
+    fields = (*STATE_FIELDS, "schema")
+    while True:
+        (reply,) = yield [_state_command(request.view, fields)]
+        state = _state(request.view, fields, reply)
+        known = views.learn(request.view, state)
+        if known is None:
+            return _nothing(request, state)
+        rows = yield from _rows_as_known(request, known)
+        if rows is not None:
+            return rows
+
+
+def _rows_as_known(request: Request, known: KnownView) -> Conversation[OnlineRows | None]:
+    """The rows; ``None`` when they are no longer what is known of them."""
+    view = _as_online(request.view, known)
+    columns: Sequence[Column] = ()
+    keys: list[Key] = []
+    if known.schema.has_entities(view.entities):
+        columns = _chosen(view, known, request.features)
+        keys = [entity_key(view, known.schema.keys, row) for row in request.entity_rows]
+    row_format = ROW_FORMATS[view.layout]
+    commands: dict[Key, Command] = {key: row_format.command(view, key, columns) for key in keys}
+    state_reply, *replies = yield [_state_command(view, STATE_FIELDS), *commands.values()]
+    state = _state(view, STATE_FIELDS, state_reply)
+    if not known.still_holds(state):
+        return None
+    if not keys:
+        return _nothing(request, state)
+    by_key = dict(zip(commands, replies, strict=True))
+    return OnlineRows(
+        (
+            _row(request, view, entity, columns, by_key[key])
+            for entity, key in zip(request.entity_rows, keys, strict=True)
+        ),
+        freshness=Freshness.of(state, now=request.now),
+    )
+
+
+def _row(request: Request, view: FeatureView, entity: Entity, columns: Sequence[Column], reply: Any) -> OnlineRow:
+    names = [column.name for column in columns]
+    _raise_error(reply, f"the row of {dict(entity)!r}")
+    try:
+        timestamp, read = ROW_FORMATS[view.layout].read(reply, columns)
+        if timestamp is None:
+            return _absent(entity, "not_found", names)
+        event_timestamp = from_text(timestamp)
+    except (OnlineDataError, ValueError) as error:
+        raise OnlineDataError(f"feature view {view.name!r}: the row of {dict(entity)!r} is damaged: {error}") from error
+    if view.ttl is not None and event_timestamp <= request.now - view.ttl:
+        return _absent(entity, "expired", names)
+    return OnlineRow(entity=entity, status="present", event_timestamp=event_timestamp, values=read)
+
+
+def _nothing(request: Request, state: ViewState) -> OnlineRows:
+    names = request.features if request.features is not None else request.view.features or ()
+    return OnlineRows(
+        (_absent(entity, "not_found", names) for entity in request.entity_rows),
+        freshness=Freshness.of(state, now=request.now),
+    )
+
+
+def _absent(entity: Entity, status: Any, names: Sequence[str]) -> OnlineRow:
+    return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names))
+
+
+def _as_online(view: FeatureView, known: KnownView) -> FeatureView:
+    """The view with the layout that is online: its next run may be about to bring another."""
+    if known.layout in (None, view.layout):
+        return view
+    return replace(view, layout=known.layout, feast=view.feast if known.layout == "feast" else FeastOptions())
+
+
+def _chosen(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> Sequence[Column]:
+    by_name = known.feature_by_name
+    names = features if features is not None else view.features if view.features is not None else tuple(by_name)
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise InvalidRowsError(
+            f"feature view {view.name!r}: feature {unknown[0]!r} is not online; its last run wrote "
+            f"{', '.join(map(repr, by_name))}"
+        )
+    return [by_name[name] for name in names]
+
+
+def _state_command(view: FeatureView, fields: Sequence[str]) -> Command:
+    return ("HMGET", keyspace.state_key(view), *fields)
+
+
+def _state(view: FeatureView, fields: Sequence[str], reply: Any) -> ViewState:
+    _raise_error(reply, "the state")
+    told = zip(fields, reply, strict=True)
+    return state_from(view, {field: text(value) for field, value in told if value is not None})
+
+
+def _raise_error(reply: Any, what: str) -> None:
+    if isinstance(reply, redis.ResponseError):
+        reply.args = (f"{reply} (reading {what})",)
+        raise reply
