@@ -61,6 +61,7 @@ class Model:
     """Source, online store and feature view."""
 
     now: datetime
+    is_feasts: bool = False  # no place for a created timestamp online, and no end of rows and tombstones
     ttl: timedelta | None = None
     features: tuple[str, ...] = ("x", "y")
     source: list[Row] = field(default_factory=list)
@@ -78,7 +79,7 @@ class Model:
         """Write one row under the guard and name its outcome."""
         assert row.id is not None
         held = self.online.get(row.id)
-        is_past = self.ttl is not None and row.ts + self.ttl <= self.now
+        is_past = self.ttl is not None and row.ts + self.ttl <= self.now and not self.is_feasts
         is_newest = held is None or held.stamp <= row.stamp
         if is_newest:
             self.online.pop(row.id, None)
@@ -92,7 +93,7 @@ class Model:
             return "deleted"
         fields = {name: getattr(row, name) for name in self.features}
         texts = {name: str(value) for name, value in fields.items() if value is not None}
-        self.online[row.id] = Held(row.stamp, texts)
+        self.online[row.id] = Held((row.ts, "") if self.is_feasts else row.stamp, texts)
         return "written"
 
     def push(self, rows: list[Row]) -> Counter[str]:

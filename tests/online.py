@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import redis
 from online_features import FeatureView, OnlineStore
+from online_features.feast_columns import KEY, feast_column
 from online_features.instants import to_text
 from online_features.online import feast_format, feast_values, keyspace
+from online_features.online.erasure import entity_key
 from online_features.online.guarded_script import entities
 from online_features.online.replies import text
+from online_features.postgres_types import Encoding
 from online_features.schema import Column
 
 
-def rows_online(online: OnlineStore, view: FeatureView) -> dict[str, dict[str, str]]:
-    """By the first join key, the fields of every row that are not NULL, as texts."""
-    return {name: _fields(online._client, view, key) for name, key in _keys(online, view)}
+def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str]) -> dict[str, dict[str, str]]:
+    """By the first join key, the fields of every row that are not NULL, as texts; ``features`` may be among them."""
+    return {name: _fields(online._client, view, key, features) for name, key in _keys(online, view)}
 
 
 def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
@@ -38,6 +42,11 @@ def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
     }
 
 
+def key_of(online: OnlineStore, view: FeatureView, **entity: Any) -> str | bytes:
+    """The key of an entity's row."""
+    return entity_key(view, _columns(online, view), entity)
+
+
 def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
     field = feast_format.timestamp_field(view.name)
     for key, texts in entities(online._client, view, _columns(online, view)):
@@ -47,23 +56,24 @@ def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | b
 
 def _columns(online: OnlineStore, view: FeatureView) -> tuple[Column, ...]:
     schema = online.state(view).schema
-    return schema.keys if schema else ()
+    texts = (Column(name, "text", Encoding.TEXT) for name in view.entities)
+    return schema.keys if schema else tuple(feast_column(view, KEY, column) for column in texts)
 
 
-def _fields(client: redis.Redis, view: FeatureView, key: str | bytes) -> dict[str, str]:
+def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: Iterable[str]) -> dict[str, str]:
     match view.layout:
         case "hash":
             return {text(field): text(value) for field, value in client.hgetall(key).items()}
         case "json":
             fields = json.loads(client.get(key) or "")
             return {name: str(value) for name, value in fields.items() if value is not None}
-    schema = OnlineStore(client).state(view).schema
-    assert schema is not None
     stored = client.hgetall(key)
-    stored.pop(feast_format.tombstone_field(view.name), None)
     timestamp = feast_values.decode_timestamp(stored.pop(feast_format.timestamp_field(view.name)))
-    by_field = {feast_format.feature_field(view.name, column.name): column for column in schema.features}
-    values = {by_field[field].name: feast_values.decode(by_field[field], value) for field, value in stored.items()}
+    by_field = {feast_format.feature_field(view.name, name): name for name in features}
+    values = {
+        by_field[field]: feast_values.decode(Column(by_field[field], "", Encoding.TEXT), value)
+        for field, value in stored.items()
+    }
     return {
         "_ts": to_text(timestamp), **{name: str(value) for name, value in values.items() if value is not None}
     }  # fmt: skip

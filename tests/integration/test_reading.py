@@ -12,10 +12,10 @@ import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OnlineAccessError, OnlineDataError, StaleFeaturesError, WindowError
-from online_features.online import keyspace
 
 from tests.conftest import Database, at
 from tests.layouts import layout  # noqa: F401
+from tests.online import key_of
 from tests.processes import HEAVY, modules_after
 from tests.reading import Trips, awaited_store, reading_store
 
@@ -114,7 +114,7 @@ def test_a_view_changed_by_another_process_is_read_as_it_is_now(
         "a feature gone": {"x": 1},
         "another type of join key": {"x": 1, "y": "y1"},
     }
-    assert values(reader, view, "e1  " if "join key" in change else "e1") == expected[change]
+    assert values(reader, view, "e1".ljust(10) if "join key" in change else "e1") == expected[change]
 
 
 def test_a_feature_that_another_process_added_can_be_asked_for_by_name(
@@ -259,9 +259,11 @@ def test_entities_without_their_join_key_are_refused(reader: Any, view: FeatureV
             reader.get_online_features(view, [{"id": "e1"}, {"x": 1}])
 
 
-def test_a_row_of_another_kind_is_named(reader: Any, view: FeatureView, client: redis.Redis) -> None:
+def test_a_row_of_another_kind_is_named(
+    reader: Any, view: FeatureView, online: OnlineStore, client: redis.Redis
+) -> None:
     client.lpush("list", "x")
-    client.rename("list", keyspace.entity_key(view, ["e1"]))
+    client.rename("list", key_of(online, view, id="e1"))
     with pytest.raises(
         OnlineDataError, match=r"'view', Redis: .*WRONGTYPE.* \(reading the row of \{'id': 'e1'\}\) -> "
     ):
@@ -279,6 +281,7 @@ def test_a_user_who_may_not_read_is_told_so(view: FeatureView, redis_url: str, c
         client.acl_deluser(name)
 
 
+@pytest.mark.parametrize("layout", ["hash", "json"])
 def test_a_client_that_decodes_replies_reads_alike(view: FeatureView, redis_url: str, trips: Trips) -> None:
     for kind in (reading_store, awaited_store):
         with kind(f"{redis_url}?decode_responses=True", trips) as reader:  # type: ignore[operator]
@@ -296,7 +299,7 @@ def test_a_process_that_has_read_has_loaded_neither_airflow_nor_arrow(
     )
     statement = (
         "import asyncio; from datetime import timedelta; "
-        "from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource; "
+        "from online_features import AsyncOnlineStore, FeastOptions, FeatureView, OnlineStore, PostgresSource; "
         f"view = {view!r}; assert {read}[0].is_complete"
     )
     assert not modules_after(statement).intersection({"airflow", *HEAVY})

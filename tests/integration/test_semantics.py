@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
 from dataclasses import replace
@@ -17,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.counters import RowCounts
 from online_features.feature_view import LAYOUTS
-from online_features.online import keyspace
 
 from tests.conftest import Database
 from tests.model import Model, Row
+from tests.online import names_buried, rows_online
 
 EXAMPLES = 12
 STEPS = 30
@@ -44,8 +43,8 @@ class FeatureViewMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.project = f"machine-{uuid.uuid4().hex[:8]}"
-        self.client = redis.Redis.from_url(self.redis_url, decode_responses=True)
-        self.model = Model(now=datetime.now(UTC))
+        self.client = redis.Redis.from_url(self.redis_url)
+        self.model = Model(now=datetime.now(UTC), is_feasts=self.layout == "feast")
         self.restart()
 
     @initialize()
@@ -157,29 +156,13 @@ class FeatureViewMachine(RuleBasedStateMachine):
         assert {name: count for name, count in found.items() if count} == dict(expected)
         assert result.rows_read == sum(found.values())
 
-    def stored(self, key: str) -> dict[str, str]:
-        """The fields of a row, in either layout."""
-        if self.layout == "hash":
-            return self.client.hgetall(key)
-        fields = json.loads(self.client.get(key) or "")
-        return {name: str(value) for name, value in fields.items() if value is not None}
-
     @invariant()
     def redis_holds_what_the_model_holds(self) -> None:
-        view = self.view
-        live, buried = {}, {}
-        for key in self.client.scan_iter(f"{keyspace.entity_prefix(view)}*", count=10_000):
-            live[keyspace.entity_values(view, key)[0]] = self.stored(key)
-        prefix = keyspace.tombstone_prefix(view)
-        for key in self.client.scan_iter(f"{prefix}*", count=10_000):
-            stored = self.client.hgetall(key)
-            name = keyspace.entity_values(
-                view, keyspace.entity_prefix(view) + key.removeprefix(prefix).removesuffix("}")
-            )
-            buried[name[0]] = stored
         expected = self.model.online
-        assert live == {name: held.hash for name, held in expected.items() if held.fields is not None}
-        assert buried.keys() == {name for name, held in expected.items() if held.fields is None}
+        live = {name: held.hash for name, held in expected.items() if held.fields is not None}
+        assert rows_online(self.online, self.view, ("x", "y")) == live
+        buried = {name for name, held in expected.items() if held.fields is None}
+        assert names_buried(self.online, self.view) == buried
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -97,5 +97,5 @@ def _lists(column: Column, kind: FeastType, given: Values) -> pa.ListArray:
     flat = coerced_for_feast(element, [item for value in lists if value is not None for item in value])
     lengths = np.array([0 if value is None else len(list(value)) for value in lists], dtype=np.int64)
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    is_null = pa.array([value is None for value in lists], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=is_null)
+    mask = pa.array([value is None for value in lists], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=mask)

@@ -125,8 +125,8 @@ class _Push:
     def _made_under(self, known: PushedView, given: GivenBatch) -> _ReadyBatch:
         schema = pushed_schema(self._view, known.schema, given)
         pushed = pushed_rows(self._view, schema, given, now=self._now)
-        features = self._views.features_online(self._view, known, schema)
-        layout = encoder(self._view, schema, features)
+        known = self._views.with_features(self._view, known, schema)
+        layout = encoder(self._view, schema, known.features)
         return _ReadyBatch(
             given=given, known=known, schema=schema, pushed=pushed,
             calls=list(layout.calls(pushed.batch)),

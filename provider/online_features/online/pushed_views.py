@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -72,14 +72,13 @@ class PushedViews:
             return self.read(view)
         return self._keep(view, replace(known, version=version, schema=schema))
 
-    def features_online(self, view: FeatureView, known: PushedView, schema: RowSchema) -> Collection[str]:
-        """All features that rows may have after a push of these; asks Redis where there are new ones among them."""
+    def with_features(self, view: FeatureView, known: PushedView, schema: RowSchema) -> PushedView:
+        """What is known, once Redis knows of all features that are pushed; asks it where there are new ones."""
         names = [feature.name for feature in schema.features]
         if view.layout != "feast" or known.features.issuperset(names):
-            return known.features
-        features = frozenset(state.features_online(self._client.execute_command, view, names))
-        self._keep(view, replace(known, features=features))
-        return features
+            return known
+        features = state.features_online(self._client.execute_command, view, names)
+        return self._keep(view, replace(known, features=frozenset(features)))
 
     def _noted(self, command: Command) -> str:
         return text(self._client.execute_command(*command))  # type: ignore[no-untyped-call]

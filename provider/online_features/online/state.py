@@ -60,7 +60,7 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
         return [[column.name, column.type, *filter(None, [column.feast])] for column in columns if column is not None]
 
     return {
-        "entities": [[key.name, key.feast or key.encoding] for key in schema.keys],
+        "entities": [[key.name, *((key.type, key.feast) if key.feast else (key.encoding,))] for key in schema.keys],
         "features": sorted(types(*schema.features)),
         "layout": view.layout,
         "source": [source.table, source.query, source.timezone],
