@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pyarrow as pa
@@ -19,14 +19,19 @@ from psycopg2.extensions import parse_dsn
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
 
+from online_features.appending import AppendResult, append_rows
 from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.offline import statements
+from online_features.offline.append import Appender, appending
 from online_features.offline.failures import translated, translated_stream
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
 from online_features.window import Window
+
+if TYPE_CHECKING:
+    from online_features.online.store import PushableRows
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +95,11 @@ class OfflineStore:
     def __init__(self, uri: str) -> None:
         check_uri(uri)
         self._uri = uri
-        # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
-        self._engine = sa.create_engine(
+        self._writing = sa.create_engine(
             "postgresql+psycopg2://", creator=lambda: psycopg2.connect(uri), poolclass=NullPool
-        ).execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
+        )
+        # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
+        self._engine = self._writing.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
 
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows and their types.
@@ -168,6 +174,23 @@ class OfflineStore:
                 batches=_batches(view, cursor, statements.newest_rows(view.source, schema, window), batch_rows),
                 cancel=cursor.adbc_cancel,
             )
+
+    def append(self, view: FeatureView, rows: PushableRows) -> AppendResult:
+        """Append a producer's rows to the table of the view, in one transaction; the next run takes them online.
+
+        :param rows: as for :meth:`~online_features.OnlineStore.push`; columns that the table has beside the view's get
+            their defaults, and the created timestamp, where the view declares one and the rows lack it, is the
+            beginning of the transaction.
+        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit; nothing is appended.
+        :raises SourceError: when the source is a query, or the table refuses the rows.
+        """
+        return append_rows(self, view, rows)
+
+    @contextmanager
+    def appending(self, view: FeatureView, schema: RowSchema) -> Iterator[Appender]:
+        """A transaction that appends rows; leaving it commits them."""
+        with appending(self._writing, view, schema) as appender:
+            yield appender
 
 
 def check_uri(uri: str) -> None:
