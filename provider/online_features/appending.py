@@ -63,11 +63,12 @@ def _append(
     offline: OfflineStore, view: FeatureView, schema: RowSchema, rows: Any, keep: Callable[[pa.RecordBatch], None]
 ) -> AppendResult:
     began = time.monotonic()
+    stored = view.before_transform
     rows_read, rejections = 0, Rejections(view)
     with rejections, offline.appending(view, schema) as appender:
         for given in batches(rows, BATCH_ROWS):
             # The types are the source's own, and no column of it is unknown.
-            pushed = pushed_rows(view, pushed_schema(view, schema, given), given, now=appender.created_at)
+            pushed = pushed_rows(view, pushed_schema(stored, schema, given), given, now=appender.created_at)
             appender.add(pushed.batch)
             keep(pushed.batch)
             rows_read += given.num_rows

@@ -7,6 +7,7 @@
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
+    │   ├── TransformError                a view's transform fails, or returns what does not fit
     │   ├── SourceError                   the definition does not fit the database
     │   │   ├── SourceNotFoundError       no such table or schema
     │   │   ├── ColumnNotFoundError       no such column
@@ -49,6 +50,10 @@ class WindowError(TerminalError, ValueError):
 
 class InvalidRowsError(TerminalError, ValueError):
     """Rows or entities handed to the online store do not fit the feature view."""
+
+
+class TransformError(TerminalError):
+    """The transform of a feature view fails, or what it returns does not fit."""
 
 
 class SourceError(TerminalError):

@@ -102,7 +102,7 @@ class OfflineStore:
         self._engine = self._writing.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
 
     def describe(self, view: FeatureView) -> RowSchema:
-        """The columns of the view's rows and their types.
+        """The columns of the view's rows in the source and their types: all of them where the view has a transform.
 
         :raises SourceNotFoundError: the table does not exist.
         :raises ColumnNotFoundError: a named column does not exist.
@@ -110,7 +110,7 @@ class OfflineStore:
         """
         with translated(view), self._engine.connect() as connection:
             types, resolutions = _column_types(connection, statements.no_rows(view.source))
-        schema = row_schema(view, types)
+        schema = row_schema(view.before_transform, types)
         created = schema.created_timestamp
         return schema if created is None else replace(schema, created_resolution=resolutions[created.name])
 

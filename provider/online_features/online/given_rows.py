@@ -61,6 +61,20 @@ def batches(rows: Any, batch_rows: int) -> Iterator[GivenBatch]:
     )
 
 
+def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
+    """The columns of a DataFrame or of an Arrow table.
+
+    :raises InvalidRowsError: when it is neither.
+    """
+    if _is_frame(table):
+        _refuse_doubles(table.columns)
+        return {str(name): _of_series(table[name]) for name in table.columns}
+    if isinstance(table, pa.Table):
+        _refuse_doubles(table.column_names)
+        return {name: _decoded(_whole(table.column(name))) for name in table.column_names}
+    raise InvalidRowsError(f"neither a DataFrame nor an Arrow table, but {type(table).__name__}")
+
+
 def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
     rest = iter(rows)
     first = list(islice(rest, 1))

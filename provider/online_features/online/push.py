@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -28,6 +28,7 @@ from online_features.online.resp import Buffers
 from online_features.online.writer import guarded_writer
 from online_features.rejection import Rejections
 from online_features.schema import RowSchema
+from online_features.transformation import Transformation, transformed
 
 if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
@@ -68,7 +69,7 @@ def push_rows(
         return schema, pushed_rows(view, schema, given, now=now)
 
     push: _Push[GivenBatch] = _Push(client, views, view, coerced)
-    push.send(batches(rows, batch_rows))
+    push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
 
@@ -80,27 +81,28 @@ def append_and_push(
     When writing fails, the rows stay in the table, and a retry or the next run takes them online.
     """
     began = time.monotonic()
-    schema = offline.describe(view)
+    source = offline.describe(view)
+    transformation = Transformation(view, source)
 
     def coerced(known: PushedView, given: PushedRows) -> tuple[RowSchema, PushedRows]:
-        _check_types(view, known, schema)
-        return schema, given
+        _check_types(view, known, transformation.schema)
+        return transformation.schema, given
 
-    _check_types(view, views.read(view), schema)
+    _check_types(view, views.read(view), transformation.schema)
     push: _Push[PushedRows] = _Push(client, views, view, coerced)
-    with appended(offline, view, schema, rows) as (result, every):
-        push.send(every)
+    with appended(offline, view, source, rows) as (result, every):
+        push.send(replace(some, batch=transformation.apply(some.batch)) for some in every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
     return push.result(began, rows_appended=result.rows_appended)
 
 
-def _check_types(view: FeatureView, known: PushedView, source: RowSchema) -> None:
+def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> None:
     """Refuse to write values of the source's types beside others that a run has written."""
     online = {column.name: column.type for column in known.schema.columns} if known.schema else {}
-    for column in source.columns:
+    for column in schema.columns:
         if known.is_materialized and online.get(column.name, column.type) != column.type:
             raise SourceError(
-                f"feature view {view.name!r}: column {column.name!r} is {column.type} in the source, but "
+                f"feature view {view.name!r}: column {column.name!r} is {column.type} now, but "
                 f"{online[column.name]} in what is online -> materialize the view, and push then"
             )
 
