@@ -95,11 +95,9 @@ class OfflineStore:
     def __init__(self, uri: str) -> None:
         check_uri(uri)
         self._uri = uri
-        self._writing = sa.create_engine(
-            "postgresql+psycopg2://", creator=lambda: psycopg2.connect(uri), poolclass=NullPool
-        )
         # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
-        self._engine = self._writing.execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
+        self._engine = _engine(uri, readonly=True, autocommit=True)
+        self._writing = _engine(uri)
 
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows in the source and their types: all of them where the view has a transform.
@@ -191,6 +189,18 @@ class OfflineStore:
         """A transaction that appends rows; leaving it commits them."""
         with appending(self._writing, view, schema) as appender:
             yield appender
+
+
+def _engine(uri: str, **session: bool) -> sa.Engine:
+    """An engine on sessions with these settings of psycopg2."""
+
+    def connect() -> Any:
+        connection = psycopg2.connect(uri)
+        # Together: psycopg2 does not enforce what is set as read-only before it is set to autocommit.
+        connection.set_session(**session)
+        return connection
+
+    return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool)
 
 
 def check_uri(uri: str) -> None:
