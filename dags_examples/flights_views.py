@@ -29,3 +29,13 @@ airport_weather = FeatureView(
     ),
     ttl=timedelta(days=7),
 )
+
+# Pushed by its producer, and never materialized: the table of its source need not exist.
+carrier_delays = FeatureView(
+    name="carrier_delays",
+    project="flights",
+    entities=["carrier"],
+    features=["flights", "mean_delay"],
+    source=PostgresSource(table="nycflights.carrier_delays", timestamp_field="event_timestamp"),
+    ttl=timedelta(days=7),
+)

@@ -8,6 +8,7 @@
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
     │   ├── AmbiguousNameError            one name for two things that are read at once (ValueError)
+    │   ├── TransformError                a view's transform fails, or returns what does not fit
     │   ├── SourceError                   the definition does not fit the database
     │   │   ├── SourceNotFoundError       no such table or schema
     │   │   ├── ColumnNotFoundError       no such column
@@ -55,6 +56,10 @@ class InvalidRowsError(TerminalError, ValueError):
 
 class AmbiguousNameError(TerminalError, ValueError):
     """Feature views that are read at once give two things the same name."""
+
+
+class TransformError(TerminalError):
+    """The transform of a feature view fails, or what it returns does not fit."""
 
 
 class SourceError(TerminalError):

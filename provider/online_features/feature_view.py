@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -106,6 +107,9 @@ class FeatureView:
     :param layout: how a row is stored in Redis: ``"hash"``, ``"json"``, or as Feast's own online store does,
         ``"feast"``.
     :param feast: types and key ttl for layout ``"feast"``.
+    :param transform: a function of a module that makes the features of the source's columns, batch by batch, on every
+        way online: a DataFrame to a DataFrame, or an Arrow table to one, as its first parameter is annotated. It keeps
+        the rows, their order, join keys and timestamps; ``features`` names what else of its result is served.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -117,6 +121,7 @@ class FeatureView:
     project: str = "default"
     layout: Layout = "hash"
     feast: FeastOptions = FeastOptions()
+    transform: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for label, value in (("name", self.name), ("project", self.project)):
@@ -142,6 +147,26 @@ class FeatureView:
         if self.layout not in LAYOUTS:
             raise FeatureViewError(self._says(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}"))
         self._check_feast()
+
+        if self.transform is not None:
+            self._check_transform(self.transform)
+
+    @property
+    def before_transform(self) -> FeatureView:
+        """The view of every column that the transform is given; this one where there is none."""
+        return self if self.transform is None else replace(self, features=None, transform=None)
+
+    def _check_transform(self, transform: Callable[[Any], Any]) -> None:
+        if self.features is None:
+            raise FeatureViewError(self._says("transform= needs features=, the columns of its result to serve"))
+        if not callable(transform) or not str(getattr(transform, "__qualname__", "<")).isidentifier():
+            raise FeatureViewError(
+                self._says(f"transform={transform!r} must be a function of a module, so that every process finds it")
+            )
+        if transforms(transform) not in ("DataFrame", "Table"):
+            raise FeatureViewError(
+                self._says("annotate the first parameter of its transform with pandas.DataFrame or pyarrow.Table")
+            )
 
     def check_feature_names(self, names: Iterable[str]) -> None:
         """Refuse feature names that the online row needs for itself.
@@ -175,6 +200,13 @@ class FeatureView:
 
     def _says(self, message: str) -> str:
         return f"FeatureView {self.name!r}: {message}"
+
+
+def transforms(transform: Callable[[Any], Any]) -> str:
+    """What a transform takes: the last part of the name of its first parameter's annotation."""
+    parameters = list(inspect.signature(transform).parameters.values())
+    annotation = parameters[0].annotation if parameters else ""
+    return str(getattr(annotation, "__name__", annotation)).rpartition(".")[2]
 
 
 def _check_text(label: str, value: Any, *, optional: bool = False) -> None:

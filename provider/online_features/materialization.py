@@ -20,6 +20,7 @@ from online_features.online.erasure import check_prunable
 from online_features.online.state import ViewState, changes_since
 from online_features.rejection import log_rejected
 from online_features.schema import RowSchema
+from online_features.transformation import Transformation
 from online_features.window import Axis, Window
 
 if TYPE_CHECKING:
@@ -143,12 +144,14 @@ def materialize(
     :param batch_rows: the largest number of rows in memory per batch.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
     :raises SourceError: when the view does not fit the database.
+    :raises TransformError: when the view's transform fails, or what it returns does not fit.
     :raises TransientError: when a store cannot be reached or broke off.
     :raises TerminalError: for what else needs a change by hand.
     """
     began = time.monotonic()
     asked = _asked(start, end, full, prune, lookback)
-    schema = offline.describe(view)
+    transformation = Transformation(view, offline.describe(view))
+    source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
     run_id = uuid.uuid4().hex
@@ -161,16 +164,16 @@ def materialize(
         )  # fmt: skip
         if plan.covered and plan.covered[0] and not state.watermark:
             # A first window claims everything up to its end only if there is nothing before it.
-            plan = plan if offline.has_rows_before(view, schema, plan.covered[0]) else plan.from_the_beginning()
+            plan = plan if offline.has_rows_before(view, source, plan.covered[0]) else plan.from_the_beginning()
         log.info("Materializing feature view %r: %s", view.name, _in_words(plan))
-        tally = _Tally(view, offline.expected_rows(view, schema, plan.window), on_progress, began)
+        tally = _Tally(view, offline.expected_rows(view, source, plan.window), on_progress, began)
         try:
-            with offline.snapshot(view, schema, plan.window, batch_rows=batch_rows) as snapshot:
+            with offline.snapshot(view, source, plan.window, batch_rows=batch_rows) as snapshot:
                 if plan.clears:
                     run.clear()
-                _transfer(snapshot, run, tally)
+                _transfer(snapshot, transformation, run, tally)
             if prune:
-                with offline.lookup(view, schema) as existing:
+                with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
                 run=_record(run_id, plan, tally, "success"),
@@ -255,12 +258,12 @@ def _asked(
     return asked
 
 
-def _transfer(snapshot: Snapshot, run: OnlineRun, tally: _Tally) -> None:
-    """Read, encode and write, each ahead of the next."""
+def _transfer(snapshot: Snapshot, transformation: Transformation, run: OnlineRun, tally: _Tally) -> None:
+    """Read, transform and encode, and write, each ahead of the next."""
     tally.reject(snapshot.rejected, snapshot.rejected_sample)
     with (
         closing(ahead(snapshot.batches, BATCHES_AHEAD, snapshot.cancel)) as batches,
-        closing(ahead(map(run.encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
+        closing(ahead(map(run.encode, map(transformation.apply, batches)), BATCHES_AHEAD, snapshot.cancel)) as encoded,
     ):
         for rows in encoded:
             tally.add(run.write(rows), rows.max_event_timestamp)

@@ -24,3 +24,23 @@ def log_rejected(view: FeatureView, rows: int, sample: Sequence[Sequence[Any]]) 
         log.warning("Feature view %r rejects a row without an entity or an event timestamp: %s", view.name, shown)
     if rows > len(sample):
         log.warning("Feature view %r rejects %d such rows in all", view.name, rows)
+
+
+class Rejections:
+    """Rejected rows of batch after batch, logged together when the last one is done or the push breaks off."""
+
+    def __init__(self, view: FeatureView) -> None:
+        self.rows = 0
+        self._view = view
+        self._sample: list[Sequence[Any]] = []
+
+    def __enter__(self) -> Rejections:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        log_rejected(self._view, self.rows, self._sample)
+
+    def add(self, rows: int, sample: Sequence[Sequence[Any]]) -> None:
+        """Count the rejected rows of a batch."""
+        self.rows += rows
+        self._sample += sample[: SAMPLE_ROWS - len(self._sample)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from online_features.feast_types import FeastType
@@ -51,6 +51,15 @@ class RowSchema:
         """All columns, in the order of a record batch."""
         optional = (column for column in (self.created_timestamp, self.deleted) if column is not None)
         return (*self.keys, self.event_timestamp, *optional, *self.features)
+
+    @property
+    def in_texts(self) -> RowSchema:
+        """The same rows as layouts of text have them: without types of Feast's."""
+        return replace(
+            self,
+            keys=tuple(replace(key, feast=None) for key in self.keys),
+            features=tuple(replace(feature, feast=None) for feature in self.features),
+        )
 
     def has_entities(self, names: Sequence[str]) -> bool:
         """Whether these are the join keys, in this order."""

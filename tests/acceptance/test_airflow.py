@@ -58,6 +58,35 @@ def test_the_example_dag_materializes_and_finds_fresh_features(
         assert timedelta(0) <= lag < timedelta(minutes=10)
 
 
+def test_the_examples_of_producers_push_their_rows(
+    airflow: DemoAirflow, database: Database, online: OnlineStore, client: redis.Redis
+) -> None:
+    from flights_views import airport_weather, carrier_delays, plane_trips
+
+    for key in client.scan_iter("*flights:*"):
+        client.delete(key)
+    flights = Flights(database.uri)
+    flights.stage()
+    flights.release(timedelta(0))
+    airflow.environment["AIRFLOW_CONN_OFFLINE_STORE"] = database.uri
+
+    airflow.run("dags", "test", "flights_push_rows")
+    (landed,) = online.get_online_features(plane_trips, [{"tailnum": "N14228"}])
+    assert (landed.status, landed.values["arr_delay"]) == ("present", 11)
+
+    airflow.run("dags", "test", "flights_push_batch")
+    ((origin, temp, seen),) = database(
+        "SELECT origin, temp, event_timestamp FROM nycflights.weather ORDER BY event_timestamp DESC, origin LIMIT 1"
+    )
+    (weather,) = online.get_online_features(airport_weather, [{"origin": origin}])
+    assert (weather.event_timestamp, weather.values["temp"]) == (seen, temp)
+
+    airflow.run("dags", "test", "flights_push_upstream")
+    (delays,) = online.get_online_features(carrier_delays, [{"carrier": "UA"}])
+    assert delays.values["flights"] > 0
+    assert isinstance(delays.values["mean_delay"], float)
+
+
 def test_a_failing_task_says_in_one_line_what_to_do(airflow: DemoAirflow, tmp_path: Path, redis_url: str) -> None:
     dags = tmp_path / "dags"
     dags.mkdir()

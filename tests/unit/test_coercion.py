@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from online_features.errors import InvalidRowsError
+from online_features.online import coercion
 from online_features.online.coercion import TYPE_BY_KIND, coerced, coerced_instants, inferred, inferred_key
 from online_features.online.given_rows import Values, batches
 from online_features.postgres_types import ENCODING_BY_TYPE, Encoding
@@ -242,3 +243,34 @@ def test_rows_come_in_bounded_batches(rows: Any) -> None:
 def test_times_with_a_zone_keep_it() -> None:
     zoned = time(12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert coerced(column("time with time zone"), [zoned]).to_pylist() == ["12:00:00+05:30"]
+
+
+@pytest.mark.parametrize(
+    "type_name, values",
+    [
+        ("integer", pa.array([1.0, None])),
+        ("bigint", pa.array([1, None], pa.int32())),
+        ("real", pa.array([0.5, None])),
+        ("double precision", pa.array([1, None])),
+        ("boolean", pa.array([True, None])),
+        ("text", pa.array(["a", None], pa.large_string())),
+        ("numeric", pa.array([1, None])),
+        ("date", pa.array([date(2026, 1, 1), None])),
+        ("timestamp without time zone", pa.array([1999, None], pa.timestamp("ns"))),
+        ("timestamp with time zone", pa.array([1999, None], pa.timestamp("ns", "Europe/Berlin"))),
+    ],
+)
+def test_columns_of_plain_types_are_cast_as_a_whole(
+    type_name: str, values: pa.Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(coercion, "_python_values")
+    assert len(coerced(column(type_name), values)) == 2
+    if pa.types.is_timestamp(values.type):
+        assert len(coerced_instants(column(type_name), values, BERLIN)) == 2
+
+
+def test_nan_is_null_in_a_frame_whoever_holds_its_numbers() -> None:
+    numbers = [float("nan"), 1.0]
+    held_by_arrow = pd.Series(pd.arrays.ArrowExtensionArray(pa.array(numbers)))
+    for series in (pd.Series(numbers), pd.Series(numbers, dtype="Float64"), held_by_arrow):
+        assert coerced(column("double precision"), given(pd.DataFrame({"x": series}))).to_pylist() == [None, 1.0]

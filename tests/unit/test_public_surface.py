@@ -16,9 +16,16 @@ FACE = (
     "online_features.hooks.offline.OfflineStoreHook",
     "online_features.hooks.online.OnlineStoreHook",
     "online_features.operators.materialize.MaterializeOperator",
+    "online_features.operators.push.PushOperator",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
 )
-PARSED_OFTEN = ("online_features", "online_features.operators.materialize", "online_features.sensors.freshness")
+PARSED_OFTEN = (
+    "online_features",
+    "online_features.operators.materialize",
+    "online_features.operators.push",
+    "online_features.decorators.push",
+    "online_features.sensors.freshness",
+)
 
 
 def test_every_export_exists() -> None:

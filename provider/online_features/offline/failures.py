@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import adbc_driver_manager
+import psycopg2
 import pyarrow as pa
 import sqlalchemy.exc
 
@@ -26,13 +27,17 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "42P01": (SourceNotFoundError, "name an existing table in PostgresSource(table=…), with its schema"),
     "3F000": (SourceNotFoundError, "name an existing schema in PostgresSource(table=…)"),
     "42703": (ColumnNotFoundError, "name an existing column, spelled and cased as in the source"),
-    "42501": (OfflineAccessError, "GRANT the role SELECT on the source and USAGE on its schema"),
+    "42501": (
+        OfflineAccessError,
+        "GRANT the role SELECT on the source and USAGE on its schema, and INSERT to append rows",
+    ),
     "42": (SourceError, "correct the query or the names in PostgresSource"),
     "0A": (SourceError, "correct the query: a run can only read"),
     "21": (SourceError, "correct the query: a subquery gives more rows than one"),
     "54": (SourceError, "make the query or its rows smaller"),
     "P0": (SourceError, "correct what the query calls"),
     "22": (SourceError, "a value in the source cannot be computed: correct the query or the row"),
+    "23": (SourceError, "a constraint of the table refuses the rows: correct one of them"),
     "25006": (SourceError, "a run reads in a read-only transaction: take the write out of the query"),
     "28": (OfflineAccessError, "check user and password of the Postgres connection"),
     "3D000": (OfflineAccessError, "check the database name of the Postgres connection"),
@@ -61,6 +66,8 @@ def translated(view: FeatureView) -> Iterator[None]:
     except sqlalchemy.exc.DBAPIError as error:
         assert error.orig is not None
         raise translation(view, getattr(error.orig, "pgcode", None), str(error.orig)) from error
+    except psycopg2.Error as error:
+        raise translation(view, error.pgcode, str(error)) from error
     except adbc_driver_manager.Error as error:
         raise translation(view, error.sqlstate, str(error)) from error
 

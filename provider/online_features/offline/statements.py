@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql import ColumnElement, FromClause, Select
-from sqlalchemy.sql.elements import quoted_name
+from sqlalchemy.sql import ColumnElement, FromClause, Select, TableClause
+from sqlalchemy.sql.elements import ColumnClause, quoted_name
 
 from online_features.feast_types import FeastType
 from online_features.feature_view import PostgresSource
@@ -139,8 +139,7 @@ def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:
 
 def _from(source: PostgresSource) -> FromClause:
     if source.table is not None:
-        schema, dot, table = source.table.partition(".")
-        return sa.table(_literally(table), schema=_literally(schema)) if dot else sa.table(_literally(schema))
+        return table_of(source.table)
     assert source.query is not None
     # The query's own colons are no bind parameters, and its last line may be a comment.
     query = source.query.strip().removesuffix(";").replace(":", r"\:") + "\n"
@@ -346,10 +345,19 @@ def _ordered(source: PostgresSource, column: Column) -> ColumnElement[Any]:
 
 
 def _column(column: Column) -> ColumnElement[Any]:
-    return sa.column(_literally(column.name))
+    return sa.column(literally(column.name))
 
 
-def _literally(name: str) -> quoted_name:
+def table_of(name: str, *columns: ColumnClause[Any]) -> TableClause:
+    """The table of that name, ``"table"`` or ``"schema.table"``."""
+    schema, dot, table = name.partition(".")
+    return (
+        sa.table(literally(table), *columns, schema=literally(schema)) if dot else sa.table(literally(schema), *columns)
+    )
+
+
+def literally(name: str) -> quoted_name:
+    """The name as it is, case kept."""
     return quoted_name(name, quote=True)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pyarrow as pa
@@ -19,15 +19,20 @@ from psycopg2.extensions import parse_dsn
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
 
+from online_features.appending import AppendResult, append_rows
 from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
-from online_features.feast_columns import feast_column
+from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
 from online_features.offline import statements
+from online_features.offline.append import Appender, appending
 from online_features.offline.failures import translated, translated_stream
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
 from online_features.window import Window
+
+if TYPE_CHECKING:
+    from online_features.online.store import PushableRows
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +97,11 @@ class OfflineStore:
         check_uri(uri)
         self._uri = uri
         # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
-        self._engine = sa.create_engine(
-            "postgresql+psycopg2://", creator=lambda: psycopg2.connect(uri), poolclass=NullPool
-        ).execution_options(isolation_level="AUTOCOMMIT", postgresql_readonly=True)
+        self._engine = _engine(uri, readonly=True, autocommit=True)
+        self._writing = _engine(uri)
 
     def describe(self, view: FeatureView) -> RowSchema:
-        """The columns of the view's rows and their types.
+        """The columns of the view's rows in the source and their types: all of them where the view has a transform.
 
         :raises SourceNotFoundError: the table does not exist.
         :raises ColumnNotFoundError: a named column does not exist.
@@ -105,7 +109,7 @@ class OfflineStore:
         """
         with translated(view), self._engine.connect() as connection:
             types, resolutions = _column_types(connection, statements.no_rows(view.source))
-        schema = row_schema(view, types)
+        schema = row_schema(view.before_transform, types)
         created = schema.created_timestamp
         return schema if created is None else replace(schema, created_resolution=resolutions[created.name])
 
@@ -170,6 +174,35 @@ class OfflineStore:
                 cancel=cursor.adbc_cancel,
             )
 
+    def append(self, view: FeatureView, rows: PushableRows) -> AppendResult:
+        """Append a producer's rows to the table of the view, in one transaction; the next run takes them online.
+
+        :param rows: as for :meth:`~online_features.OnlineStore.push`; columns that the table has beside the view's get
+            their defaults, and the created timestamp, where the view declares one and the rows lack it, is the
+            beginning of the transaction.
+        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit; nothing is appended.
+        :raises SourceError: when the source is a query, or the table refuses the rows.
+        """
+        return append_rows(self, view, rows)
+
+    @contextmanager
+    def appending(self, view: FeatureView, schema: RowSchema) -> Iterator[Appender]:
+        """A transaction that appends rows; leaving it commits them."""
+        with appending(self._writing, view, schema) as appender:
+            yield appender
+
+
+def _engine(uri: str, **session: bool) -> sa.Engine:
+    """An engine on sessions with these settings of psycopg2."""
+
+    def connect() -> Any:
+        connection = psycopg2.connect(uri)
+        # Together: psycopg2 does not enforce what is set as read-only before it is set to autocommit.
+        connection.set_session(**session)
+        return connection
+
+    return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool)
+
 
 def check_uri(uri: str) -> None:
     """Refuse a URI that libpq would refuse, without repeating any of it: parts of a password may be anywhere in it.
@@ -222,7 +255,8 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
                 "leave it out of features=, or convert it in a query="
             )
         found = Column(name, kind.name, kind.encoding)
-        return feast_column(view, part, found)
+        # What a transform is given need not be what Feast can hold.
+        return found if view.transform is not None and part == FEATURE else feast_column(view, part, found)
 
     return RowSchema(
         keys=tuple(column("join key", name) for name in view.entities),

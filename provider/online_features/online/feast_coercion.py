@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -15,7 +14,7 @@ from online_features.feast_columns import FEATURE, feast_column
 from online_features.feast_types import FeastType
 from online_features.feature_view import FeatureView
 from online_features.online import values
-from online_features.online.coercion import coerced, inferred, is_null, python_values
+from online_features.online.coercion import coerced, inferred
 from online_features.online.given_rows import Values
 from online_features.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
 from online_features.schema import UNKNOWN, Column
@@ -41,37 +40,34 @@ def inferred_feature(view: FeatureView, name: str, given: Values) -> Column:
     """A feature's column, when nothing is known of the source yet: as the view names it, else for values like these.
 
     :raises InvalidRowsError: when they are of no type that Postgres has.
-    :raises UnsupportedTypeError: when they are of none that Feast has.
+    :raises UnsupportedTypeError: when they are of none that Feast has, in its layout.
     """
     return _named_in_feast(view, name) or feast_column(view, FEATURE, inferred(name, given))
 
 
-def coerced_for_feast(column: Column, given: Values, *, is_key: bool = False) -> pa.Array:
-    """The values in the Arrow type that the column's Feast type is encoded from.
+def coerced_for_layout(column: Column, given: Values, *, is_key: bool = False) -> pa.Array:
+    """The values as a materialization would hand them to the encoder of the view's layout.
 
     They are coerced to the column's own type first, so that the same values are refused in every layout.
 
     :raises InvalidRowsError: when one does not fit, naming the column.
     """
-    assert column.feast is not None
     if column.type == UNKNOWN:
         return pa.nulls(len(given), pa.string())
-    if column.feast.is_list:
-        return _lists(column, column.feast, given)
-    plain = coerced(column, given, is_key=is_key)
-    target = _FEAST_ARROW_TYPES.get(column.feast, pa.string())
+    return as_encoded(column, coerced(column, given, is_key=is_key))
+
+
+def as_encoded(column: Column, values_in_text: pa.Array) -> pa.Array:
+    """The values, as :func:`coerced` has them, in the Arrow type that the column is encoded from.
+
+    :raises InvalidRowsError: when one does not fit Feast's type, naming the column.
+    """
+    if column.feast is None:
+        return values_in_text
     try:
-        match column.encoding:
-            case Encoding.BASE64:
-                decoded = (None if text is None else base64.b64decode(text) for text in plain.to_pylist())
-                return pa.array(decoded, pa.binary())
-            case Encoding.INSTANT:
-                return plain.cast(pa.timestamp("us", "UTC")).cast(target)
-            case Encoding.NUMERIC if column.feast in INTEGERS:
-                return pa.array((None if text is None else int(Decimal(text)) for text in plain.to_pylist()), target)
-            case Encoding.FLOAT if column.feast in INTEGERS:
-                return pc.if_else(pc.is_nan(plain), None, pc.trunc(plain)).cast(target)
-        return plain.cast(target, safe=column.encoding != Encoding.FLOAT)
+        if column.feast.is_list:
+            return _lists(column, column.feast, values_in_text)
+        return _scalars(column, column.feast, values_in_text)
     except (pa.ArrowInvalid, OverflowError, ValueError) as error:
         raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.feast}: {error}") from error
 
@@ -86,16 +82,29 @@ def _named_in_feast(view: FeatureView, name: str) -> Column | None:
     return Column(name, type_name, encoding, kind)
 
 
-def _lists(column: Column, kind: FeastType, given: Values) -> pa.ListArray:
-    lists = python_values(column, given) if isinstance(given, pa.Array) else given
-    lists = [None if is_null(value) else value for value in lists]
+def _scalars(column: Column, kind: FeastType, plain: pa.Array) -> pa.Array:
+    target = _FEAST_ARROW_TYPES.get(kind, pa.string())
+    match column.encoding:
+        case Encoding.BASE64:
+            decoded = (None if text is None else base64.b64decode(text) for text in plain.to_pylist())
+            return pa.array(decoded, pa.binary())
+        case Encoding.INSTANT if kind == FeastType.UNIX_TIMESTAMP:
+            return plain.cast(pa.timestamp("us", "UTC")).cast(target)
+        case Encoding.NUMERIC if kind in INTEGERS:
+            return pa.array((None if text is None else int(Decimal(text)) for text in plain.to_pylist()), target)
+        case Encoding.FLOAT if kind in INTEGERS:
+            return pc.if_else(pc.is_nan(plain), None, pc.trunc(plain)).cast(target)
+    return plain.cast(target, safe=column.encoding != Encoding.FLOAT)
+
+
+def _lists(column: Column, kind: FeastType, texts: pa.StringArray) -> pa.ListArray:
+    lists = [None if text is None else values.decode(column, text) for text in texts.to_pylist()]
     for value in lists:
-        if value is not None and (isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)):
+        if value is not None and (not isinstance(value, list) or any(isinstance(item, list) for item in value)):
             raise values.misfit(column, value)
     element_type = column.type.removesuffix(ARRAY_SUFFIX)
     element = Column(column.name, element_type, ENCODING_BY_TYPE.get(element_type, Encoding.TEXT), kind.element)
-    flat = coerced_for_feast(element, [item for value in lists if value is not None for item in value])
-    lengths = np.array([0 if value is None else len(list(value)) for value in lists], dtype=np.int64)
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    flat = coerced_for_layout(element, [item for value in lists for item in value or ()])
+    offsets = np.concatenate(([0], np.cumsum([len(value or ()) for value in lists]))).astype(np.int32)
     mask = pa.array([value is None for value in lists], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=mask)

@@ -19,6 +19,8 @@ from online_features.errors import InvalidRowsError
 if TYPE_CHECKING:
     import pandas as pd
 
+BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and memory stays flat
+
 Values: TypeAlias = "pa.Array | list[Any]"
 """A column: Arrow's, or Python's own values, ``None`` being NULL."""
 
@@ -57,6 +59,20 @@ def batches(rows: Any, batch_rows: int) -> Iterator[GivenBatch]:
         f"rows of type {type(rows).__name__} cannot be pushed: give a DataFrame, an Arrow table, record batch or "
         "reader, or a list or other iterable of mappings, one per row"
     )
+
+
+def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
+    """The columns of a DataFrame or of an Arrow table.
+
+    :raises InvalidRowsError: when it is neither.
+    """
+    if _is_frame(table):
+        _refuse_doubles(table.columns)
+        return {str(name): _of_series(table[name]) for name in table.columns}
+    if isinstance(table, pa.Table):
+        _refuse_doubles(table.column_names)
+        return {name: _decoded(_whole(table.column(name))) for name in table.column_names}
+    raise InvalidRowsError(f"neither a DataFrame nor an Arrow table, but {type(table).__name__}")
 
 
 def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:

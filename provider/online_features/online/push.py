@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow.compute as pc
 import redis
 
+from online_features.appending import appended
 from online_features.concurrency import made_ahead
 from online_features.counters import RowCounts
-from online_features.errors import InvalidRowsError
+from online_features.errors import InvalidRowsError, SourceError
 from online_features.feature_view import FeatureView
 from online_features.online import scripts
-from online_features.online.given_rows import GivenBatch, batches
+from online_features.online.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.online.pushed_views import PushedView, PushedViews, note
 from online_features.online.replies import text
 from online_features.online.resp import Buffers
 from online_features.online.writer import guarded_writer
-from online_features.rejection import SAMPLE_ROWS, log_rejected
+from online_features.rejection import Rejections
 from online_features.schema import RowSchema
+from online_features.transformation import Transformation, transformed
 
-BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and memory stays flat
+if TYPE_CHECKING:
+    from online_features.offline.store import OfflineStore
+
+Given = TypeVar("Given")  # a batch: as the producer gave it, or as it was appended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +43,13 @@ class PushResult(RowCounts):
     :param bytes_sent: of commands to Redis.
     :param seconds: wall time.
     :param max_event_timestamp: the newest among the rows pushed; ``None`` when there were none.
+    :param rows_appended: to the offline store, where the push has one.
     """
 
     bytes_sent: int
     seconds: float
     max_event_timestamp: datetime | None
+    rows_appended: int
 
 
 def push_rows(
@@ -56,49 +63,88 @@ def push_rows(
 ) -> PushResult:
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
     began = time.monotonic()
-    push = _Push(client, views, view, now)
-    push.send(batches(rows, batch_rows))
-    return PushResult(
-        **asdict(push.counts),
-        bytes_sent=push.bytes_sent,
-        seconds=time.monotonic() - began,
-        max_event_timestamp=push.max_event_timestamp,
-    )
+
+    def coerced(known: PushedView, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
+        schema = pushed_schema(view, known.schema, given)
+        return schema, pushed_rows(view, schema, given, now=now)
+
+    push: _Push[GivenBatch] = _Push(client, views, view, coerced)
+    push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
+    return push.result(began)
+
+
+def append_and_push(
+    client: redis.Redis, views: PushedViews, view: FeatureView, rows: Any, offline: OfflineStore
+) -> PushResult:
+    """Append the rows to the offline store, and write them when that is committed.
+
+    When writing fails, the rows stay in the table, and a retry or the next run takes them online.
+    """
+    began = time.monotonic()
+    transformation = Transformation(view, offline.describe(view), in_texts=True)
+
+    def coerced(known: PushedView, given: PushedRows) -> tuple[RowSchema, PushedRows]:
+        _check_types(view, known, transformation.schema)
+        return transformation.schema, given
+
+    _check_types(view, views.read(view), transformation.schema)
+    push: _Push[PushedRows] = _Push(client, views, view, coerced)
+    with appended(offline, view, transformation.source, rows) as (result, every):
+        push.send(replace(some, batch=transformation.apply(some.batch)) for some in every)
+    push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
+    return push.result(began, rows_appended=result.rows_appended)
+
+
+def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> None:
+    """Refuse to write values of the source's types beside others that a run has written."""
+    online = {column.name: column.type for column in known.schema.columns} if known.schema else {}
+    for column in schema.columns:
+        if known.is_materialized and online.get(column.name, column.type) != column.type:
+            raise SourceError(
+                f"feature view {view.name!r}: column {column.name!r} is {column.type} now, but "
+                f"{online[column.name]} in what is online -> materialize the view, and push then"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ReadyBatch:
+class _ReadyBatch(Generic[Given]):
     """A batch ready for the wire.
 
     :param given: what it was made of, should it have to be made again.
     :param known: the state of the view under which it was made.
     """
 
-    given: GivenBatch
+    given: Given
     known: PushedView
     schema: RowSchema
     pushed: PushedRows
     calls: list[Buffers]
 
 
-class _Push:
+class _Push(Generic[Given]):
     """One push: batches in, acknowledgements counted."""
 
-    def __init__(self, client: redis.Redis, views: PushedViews, view: FeatureView, now: datetime) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        views: PushedViews,
+        view: FeatureView,
+        coerced: Callable[[PushedView, Given], tuple[RowSchema, PushedRows]],
+    ) -> None:
         self.counts = RowCounts()
-        self.bytes_sent = 0
-        self.max_event_timestamp: datetime | None = None
+        self._bytes_sent = 0
+        self._max_event_timestamp: datetime | None = None
         self._client = client
         self._views = views
         self._view = view
-        self._now = now
-        self._rejected: list[Sequence[Any]] = []
+        self._coerced = coerced
+        self._rejections = Rejections(view)
 
-    def send(self, given: Iterator[GivenBatch]) -> None:
+    def send(self, given: Iterator[Given]) -> None:
         """Write the batches, each made ready while the one before is being written."""
         sent = 0
         try:
-            with closing(_made(self._ready, given)) as ready_batches:
+            with self._rejections, closing(_made(self._ready, given)) as ready_batches:
                 for ready in ready_batches:
                     self._write(ready)
                     sent += 1
@@ -109,10 +155,18 @@ class _Push:
                 f"{error} (in batch {sent + 1}; {self.counts.rows_written} rows of earlier ones are online, each valid "
                 "and guarded by itself, so that all may be pushed again)"
             ) from error
-        finally:
-            log_rejected(self._view, self.counts.rows_rejected, self._rejected)
 
-    def _ready(self, given: GivenBatch) -> _ReadyBatch:
+    def result(self, began: float, *, rows_appended: int = 0) -> PushResult:
+        """What the push did since ``began``, by the monotonic clock."""
+        return PushResult(
+            **asdict(self.counts),
+            bytes_sent=self._bytes_sent,
+            seconds=time.monotonic() - began,
+            max_event_timestamp=self._max_event_timestamp,
+            rows_appended=rows_appended,
+        )
+
+    def _ready(self, given: Given) -> _ReadyBatch[Given]:
         known = self._views.known(self._view)
         try:
             return self._made_under(known, given)
@@ -122,9 +176,8 @@ class _Push:
                 raise
             return self._made_under(current, given)
 
-    def _made_under(self, known: PushedView, given: GivenBatch) -> _ReadyBatch:
-        schema = pushed_schema(self._view, known.schema, given)
-        pushed = pushed_rows(self._view, schema, given, now=self._now)
+    def _made_under(self, known: PushedView, given: Given) -> _ReadyBatch[Given]:
+        schema, pushed = self._coerced(known, given)
         known = self._views.with_features(self._view, known, schema)
         layout = encoder(self._view, schema, known.features)
         return _ReadyBatch(
@@ -132,36 +185,41 @@ class _Push:
             calls=list(layout.calls(pushed.batch)),
         )  # fmt: skip
 
-    def _write(self, ready: _ReadyBatch) -> None:
+    def _write(self, ready: _ReadyBatch[Given]) -> None:
         newest = pc.max(ready.pushed.batch.column(len(ready.schema.keys))).as_py()
-        counts = self._sent(ready, newest)
-        while counts is None:
+        counts, is_current = self._sent(ready, newest)
+        while not is_current:
             # What online rows look like has changed: a run with another definition has ended, somebody else's first
             # push has told other types, or Redis was flushed. Under what is known now the rows are validated and
-            # written again. That is safe after the first attempt, because equal timestamps overwrite.
+            # written again. That is safe after the first attempt, because equal timestamps overwrite; what became of
+            # each row, the first attempt says.
             self._views.read(self._view)
             ready = self._ready(ready.given)
-            counts = self._sent(ready, newest)
+            again, is_current = self._sent(ready, newest)
+            counts = counts or again
+        assert counts is not None
         rejected = ready.pushed.rejected
         self.counts += counts + RowCounts(rows_read=rejected, rows_rejected=rejected)
-        self._rejected += ready.pushed.rejected_sample[: SAMPLE_ROWS - len(self._rejected)]
-        self.max_event_timestamp = max(filter(None, (self.max_event_timestamp, newest)), default=None)
+        self._rejections.add(rejected, ready.pushed.rejected_sample)
+        self._max_event_timestamp = max(filter(None, (self._max_event_timestamp, newest)), default=None)
 
-    def _sent(self, ready: _ReadyBatch, newest: datetime | None) -> RowCounts | None:
-        """What became of the rows; ``None`` where they were made under a state that is no more."""
+    def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> tuple[RowCounts | None, bool]:
+        """What became of the rows, if they were sent, and whether they were made under the state that is."""
         known = ready.known
         if not known.is_materialized and known.schema != ready.schema:
             known = self._views.record(self._view, known, ready.schema)
             if known.schema != ready.schema:
-                return None
+                return None, False
         with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as writer:
             question = note(self._view, known.version, newest)
             counts, version = writer.write_and_ask(ready.pushed.batch.num_rows, iter(ready.calls), question)
-            self.bytes_sent += writer.bytes_sent
-        return counts if text(version) == known.version else None
+            self._bytes_sent += writer.bytes_sent
+        return counts, text(version) == known.version
 
 
-def _made(make: Callable[[GivenBatch], _ReadyBatch], given: Iterator[GivenBatch]) -> Generator[_ReadyBatch, None, None]:
+def _made(
+    make: Callable[[Given], _ReadyBatch[Given]], given: Iterator[Given]
+) -> Generator[_ReadyBatch[Given], None, None]:
     first, second = list(islice(given, 1)), list(islice(given, 1))
     if second:
         every = chain(first, second, given)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,11 +20,10 @@ from online_features.online.coercion import (
     UTC_MICROSECONDS,
     coerced,
     coerced_instants,
-    inferred,
     inferred_key,
     is_present,
 )
-from online_features.online.feast_coercion import coerced_for_feast, inferred_feature
+from online_features.online.feast_coercion import coerced_for_layout, inferred_feature
 from online_features.online.given_rows import GivenBatch, Values
 from online_features.postgres_types import Encoding
 from online_features.rejection import SAMPLE_ROWS
@@ -71,8 +70,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
         return known.get(name) or feast_column(view, KEY, inferred_key(name, given.columns[name]))
 
     def feature(name: str) -> Column:
-        infer = partial(inferred_feature, view) if view.layout == "feast" else inferred
-        return known.get(name) or infer(name, given.columns[name])
+        return known.get(name) or inferred_feature(view, name, given.columns[name])
 
     created, deleted = source.created_timestamp_column, source.deleted_field
     with _named(view):
@@ -97,14 +95,13 @@ def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now:
         instants = coerced_instants(schema.event_timestamp, shown[-1], zone)
         is_whole = reduce(pc.and_, map(is_present, shown[:-1]), instants.is_valid())
         whole = _chosen(given, is_whole)
-        coerce = coerced_for_feast if view.layout == "feast" else coerced
-        columns = [coerce(key, whole.columns[key.name], is_key=True) for key in schema.keys]
+        columns = [coerced_for_layout(key, whole.columns[key.name], is_key=True) for key in schema.keys]
         columns.append(instants.filter(is_whole))
         if schema.created_timestamp is not None:
             columns.append(_created(schema.created_timestamp, whole, zone, now))
         if schema.deleted is not None:
             columns.append(_deleted(schema.deleted, whole))
-        columns += [coerce(feature, whole.columns[feature.name]) for feature in schema.features]
+        columns += [coerced_for_layout(feature, whole.columns[feature.name]) for feature in schema.features]
     return PushedRows(
         batch=pa.record_batch(columns, names=[str(i) for i in range(len(columns))]),
         rejected=given.num_rows - whole.num_rows,

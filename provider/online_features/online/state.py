@@ -65,6 +65,7 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
         "layout": view.layout,
         "source": [source.table, source.query, source.timezone],
         "timestamps": types(schema.event_timestamp, schema.created_timestamp, schema.deleted),
+        "transform": getattr(view.transform, "__qualname__", None),
         "ttl": view.ttl.total_seconds() if view.ttl else None,
         **({"key_ttl": view.feast.key_ttl.total_seconds()} if view.feast.key_ttl else {}),
     }

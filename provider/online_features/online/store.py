@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from online_features.offline.store import OfflineStore
     from online_features.online.push import PushResult
     from online_features.online.run import OnlineRun
 
@@ -103,7 +104,7 @@ class OnlineStore:
         with translated(self._client, *views):
             return hold(self._client, conversation)
 
-    def push(self, view: FeatureView, rows: PushableRows) -> PushResult:
+    def push(self, view: FeatureView, rows: PushableRows, *, offline: OfflineStore | None = None) -> PushResult:
         """Write rows without waiting for a materialization, under the same guard.
 
         Rows are written in batches, so any number of them may come from a generator. Before the first is written, all
@@ -112,13 +113,18 @@ class OnlineStore:
         :param rows: a DataFrame; an Arrow table, record batch or reader; or an iterable of mappings, one per row.
             Columns are named as in the source: join keys, event timestamp, every feature; the created timestamp, where
             the view declares one, defaults to now.
+        :param offline: also append the rows to the view's table there, before they go online; see
+            :meth:`~online_features.OfflineStore.append`.
         :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit, naming it; nothing of
             its batch is written, and where earlier batches have been, the error says how many rows.
+        :raises SourceError: with ``offline``, when its table does not fit.
         """
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.push import push_rows
+        from online_features.online.push import append_and_push, push_rows
 
         with translated(self._client, view):
+            if offline is not None:
+                return append_and_push(self._client, self._pushed_views, view, rows, offline)
             return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC))
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:

@@ -253,7 +253,9 @@ def _json_text(value: Any, type_name: str) -> str:
             items.sort(key=lambda item: (len(item[0].encode()), item[0].encode()))
         return "{" + comma.join(f"{_quoted(name)}{colon}{text}" for name, text in items) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + comma.join(_json_text(item, type_name) for item in value) + "]"
+        element = type_name.removesuffix(ARRAY_SUFFIX)
+        kind = element if element in ("json", "jsonb") else type_name
+        return "[" + comma.join(_json_text(item, kind) for item in value) + "]"
     return _json_scalar(value, type_name)
 
 
