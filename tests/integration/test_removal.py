@@ -260,3 +260,16 @@ def test_what_is_online_is_neither_read_nor_erased_by_other_entities(
     assert row.status == "not_found"
     with pytest.raises(InvalidRowsError, match="materialize the view before you erase"):
         online.delete(finer, [{"id": "a", "x": 9}])
+
+
+@pytest.mark.parametrize("layout", ["hash", "json"])
+def test_join_keys_that_are_spelled_differently_in_another_type_leave_no_orphans_behind(
+    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    table("ALTER TABLE rows ALTER id TYPE text")
+    insert(table, "00000000-0000-0000-0000-0000000000FF", at(1))
+    view = make_view(features=["x"])
+    materialize(view, offline, online)
+    table("ALTER TABLE rows ALTER id TYPE uuid USING id::uuid")
+    materialize(view, offline, online)
+    assert names_online(online, view) == {"00000000-0000-0000-0000-0000000000ff"}

@@ -263,7 +263,7 @@ def test_times_with_a_zone_keep_it() -> None:
 def test_columns_of_plain_types_are_cast_as_a_whole(
     type_name: str, values: pa.Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(coercion, "_python_values")
+    monkeypatch.delattr(coercion, "python_values")
     assert len(coerced(column(type_name), values)) == 2
     if pa.types.is_timestamp(values.type):
         assert len(coerced_instants(column(type_name), values, BERLIN)) == 2

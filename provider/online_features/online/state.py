@@ -22,6 +22,7 @@ from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
+TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
 CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at")  # fields of the state
 RUN_MARKER_TTL = timedelta(days=7)  # longer than any run; the marker of a crashed run is gone after it
 
@@ -60,7 +61,7 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
         return [[column.name, column.type, *filter(None, [column.feast])] for column in columns if column is not None]
 
     return {
-        "entities": [[key.name, *((key.type, key.feast) if key.feast else (key.encoding,))] for key in schema.keys],
+        "entities": [[key.name, *_key_form(key)] for key in schema.keys],
         "features": sorted(types(*schema.features)),
         "layout": view.layout,
         "source": [source.table, source.query, source.timezone],
@@ -69,6 +70,13 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
         "ttl": view.ttl.total_seconds() if view.ttl else None,
         **({"key_ttl": view.feast.key_ttl.total_seconds()} if view.feast.key_ttl else {}),
     }
+
+
+def _key_form(key: Column) -> tuple[str, ...]:
+    """What decides which key an equal value has: a uuid has another text than the same characters in a text."""
+    if key.feast is not None:
+        return key.type, key.feast
+    return (key.type if key.encoding == Encoding.TEXT and key.type not in TEXTS else key.encoding,)
 
 
 def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> list[str]:
