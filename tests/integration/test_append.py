@@ -185,6 +185,15 @@ def test_many_batches_are_appended_in_one_transaction_and_then_pushed(
     assert table("SELECT count(*), count(DISTINCT xmin::text) FROM rows") == [(95, 1)]
 
 
+def test_rejected_rows_alone_are_appended_nowhere(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    for rows, rejected in (([row(None, 1, 1)], 1), ([], 0)):  # type: ignore[arg-type]
+        result = online.push(view, rows, offline=offline)
+        assert (result.rows_read, result.rows_rejected, result.rows_appended) == (rejected, rejected, 0)
+    assert table("SELECT * FROM rows") == []
+
+
 def test_what_cannot_be_appended_is_refused_with_the_cure(
     table: Database, make_view: MakeView, view: FeatureView, offline: OfflineStore, online: OnlineStore
 ) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from online_features.concurrency import ahead
+from online_features.concurrency import ahead, made_ahead
 
 
 def test_items_come_in_order_and_whole() -> None:
@@ -42,3 +42,26 @@ def test_leaving_early_leaves_no_thread() -> None:
     for _ in ahead(iter(range(100)), 2):
         break
     assert threading.active_count() == before
+
+
+def test_what_is_made_ahead_comes_in_order_and_its_items_are_drawn_one_ahead_in_the_callers_thread() -> None:
+    drawn: list[tuple[int, threading.Thread]] = []
+
+    def items() -> Iterator[int]:
+        for i in range(5):
+            drawn.append((i, threading.current_thread()))
+            yield i
+
+    made = made_ahead(lambda i: (i, threading.current_thread()), items())
+    for i, (item, maker) in enumerate(made):
+        assert item == i
+        assert maker is not threading.current_thread()
+        assert len(drawn) <= i + 2
+    assert {thread for _, thread in drawn} == {threading.current_thread()}
+
+
+def test_a_failure_in_making_is_raised_in_its_place() -> None:
+    made = made_ahead(lambda i: 1 // (2 - i), iter(range(5)))
+    assert [next(made), next(made)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(made)

@@ -26,7 +26,7 @@ from online_features.online.texts import instants
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 
-STAGED = "online_features_staged"  # a temporary table: it goes with its session
+STAGED = "online_features_staged"  # a temporary table
 
 COPY = f"COPY {STAGED} FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
 
@@ -74,10 +74,13 @@ def appending(engine: sa.Engine, view: FeatureView, schema: RowSchema) -> Iterat
         )
     target = table_of(view.source.table, *(sa.column(literally(column.name)) for column in schema.columns))
     with translated(view), engine.begin() as connection:
-        connection.execute(sa.CreateTableAs(_shape(target, schema), STAGED, temporary=True))
+        staged = sa.CreateTableAs(_shape(target, schema), STAGED, temporary=True)
+        connection.execute(staged)
         appender = Appender(connection, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
         appender.rows = connection.execute(_insertion(view.source, target, schema)).rowcount
+        # Not left to the end of the session, which is not ours where a pooler stands between.
+        connection.execute(sa.schema.DropTable(staged.table))
 
 
 def _shape(target: sa.TableClause, schema: RowSchema) -> sa.Select[Any]:

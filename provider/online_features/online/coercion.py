@@ -287,6 +287,8 @@ def _is_of_our_years(local: pa.TimestampArray) -> pa.BooleanArray:
 def _cast_floating(column: Column, given: pa.Array) -> pa.Array | None:
     """The numbers, unless one becomes infinite because it is too large."""
     cast = given.cast(ARROW_TYPES[column.type])
+    if not kinds.is_float32(cast.type):
+        return cast
     is_grown = pc.and_(pc.is_inf(cast), pc.is_finite(given))
     return None if pc.any(is_grown).as_py() else cast
 
