@@ -67,7 +67,7 @@ def held(online: OnlineStore, view: FeatureView, entity: int) -> Any:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_pushed_is_byte_for_byte_what_a_materialization_of_it_writes(
-    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, form: str
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, project: str, form: str
 ) -> None:
     is_feast = make_view().layout == "feast"
     left_out = NOT_IN_FEAST if is_feast else {"zoned"} if form in ("arrow", "reader") else set()
@@ -80,7 +80,7 @@ def test_what_is_pushed_is_byte_for_byte_what_a_materialization_of_it_writes(
         adapted = [psycopg2.extras.Json(value) if isinstance(value, dict) else value for value in row.values()]
         database(f"INSERT INTO rows VALUES ({', '.join(['%s'] * len(adapted))})", *adapted)
     types = FeastOptions(types={"tree": "Json"} if is_feast else {})
-    read, pushed = (make_view(project=name, features=columns, feast=types) for name in ("read", "pushed"))
+    read, pushed = (make_view(project=f"{project}_{name}", features=columns, feast=types) for name in ("read", "pushed"))
     materialize(read, offline, online)
     database("DELETE FROM rows")
     materialize(pushed, offline, online)

@@ -133,9 +133,12 @@ class FeatureViewMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
+        self.teardown()
+        self.model.flush()
+
+    def teardown(self) -> None:
         for key in self.client.scan_iter(f"*{self.project}*", count=10_000):
             self.client.delete(key)
-        self.model.flush()
 
     @rule()
     def restart(self) -> None:
