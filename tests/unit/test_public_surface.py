@@ -17,8 +17,14 @@ FACE = (
     "online_features.hooks.online.OnlineStoreHook",
     "online_features.operators.materialize.MaterializeOperator",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
+    "online_features.feast_repository.load_feature_views",
 )
-PARSED_OFTEN = ("online_features", "online_features.operators.materialize", "online_features.sensors.freshness")
+PARSED_OFTEN = (
+    "online_features",
+    "online_features.operators.materialize",
+    "online_features.sensors.freshness",
+    "online_features.feast_repository",
+)
 
 
 def test_every_export_exists() -> None:
