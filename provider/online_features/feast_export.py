@@ -42,35 +42,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Tell the feature views of a Feast repository as JSON.")
     parser.add_argument("repository", help="folder of feature_store.yaml")
     repository = parser.parse_args().repository
-
-    with contextlib.redirect_stdout(sys.stderr):  # Feast talks on both
+    with contextlib.redirect_stdout(sys.stderr):  # for Feast, which talks on both
         from feast import FeatureStore
 
         store = FeatureStore(repository)
-        unfit = obstacle_to_all(store.config)
-        if unfit:
-            sys.exit(f"nothing carried over: {unfit}")
-        views = store.list_all_feature_views()
-
-    versioned = store.config.registry.enable_online_feature_view_versioning
-    obstacles = {view.name: obstacle(view, versioned=versioned) for view in views}
-    for name, reason in obstacles.items():
+        reason = obstacle_to_all(store.config)
         if reason:
-            print(f"{name}: not carried over: {reason}", file=sys.stderr)
-    schema = getattr(store.config.offline_store, "db_schema", "public")
+            sys.exit(f"nothing carried over: {reason}")
+        document = told(store)
+    print(json.dumps(document, indent=2))
+
+
+def told(store: Any) -> dict[str, Any]:
+    """The repository as JSON has it; what else its owner must know goes to standard error."""
+    config = store.config
+    versioned = config.registry.enable_online_feature_view_versioning
+    views = []
+    for view in store.list_all_feature_views():
+        reason = obstacle(view, versioned=versioned)
+        if reason:
+            print(f"{view.name}: not carried over: {reason}", file=sys.stderr)
+        else:
+            views.append(carried_over(view))
+    schema = getattr(config.offline_store, "db_schema", "public")
     if schema != "public":
-        print(
-            f"note: Feast reads with search_path={schema},public: give the Airflow connection of the offline store the "
-            f'extra {{"options": "-c search_path={schema},public"}}',
-            file=sys.stderr,
-        )
-    document = {
+        path = json.dumps({"options": f"-c search_path={schema},public"})
+        print(f"the Airflow connection of the offline store needs the extra {path}, as Feast has it", file=sys.stderr)
+    return {
         "format": FORMAT,
         "project": store.project,
-        "key_ttl_seconds": store.config.online_store.key_ttl_seconds,
-        "feature_views": [carried_over(view) for view in views if not obstacles[view.name]],
+        "key_ttl_seconds": config.online_store.key_ttl_seconds or None,
+        "feature_views": views,
     }
-    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def obstacle_to_all(config: Any) -> str | None:

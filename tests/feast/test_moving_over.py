@@ -25,7 +25,7 @@ from tests.feast.conftest import FEASTS, OURS, content
 from tests.feast.environment import ENVIRONMENT, HERE, feast_python
 
 FEAST = str(ENVIRONMENT / "bin" / "feast")
-MOVED = {"driver_trips", "inferred", "shop_visits", "declared", "renamed", "renamed_query"}
+MOVED = {"driver_trips", "inferred", "shop_visits", "declared", "renamed", "renamed_query", "streamed"}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BEFORE, AFTER, MORE = PYTHON.findall((PROJECT / "docs" / "from-feast.md").read_text())
 
@@ -129,7 +129,8 @@ def test_definitions_move_over(repository: Repository) -> None:
     assert trips.ttl == timedelta(days=3650)
     assert trips.entities == ("driver_id",)
     assert trips.feast.types == {
-        "driver_id": "Int64", "trip_count": "Int32", "rating": "Float64", "started": "UnixTimestamp"
+        "driver_id": "Int64", "trip_count": "Int32", "rating": "Float64", "started": "UnixTimestamp",
+        "event_timestamp": "UnixTimestamp",
     }  # fmt: skip
     assert views["shop_visits"].ttl is None
     assert views["shop_visits"].source.query == 'SELECT * FROM public."Visits" AS source'

@@ -2,7 +2,18 @@
 
 from datetime import timedelta
 
-from feast import BatchFeatureView, Entity, FeatureView, Field, FileSource, PushSource, ValueType
+from feast import (
+    BatchFeatureView,
+    Entity,
+    FeatureView,
+    Field,
+    FileSource,
+    KafkaSource,
+    PushSource,
+    StreamFeatureView,
+    ValueType,
+)
+from feast.data_format import JsonFormat
 from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float32, Float64, Int32, Int64, Json, Map, String, UnixTimestamp, Uuid
@@ -22,6 +33,7 @@ driver_trips = FeatureView(
         Field(name="trip_count", dtype=Int32),
         Field(name="rating", dtype=Float64),
         Field(name="started", dtype=UnixTimestamp),
+        Field(name="event_timestamp", dtype=UnixTimestamp),
     ],
     source=PushSource(name="trips_push", batch_source=trips),
     ttl=timedelta(days=3650),
@@ -74,6 +86,20 @@ renamed_query = FeatureView(
         query="SELECT driver_id::text AS who, event_timestamp, trip_count FROM trips WHERE trip_count > 0",
         timestamp_field="event_timestamp",
         field_mapping={"who": "customer_id", "trip_count": "count"},
+    ),
+)
+
+streamed = StreamFeatureView(
+    name="streamed",
+    entities=[driver],
+    schema=[Field(name="rating", dtype=Float64)],
+    source=KafkaSource(
+        name="trips_stream",
+        kafka_bootstrap_servers="localhost:9092",
+        topic="trips",
+        message_format=JsonFormat(schema_json="rating double"),
+        timestamp_field="event_timestamp",
+        batch_source=trips,
     ),
 )
 

@@ -1,4 +1,4 @@
--- What the repository's views read. Feast asks for columns of the types that it finds in the first rows: they are not NULL.
+-- What the repository's views read.
 CREATE TABLE trips AS
 SELECT i % 20 AS driver_id,
        timestamptz '2026-01-01 00:00:00.5Z' + i * interval '7 minutes' AS event_timestamp,
@@ -13,7 +13,8 @@ FROM generate_series(1, 99) i;
 
 -- Equal event timestamps: the row that was created last is the newest.
 INSERT INTO trips
-SELECT driver_id, event_timestamp, created + interval '1 hour', -trip_count, rating, started, device, settings, is_deleted
+SELECT driver_id, event_timestamp, created + interval '1 hour', -trip_count, rating, started, device, settings,
+       is_deleted
 FROM trips
 WHERE trip_count > 90;
 
