@@ -66,8 +66,8 @@ def told(store: Any) -> dict[str, Any]:
             views.append(carried_over(view))
     schema = getattr(config.offline_store, "db_schema", "public")
     if schema != "public":
-        path = json.dumps({"options": f"-c search_path={schema},public"})
-        print(f"the Airflow connection of the offline store needs the extra {path}, as Feast has it", file=sys.stderr)
+        extra = json.dumps({"options": f"-c search_path={schema},public"})
+        print(f"the Airflow connection of the offline store needs the extra {extra}", file=sys.stderr)
     return {
         "format": FORMAT,
         "project": store.project,

@@ -46,9 +46,7 @@ class Repository:
 
 
 @pytest.fixture(scope="module")
-def repository(
-    postgres_uri: str, redis_url: str, servers_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Repository]:
+def repository(postgres_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     folder = tmp_path_factory.mktemp("feast") / "repository"
     shutil.copytree(HERE / "repository", folder)
     with redis.Redis.from_url(redis_url.replace("/0", f"/{FEASTS}")) as client, new_database(postgres_uri) as database:
