@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,21 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
 
-@pytest.fixture
-def database(postgres_uri: str) -> Iterator[Database]:
+@contextmanager
+def new_database(postgres_uri: str) -> Iterator[Database]:
+    """A database on the server, gone afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY")  # half the time of the default
         yield Database(make_url(postgres_uri).set(database=name).render_as_string(hide_password=False))
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(postgres_uri: str) -> Iterator[Database]:
+    with new_database(postgres_uri) as database:
+        yield database
 
 
 @pytest.fixture

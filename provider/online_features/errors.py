@@ -5,6 +5,7 @@
     OnlineFeaturesError
     ├── TerminalError                     running again changes nothing; the message says what does
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
+    │   ├── FeatureViewFileError          a file of definitions is none, or not of a kind we know (ValueError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
     │   ├── AmbiguousNameError            one name for two things that are read at once (ValueError)
@@ -44,6 +45,10 @@ class TransientError(OnlineFeaturesError):
 
 class FeatureViewError(TerminalError, ValueError):
     """A feature view or its source contradicts itself."""
+
+
+class FeatureViewFileError(TerminalError, ValueError):
+    """A file of feature views cannot be read, or is not what this version takes for one."""
 
 
 class WindowError(TerminalError, ValueError):

@@ -80,7 +80,9 @@ def test_what_is_pushed_is_byte_for_byte_what_a_materialization_of_it_writes(
         adapted = [psycopg2.extras.Json(value) if isinstance(value, dict) else value for value in row.values()]
         database(f"INSERT INTO rows VALUES ({', '.join(['%s'] * len(adapted))})", *adapted)
     types = FeastOptions(types={"tree": "Json"} if is_feast else {})
-    read, pushed = (make_view(project=f"{project}_{name}", features=columns, feast=types) for name in ("read", "pushed"))
+    read, pushed = (
+        make_view(project=f"{project}_{name}", features=columns, feast=types) for name in ("read", "pushed")
+    )
     materialize(read, offline, online)
     database("DELETE FROM rows")
     materialize(pushed, offline, online)

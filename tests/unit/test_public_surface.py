@@ -18,6 +18,7 @@ FACE = (
     "online_features.operators.materialize.MaterializeOperator",
     "online_features.operators.push.PushOperator",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
+    "online_features.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
     "online_features",
@@ -25,6 +26,7 @@ PARSED_OFTEN = (
     "online_features.operators.push",
     "online_features.decorators.push",
     "online_features.sensors.freshness",
+    "online_features.feast_repository",
 )
 
 
