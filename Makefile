@@ -27,7 +27,7 @@ up: $(INSTALLED)
 	@exec $(BIN)/python -m demo.up
 
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest -n logical --dist=loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -47,6 +47,12 @@ def key_of(online: OnlineStore, view: FeatureView, **entity: Any) -> str | bytes
     return entity_key(view, _columns(online, view), entity)
 
 
+def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
+    """All that stands at the key of an entity, as it stands there; of a view with the join key ``id``."""
+    key = key_of(online, view, id=entity)
+    return online._client.get(key) if view.layout == "json" else online._client.hgetall(key)
+
+
 def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
     field = feast_format.timestamp_field(view.name)
     for key, texts in entities(online._client, view, _columns(online, view)):

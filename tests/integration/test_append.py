@@ -16,9 +16,9 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OfflineAccessError, OnlineStoreUnavailableError, SourceError
 
 from tests.conftest import Database, at
-from tests.integration.test_push_forms import held
 from tests.integration.test_types import VALUES, typed  # noqa: F401
-from tests.layouts import layout  # noqa: F401
+from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
+from tests.online import held
 
 MakeView = Callable[..., FeatureView]
 
@@ -61,11 +61,12 @@ def test_rows_that_are_appended_and_pushed_are_what_the_next_run_writes(
     generator = (row(name, 1, x) for name, x in (("a", 1), ("b", None)))
     result = online.push(view, generator, offline=offline)
     assert (result.rows_read, result.rows_written, result.rows_appended) == (2, 2, 2)
-    pushed = [held(client, view, name) for name in "ab"]
+    pushed = [held(online, view, name) for name in "ab"]
     assert materialize(view, offline, online).rows_written == 2
-    assert [held(client, view, name) for name in "ab"] == pushed
+    assert [held(online, view, name) for name in "ab"] == pushed
 
 
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_what_was_pushed_and_appended_is_byte_for_byte_what_a_run_reads_whatever_the_types(
     typed: Database,  # noqa: F811
     make_view: MakeView,
@@ -84,9 +85,9 @@ def test_what_was_pushed_and_appended_is_byte_for_byte_what_a_run_reads_whatever
     (read,) = online.get_online_features(view, [{"id": "a"}])
     nothing = {"id": "c", "ts": at(1), **dict.fromkeys(columns)}
     online.push(view, [{"id": "b", "ts": at(1), **read.values}, nothing], offline=offline)
-    pushed = [held(client, view, name) for name in "bc"]
+    pushed = [held(online, view, name) for name in "bc"]
     assert materialize(view, offline, online, full=True).rows_written == 3
-    assert [held(client, view, name) for name in "bc"] == pushed
+    assert [held(online, view, name) for name in "bc"] == pushed
 
 
 def test_tables_and_columns_of_hostile_names(
@@ -96,11 +97,11 @@ def test_tables_and_columns_of_hostile_names(
     columns = ", ".join('"{}" int[]'.format(name.replace('"', '""')) for name in names)
     database(f'CREATE SCHEMA "Odd 1"; CREATE TABLE "Odd 1"."ta""ble.x %" (id text, "t:s" timestamptz, {columns})')
     view = make_view(source={"table": 'Odd 1.ta"ble.x %', "timestamp_field": "t:s"})
-    row = {"id": "a", "t:s": at(1), **{name: [i, None] for i, name in enumerate(names)}}
+    row = {"id": "a", "t:s": at(1), **{name: [i, i + 1] for i, name in enumerate(names)}}
     assert online.push(view, pa.Table.from_pylist([row]), offline=offline).rows_appended == 1
     materialize(view, offline, online)
     (read,) = online.get_online_features(view, [{"id": "a"}])
-    assert read.values == {name: [i, None] for i, name in enumerate(names)}
+    assert read.values == {name: [i, i + 1] for i, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date"])
@@ -118,9 +119,9 @@ def test_timestamps_and_deletions_agree_in_the_zone_of_the_source(
     ]
     result = online.push(view, rows, offline=offline)
     assert (result.rows_written, result.rows_deleted, result.rows_appended) == (2, 1, 3)
-    pushed = [held(client, view, name) for name in "abc"]
+    pushed = [held(online, view, name) for name in "abc"]
     assert materialize(view, offline, online).rows_written == 2
-    assert [held(client, view, name) for name in "abc"] == pushed
+    assert [held(online, view, name) for name in "abc"] == pushed
 
 
 def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
@@ -130,11 +131,11 @@ def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
     view = make_view(source={"created_timestamp_column": "created"})
     materialize(view, offline, online)
     online.push(view, [row("a", 1, 1)], offline=offline)
-    pushed = held(client, view, "a")
+    pushed = held(online, view, "a")
     ((created,),) = database("SELECT created FROM rows")
     assert abs(created - datetime.now(UTC)) < timedelta(minutes=1)
     assert materialize(view, offline, online).rows_written == 1
-    assert held(client, view, "a") == pushed
+    assert held(online, view, "a") == pushed
 
 
 def test_a_failure_online_leaves_the_rows_in_the_table_and_a_retry_is_harmless(

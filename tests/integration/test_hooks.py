@@ -91,11 +91,12 @@ def test_what_a_retry_may_mend_is_left_to_retries(
     connections: None, database: Database, make_view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
-    monkeypatch.setattr(redis.connection.Connection, "connect", _refuse)
     from online_features.errors import TransientError
 
-    with pytest.raises(TransientError, match="check host and port"):
-        MaterializeOperator(task_id="m", feature_view=make_view()).execute({})
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.connection.Connection, "connect", _refuse)
+        with pytest.raises(TransientError, match="check host and port"):
+            MaterializeOperator(task_id="m", feature_view=make_view()).execute({})
 
 
 def _refuse(*_: object, **__: object) -> None:

@@ -25,7 +25,7 @@ from online_features.online.pushed_views import PushedViews
 from tests.conftest import Database, at
 from tests.integration.test_push import EVERY
 from tests.layouts import layout  # noqa: F401
-from tests.online import key_of
+from tests.online import held
 
 MakeView = Callable[..., FeatureView]
 Form = Callable[[list[dict[str, Any]]], Any]
@@ -58,11 +58,6 @@ NOT_IN_FEAST = {"clock", "zoned", "took", "many"}
 def client(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-def held(online: OnlineStore, view: FeatureView, entity: int) -> Any:
-    key = key_of(online, view, id=entity)
-    return online._client.get(key) if view.layout == "json" else online._client.hgetall(key)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -14,7 +14,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OnlineAccessError, OnlineDataError, StaleFeaturesError, WindowError
 
 from tests.conftest import Database, at
-from tests.layouts import layout  # noqa: F401
+from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
 from tests.online import key_of
 from tests.processes import HEAVY, modules_after
 from tests.reading import Trips, awaited_store, reading_store
@@ -281,7 +281,7 @@ def test_a_user_who_may_not_read_is_told_so(view: FeatureView, redis_url: str, c
         client.acl_deluser(name)
 
 
-@pytest.mark.parametrize("layout", ["hash", "json"])
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_a_client_that_decodes_replies_reads_alike(view: FeatureView, redis_url: str, trips: Trips) -> None:
     for kind in (reading_store, awaited_store):
         with kind(f"{redis_url}?decode_responses=True", trips) as reader:  # type: ignore[operator]

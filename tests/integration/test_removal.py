@@ -16,12 +16,10 @@ from online_features.online import erasure, keyspace
 from online_features.online.guarded_script import GuardedScript
 
 from tests.conftest import Database, at
-from tests.layouts import layout  # noqa: F401
+from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
 from tests.online import names_buried, names_online
 
 MakeView = Callable[..., FeatureView]
-
-EXPIRING = ["hash", "json"]  # layouts of which rows past their ttl stay out
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_a_newest_row_that_says_gone_takes_the_entity_offline_and_keeps_older_ro
     assert names_buried(online, view) == set()
 
 
-@pytest.mark.parametrize("layout", EXPIRING)
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_a_tombstone_lasts_as_long_as_an_older_row_could_be_written(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
@@ -162,7 +160,7 @@ def test_other_entities_leave_no_orphans_behind(
     assert names_online(online, by_x) == {"7"}
 
 
-@pytest.mark.parametrize("layout", EXPIRING)
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_were_fresh(
     table: Database,
     view: FeatureView,
@@ -182,7 +180,7 @@ def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_w
     assert names_online(online, view) == set()
 
 
-@pytest.mark.parametrize("layout", EXPIRING)
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 @pytest.mark.parametrize("ttl, expected", [(timedelta(hours=2), 3600), (timedelta(hours=5), 4 * 3600), (None, -1)])
 def test_a_changed_ttl_is_applied_to_rows_that_are_online(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis,
@@ -262,7 +260,7 @@ def test_what_is_online_is_neither_read_nor_erased_by_other_entities(
         online.delete(finer, [{"id": "a", "x": 9}])
 
 
-@pytest.mark.parametrize("layout", ["hash", "json"])
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_join_keys_that_are_spelled_differently_in_another_type_leave_no_orphans_behind(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

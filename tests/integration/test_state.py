@@ -10,7 +10,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
-from tests.layouts import layout  # noqa: F401
+from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
 
 MakeView = Callable[..., FeatureView]
 
@@ -58,7 +58,7 @@ def test_another_redis_database_is_filled_from_the_beginning(
     assert values(other, view) == [1, 1, None]
 
 
-@pytest.mark.parametrize("layout", ["hash", "json"])
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_a_client_that_decodes_replies_is_served_alike(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:

@@ -16,8 +16,8 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError, TransformError
 
 from tests.conftest import Database, at
-from tests.integration.test_push_forms import held
 from tests.layouts import layout  # noqa: F401
+from tests.online import held
 
 MakeView = Callable[..., FeatureView]
 
@@ -95,15 +95,15 @@ def test_every_way_online_serves_what_the_transform_makes(
     assert materialize(view, offline, online).rows_written == 2
     (read,) = online.get_online_features(view, [{"id": "a"}])
     assert read.values == {"total": 7.5, "tags": 2, "hour": 0}
-    run = held(client, view, "a")
+    run = held(online, view, "a")
     for name, rows in (("c", pd.DataFrame), ("d", lambda rows: rows), ("e", pa.Table.from_pylist)):
         online.push(view, rows([{**ROW, "id": name}]))
-        assert held(client, view, name) == run
+        assert held(online, view, name) == run
     result = online.push(view, [{**ROW, "id": "f"}], offline=offline)
     assert (result.rows_written, result.rows_appended) == (1, 1)
-    assert held(client, view, "f") == run
+    assert held(online, view, "f") == run
     assert materialize(view, offline, online, full=True, prune=True).rows_written == 3
-    assert held(client, view, "f") == run
+    assert held(online, view, "f") == run
 
 
 def test_a_push_before_the_first_run_tells_types_from_what_the_transform_returns(

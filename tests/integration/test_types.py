@@ -15,7 +15,7 @@ from online_features.errors import UnsupportedTypeError
 from online_features.postgres_types import AS_PRINTED, ENCODING_BY_TYPE, KEY_TYPES, REFUSED, PostgresType
 
 from tests.conftest import Database, at
-from tests.layouts import layout  # noqa: F401
+from tests.layouts import layout_of_texts  # noqa: F401
 
 MakeView = Callable[..., FeatureView]
 

@@ -218,10 +218,15 @@ def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
 
 def schema_fields(schema: RowSchema) -> dict[str, str]:
     """The schema as fields of a view's state."""
-    columns = asdict(schema)
+    columns = asdict(schema, dict_factory=_without_feast)
     del columns["created_resolution"]
     schema_text = json.dumps(columns)
     return {"schema": schema_text, "schema_fingerprint": _fingerprint(schema_text)}
+
+
+def _without_feast(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields, without the type in Feast where there is none."""
+    return {name: value for name, value in fields if name != "feast" or value is not None}
 
 
 def _fingerprint(told: str) -> str:
