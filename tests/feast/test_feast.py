@@ -219,6 +219,18 @@ def test_views_of_one_entity_share_its_key_and_leave_each_other_alone(
     assert sum(b"_ts:ys" in fields for fields in kept) == 9
 
 
+def test_a_project_whose_name_ends_like_another_leaves_that_alone(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, project: str
+) -> None:
+    database("CREATE TABLE rows AS SELECT i AS id, %s::timestamptz AS ts, i AS x FROM generate_series(1, 3) i", at(1))
+    ours, longer = make_view(), make_view(project=f"x{project}")
+    for view in (ours, longer):
+        materialize(view, offline, online)
+    database("DELETE FROM rows")
+    assert materialize(ours, offline, online, full=True, prune=True).entities_pruned == 3
+    assert {row.status for row in online.get_online_features(longer, [{"id": i} for i in (1, 2, 3)])} == {"present"}
+
+
 def test_feast_and_we_respect_each_others_newer_rows(
     database: Database, make_feast: MakeFeast, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
