@@ -173,7 +173,8 @@ class FeatureView:
 
         :raises FeatureViewError: naming the feature.
         """
-        for name in RESERVED_FEATURES.intersection(names):
+        reserved = RESERVED_FEATURES if self.layout != "feast" else frozenset()
+        for name in reserved.intersection(names):
             raise FeatureViewError(
                 self._says(f"feature {name!r} collides with a reserved field of the online row; rename it in a query=")
             )

@@ -449,11 +449,14 @@ def test_a_damaged_value_is_named(
         ours.hset(key, feast_format.feature_field(view.name, "x"), damaged)
         with pytest.raises(OnlineDataError, match=r"the row of \{'id': 'a'\} is damaged: feature 'x' holds"):
             online.get_online_features(view, [{"id": "a"}])
-    ours.hset(key, feast_format.timestamp_field(view.name), b"\xff")
-    with pytest.raises(OnlineDataError):
-        online.get_online_features(view, [{"id": "a"}])
-    with pytest.raises(OnlineDataError):
-        materialize(view, offline, online, full=True)
+    for damaged in (b"\xff", b"\x08", b"junk"):
+        ours.hset(key, feast_format.timestamp_field(view.name), damaged)
+        with pytest.raises(OnlineDataError):
+            online.get_online_features(view, [{"id": "a"}])
+        assert materialize(view, offline, online, full=True, prune=True).rows_written == 1
+        assert online.get_online_features(view, [{"id": "a"}])[0].values == {"x": 1}
+    ours.hset(key, feast_format.timestamp_field(view.name), b"\x08")
+    assert online.delete(view, [{"id": "a"}]) == 1
 
 
 def test_feast_itself_cannot_take_a_null_inside_a_list_of_integers(

@@ -85,9 +85,7 @@ def test_another_layout_replaces_what_was_online(
         assert online.get_online_features(view, [{"id": "a"}])[0].values == {"n": 7}
 
 
-@pytest.mark.parametrize(
-    "damaged", ["", "[]", "{", '{"_ts":"2026-01-01T01:00:00.000000Z"}', '{"_ts":"yesterday","n":1}']
-)
+@pytest.mark.parametrize("damaged", ["", "[]", "{", '{"n":1}', '{"_ts":"yesterday","n":1}'])
 def test_a_damaged_object_is_named(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis, damaged: str
 ) -> None:

@@ -74,12 +74,12 @@ def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
 
 def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: int) -> bytes:
     packer = PythonRespSerializer(2**30, Encoder("utf-8", "strict", False).encode)
-    sha = HashEncoder(view, SCHEMA)._sha
+    sha = HashEncoder(view, SCHEMA)._script.sha
     packed = b""
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
         keys, arguments = [key for key, _ in some], [word for _, words in some for word in words]
-        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, "0", *arguments))
+        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, "0", "", *arguments))
     return packed
 
 

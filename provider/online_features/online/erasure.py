@@ -27,7 +27,8 @@ Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 
 def erase(client: redis.Redis, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
     """Erase entities and leave tombstones; see :meth:`~online_features.OnlineStore.delete`."""
-    stored = state.read_state(client, view).schema
+    recorded = state.read_state(client, view)
+    view, stored = state.as_online(view, recorded.layout), recorded.schema
     if stored is not None and not stored.has_entities(view.entities):
         raise InvalidRowsError(
             f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "

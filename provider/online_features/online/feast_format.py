@@ -17,7 +17,9 @@ from datetime import UTC, datetime, timedelta
 
 import mmh3
 
+from online_features.errors import InvalidRowsError
 from online_features.feast_types import KEY_NUMBER, FeastType
+from online_features.instants import to_text
 from online_features.schema import Column
 
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,9 +55,10 @@ def entity_key(columns: Sequence[Column], texts: Sequence[str]) -> bytes:
     """Key of an entity, without the project.
 
     :param texts: of the values, as :func:`~online_features.online.values.encode_key` gives them.
+    :raises InvalidRowsError: when a value does not fit Feast's type.
     """
     pairs = sorted(zip(columns, texts, strict=True), key=lambda pair: pair[0].name)
-    values = (_length_first(KEY_NUMBER[_feast(column)], _ENCODE[_feast(column)](text)) for column, text in pairs)
+    values = (_length_first(KEY_NUMBER[_feast(column)], _encoded(column, text)) for column, text in pairs)
     return key_prefix([column.name for column in columns]) + b"".join(values)
 
 
@@ -74,12 +77,38 @@ def entity_texts(columns: Sequence[Column], key: bytes) -> tuple[list[str], byte
         at += 8 + length
         if number != KEY_NUMBER[_feast(column)] or len(key) < at:
             raise ValueError(key)
-        texts[column.name] = _DECODE[_feast(column)](value)
+        texts[column.name] = _decoded(column, value)
     return [texts[column.name] for column in columns], key[at:]
 
 
 def _length_first(number: int, value: bytes) -> bytes:
     return struct.pack("<II", number, len(value)) + value
+
+
+def _encoded(column: Column, text: str) -> bytes:
+    try:
+        return _ENCODE[_feast(column)](text)
+    except (struct.error, ValueError, OverflowError) as error:
+        raise InvalidRowsError(f"column {column.name!r}: {text!r} is no {column.feast} of Feast's") from error
+
+
+def _decoded(column: Column, value: bytes) -> str:
+    try:
+        if column.feast == FeastType.UNIX_TIMESTAMP:
+            return _time_text(column, struct.unpack("<q", value)[0])
+        return _DECODE[_feast(column)](value)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(value) from error
+
+
+def _time_text(column: Column, seconds: int) -> str:
+    text = to_text(UNIX_EPOCH + timedelta(seconds=seconds))
+    match column.type:
+        case "date":
+            return text[:10]
+        case "timestamp without time zone":
+            return text.removesuffix("Z")
+    return text
 
 
 def _feast(column: Column) -> FeastType:

@@ -77,6 +77,11 @@ def tombstone_prefix(view: FeatureView) -> str:
     return f"{RESERVED_PREFIX}:gone:{{{entity_prefix(view)}"
 
 
+def tombstone_key(view: FeatureView, key: str) -> str:
+    """Key of the tombstone that stands for the row at ``key``."""
+    return f"{tombstone_prefix(view)}{key.removeprefix(entity_prefix(view))}}}"
+
+
 def entity_key(view: FeatureView, values: Sequence[str]) -> str:
     """Key of one entity's row, from the texts of its join keys."""
     return entity_prefix(view) + SEPARATOR.join(map(escape, values))

@@ -23,9 +23,8 @@ from online_features.online.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.online.pushed_views import PushedView, PushedViews, note
-from online_features.online.replies import text
 from online_features.online.resp import Buffers
-from online_features.online.writer import guarded_writer
+from online_features.online.writer import StateChangedError, guarded_writer
 from online_features.rejection import Rejections
 from online_features.schema import RowSchema
 from online_features.transformation import Transformation, transformed
@@ -106,6 +105,19 @@ def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> Non
             )
 
 
+def _check_identity(view: FeatureView, known: PushedView) -> None:
+    """Refuse to write rows where readers of what is online would look for others, or not at all."""
+    if known.schema is None:
+        return
+    if not known.schema.has_entities(view.entities):
+        online = f"entities {[key.name for key in known.schema.keys]}"
+    elif known.layout not in (None, view.layout):
+        online = f"layout {known.layout!r}"
+    else:
+        return
+    raise InvalidRowsError(f"feature view {view.name!r}: what is online has {online}; materialize it first")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _ReadyBatch(Generic[Given]):
     """A batch ready for the wire.
@@ -177,9 +189,10 @@ class _Push(Generic[Given]):
             return self._made_under(current, given)
 
     def _made_under(self, known: PushedView, given: Given) -> _ReadyBatch[Given]:
+        _check_identity(self._view, known)
         schema, pushed = self._coerced(known, given)
         known = self._views.with_features(self._view, known, schema)
-        layout = encoder(self._view, schema, known.features)
+        layout = encoder(self._view, schema, known.features, self._views.expected_version(known, schema))
         return _ReadyBatch(
             given=given, known=known, schema=schema, pushed=pushed,
             calls=list(layout.calls(pushed.batch)),
@@ -187,34 +200,35 @@ class _Push(Generic[Given]):
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
         newest = pc.max(ready.pushed.batch.column(len(ready.schema.keys))).as_py()
-        counts, is_current = self._sent(ready, newest)
-        while not is_current:
+        counts = self._sent(ready, newest)
+        while counts is None:
             # What online rows look like has changed: a run with another definition has ended, somebody else's first
-            # push has told other types, or Redis was flushed. Under what is known now the rows are validated and
-            # written again. That is safe after the first attempt, because equal timestamps overwrite; what became of
-            # each row, the first attempt says.
+            # push has told other types, or Redis was flushed. Nothing was written; the rows are validated anew under
+            # what is known now. Calls before the one that noticed may be made again, because equal timestamps
+            # overwrite.
             self._views.read(self._view)
             ready = self._ready(ready.given)
-            again, is_current = self._sent(ready, newest)
-            counts = counts or again
-        assert counts is not None
+            counts = self._sent(ready, newest)
         rejected = ready.pushed.rejected
         self.counts += counts + RowCounts(rows_read=rejected, rows_rejected=rejected)
         self._rejections.add(rejected, ready.pushed.rejected_sample)
         self._max_event_timestamp = max(filter(None, (self._max_event_timestamp, newest)), default=None)
 
-    def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> tuple[RowCounts | None, bool]:
-        """What became of the rows, if they were sent, and whether they were made under the state that is."""
+    def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> RowCounts | None:
+        """What became of the rows; ``None`` where they were made under a state that is no more."""
         known = ready.known
         if not known.is_materialized and known.schema != ready.schema:
             known = self._views.record(self._view, known, ready.schema)
             if known.schema != ready.schema:
-                return None, False
-        with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as writer:
-            question = note(self._view, known.version, newest)
-            counts, version = writer.write_and_ask(ready.pushed.batch.num_rows, iter(ready.calls), question)
-            self._bytes_sent += writer.bytes_sent
-        return counts, text(version) == known.version
+                return None
+        try:
+            with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as writer:
+                question = note(self._view, known.version, newest)
+                counts, _ = writer.write_and_ask(ready.pushed.batch.num_rows, iter(ready.calls), question)
+                self._bytes_sent += writer.bytes_sent
+        except StateChangedError:
+            return None
+        return counts
 
 
 def _made(

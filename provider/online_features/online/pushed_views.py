@@ -26,6 +26,7 @@ class PushedView:
 
     :param version: of the state, as ``push.lua`` tells it.
     :param schema: types of the columns; ``None`` before the first push or run.
+    :param layout: of the rows.
     :param features: that rows may have, as :func:`~online_features.online.state.features_online` knows.
     :param is_materialized: whether the types are the source's, so that no push changes them.
     """
@@ -33,6 +34,7 @@ class PushedView:
     version: str
     schema: RowSchema | None
     is_materialized: bool
+    layout: str | None
     features: frozenset[str]
 
 
@@ -57,6 +59,7 @@ class PushedViews:
         recorded = state.read_state(self._client, view)
         return self._keep(view, PushedView(
             version=version, schema=recorded.schema, is_materialized=recorded.definition is not None,
+            layout=recorded.layout,
             features=frozenset(state.features_online(self._client.execute_command, view)),
         ))  # fmt: skip
 
@@ -70,7 +73,13 @@ class PushedViews:
         version = self._noted(note(view, known.version, fields={**fields, "layout": view.layout}))
         if version != f":{fields['schema_fingerprint']}":
             return self.read(view)
-        return self._keep(view, replace(known, version=version, schema=schema))
+        return self._keep(view, replace(known, version=version, schema=schema, layout=view.layout))
+
+    def expected_version(self, known: PushedView, schema: RowSchema) -> str:
+        """The version of the state when rows of the schema are written: a first push records it."""
+        if known.is_materialized or known.schema == schema:
+            return known.version
+        return f":{state.schema_fields(schema)['schema_fingerprint']}"
 
     def with_features(self, view: FeatureView, known: PushedView, schema: RowSchema) -> PushedView:
         """What is known, once Redis knows of all features that are pushed; asks it where there are new ones."""

@@ -18,10 +18,15 @@ END = b"\r\n"
 
 @dataclass(frozen=True)
 class ScriptHead:
-    """What all calls of a script begin with: its digest, and after the keys the words before those of the rows."""
+    """What all calls of a script have in common.
+
+    :param words: before those of the rows.
+    :param keys: after those of the rows.
+    """
 
     sha: str
     words: Sequence[str | bytes]
+    keys: Sequence[str] = ()
 
 
 def word(value: str | bytes) -> bytes:
@@ -61,13 +66,13 @@ def script_calls(
     """
     key_offsets, key_bytes = _wire(keys)
     argument_offsets, argument_bytes = _wire(arguments)
-    head, own_words = word("EVALSHA") + word(script.sha), b"".join(map(word, script.words))
+    head, own_words = word("EVALSHA") + word(script.sha), b"".join(map(word, (*script.keys, *script.words)))
     for start in range(0, len(keys), rows_per_call):
         stop = min(start + rows_per_call, len(keys))
         rows = stop - start
-        length = 3 + rows + len(script.words) + int(argument_words[start:stop].sum())
+        length = 3 + rows + len(script.keys) + len(script.words) + int(argument_words[start:stop].sum())
         yield [
-            b"*%d%b%b%b" % (length, END, head, word(str(rows))),
+            b"*%d%b%b%b" % (length, END, head, word(str(rows + len(script.keys)))),
             key_bytes[key_offsets[start] : key_offsets[stop]],
             own_words,
             argument_bytes[argument_offsets[start] : argument_offsets[stop]],

@@ -65,11 +65,12 @@ class JsonFormat:
         try:
             stored = json.loads(reply, parse_int=_integer)
             exact = json.loads(reply, parse_float=Decimal) if any(map(_is_exact, columns)) else stored
+            # A producer that does not know a feature yet has left it out, which is NULL, as in the other layouts.
             return stored[keyspace.TIMESTAMP_FIELD], {
-                column.name: values.from_json(column, (exact if _is_exact(column) else stored)[column.name])
+                column.name: values.from_json(column, (exact if _is_exact(column) else stored).get(column.name))
                 for column in columns
             }
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise OnlineDataError(f"{reply[:50]!r} is no row of layout json; materialize with full=True") from error
 
 

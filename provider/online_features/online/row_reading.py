@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import redis
 
 from online_features.errors import InvalidRowsError, OnlineDataError
-from online_features.feature_view import FeastOptions, FeatureView
+from online_features.feature_view import FeatureView
 from online_features.instants import from_text
 from online_features.online import keyspace
 from online_features.online.consistency import Bounds
@@ -27,7 +27,7 @@ from online_features.online.replies import text
 from online_features.online.row_formats import ROW_FORMATS
 from online_features.online.row_keys import Key
 from online_features.online.rows import OnlineRow, OnlineRows
-from online_features.online.state import ViewState, state_from
+from online_features.online.state import ViewState, as_online, state_from
 from online_features.schema import Column
 
 Entity = Mapping[str, Any]
@@ -87,7 +87,7 @@ def _current_rows(request: Request, views: KnownViews) -> Conversation[OnlineRow
 
 def _rows_as_known(request: Request, known: KnownView) -> Conversation[OnlineRows | None]:
     """The rows; ``None`` when they are no longer what is known of them."""
-    view = _as_online(request.view, known)
+    view = as_online(request.view, known.layout)
     columns: Sequence[Column] = ()
     keys: list[Key] = []
     if known.schema.has_entities(view.entities):
@@ -136,13 +136,6 @@ def _nothing(request: Request, state: ViewState) -> OnlineRows:
 
 def _absent(entity: Entity, status: Any, names: Sequence[str]) -> OnlineRow:
     return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names))
-
-
-def _as_online(view: FeatureView, known: KnownView) -> FeatureView:
-    """The view with the layout that is online: its next run may be about to bring another."""
-    if known.layout in (None, view.layout):
-        return view
-    return replace(view, layout=known.layout, feast=view.feast if known.layout == "feast" else FeastOptions())
 
 
 def _chosen(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> Sequence[Column]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from online_features.errors import AmbiguousNameError
 from online_features.online.freshness import Freshness
 
 if TYPE_CHECKING:
@@ -42,9 +43,17 @@ class OnlineRows(list[OnlineRow]):
         self.freshness = freshness
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One line per row: join keys, ``event_timestamp``, ``status``, then features."""
+        """One line per row: join keys, ``event_timestamp``, ``status``, then features.
+
+        :raises AmbiguousNameError: when a feature has the name of another column.
+        """
         import pandas
 
+        for row in self:
+            for name in {*row.entity, "event_timestamp", "status"}.intersection(row.values):
+                raise AmbiguousNameError(
+                    f"feature {name!r} has the name of another column; leave it out with features="
+                )
         return pandas.DataFrame(
             [{**row.entity, "event_timestamp": row.event_timestamp, "status": row.status, **row.values} for row in self]
         )

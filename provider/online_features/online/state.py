@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import redis
 
 from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
 from online_features.feast_types import FeastType
-from online_features.feature_view import LAYOUTS, FeatureView, Layout
+from online_features.feature_view import LAYOUTS, FeastOptions, FeatureView, Layout
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace, scripts
 from online_features.online.replies import text
@@ -74,17 +74,20 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
 
 def _key_form(key: Column) -> tuple[str, ...]:
     """What decides which key an equal value has: a uuid has another text than the same characters in a text."""
-    if key.feast is not None:
-        return key.type, key.feast
-    return (key.type if key.encoding == Encoding.TEXT and key.type not in TEXTS else key.encoding,)
+    is_text = key.encoding == Encoding.TEXT and key.type in TEXTS
+    form = key.encoding if is_text or key.encoding != Encoding.TEXT else key.type
+    return (form,) if key.feast is None else (form, key.feast)
 
 
 def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> list[str]:
     """The parts of the definition that differ from those with which the rows online were written."""
     if state.definition is None:
         # Rows may have been pushed before the first run.
-        pushed = {"entities": state.schema is None or state.schema.has_entities(view.entities),
-                  "layout": state.layout in (None, view.layout)}  # fmt: skip
+        forms = [(key.name, _key_form(key)) for key in schema.keys]
+        pushed = {
+            "entities": state.schema is None or [(key.name, _key_form(key)) for key in state.schema.keys] == forms,
+            "layout": state.layout in (None, view.layout),
+        }
         return [part for part, is_same in pushed.items() if not is_same]
     return [part for part, now in definition(view, schema).items() if state.definition.get(part) != now]
 
@@ -120,6 +123,13 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
         raise OnlineDataError(
             f"{keyspace.state_key(view)!r} in Redis is damaged ({error}); delete it and materialize with full=True"
         ) from error
+
+
+def as_online(view: FeatureView, layout: Layout | None) -> FeatureView:
+    """The view in the layout in which its rows are: its next run may be about to bring another."""
+    if layout in (None, view.layout):
+        return view
+    return replace(view, layout=layout, feast=FeastOptions())
 
 
 def begin_run(session: Session, view: FeatureView, run_id: str) -> None:

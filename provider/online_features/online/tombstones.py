@@ -1,4 +1,4 @@
-"""Tombstones, carried over when a view moves between its own keys and Feast's: what was erased stays erased."""
+"""Tombstones, carried over when the keys of a view's entities become others: what was erased stays erased."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import redis
 
+from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
-from online_features.online import feast_format, keyspace
+from online_features.online import feast_format, keyspace, values
 from online_features.online.guarded_script import KEYS_PER_CALL, SCAN_COUNT, GuardedScript, batched, entities
 from online_features.online.replies import optional_text, text
-from online_features.online.row_keys import row_keys
+from online_features.online.row_keys import Key, row_keys
 from online_features.schema import Column
 
 
@@ -34,20 +35,40 @@ def carry_over(
     view: FeatureView,
     keys: Sequence[Column],
 ) -> None:
-    """Leave the tombstones of a view at the keys of another layout, too.
+    """Leave the tombstones of a view also where its entities will be: in another layout, or of another type.
 
     :param written: the view as its rows were written, with the types of its join keys.
     :param view: the view as it will be written, likewise.
     """
-    if (written.layout == "feast") == (view.layout == "feast") or written.entities != view.entities:
+    if set(written.entities) != set(view.entities):
         return
-    bury = GuardedScript(client, view, "bury")
-    buried = (
-        _in_feasts_keys(client, written, written_keys) if written.layout == "feast" else _in_own_keys(client, written)
-    )
-    for some in batched(buried, KEYS_PER_CALL):
-        words = (word for stone in some for word in (stone.timestamp, stone.created))
-        bury([row_keys(view).key(keys, stone.texts) for stone in some], *words)
+    bury, rows = GuardedScript(client, view, "bury"), row_keys(view)
+    before: set[Key] = set()
+    after: set[Key] = set()
+    for some in batched(_buried(client, written, written_keys), KEYS_PER_CALL):
+        moved = [(respelled(written_keys, keys, stone.texts), stone) for stone in some]
+        # An entity that no longer has a key cannot come back.
+        stones = [(rows.key(keys, texts), stone) for texts, stone in moved if texts is not None]
+        bury([key for key, _ in stones], *(word for _, stone in stones for word in (stone.timestamp, stone.created)))
+        before.update(row_keys(written).key(written_keys, stone.texts) for stone in some)
+        after.update(key for key, _ in stones)
+    if "feast" not in (written.layout, view.layout):
+        # In another order of join keys, an old key may be another entity's.
+        for left in batched(before - after, KEYS_PER_CALL):
+            client.unlink(*(keyspace.tombstone_key(view, text(key)) for key in left))
+
+
+def respelled(written_keys: Sequence[Column], keys: Sequence[Column], texts: Sequence[str]) -> list[str] | None:
+    """The texts of an entity's join keys as they are in other types; ``None`` when the entity has no such text."""
+    by_name = dict(zip((key.name for key in written_keys), texts, strict=False))
+    try:
+        return [values.encode_key(key, values.decode(key, by_name[key.name])) for key in keys]
+    except (KeyError, OnlineDataError, InvalidRowsError):
+        return None
+
+
+def _buried(client: redis.Redis, view: FeatureView, keys: Sequence[Column]) -> Iterator[Tombstone]:
+    return _in_feasts_keys(client, view, keys) if view.layout == "feast" else _in_own_keys(client, view)
 
 
 def _in_feasts_keys(client: redis.Redis, view: FeatureView, keys: Sequence[Column]) -> Iterator[Tombstone]:

@@ -40,7 +40,7 @@ def decode(column: Column, text: str) -> Any:
     except (ValueError, KeyError, ArithmeticError, TypeError) as error:
         raise OnlineDataError(
             f"feature {column.name!r} holds {text[:50]!r}, which is no {column.type}; "
-            "materialize the view with full=True"
+            "materialize the view with full=True, or push or erase the entity where it is not in the source"
         ) from error
 
 

@@ -11,13 +11,17 @@ import redis
 from redis.exceptions import NoScriptError
 
 from online_features.counters import RowCounts
-from online_features.errors import OnlineDataError
+from online_features.errors import OnlineAccessError, OnlineDataError
 from online_features.online.resp import Buffers
 from online_features.online.session import Session
 
 # Calls sent before their replies are read: enough to keep Redis busy during a round trip, few enough that
 # replies never fill the socket's buffer while we still send.
 CALLS_IN_FLIGHT = 64
+
+
+class StateChangedError(Exception):
+    """The state of the view is not the one under which the rows were made; none of the call's rows is written."""
 
 
 class GuardedWriter(Session):
@@ -61,7 +65,7 @@ class GuardedWriter(Session):
                 replies[unknown:] = self._replies(some[unknown:])
             for reply in replies:
                 if isinstance(reply, redis.ResponseError):
-                    raise reply
+                    raise StateChangedError if str(reply).startswith("CHANGED") else reply
             yield from replies
 
     def _replies(self, calls: Sequence[Buffers]) -> list[Any]:
@@ -89,8 +93,10 @@ def _counts(rows: int, acknowledged: Iterable[Sequence[int]]) -> RowCounts:
 
 
 @contextmanager
-def guarded_writer(client: redis.Redis, script: str) -> Iterator[GuardedWriter]:
+def guarded_writer(client: redis.Redis | redis.RedisCluster, script: str) -> Iterator[GuardedWriter]:
     """A writer on a connection of the client's pool; after a failure the connection is closed, not put back in use."""
+    if isinstance(client, redis.RedisCluster):
+        raise OnlineAccessError("rows cannot be written to a Redis Cluster yet: connect to a server that is none")
     connection: Any = client.connection_pool.get_connection()
     try:
         yield GuardedWriter(connection, script)

@@ -51,15 +51,18 @@ class PushOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.feature_view = feature_view
-        self.rows = rows
+        # Airflow would take a callable in a templated field for one of its own.
+        self.rows = None if callable(rows) else rows
+        self.make_rows = rows if callable(rows) else None
         self.mode = mode
         self.redis_conn_id = redis_conn_id
         self.postgres_conn_id = postgres_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Push the rows; the counters are the task's XCom."""
-        rows = self.rows
-        return self.push(rows(**determine_kwargs(rows, (), context)) if callable(rows) else rows)
+        if self.make_rows is not None:
+            return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)))
+        return self.push(self.rows)
 
     def push(self, rows: PushableRows) -> dict[str, Any]:
         """Push rows as the operator's mode says."""

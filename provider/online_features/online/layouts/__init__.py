@@ -14,6 +14,6 @@ from online_features.schema import RowSchema
 ENCODERS: dict[str, type[Encoder]] = {"hash": HashEncoder, "json": JsonEncoder, "feast": FeastEncoder}
 
 
-def encoder(view: FeatureView, schema: RowSchema, features: Iterable[str] = ()) -> Encoder:
+def encoder(view: FeatureView, schema: RowSchema, features: Iterable[str] = (), version: str | None = None) -> Encoder:
     """The encoder for the view's layout; see :class:`~online_features.online.layouts.encoding.Encoder`."""
-    return ENCODERS[view.layout](view, schema, features)
+    return ENCODERS[view.layout](view, schema, features, version)

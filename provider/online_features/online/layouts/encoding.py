@@ -44,16 +44,22 @@ class Encoder(ABC):
     """Encodes rows of one feature view: a pure function from a record batch to command bytes.
 
     :param features: all that rows of the view may have, as :func:`~online_features.online.state.features_online` knows.
+    :param version: of the view's state, which must not have changed when a row is written; ``None`` for any.
     """
 
     expires_rows = True
 
-    def __init__(self, view: FeatureView, schema: RowSchema, features: Iterable[str] = ()) -> None:
+    def __init__(
+        self, view: FeatureView, schema: RowSchema, features: Iterable[str] = (), version: str | None = None
+    ) -> None:
         script = scripts.guarded("write", view.layout)
-        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        self._script = ScriptHead(
+            hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest(),
+            words=[*row_keys(view).script_words(features), version or ""],
+            keys=[keyspace.state_key(view)] if version else [],
+        )
         self._view = view
         self._schema = schema
-        self._script_words = row_keys(view).script_words(features)
 
     def calls(self, batch: pa.RecordBatch) -> Iterator[Buffers]:
         """The batch as calls of the guarded write, each a list of buffers.
@@ -69,8 +75,7 @@ class Encoder(ABC):
         encoded = joined([*arguments, *row])
         row_bytes = max(1, encoded.nbytes // max(1, len(encoded)))
         rows_per_call = max(1, min(ROWS_PER_CALL, CALL_BYTES // row_bytes))
-        script = ScriptHead(self._sha, self._script_words)
-        return script_calls(script, self._key(columns.keys), encoded, count + 2, rows_per_call)
+        return script_calls(self._script, self._key(columns.keys), encoded, count + 2, rows_per_call)
 
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:

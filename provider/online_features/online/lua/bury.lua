@@ -11,8 +11,9 @@ for i, key in ipairs(KEYS) do
   if not has_row then
     held_timestamp, held_created = stamp_of_tombstone(key)
   end
+  -- One that is there already keeps its end.
   if not held_timestamp or held_timestamp < timestamp
-      or (held_timestamp == timestamp and held_created <= created) then
+      or (held_timestamp == timestamp and held_created < created) then
     if has_row then
       remove(key)
     end

@@ -66,10 +66,14 @@ local function instant(message)
   return text
 end
 
+-- A row whose timestamp is damaged is older than any other, so that it can be replaced and removed.
+local unreadable = '0000-01-01T00:00:00.000000Z'
+
 local function stamp_of(key)
   local stored = redis.call('HGET', key, timestamp_field)
   if stored then
-    return instant(stored), ''
+    local is_readable, timestamp = pcall(instant, stored)
+    return is_readable and timestamp or unreadable, ''
   end
   return false, ''
 end

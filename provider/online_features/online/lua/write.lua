@@ -1,18 +1,32 @@
 -- Writes rows, each only if it is not older than what its entity already has.
 --
--- KEYS      the entity keys, one per row
--- ARGV      the layout's own words, then per row, in the order of KEYS:
+-- KEYS      the entity keys, one per row; then the state of the view, if the version is given
+-- ARGV      the layout's own words, then
+--             the version of the state under which the rows were made, as push.lua tells it; '' for any
+--           then per row, in the order of KEYS:
 --             expiry   milliseconds since the epoch at which the row and its tombstone end; 0: never
 --             deleted  1 when the row says that its entity is gone, else 0
 --             …        the words of the row, as its layout has them
--- returns   { written, stale, expired, deleted }: the outcome of every row in exactly one of the counts
+-- returns   an error that begins with CHANGED, and writes nothing, when the version is another; else
+--           { written, stale, expired, deleted }: the outcome of every row in exactly one of the counts
 
 local written, stale, expired, deleted = 0, 0, 0, 0
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local at = own_words + 1
+local version = ARGV[own_words + 1]
+local at = own_words + 2
+local rows = #KEYS
 
-for _, key in ipairs(KEYS) do
+if version ~= '' then
+  local told = redis.call('HMGET', KEYS[rows], 'fingerprint', 'schema_fingerprint')
+  if (told[1] or '') .. ':' .. (told[2] or '') ~= version then
+    return redis.error_reply('CHANGED is the state of the feature view')
+  end
+  rows = rows - 1
+end
+
+for i = 1, rows do
+  local key = KEYS[i]
   local expiry, is_deleted = tonumber(ARGV[at]), ARGV[at + 1] == '1'
   local timestamp, created, first, last = row(at + 2)
   at = last + 1
