@@ -94,7 +94,8 @@ def _import(parts: Parts) -> float | None:
     if "imports" not in parts:
         return None
     imports = parts["imports"]
-    return 1000 * max(imports.median("seconds", module=module) or 0.0 for module in imports.values("module"))
+    medians = [imports.median("seconds", module=module) or 0.0 for module in imports.values("module")]
+    return 1000 * max(medians) if medians else None
 
 
 BARS = (

@@ -47,8 +47,8 @@ def keep(path: Path, context: Record, records: Iterable[Record]) -> Iterator[Rec
 
 
 def read(path: Path) -> Results | None:
-    """What was measured, if it was."""
+    """What was measured, if anything was."""
     if not path.exists():
         return None
     first, *rest = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return Results(first["context"], rest)
+    return Results(first["context"], rest) if rest else None
