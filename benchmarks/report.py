@@ -11,6 +11,7 @@ from benchmarks.contenders import POSTGRES_ALONE, REDIS_ALONE
 from benchmarks.results import Results, read
 from benchmarks.settings import REFERENCE_ENTITIES
 
+BUSY = 0.5  # load before a run that leaves no two cores to the benchmark
 PARTS = ("reference", "scaling", "reading", "imports")
 SWEEPS = {
     "entities": "Entities",
@@ -43,11 +44,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _machine(parts: Parts) -> str:
-    """What each part was measured on; a line for what is the same in all of them."""
+    """What the parts were measured on: first what they have in common, then what they have not."""
     contexts = {part: _flat(results) for part, results in parts.items()}
-    names = list(dict.fromkeys(name for context in contexts.values() for name in context))
-    rows = [[name, *(context.get(name, "–") for context in contexts.values())] for name in names]
-    return "## Where and with what\n\n" + _table(["", *contexts], rows)
+    names = dict.fromkeys(name for context in contexts.values() for name in context)
+    facts = {name: [context.get(name, "–") for context in contexts.values()] for name in names}
+    common = [[name, values[0]] for name, values in facts.items() if len(set(values)) == 1]
+    different = [[name, *values] for name, values in facts.items() if len(set(values)) > 1]
+    tables = [_table(["", "all parts"], common), _table(["", *contexts], different)]
+    return "\n\n".join(["## Where and with what", *tables])
 
 
 def _flat(results: Results) -> dict[str, str]:
@@ -64,10 +68,19 @@ def _bars(parts: Parts) -> str:
         figure = bar.measured(parts)
         shown = ["not measured", ""] if figure is None else [_short(figure) + bar.unit, _yes(bar.holds(figure))]
         rows.append([bar.what, bar.in_words(), *shown])
-    note = f"The bars are meant for {REFERENCE_ENTITIES:,} entities"
+    return f"## Bars\n\n{_caveat(parts)}\n\n" + _table(["", "bar", "measured", "holds"], rows)
+
+
+def _caveat(parts: Parts) -> str:
+    """How much the figures can be trusted to say about the bars."""
+    words = [f"The bars are meant for {REFERENCE_ENTITIES:,} entities on a machine that does nothing else."]
     if "reference" in parts:
-        note += f"; this run had {parts['reference'].context['settings']['entities']:,}"
-    return f"## Bars\n\n{note}.\n\n" + _table(["", "bar", "measured", "holds"], rows)
+        context = parts["reference"].context
+        if (entities := context["settings"]["entities"]) < REFERENCE_ENTITIES:
+            words.append(f"This run had {entities:,}, so what a run costs in itself weighs more.")
+        if (load := float(context["load before"])) >= BUSY:
+            words.append(f"Other work kept the machine at a load of {load}, so figures are rough.")
+    return " ".join(words)
 
 
 def _yes(holds: bool) -> str:
@@ -155,4 +168,4 @@ def _short(value: str | float) -> str:
     """A number with three significant digits at least."""
     if isinstance(value, str):
         return value
-    return f"{value:,.0f}" if value == round(value) else f"{float(f'{value:.3g}'):,}"
+    return f"{value:,.0f}" if value == round(value) else f"{float(f'{value:.3g}'):,}".removesuffix(".0")
