@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from benchmarks.report import SWEEPS
 from benchmarks.results import Results, read
 
-WITHOUT_ZERO = 1e-4  # where a share of nothing stands on a logarithmic axis
-
 # The same figures give the same file: no random names, no date, text as text.
 mpl.rcParams.update({"svg.hashsalt": "bench", "svg.fonttype": "none"})
 
@@ -31,9 +29,10 @@ def _plot(results: Results, sweep: str, title: str) -> Figure:
     axes = figure.subplots()
     for contender in results.values("contender", sweep=sweep):
         wanted = {"sweep": sweep, "contender": contender}
-        sizes = [value for value in results.values("value", **wanted) if not isinstance(value, str)]
+        # What has no place on a logarithmic axis, a share of nothing and a full run, is in the table only.
+        sizes = [value for value in results.values("value", **wanted) if not isinstance(value, str) and value > 0]
         seconds = [results.median("seconds", value=value, **wanted) for value in sizes]
-        axes.plot([size or WITHOUT_ZERO for size in sizes], seconds, marker="o", label=contender)
+        axes.plot(sizes, seconds, marker="o", label=contender)
     axes.set(xscale="log", yscale="log", xlabel=title, ylabel="seconds")
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(frameon=False)
