@@ -1,13 +1,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PLOTS_INSTALLED := .venv/.plots-installed
 
-.PHONY: help install demo up test lint format clean
+.PHONY: help install demo up test bench bench-small lint format clean
 
 help:
 	@echo 'make demo     materialize real data through Airflow, on embedded servers'
 	@echo 'make up       the same with a whole Airflow and its UI, until Ctrl-C'
 	@echo 'make test     the tests'
+	@echo 'make bench    measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make lint     formatting, lint rules, types'
 	@echo 'make install  the environment alone, in .venv'
 
@@ -28,6 +30,16 @@ up: $(INSTALLED)
 
 test: $(INSTALLED)
 	@exec $(BIN)/python -m pytest -n logical --dist=loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+bench: $(PLOTS_INSTALLED)
+	@exec $(BIN)/python -m benchmarks
+
+bench-small: $(INSTALLED)
+	@BENCH_SMALL=1 exec $(BIN)/python -m benchmarks
+
+$(PLOTS_INSTALLED): $(INSTALLED)
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

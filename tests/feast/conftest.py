@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import redis
 from online_features import FeatureView, OnlineStore
-from sqlalchemy.engine import make_url
 
 from tests.conftest import Database
-from tests.feast.environment import Feast, feast_process
+from tests.feast.environment import Feast, feast_process, feast_stores
 
 FEASTS, OURS = 14, 15  # databases of Redis
 
@@ -60,19 +59,9 @@ def make_feast(
     """Makes a Feast on a database of Redis (Feast's own by default); options go to its online store."""
 
     def make(number: int = FEASTS, **options: Any) -> Feast:
-        postgres = make_url(database.uri)
         where = stores[number].connection_pool.connection_kwargs
-        return Feast(
-            feast_driver,
-            project=project,
-            offline_store={
-                "type": "postgres", "host": postgres.host, "port": postgres.port, "database": postgres.database,
-                "user": postgres.username, "password": postgres.password, "db_schema": "public", "sslmode": "disable",
-            },
-            online_store={
-                "type": "redis", "connection_string": f"{where['host']}:{where['port']},db={number}", **options
-            },
-        )  # fmt: skip
+        redis_url = f"redis://{where['host']}:{where['port']}/{number}"
+        return Feast(feast_driver, project=project, **feast_stores(database.uri, redis_url, **options))
 
     return make
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
+import resource
 import sys
 import tempfile
+import time
 import warnings
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 warnings.simplefilter("ignore")
@@ -74,6 +79,32 @@ def read(store: FeatureStore, features: list[str], entity_rows: list[dict[str, A
     return {"values": response.to_dict(), "statuses": dict(zip(names, statuses, strict=True))}
 
 
+def time_reads(store: FeatureStore, features: list[str], key: str, entities: int, keys: int, times: int) -> list[float]:
+    """How many seconds each read of that many keys took."""
+    requests = [
+        [{key: value} for value in random.Random(i).choices(range(1, entities + 1), k=keys)] for i in range(times)
+    ]
+    assert None not in store.get_online_features(features[:1], requests[0]).to_dict()[features[0].partition(":")[2]]
+    seconds = []
+    for request in requests:
+        began = time.perf_counter()
+        store.get_online_features(features, request).to_dict()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def measured(work: Callable[[], Any]) -> dict[str, Any]:
+    """What the work answers, and what it cost."""
+    cpu_began, began = time.process_time(), time.perf_counter()
+    answer = work()
+    return {
+        "answer": answer,
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - cpu_began,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
 def plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
@@ -85,7 +116,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
             try:
                 store = store_of(request, folder)
-                answer = {"answer": globals()[request["do"]](store, **request["arguments"])}
+                answer = measured(partial(globals()[request["do"]], store, **request["arguments"]))
             except Exception as error:  # noqa: BLE001 - told to the test
                 answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer, default=plain), file=answers, flush=True)

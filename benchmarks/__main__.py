@@ -1,0 +1,64 @@
+"""``make bench``: measure the parts that are named, or all of them, and write the table."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from importlib.util import find_spec
+
+from rich.console import Console
+
+from benchmarks import imports, reading, reference, report, scaling
+from benchmarks.machine import machine
+from benchmarks.results import Record, keep
+from benchmarks.servers import Servers, servers
+from benchmarks.settings import Settings, settings_from_environment
+from demo.workplace import unwind_on_signals, workplace
+
+PARTS = {"reference": reference, "scaling": scaling, "reading": reading, "imports": imports}
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Run the benchmark.
+
+    :raises SystemExit: when a part is unknown.
+    """
+    unwind_on_signals()
+    names = sys.argv[1:] or os.environ.get("BENCH_PARTS", "").split() or [*PARTS]
+    if unknown := set(names).difference(PARTS):
+        raise SystemExit(f"There is no part {min(unknown)!r}: choose from {', '.join(PARTS)}")
+    settings = settings_from_environment()
+    with workplace("bench") as folder, servers(folder, settings.work_mem) as running:
+        for name in names:
+            run_part(name, running, settings)
+    if find_spec("matplotlib"):
+        from benchmarks.plots import draw
+
+        draw(settings.output)
+    console.print(f"\nWritten: {report.write(settings.output)}")
+
+
+def run_part(name: str, running: Servers, settings: Settings) -> None:
+    """Measure one part and keep its figures."""
+    console.print(f"\n[bold]{name}[/]")
+    began = time.monotonic()
+    context = {**machine(), **running.versions, "settings": settings.shown}
+    for record in keep(settings.results / f"{name}.jsonl", context, PARTS[name].records(running, settings)):
+        console.print(f"{time.monotonic() - began:7.1f} s  {in_words(record)}", soft_wrap=True)
+
+
+def in_words(record: Record) -> str:
+    """The record on one line."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in record.items()
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

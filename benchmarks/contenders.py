@@ -1,0 +1,109 @@
+"""Who is measured: each contender does its work in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from benchmarks.results import Record
+from benchmarks.servers import Servers
+from benchmarks.source import CREATED, EVENT, KEY, TABLE, Source
+from benchmarks.worker import VIEW
+from demo.workplace import PROJECT
+from tests.feast.environment import Feast, feast_process, feast_stores
+
+LAYOUTS = ("hash", "json", "feast")
+OURS = tuple(f"ours, {layout}" for layout in LAYOUTS)
+FEAST, BY_HAND, REDIS_ALONE, POSTGRES_ALONE = "Feast", "pandas, by hand", "redis-cli --pipe", "COPY to /dev/null"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Somebody who does the job.
+
+    :param work: does it and tells answer, seconds, CPU seconds and peak bytes of its process.
+    """
+
+    name: str
+    work: Callable[[Servers, Source], Record]
+
+
+def in_worker(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
+    """Work by a function of :mod:`benchmarks.worker`."""
+
+    def work(servers: Servers, source: Source) -> Record:
+        job = {
+            "do": do, "arguments": arguments, "entities": source.entities,
+            "features": [feature.name for feature in source.features],
+            "postgres_uri": servers.postgres_uri, "redis_url": servers.redis_url,
+        }  # fmt: skip
+        worker = subprocess.run(
+            [sys.executable, "-m", "benchmarks.worker"],
+            input=json.dumps(job), stdout=subprocess.PIPE, text=True, cwd=PROJECT, check=True,
+        )  # fmt: skip
+        answer: Record = json.loads(worker.stdout)
+        return answer
+
+    return work
+
+
+def in_feast(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
+    """Work by a function of Feast's driver."""
+
+    def work(servers: Servers, source: Source) -> Record:
+        with feast_process(servers.folder / "feast.log") as process:
+            feast = Feast(process, project="bench_theirs", **feast_stores(servers.postgres_uri, servers.redis_url))
+            feast.views = [feast_view(source)]
+            return feast.measured(do, **arguments)
+
+    return work
+
+
+def feast_view(source: Source) -> dict[str, Any]:
+    """The table as a feature view of Feast's."""
+    return {
+        "name": VIEW, "entities": {KEY: "INT64"}, "query": f"SELECT * FROM {TABLE}", "timestamp_field": EVENT,
+        "created_timestamp_column": CREATED, "features": {feature.name: feature.feast for feature in source.features},
+    }  # fmt: skip
+
+
+def ours(layout: str, *, full: bool = True) -> Contender:
+    """Our ``materialize``."""
+    return Contender(f"ours, {layout}", in_worker("materialize", layout=layout, full=full))
+
+
+def feast() -> Contender:
+    """Feast's ``materialize`` of the same history."""
+    now = datetime.now(UTC)
+    window = {"start": now - timedelta(days=365), "end": now + timedelta(days=365)}
+    return Contender(FEAST, in_feast("materialize", **window))
+
+
+def measure(servers: Servers, source: Source, contender: Contender, *, empty: bool = True) -> Record:
+    """One run of a contender and all that it cost.
+
+    :param empty: whether to empty Redis before it.
+    """
+    if empty:
+        servers.redis.flushdb()
+    before = servers.usage()
+    work = contender.work(servers, source)
+    used = servers.usage() - before
+    if empty and contender.name != POSTGRES_ALONE and servers.redis.dbsize() < source.entities:
+        raise RuntimeError(f"{contender.name} left {servers.redis.dbsize()} keys of {source.entities}")
+    return {
+        "contender": contender.name,
+        **source.shape,
+        "seconds": work["seconds"],
+        "cpu_process": work["cpu_seconds"],
+        "cpu_postgres": used.postgres_seconds,
+        "cpu_redis": used.redis_seconds,
+        "peak_bytes": work["peak_bytes"],
+        "bytes_to_redis": used.bytes_to_redis,
+        "redis_bytes_per_entity": used.redis_bytes / source.entities,
+    }

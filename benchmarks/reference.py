@@ -1,0 +1,42 @@
+"""Part ``reference``: everybody materializes all of one table, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.contenders import (
+    BY_HAND,
+    LAYOUTS,
+    POSTGRES_ALONE,
+    REDIS_ALONE,
+    Contender,
+    feast,
+    in_worker,
+    measure,
+    ours,
+)
+from benchmarks.results import Record
+from benchmarks.servers import Servers
+from benchmarks.settings import Settings
+from benchmarks.source import Source
+
+
+def records(servers: Servers, settings: Settings) -> Iterator[Record]:
+    """Every contender in every round, one after the other."""
+    source = Source(entities=settings.entities, history=settings.history)
+    source.load(servers.postgres_uri)
+    commands = servers.folder / "commands"
+    measure(servers, source, ours("hash"))
+    in_worker("write_commands", path=str(commands))(servers, source)
+    redis_cli = str(servers.redis_programs / "redis-cli")
+    contenders = [
+        *map(ours, LAYOUTS),
+        feast(),
+        Contender(BY_HAND, in_worker("by_hand")),
+        Contender(REDIS_ALONE, in_worker("redis_alone", redis_cli=redis_cli, path=str(commands))),
+        Contender(POSTGRES_ALONE, in_worker("postgres_alone")),
+    ]
+    for round_number in range(settings.rounds):
+        for contender in contenders:
+            yield {"round": round_number, **measure(servers, source, contender)}
+    commands.unlink()

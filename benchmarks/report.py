@@ -1,0 +1,171 @@
+"""The table: ``README.md`` beside the results, from whatever has been measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from benchmarks.bars import BARS, MEBIBYTE, Parts
+from benchmarks.contenders import POSTGRES_ALONE, REDIS_ALONE
+from benchmarks.results import Results, read
+from benchmarks.settings import REFERENCE_ENTITIES
+
+BUSY = 0.5  # load before a run that leaves no two cores to the benchmark
+PARTS = ("reference", "scaling", "reading", "imports")
+SWEEPS = {
+    "entities": "Entities",
+    "history": "Rows of history per entity",
+    "changed": "Share of entities changed since the last run, incremental",
+    "features": "Features per entity",
+    "text": "Characters in one feature of text",
+    "record": "Records of 1 kB: ten features of 100 characters",
+}
+
+
+def write(output: Path) -> Path:
+    """Write the table and return where it is."""
+    parts = {part: results for part in PARTS if (results := read(output / "results" / f"{part}.jsonl"))}
+    sections = [_text("introduction"), _machine(parts), _bars(parts)]
+    writers = {"reference": _reference, "scaling": _scaling, "reading": _reading, "imports": _imports}
+    sections += [writers[part](results, output) for part, results in parts.items()]
+    path = output / "README.md"
+    path.write_text("\n\n".join([*sections, _text("method")]) + "\n", encoding="utf-8")
+    return path
+
+
+def _text(name: str) -> str:
+    return files("benchmarks").joinpath(f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruler, *rows))
+
+
+def _machine(parts: Parts) -> str:
+    """What the parts were measured on: first what they have in common, then what they have not."""
+    contexts = {part: _flat(results) for part, results in parts.items()}
+    names = dict.fromkeys(name for context in contexts.values() for name in context)
+    facts = {name: [context.get(name, "–") for context in contexts.values()] for name in names}
+    common = [[name, values[0]] for name, values in facts.items() if len(set(values)) == 1]
+    different = [[name, *values] for name, values in facts.items() if len(set(values)) > 1]
+    tables = [_table(["", "all parts"], common), _table(["", *contexts], different)]
+    return "\n\n".join(["## Where and with what", *tables])
+
+
+def _flat(results: Results) -> dict[str, str]:
+    context = dict(results.context)
+    settings = context.pop("settings")
+    sizes = {f"BENCH_{name.upper()}": f"{value:,}" if isinstance(value, int) else str(value or "default")
+             for name, value in settings.items() if name not in ("small", "work_mem")}  # fmt: skip
+    return {name: str(value) for name, value in context.items()} | sizes
+
+
+def _bars(parts: Parts) -> str:
+    rows = []
+    for bar in BARS:
+        figure = bar.measured(parts)
+        shown = ["not measured", ""] if figure is None else [_short(figure) + bar.unit, _yes(bar.holds(figure))]
+        rows.append([bar.what, bar.in_words(), *shown])
+    return f"## Bars\n\n{_caveat(parts)}\n\n" + _table(["", "bar", "measured", "holds"], rows)
+
+
+def _caveat(parts: Parts) -> str:
+    """How much the figures can be trusted to say about the bars."""
+    words = [f"The bars are meant for {REFERENCE_ENTITIES:,} entities on a machine that does nothing else."]
+    if "reference" in parts:
+        context = parts["reference"].context
+        if (entities := context["settings"]["entities"]) < REFERENCE_ENTITIES:
+            words.append(f"This run had {entities:,}, so what a run costs in itself weighs more.")
+        if (load := float(context["load before"])) >= BUSY:
+            words.append(f"Other work kept the machine at a load of {load}, so figures are rough.")
+    return " ".join(words)
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "**no**"
+
+
+def _reference(results: Results, _output: Path) -> str:
+    head = ["", "seconds", "least–greatest", "CPU s: process", "Postgres", "Redis",
+            "peak MiB", "sent to Redis, MB", "Redis, bytes per entity"]  # fmt: skip
+    rows = []
+    for contender in results.values("contender"):
+
+        def median(field: str, contender: str = contender) -> float:
+            return results.median(field, contender=contender) or 0.0
+
+        is_floor = contender in (REDIS_ALONE, POSTGRES_ALONE)
+        rows.append([
+            contender, f"{median('seconds'):.2f}", _spread(results, contender),
+            *(f"{median(f'cpu_{who}'):.2f}" for who in ("process", "postgres", "redis")),
+            "–" if is_floor else f"{median('peak_bytes') / MEBIBYTE:.0f}",
+            *(["–", "–"] if contender == POSTGRES_ALONE else
+              [f"{median('bytes_to_redis') / 1e6:.1f}", f"{median('redis_bytes_per_entity'):.0f}"]),
+        ])  # fmt: skip
+    shape = results.records[0]
+    size = f"{shape['entities']:,} entities, {shape['history']} rows of history each, {shape['features']} features"
+    return f"## Full runs, side by side\n\n{size}.\n\n{_table(head, rows)}"
+
+
+def _spread(results: Results, contender: str) -> str:
+    seconds = [record["seconds"] for record in results.where(contender=contender)]
+    return f"{min(seconds):.2f}–{max(seconds):.2f}"
+
+
+def _scaling(results: Results, output: Path) -> str:
+    sections = ["## Scaling"]
+    for sweep, title in SWEEPS.items():
+        sections += [f"### {title}", _sweep(results, sweep)]
+        if (output / "plots" / f"{sweep}.svg").exists():
+            sections.append(f"![{title}](plots/{sweep}.svg)")
+    return "\n\n".join(sections)
+
+
+def _sweep(results: Results, sweep: str) -> str:
+    contenders = results.values("contender", sweep=sweep)
+    head = ["", "rows", *(f"{contender}: s / peak MiB" for contender in contenders)]
+    rows = []
+    for value in results.values("value", sweep=sweep):
+        first = results.where(sweep=sweep, value=value)[0]
+        cells = [_cell(results, sweep=sweep, value=value, contender=contender) for contender in contenders]
+        shown = f"{value:,.1%}" if sweep == "changed" and not isinstance(value, str) else _short(value)
+        rows.append([shown, f"{first['entities'] * first['history']:,}", *cells])
+    return _table(head, rows)
+
+
+def _cell(results: Results, **wanted: object) -> str:
+    seconds, peak = (results.median(field, **wanted) for field in ("seconds", "peak_bytes"))
+    return "–" if seconds is None or peak is None else f"{seconds:.2f} / {peak / MEBIBYTE:.0f}"
+
+
+def _reading(results: Results, _output: Path) -> str:
+    contenders = results.values("contender")
+    rows = []
+    for contender in contenders:
+        cells = []
+        for keys in results.values("keys"):
+            p50, p99 = (results.median(field, contender=contender, keys=keys) or 0.0 for field in ("p50", "p99"))
+            cells.append(f"{1000 * p50:.3f} / {1000 * p99:.3f}")
+        rows.append([contender, *cells])
+    head = ["p50 / p99, ms", *(f"{keys:,} {'entity' if keys == 1 else 'entities'}" for keys in results.values("keys"))]
+    return "## Reading\n\n10 features of each entity, from one process, one read after the other.\n\n" + _table(
+        head, rows
+    )
+
+
+def _imports(results: Results, _output: Path) -> str:
+    rows = [
+        [f"`{module}`", f"{1000 * (results.median('seconds', module=module) or 0):.1f}",
+         f"{results.median('modules', module=module) or 0:.0f}"]
+        for module in results.values("module")
+    ]  # fmt: skip
+    return "## Imports, beside what `airflow.sdk` imports\n\n" + _table(["", "ms", "modules"], rows)
+
+
+def _short(value: str | float) -> str:
+    """A number with three significant digits at least."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value == round(value) else f"{float(f'{value:.3g}'):,}".removesuffix(".0")

@@ -1,0 +1,113 @@
+"""The servers that are measured, and what they have used."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import psutil
+import redis
+from online_features.embedded import embedded_postgres, embedded_redis, packaged_redis
+from psycopg2 import sql
+
+from benchmarks.source import session
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the servers have used since they started; Redis's memory is what it holds now.
+
+    :param postgres_seconds: of CPU, of all its processes.
+    :param redis_seconds: of CPU.
+    :param bytes_to_redis: received from clients.
+    :param redis_bytes: of memory.
+    """
+
+    postgres_seconds: float
+    redis_seconds: float
+    bytes_to_redis: float
+    redis_bytes: float
+
+    def __sub__(self, earlier: Usage) -> Usage:
+        return Usage(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
+
+
+class Servers:
+    """A Postgres and a Redis of the benchmark's own: Redis is emptied before each measured run.
+
+    :param redis_programs: folder of ``redis-server`` and ``redis-cli``.
+    """
+
+    def __init__(self, folder: Path, postgres_uri: str, redis_url: str, redis_programs: Path) -> None:
+        self.folder = folder
+        self.postgres_uri = postgres_uri
+        self.redis_url = redis_url
+        self.redis_programs = redis_programs
+        self.redis = redis.Redis.from_url(redis_url)
+        self._postgres_process = psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))
+        self._redis_process = psutil.Process(self.redis.info("server")["process_id"])
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What runs, where it is from, and the setting of Postgres that sorts depend on."""
+        with session(self.postgres_uri) as cursor:
+            cursor.execute("SELECT current_setting('server_version'), current_setting('work_mem')")
+            version, work_mem = cursor.fetchone()
+        origin = "embedded" if self.redis_programs == packaged_redis() else "the system's"
+        return {
+            "Postgres": f"{version} (embedded)",
+            "work_mem": work_mem,
+            "Redis": f"{self.redis.info('server')['redis_version']} ({origin})",
+        }
+
+    def usage(self) -> Usage:
+        """What has been used up to now."""
+        stats, memory = self.redis.info("stats"), self.redis.info("memory")
+        return Usage(
+            postgres_seconds=_tree_seconds(self._postgres_process),
+            redis_seconds=_own_seconds(self._redis_process),
+            bytes_to_redis=stats["total_net_input_bytes"],
+            redis_bytes=memory["used_memory"],
+        )
+
+
+def _own_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _tree_seconds(process: psutil.Process) -> float:
+    """Of a process, those of its children that live, and those that have ended."""
+    ended = process.cpu_times()
+    seconds = _own_seconds(process) + ended.children_user + ended.children_system
+    for child in process.children():
+        try:
+            seconds += _own_seconds(child)
+        except psutil.NoSuchProcess:  # ended just now: counted next time
+            continue
+    return seconds
+
+
+@contextmanager
+def servers(folder: Path, work_mem: str | None) -> Iterator[Servers]:
+    """Start both servers: Postgres from its package, Redis from the system where there is one."""
+    programs = system_redis() or packaged_redis()
+    with embedded_postgres(folder) as uri, embedded_redis(folder, programs) as url:
+        if work_mem is not None:
+            _set_work_mem(uri, work_mem)
+        yield Servers(folder, uri, url, programs)
+
+
+def system_redis() -> Path | None:
+    """Folder of the system's Redis programs, if it has both."""
+    found = [shutil.which(program) for program in ("redis-server", "redis-cli")]
+    folders = {Path(path).parent for path in found if path}
+    return folders.pop() if all(found) and len(folders) == 1 else None
+
+
+def _set_work_mem(uri: str, work_mem: str) -> None:
+    with session(uri) as cursor:
+        cursor.execute(sql.SQL("ALTER DATABASE postgres SET work_mem = {}").format(sql.Literal(work_mem)))
