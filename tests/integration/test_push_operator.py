@@ -41,9 +41,10 @@ def test_a_callable_gets_what_it_names_of_the_context(view: FeatureView, online:
     def rows(ds: str, **context: Any) -> Iterator[dict[str, Any]]:
         yield {"id": ds, "ts": at(1), "x": context["number"]}
 
-    assert PushOperator(task_id="push", feature_view=view, rows=rows).execute(
-        {"ds": "today", "number": 7}  # type: ignore[typeddict-item,typeddict-unknown-key]
-    )["rows_written"] == 1  # fmt: skip
+    context: Any = {"ds": "today", "number": 7}
+    operator = PushOperator(task_id="push", feature_view=view, rows=rows)
+    operator.render_template_fields(context)
+    assert operator.execute(context)["rows_written"] == 1
     assert x_of(online, view, "today") == 7
 
 

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import InvalidRowsError, OnlineAccessError, OnlineDataError, StaleFeaturesError, WindowError
+from online_features.errors import (
+    AmbiguousNameError,
+    InvalidRowsError,
+    OnlineAccessError,
+    OnlineDataError,
+    StaleFeaturesError,
+    WindowError,
+)
+from online_features.online.writer import guarded_writer
 
 from tests.conftest import Database, at
 from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
@@ -323,3 +331,19 @@ def test_threads_share_a_store_while_the_view_changes(
             materialize(changed, offline, online)
         for worker in pending:
             assert len(worker.result()) == 100
+
+
+def test_a_frame_has_no_place_for_a_feature_named_like_another_column(make_view: MakeView, online: OnlineStore) -> None:
+    view = make_view()
+    online.push(view, [{"id": "a", "ts": at(1), "status": "paid"}])
+    with pytest.raises(AmbiguousNameError, match="feature 'status' has the name of another column"):
+        online.get_online_features(view, [{"id": "a"}]).to_pandas()
+
+
+def test_a_cluster_is_read_but_not_written_yet() -> None:
+    cluster: Any = redis.RedisCluster.__new__(redis.RedisCluster)
+    with (
+        pytest.raises(OnlineAccessError, match="cannot be written to a Redis Cluster yet"),
+        guarded_writer(cluster, ""),
+    ):
+        pass

@@ -68,3 +68,10 @@ def test_a_view_is_frozen_and_hashable_and_takes_lists() -> None:
 def test_arguments_are_keyword_only() -> None:
     with pytest.raises(TypeError, match="positional"):
         FeatureView("view", ["id"])  # type: ignore[misc, call-arg, arg-type]
+
+
+def test_fields_of_a_row_are_reserved_where_a_row_has_them() -> None:
+    source = PostgresSource(table="rows", timestamp_field="ts")
+    FeatureView(name="view", entities=["id"], features=["_created"], source=source, layout="feast")
+    with pytest.raises(FeatureViewError, match="'_created' collides with a reserved field"):
+        FeatureView(name="view", entities=["id"], features=["_created"], source=source)
