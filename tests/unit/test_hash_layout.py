@@ -60,6 +60,9 @@ def batch_of(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     return pa.record_batch(arrays, names=[str(i) for i in range(len(ARROW_TYPES))])
 
 
+OWN_WORDS = ("5", "_ts", "_created", "count", "näme", "ratio")
+
+
 def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
     user, shop, ts, created, gone, count, name, ratio = row
     key = keyspace.entity_key(view, [user, str(shop)])
@@ -67,9 +70,13 @@ def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
     if not gone:
         ratio_text = None if ratio is None else pa.scalar(ratio).cast(pa.string()).as_py()
         fields |= {"count": None if count is None else str(count), "näme": name, "ratio": ratio_text}
-    pairs = [word for field, value in fields.items() if value is not None for word in (field, value)]
+    if len(fields) == 5 and None not in fields.values():
+        row_words = ["5", *fields.values()]
+    else:
+        pairs = [word for field, value in fields.items() if value is not None for word in (field, value)]
+        row_words = [str(-len(pairs)), *pairs]
     expiry = max(1, (ts + view.ttl - EPOCH) // timedelta(milliseconds=1)) if view.ttl else 0
-    return key, [str(expiry), str(int(gone)), str(len(pairs)), *pairs]
+    return key, [str(expiry), str(int(gone)), *row_words]
 
 
 def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: int) -> bytes:
@@ -79,7 +86,7 @@ def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: i
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
         keys, arguments = [key for key, _ in some], [word for _, words in some for word in words]
-        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, "0", "", *arguments))
+        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, *OWN_WORDS, "", *arguments))
     return packed
 
 

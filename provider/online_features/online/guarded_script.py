@@ -25,7 +25,7 @@ class GuardedScript:
     def __init__(self, client: redis.Redis, view: FeatureView, name: str) -> None:
         self._script = client.register_script(scripts.guarded(name, view.layout))
         features = state.features_online(client.execute_command, view, view.features or ())
-        self._own_words = row_keys(view).script_words(features)
+        self._own_words = row_keys(view).script_words(sorted(features))
 
     def __call__(self, keys: Sequence[Key], *words: str) -> Any:
         """The script's reply."""

@@ -28,10 +28,11 @@ class RowKeys(Protocol):
     def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
         """The texts of the join keys in a key that matches the pattern; ``None`` when it is none of the view's."""
 
-    def script_words(self, features: Iterable[str]) -> list[Key]:
+    def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:
         """The words that every guarded script begins with.
 
-        :param features: all that rows of the view may have, among them some that have left the view.
+        :param features: of a row that the script is to write, in their order.
+        :param left: others that rows of the view may have, because they have left the view.
         """
         ...
 
@@ -54,7 +55,7 @@ class OwnKeys:
         """The texts of the join keys in a key."""
         return keyspace.entity_values(self._view, text(key))
 
-    def script_words(self, features: Iterable[str]) -> list[Key]:  # noqa: ARG002
+    def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:  # noqa: ARG002
         """No words but their number."""
         return ["0"]
 
@@ -84,12 +85,13 @@ class FeastKeys:
             return None
         return texts if project == self._project else None
 
-    def script_words(self, features: Iterable[str]) -> list[Key]:
-        """The key's ttl in seconds (0: none), the fields of tombstone and timestamp, then those of the features."""
+    def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:
+        """The key's ttl in seconds (0: none), how many fields a row has, and their names; see ``feast.lua``."""
         ttl = self._view.feast.key_ttl
-        fields = (feast_format.feature_field(self._view.name, feature) for feature in sorted(features))
+        fields = (feast_format.feature_field(self._view.name, feature) for feature in (*features, *sorted(left)))
         words: list[Key] = [
             str(int(ttl.total_seconds())) if ttl else "0",
+            str(len(features) + 1),
             feast_format.tombstone_field(self._view.name),
             feast_format.timestamp_field(self._view.name),
             *fields,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -15,9 +16,10 @@ from online_features.errors import OnlineAccessError, OnlineDataError
 from online_features.online.resp import Buffers
 from online_features.online.session import Session
 
-# Calls sent before their replies are read: enough to keep Redis busy during a round trip, few enough that
-# replies never fill the socket's buffer while we still send.
-CALLS_IN_FLIGHT = 64
+# A packet keeps Redis busy while the next one is put together, and two of them are few enough that replies never fill
+# the socket's buffer while we still send.
+CALLS_PER_PACKET = 64
+PACKETS_IN_FLIGHT = 2
 
 
 class StateChangedError(Exception):
@@ -55,24 +57,41 @@ class GuardedWriter(Session):
         return _counts(rows, acknowledged), answer
 
     def _acknowledged(self, calls: Iterator[Buffers]) -> Iterator[Any]:
-        """The reply to each call, in order, a packet at a time."""
-        while some := list(islice(calls, CALLS_IN_FLIGHT)):
-            replies = self._replies(some)
-            unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
-            if unknown is not None:
-                # From the first one on, so that the order stays; a call that is made twice does no harm.
-                self.command("SCRIPT LOAD", self._script)
-                replies[unknown:] = self._replies(some[unknown:])
-            for reply in replies:
-                if isinstance(reply, redis.ResponseError):
-                    raise StateChangedError if str(reply).startswith("CHANGED") else reply
-            yield from replies
+        """The reply to each call, in order. The next packet is sent before the replies to the last one are read."""
+        in_flight: deque[list[Buffers]] = deque()
+        while True:
+            some = list(islice(calls, CALLS_PER_PACKET))
+            if some:
+                self._send(some)
+                in_flight.append(some)
+            if not in_flight:
+                return
+            if not some or len(in_flight) == PACKETS_IN_FLIGHT:
+                yield from self._confirmed(in_flight)
 
-    def _replies(self, calls: Sequence[Buffers]) -> list[Any]:
+    def _confirmed(self, in_flight: deque[list[Buffers]]) -> list[Any]:
+        """The replies to the oldest packet in flight, or to all of them, where the server does not know the script."""
+        calls = in_flight.popleft()
+        replies = [self._reply() for _ in calls]
+        unknown = next((i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)), None)
+        if unknown is not None:
+            # From the first one on, so that the order stays; a call that is made twice does no harm.
+            for later in in_flight:
+                calls = calls + later
+                replies += [self._reply() for _ in later]
+            in_flight.clear()
+            self.command("SCRIPT LOAD", self._script)
+            self._send(calls[unknown:])
+            replies[unknown:] = [self._reply() for _ in calls[unknown:]]
+        for reply in replies:
+            if isinstance(reply, redis.ResponseError):
+                raise StateChangedError if str(reply).startswith("CHANGED") else reply
+        return replies
+
+    def _send(self, calls: Sequence[Buffers]) -> None:
         payload = b"".join(buffer for call in calls for buffer in call)
         self._connection.send_packed_command([payload])
         self.bytes_sent += len(payload)
-        return [self._reply() for _ in calls]
 
     def _reply(self) -> Any:
         # An error is one call's reply, to be judged when the replies to all calls have been read.

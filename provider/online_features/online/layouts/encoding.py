@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from online_features.feature_view import FeatureView
 from online_features.online import keyspace, scripts
 from online_features.online.resp import Buffers, Piece, ScriptHead, joined, script_calls, word, words
-from online_features.online.row_keys import row_keys
+from online_features.online.row_keys import Key, row_keys
 from online_features.online.texts import texts
 from online_features.schema import RowSchema
 
@@ -55,7 +55,7 @@ class Encoder(ABC):
         script = scripts.guarded("write", view.layout)
         self._script = ScriptHead(
             hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest(),
-            words=[*row_keys(view).script_words(features), version or ""],
+            words=[*self._script_words(view, schema, features), version or ""],
             keys=[keyspace.state_key(view)] if version else [],
         )
         self._view = view
@@ -76,6 +76,10 @@ class Encoder(ABC):
         row_bytes = max(1, encoded.nbytes // max(1, len(encoded)))
         rows_per_call = max(1, min(ROWS_PER_CALL, CALL_BYTES // row_bytes))
         return script_calls(self._script, self._key(columns.keys), encoded, count + 2, rows_per_call)
+
+    def _script_words(self, view: FeatureView, schema: RowSchema, features: Iterable[str]) -> list[Key]:
+        names = [feature.name for feature in schema.features]
+        return row_keys(view).script_words(names, set(features).difference(names))
 
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:

@@ -39,13 +39,11 @@ class FeastEncoder(Encoder):
             *words(instants(columns.event_timestamp)),
             *([word("")] if created is None else words(instants(created).fill_null(""))),
         ]
-        name = self._view.name
-        fields: list[Piece] = [word(feast_format.timestamp_field(name)), *words(_timestamps(columns.event_timestamp))]
+        values = words(_timestamps(columns.event_timestamp))
         for feature, column in zip(self._schema.features, columns.features, strict=True):
             self._refuse_null_elements(feature, column)
-            fields += [word(feast_format.feature_field(name, feature.name)), *words(_values(feature, column))]
-        count = 2 * (len(columns.features) + 1)
-        return [*guard, word(str(count)), *fields], np.full(len(columns.event_timestamp), count + 3)
+            values += words(_values(feature, column))
+        return [*guard, *values], np.full(len(columns.event_timestamp), len(columns.features) + 3)
 
     def _refuse_null_elements(self, feature: Column, column: pa.Array) -> None:
         assert feature.feast is not None

@@ -1,13 +1,17 @@
 -- Layout "feast": a row is some fields of a hash that it shares with the rows that other views have of the entity. It
 -- is as Feast writes it, so that Feast reads and guards it, too.
 --
--- The layout's own words: seconds that the hash lives after a write (0: no end), the field of the tombstone, the field of
--- the row's timestamp, the fields of its features, those that have left the view among them.
--- A row's words: event timestamp, created timestamp ('' for none), the number of what follows, then field, value, …
+-- The layout's own words: seconds that the hash lives after a write (0: no end), how many fields a row has, the field of
+-- the tombstone, the field of the row's timestamp, the fields of its features, those of features that have left the view.
+-- A row's words: event timestamp, created timestamp ('' for none), then the values of its fields, in their order.
 --
 -- A row that is online has no created timestamp: Feast's format has no place for it.
 
-local key_ttl, tombstone_field, timestamp_field = tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local key_ttl, fields, tombstone_field, timestamp_field = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local whole = {}
+for i = 1, fields do
+  whole[2 * i - 1] = ARGV[i + 4]
+end
 
 -- The base-128 number at a place in a protobuf message, and the place after it. A negative number is in ten bytes of
 -- two's complement, more than Lua's numbers hold; its complement is small.
@@ -79,7 +83,7 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  return ARGV[at], ARGV[at + 1], at + 3, at + 2 + ARGV[at + 2]
+  return ARGV[at], ARGV[at + 1], at + 2, at + 1 + fields
 end
 
 -- The tombstone is a field of the same hash, which belongs to one view and is in the same slot of a cluster. It never
@@ -101,15 +105,17 @@ local function stamp_of_tombstone(key)
 end
 
 local function remove(key)
-  redis.call('HDEL', key, unpack(ARGV, 4, own_words))
+  redis.call('HDEL', key, unpack(ARGV, 5, own_words))
 end
 
-local function put(key, first, last, _, is_replaced)
-  -- More fields than the row has are of features that have left the view.
-  if is_replaced and 2 * (own_words - 3) > last - first + 1 then
-    remove(key)
+local function put(key, first, _, _, is_replaced)
+  if is_replaced and own_words > fields + 4 then
+    redis.call('HDEL', key, unpack(ARGV, fields + 5, own_words))
   end
-  redis.call('HSET', key, unpack(ARGV, first, last))
+  for i = 1, fields do
+    whole[2 * i] = ARGV[first + i - 1]
+  end
+  redis.call('HSET', key, unpack(whole, 1, 2 * fields))
   if key_ttl > 0 then
     redis.call('EXPIRE', key, key_ttl)
   end
