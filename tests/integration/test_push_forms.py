@@ -130,6 +130,27 @@ def test_columns_with_hostile_names(make_view: MakeView, online: OnlineStore) ->
 
 
 @pytest.mark.parametrize(
+    "given, message",
+    [
+        (["x", 1], "'x' is no integer"),
+        ([2**40], "is no integer"),
+        (5, r"5 is no integer\[\]"),
+        ({"k": 1}, r"is no integer\[\]"),
+        ([[1], [2, 3]], r"is no integer\[\]"),
+    ],
+)
+def test_arrays_whose_elements_do_not_fit_are_refused(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, given: Any, message: str
+) -> None:
+    database("CREATE TABLE rows (id text, ts timestamptz, x int[])")
+    view = make_view()
+    materialize(view, offline, online)
+    with pytest.raises(InvalidRowsError, match=f"column 'x': .*{message}"):
+        online.push(view, [{"id": "a", "ts": at(1), "x": given}])
+    assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
+
+
+@pytest.mark.parametrize(
     "rows, message",
     [
         (pd.DataFrame({"id": ["a"], "ts": [at(1)]}), "lack column 'x'"),

@@ -6,6 +6,7 @@ rules that Arrow has no cast for, or to find the one to name in the error.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -215,6 +216,8 @@ def _meant(column: Column, value: Any) -> Any:
 
     NaN is a value of floating and exact numbers alone, and a NULL elsewhere.
     """
+    if column.is_array and isinstance(value, (list, tuple)):
+        return [_meant_item(column.element, item) for item in value]
     match column.encoding, value:
         case (Encoding.INTEGER, float()) if value.is_integer():
             return int(value)
@@ -227,6 +230,13 @@ def _meant(column: Column, value: Any) -> Any:
         case (Encoding.DATE, datetime()) if value.tzinfo is None and value.time() == time():
             return value.date()
     return None if column.encoding != Encoding.FLOAT and is_null(value) else value
+
+
+def _meant_item(element: Column, item: Any) -> Any:
+    item = item.tolist() if hasattr(item, "tolist") else item  # NumPy's
+    if isinstance(item, (list, tuple)) and element.encoding != Encoding.JSON:
+        return [_meant_item(element, inner) for inner in item]
+    return _meant(element, item)
 
 
 def _instant(column: Column, value: Any, zone: ZoneInfo) -> datetime:
@@ -252,6 +262,8 @@ def python_values(column: Column, given: pa.Array) -> list[Any]:
     """
     try:
         plain: list[Any] = given.to_pylist(maps_as_pydicts="strict")
+        if isinstance(given.type, pa.JsonType) and column.encoding == Encoding.JSON:
+            plain = [None if text is None else json.loads(text, parse_float=Decimal) for text in plain]
     except (OverflowError, ValueError, KeyError) as error:
         raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.type}: {error}") from error
     return plain
@@ -303,7 +315,8 @@ def _cast_text(column: Column, given: pa.Array) -> pa.StringArray | None:
 
 def is_null(value: Any) -> bool:
     """Whether a Python value stands for NULL."""
-    return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124
+    is_nan = isinstance(value, float) and value != value  # noqa: PLR0124
+    return value is None or is_nan or type(value).__name__ in values.NULL_TYPES
 
 
 # How a whole column is cast, by encoding: from which kinds, and by what.
@@ -320,7 +333,4 @@ _CASTS: dict[Encoding, tuple[IsKind, Callable[[Column, pa.Array], pa.Array | Non
     ),
     Encoding.TIMESTAMP: (kinds.is_timestamp, _cast_local),
     Encoding.INSTANT: (_is_aware, lambda _, given: _of_our_years(_microseconds(given), texts.instants)),
-    Encoding.JSON: (
-        lambda kind: isinstance(kind, pa.JsonType), lambda _, given: given.storage.cast(pa.string())
-    ),
 }  # fmt: skip

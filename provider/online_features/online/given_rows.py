@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.errors import InvalidRowsError
+from online_features.online.values import NULL_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,6 @@ BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and mem
 
 Values: TypeAlias = "pa.Array | list[Any]"
 """A column: Arrow's, or Python's own values, ``None`` being NULL."""
-
-# pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
-NULL_TYPES = frozenset({"NAType", "NaTType"})
 
 
 @dataclass(frozen=True)
@@ -132,14 +130,9 @@ def _of_objects(series: pd.Series[Any]) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     """The value as Python's own, where it is NumPy's; ``None`` for pandas' words for NULL."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.datetime64):
-        return value.astype("datetime64[us]").item()
-    if isinstance(value, np.timedelta64):
-        return value.astype("timedelta64[us]").item()
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, (np.ndarray, np.generic)):
+        microseconds = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
+        return (value.astype(microseconds) if microseconds else value).tolist()
     return None if type(value).__name__ in NULL_TYPES else value
 
 
