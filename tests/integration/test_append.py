@@ -6,13 +6,14 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OfflineAccessError, OnlineStoreUnavailableError, SourceError
 
 from tests.conftest import Database, at
@@ -175,6 +176,26 @@ def test_rows_that_do_not_fit_leave_both_stores_as_they_were(
         online.push(view, [*(row("a", 1, i) for i in range(5)), row("b", 1, "no")], offline=offline)
     assert table("SELECT * FROM rows") == []
     assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
+
+
+@pytest.mark.parametrize(
+    "kind, declared, value, message",
+    [
+        ("bigint", "Int32", 2**40, "column 'x' holds a value that is no Int32"),
+        ("int[]", "Array(Int32)", [1, None], "column 'x' holds arrays of integers with a NULL inside"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["feast"])
+def test_what_feast_cannot_hold_is_not_in_the_table_either(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    kind: str, declared: str, value: Any, message: str,
+) -> None:  # fmt: skip
+    database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
+    view = make_view(feast=FeastOptions(types={"x": declared}))
+    for put in (partial(online.push, offline=offline), offline.append):
+        with pytest.raises(InvalidRowsError, match=f"feature view 'view': {message}"):
+            put(view, [row("a", 1, value)])
+    assert materialize(view, offline, online).rows_read == 0
 
 
 def test_many_batches_are_appended_in_one_transaction_and_then_pushed(

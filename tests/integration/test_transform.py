@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -146,6 +147,16 @@ def test_what_goes_wrong_in_a_transform_is_told_and_nothing_is_written(
     with pytest.raises(TransformError, match=f"feature view 'view', transform .*{message}"):
         materialize(view, offline, online)
     assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
+
+
+def test_rows_of_which_a_transform_makes_nothing_are_not_in_the_table(
+    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    view = view_with(make_view, fails_on_rows)
+    for put in (partial(online.push, offline=offline), offline.append):
+        with pytest.raises(TransformError, match="'fails_on_rows', batch 1: ZeroDivisionError"):
+            put(view, [ROW])
+    assert table("SELECT * FROM rows") == []
 
 
 def test_a_transform_that_fails_names_the_batch_of_a_push(make_view: MakeView, online: OnlineStore) -> None:

@@ -73,7 +73,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
         return known.get(name) or inferred_feature(view, name, given.columns[name])
 
     created, deleted = source.created_timestamp_column, source.deleted_field
-    with _named(view):
+    with naming(view):
         return RowSchema(
             keys=tuple(map(key, view.entities)),
             event_timestamp=instant(source.timestamp_field),
@@ -91,7 +91,7 @@ def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now:
     """
     zone = ZoneInfo(view.source.timezone)
     shown = [given.columns[column.name] for column in (*schema.keys, schema.event_timestamp)]
-    with _named(view):
+    with naming(view):
         instants = coerced_instants(schema.event_timestamp, shown[-1], zone)
         is_whole = reduce(pc.and_, map(is_present, shown[:-1]), instants.is_valid())
         whole = _chosen(given, is_whole)
@@ -161,7 +161,7 @@ def _python(value: Any) -> Any:
 
 
 @contextmanager
-def _named(view: FeatureView) -> Iterator[None]:
+def naming(view: FeatureView) -> Iterator[None]:
     """Let errors that name a column name the view, too."""
     try:
         yield

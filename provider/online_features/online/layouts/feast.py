@@ -33,6 +33,11 @@ class FeastEncoder(Encoder):
 
     expires_rows = False
 
+    def check(self, batch: pa.RecordBatch) -> None:
+        """Refuse a NULL among integers."""
+        for feature, column in zip(self._schema.features, self._columns(batch).features, strict=True):
+            self._refuse_null_elements(feature, column)
+
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
         created = columns.created_timestamp
         guard = [
@@ -42,7 +47,6 @@ class FeastEncoder(Encoder):
         name = self._view.name
         fields: list[Piece] = [word(feast_format.timestamp_field(name)), *words(_timestamps(columns.event_timestamp))]
         for feature, column in zip(self._schema.features, columns.features, strict=True):
-            self._refuse_null_elements(feature, column)
             fields += [word(feast_format.feature_field(name, feature.name)), *words(_values(feature, column))]
         count = 2 * (len(columns.features) + 1)
         return [*guard, word(str(count)), *fields], np.full(len(columns.event_timestamp), count + 3)
