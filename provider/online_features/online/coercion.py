@@ -307,7 +307,7 @@ def _cast_floating(column: Column, given: pa.Array) -> pa.Array | None:
 
 def _cast_text(column: Column, given: pa.Array) -> pa.StringArray | None:
     """The texts, unless they have to be made canonical or one holds a NUL character, which Postgres cannot."""
-    if column.type == "uuid":
+    if column.type in values.CANONICAL:
         return None
     strings = given.cast(pa.string())
     return None if pc.any(pc.match_substring(strings, "\0")).as_py() else strings

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -72,7 +73,7 @@ def encode(column: Column, value: Any) -> str:
         if column.encoding == Encoding.JSON:
             return _json_text(value, column.type)
         _, write = _ENCODE[column.encoding]
-        return _canonical_uuid(column, write(value)) if column.type == "uuid" else write(value)
+        return CANONICAL[column.type](write(value)) if column.type in CANONICAL else write(value)
     except InvalidRowsError:
         raise
     except (ValueError, ArithmeticError, TypeError) as error:
@@ -212,11 +213,47 @@ def _number(value: Decimal | int) -> str:
     return str(number) if number.is_infinite() else format(number, "f")
 
 
-def _canonical_uuid(column: Column, text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError as error:
-        raise misfit(column, text) from error
+def _inet(text: str) -> str:
+    interface = ip_interface(_without_scope(text))
+    length = interface.network.prefixlen
+    return _address(interface.ip) + (f"/{length}" if length < interface.max_prefixlen else "")
+
+
+def _cidr(text: str) -> str:
+    network = ip_network(_without_scope(text))
+    return f"{_address(network.network_address)}/{network.prefixlen}"
+
+
+def _without_scope(text: str) -> str:
+    if "%" in text:
+        raise ValueError("Postgres holds no scope of an address")
+    return text
+
+
+def _address(address: IPv4Address | IPv6Address) -> str:
+    """As Postgres prints it: an IPv4 address inside one of IPv6 with dots."""
+    number = int(address)
+    if isinstance(address, IPv6Address) and number >> 16 and number >> 32 in (0, 0xFFFF):
+        return f"::{'ffff:' if number >> 32 else ''}{IPv4Address(number & 0xFFFFFFFF)}"
+    return str(address)
+
+
+def _macaddr(text: str) -> str:
+    digits = re.sub("[:.-]", "", text).lower()
+    if not re.fullmatch("[0-9a-f]{12}", digits):
+        raise ValueError(text)
+    return _colons(digits)
+
+
+def _macaddr8(text: str) -> str:
+    digits = re.sub("[:.-]", "", text).lower()
+    if not re.fullmatch("[0-9a-f]{12}|[0-9a-f]{16}", digits):
+        raise ValueError(text)
+    return _colons(digits if len(digits) == 16 else f"{digits[:6]}fffe{digits[6:]}")  # noqa: PLR2004
+
+
+def _colons(digits: str) -> str:
+    return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
 
 
 def _trimmed(number: str) -> str:
@@ -371,6 +408,15 @@ _DECODE: dict[Encoding, Callable[[str], Any]] = {
     Encoding.TIME: _time,
     Encoding.INTERVAL: _interval,
     Encoding.BASE64: lambda text: base64.b64decode(text, validate=True),
+}
+
+# Types whose values have several texts, of which Postgres prints one.
+CANONICAL: dict[str, Callable[[str], str]] = {
+    "uuid": lambda text: str(UUID(text)),
+    "inet": _inet,
+    "cidr": _cidr,
+    "macaddr": _macaddr,
+    "macaddr8": _macaddr8,
 }
 
 # Elements of arrays, as Postgres writes them in JSON.
