@@ -13,7 +13,7 @@ import pyarrow as pa
 from online_features.errors import InvalidRowsError, TransformError
 from online_features.feature_view import FeatureView, transforms
 from online_features.online import values
-from online_features.online.coercion import UTC_MICROSECONDS, coerced, coerced_instants
+from online_features.online.coercion import UTC_MICROSECONDS, coerced, instants_of
 from online_features.online.feast_coercion import as_encoded, coerced_for_layout, inferred_feature
 from online_features.online.given_rows import GivenBatch, Values, columns_of
 from online_features.online.pushed_rows import naming
@@ -147,7 +147,7 @@ def _instants(view: FeatureView, given: GivenBatch) -> dict[str, pa.TimestampArr
     zone = ZoneInfo(view.source.timezone)
     names = (view.source.timestamp_field, view.source.created_timestamp_column)
     return {
-        name: coerced_instants(Column(name, "date", Encoding.DATE), given.columns[name], zone)
+        name: instants_of(Column(name, "date", Encoding.DATE), given.columns[name], zone)
         for name in names if name is not None and name in given.columns
     }  # fmt: skip
 

@@ -125,16 +125,41 @@ def test_timestamps_and_deletions_agree_in_the_zone_of_the_source(
     assert [held(online, view, name) for name in "abc"] == pushed
 
 
-def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
-    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+@pytest.mark.parametrize("column", ["ts", "created"])
+def test_an_instant_within_a_day_is_refused_where_the_source_holds_dates(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, column: str
 ) -> None:
-    database("CREATE TABLE rows (id text, ts timestamptz, created timestamptz, x int)")
+    database("CREATE TABLE rows (id text, ts date, created date, x int)")
+    view = make_view(source={"timezone": "Asia/Tokyo", "created_timestamp_column": "created"})
+    materialize(view, offline, online)
+    midnight = datetime(2026, 1, 1, 15, tzinfo=UTC)
+    row = {"id": "a", "ts": midnight, "created": midnight, "x": 1}
+    for form in (list, pa.Table.from_pylist):
+        for instant in (midnight + timedelta(hours=6), datetime(2026, 1, 1, 6)):
+            for options in ({}, {"offline": offline}):
+                with pytest.raises(
+                    InvalidRowsError, match=f"column '{column}': 2026-01-0.T06:00.* is no date, .*Tokyo"
+                ):
+                    online.push(view, form([{**row, column: instant}]), **options)
+        online.push(view, form([row]), offline=offline)
+    database("UPDATE rows SET x = 2")
+    materialize(view, offline, online, full=True)
+    assert online.get_online_features(view, [{"id": "a"}])[0].values == {"x": 2}
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis, kind: str
+) -> None:
+    database(f"CREATE TABLE rows (id text, ts timestamptz, created {kind}, x int)")
     view = make_view(source={"created_timestamp_column": "created"})
     materialize(view, offline, online)
     online.push(view, [row("a", 1, 1)], offline=offline)
     pushed = held(online, view, "a")
-    ((created,),) = database("SELECT created FROM rows")
-    assert abs(created - datetime.now(UTC)) < timedelta(minutes=1)
+    coarseness = "1 day" if kind == "date" else "1 minute"
+    assert database(f"SET timezone = 'UTC'; SELECT now() - created::timestamptz < '{coarseness}' FROM rows") == [
+        (True,)
+    ]
     assert materialize(view, offline, online).rows_written == 1
     assert held(online, view, "a") == pushed
 

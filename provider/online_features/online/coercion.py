@@ -131,8 +131,29 @@ def coerced_instants(column: Column, given: Values, zone: ZoneInfo) -> pa.Timest
     """Event or created timestamps as instants, whole microseconds; NULL where they leave the years 1 to 9999.
 
     :param zone: in which naive times are read, where the source's column has none itself.
-    :raises InvalidRowsError: when a value is no time, or naive where the source's column has a zone.
+    :raises InvalidRowsError: when a value is no time, or naive where the source's column has a zone, or no midnight
+        where it holds dates: a run would find an older row there.
     """
+    instants = instants_of(column, given, zone)
+    if column.type == "date":
+        is_other = pc.not_equal(instants, midnights(instants, zone))
+        if pc.any(is_other).as_py():
+            instant = instants.filter(is_other)[0].as_py().astimezone(zone)
+            raise InvalidRowsError(
+                f"column {column.name!r}: {instant.isoformat()} is no date, which is what the source holds; give the "
+                f"date, or its midnight in {zone.key}"
+            )
+    return instants
+
+
+def midnights(instants: pa.TimestampArray, zone: ZoneInfo) -> pa.TimestampArray:
+    """The instants at which their days begin in the zone, as Postgres reads dates."""
+    days = pc.local_timestamp(instants.cast(pa.timestamp("us", zone.key))).cast(pa.date32())
+    return instants_of(Column("day", "date", Encoding.DATE), days, zone)
+
+
+def instants_of(column: Column, given: Values, zone: ZoneInfo) -> pa.TimestampArray:
+    """Likewise, to the microsecond even where the source holds dates."""
     if isinstance(given, pa.Array):
         cast = _cast_instants(column, given, zone)
         if cast is not None:

@@ -22,6 +22,7 @@ from online_features.online.coercion import (
     coerced_instants,
     inferred_key,
     is_present,
+    midnights,
 )
 from online_features.online.feast_coercion import coerced_for_layout, inferred_feature
 from online_features.online.given_rows import GivenBatch, Values
@@ -130,7 +131,8 @@ def _check_columns(view: FeatureView, given: Collection[str], needed: Sequence[s
 
 def _created(column: Column, given: GivenBatch, zone: ZoneInfo, now: datetime) -> pa.Array:
     if column.name not in given.columns:
-        return pa.repeat(pa.scalar(now, UTC_MICROSECONDS), given.num_rows)
+        instants = pa.repeat(pa.scalar(now, UTC_MICROSECONDS), given.num_rows)
+        return midnights(instants, zone) if column.type == "date" else instants
     return coerced_instants(column, given.columns[column.name], zone)
 
 
