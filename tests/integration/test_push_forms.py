@@ -119,6 +119,19 @@ def test_nothing_pushed_is_nothing_done(
     assert list(client.scan_iter(f"*{view.project}*")) == []
 
 
+@pytest.mark.parametrize("seconds", [10**12, 10**14, -(10**12)])
+def test_rows_at_no_time_of_ours_are_rejected_and_shown(
+    make_view: MakeView, online: OnlineStore, caplog: pytest.LogCaptureFixture, seconds: int
+) -> None:
+    table = pa.table({"id": ["a"], "ts": pa.array([seconds], pa.timestamp("s", "UTC")), "x": [1]})
+    for rows in (table, table.to_pandas(types_mapper=pd.ArrowDtype)):
+        with caplog.at_level(logging.WARNING):
+            result = online.push(make_view(), rows)
+        assert (result.rows_read, result.rows_rejected) == (1, 1)
+        assert f"id='a', ts='{seconds} timestamp[s, tz=UTC]'" in caplog.text
+        caplog.clear()
+
+
 def test_columns_with_hostile_names(make_view: MakeView, online: OnlineStore) -> None:
     names = ['a"b', "a b", "é:{}%", "\n", "$1", "'; DROP", "_id", "0"]
     view = make_view(entities=['i"d%s'], source={"timestamp_field": "t:s"})

@@ -38,7 +38,8 @@ ARROW_TYPES = {
 # What holds any Python value of an encoding before it is cast to the column's own type.
 WIDEST = {Encoding.BOOLEAN: pa.bool_(), Encoding.INTEGER: pa.int64(), Encoding.FLOAT: pa.float64()}
 
-YEARS = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))
+YEARS = (-62_135_596_800, 253_402_300_800)  # the beginnings of the years 1 and 10000, in seconds since 1970
+TICKS = {"s": 1, "ms": 1000, "us": 10**6, "ns": 10**9}  # a second, of Arrow's units of time
 
 IsKind = Callable[[pa.DataType], bool]
 
@@ -190,16 +191,16 @@ def _cast_instants(column: Column, given: pa.Array, zone: ZoneInfo) -> pa.Timest
         if kinds.is_null(kind):
             return pa.nulls(len(given), UTC_MICROSECONDS)
         if _is_aware(kind):
-            return _bounded(_microseconds(given)).cast(UTC_MICROSECONDS)
+            return _microseconds(_bounded(given)).cast(UTC_MICROSECONDS)
         if is_naive and kinds.is_timestamp(kind):
-            local = _bounded(_microseconds(given))
+            local = _microseconds(_bounded(given))
         elif column.type == "date" and kinds.is_date(kind):
-            local = _bounded(given.cast(pa.timestamp("us")))
+            local = _bounded(given.cast(pa.timestamp("s"))).cast(pa.timestamp("us"))
         else:
             return None
         # Arrow takes a time that clocks skip for the end of the gap, Postgres does not: those go one by one.
         aware = pc.assume_timezone(local, zone.key, ambiguous="latest", nonexistent="raise")
-        return aware.cast(UTC_MICROSECONDS)
+        return _bounded(aware.cast(UTC_MICROSECONDS))
     except pa.ArrowInvalid:
         return None
 
@@ -298,8 +299,8 @@ def _microseconds(given: pa.TimestampArray) -> pa.TimestampArray:
     return naive.cast(pa.timestamp("us"))
 
 
-def _bounded(local: pa.TimestampArray) -> pa.TimestampArray:
-    return pc.if_else(_is_of_our_years(local), local, None)
+def _bounded(given: pa.TimestampArray) -> pa.TimestampArray:
+    return pc.if_else(_is_of_our_years(given), given, None)
 
 
 def _cast_local(_: Column, given: pa.TimestampArray) -> pa.StringArray | None:
@@ -308,13 +309,16 @@ def _cast_local(_: Column, given: pa.TimestampArray) -> pa.StringArray | None:
 
 
 def _of_our_years(moments: pa.Array, write: Callable[[pa.Array], pa.StringArray]) -> pa.StringArray | None:
-    is_whole = pc.all(_is_of_our_years(moments.cast(pa.timestamp("us")))).as_py()
+    seconds = moments.cast(pa.timestamp("s")) if kinds.is_date(moments.type) else moments
+    is_whole = pc.all(_is_of_our_years(seconds)).as_py()
     return None if is_whole is False else write(moments)
 
 
-def _is_of_our_years(local: pa.TimestampArray) -> pa.BooleanArray:
-    first, last = (pa.scalar(bound, pa.timestamp("us")) for bound in YEARS)
-    return pc.and_(pc.greater_equal(local, first), pc.less_equal(local, last))
+def _is_of_our_years(given: pa.TimestampArray) -> pa.BooleanArray:
+    """Which times are of the years 1 to 9999, told before a finer unit makes them overflow."""
+    ticks, per_second = given.cast(pa.int64()), TICKS[given.type.unit]
+    first, last = max(YEARS[0] * per_second, -(2**63)), min(YEARS[1] * per_second - 1, 2**63 - 1)
+    return pc.and_(pc.greater_equal(ticks, first), pc.less_equal(ticks, last))
 
 
 def _cast_floating(column: Column, given: pa.Array) -> pa.Array | None:

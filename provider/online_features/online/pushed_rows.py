@@ -159,7 +159,12 @@ def _sample(shown: Sequence[Values], mask: pa.BooleanArray) -> list[list[Any]]:
 
 
 def _python(value: Any) -> Any:
-    return value.as_py() if isinstance(value, pa.Scalar) else value
+    if not isinstance(value, pa.Scalar):
+        return value
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):  # a time outside the years that Python has
+        return f"{value.value} {value.type}"
 
 
 @contextmanager
