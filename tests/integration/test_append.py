@@ -204,6 +204,31 @@ def test_rows_that_do_not_fit_leave_both_stores_as_they_were(
 
 
 @pytest.mark.parametrize(
+    "kind, declared, value",
+    [
+        ("bigint", "Float32", 2**24 + 1),
+        ("bigint", "Float64", 2**53 + 1),
+        ("bigint[]", "Array(Float64)", [2**53 + 1]),
+        ("bigint[]", "Array(Float32)", [2**24 + 1]),
+        ("double precision", "Float64", 2**53 + 1),
+        ("real", "Float64", 2**24 + 1),
+        ("double precision", "Float32", 0.1),
+    ],
+)
+@pytest.mark.parametrize("layout", ["feast"])
+def test_a_push_rounds_to_floats_of_feast_as_a_run_does(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    kind: str, declared: str, value: Any,
+) -> None:  # fmt: skip
+    database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
+    view = make_view(feast=FeastOptions(types={"x": declared}))
+    assert online.push(view, [row("a", 1, value)], offline=offline).rows_written == 1
+    pushed = held(online, view, "a")
+    assert materialize(view, offline, online).rows_written == 1
+    assert held(online, view, "a") == pushed
+
+
+@pytest.mark.parametrize(
     "kind, declared, value, message",
     [
         ("bigint", "Int32", 2**40, "column 'x' holds a value that is no Int32"),

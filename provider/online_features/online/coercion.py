@@ -7,6 +7,7 @@ rules that Arrow has no cast for, or to find the one to name in the error.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -245,13 +246,22 @@ def _meant(column: Column, value: Any) -> Any:
             return int(value)
         case (Encoding.INTEGER, Decimal()) if value.is_finite() and value == value.to_integral_value():
             return int(value)
-        case (Encoding.FLOAT, Decimal()):
-            return float(value)
+        case (Encoding.FLOAT, Decimal() | int()) if not isinstance(value, bool):
+            return _rounded(value)
         case (Encoding.NUMERIC, float()):
             return Decimal(repr(value))
         case (Encoding.DATE, datetime()) if value.tzinfo is None and value.time() == time():
             return value.date()
     return None if column.encoding != Encoding.FLOAT and is_null(value) else value
+
+
+def _rounded(value: Decimal | int) -> Any:
+    """The nearest floating number; the value itself, of which there is none, where it is too large."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return value
+    return value if math.isinf(number) and Decimal(value).is_finite() else number
 
 
 def _meant_item(element: Column, item: Any) -> Any:
@@ -322,8 +332,8 @@ def _is_of_our_years(given: pa.TimestampArray) -> pa.BooleanArray:
 
 
 def _cast_floating(column: Column, given: pa.Array) -> pa.Array | None:
-    """The numbers, unless one becomes infinite because it is too large."""
-    cast = given.cast(ARROW_TYPES[column.type])
+    """The numbers, rounded as Postgres rounds them, unless one becomes infinite because it is too large."""
+    cast = given.cast(ARROW_TYPES[column.type], safe=not kinds.is_integer(given.type))
     if not kinds.is_float32(cast.type):
         return cast
     is_grown = pc.and_(pc.is_inf(cast), pc.is_finite(given))

@@ -94,7 +94,8 @@ def _scalars(column: Column, kind: FeastType, plain: pa.Array) -> pa.Array:
             return pa.array((None if text is None else int(Decimal(text)) for text in plain.to_pylist()), target)
         case Encoding.FLOAT if kind in INTEGERS:
             return pc.if_else(pc.is_nan(plain), None, pc.trunc(plain)).cast(target)
-    return plain.cast(target, safe=column.encoding != Encoding.FLOAT)
+    # Into floating numbers all others are rounded, as Postgres rounds them.
+    return plain.cast(target, safe=not pa.types.is_floating(target))
 
 
 def _lists(column: Column, texts: pa.StringArray) -> pa.ListArray:
