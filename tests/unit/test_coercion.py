@@ -287,6 +287,25 @@ def test_rows_come_in_bounded_batches(rows: Any) -> None:
     assert max(sizes) <= 2
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        as_mappings, as_frame(), as_frame(object), as_frame("category"), as_arrow(pa.string()),
+        as_arrow(pa.dictionary(pa.int8(), pa.string())), as_arrow(pa.string_view()),
+        lambda values: as_mappings([[value] for value in values]), lambda values: as_mappings([{"a": values[0]}] * 8),
+        lambda values: as_mappings([np.arange(len(value) / 16) for value in values]),
+        lambda values: pd.DataFrame({"x": [np.arange(len(value) / 8) for value in values]}),
+    ],
+)  # fmt: skip
+def test_wide_rows_come_in_smaller_batches(form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("online_features.online.given_rows.BATCH_BYTES", 3000)
+    sizes = [batch.num_rows for batch in batches(form(["a" * 1000] * 8), 100)]
+    assert sum(sizes) == 8
+    assert max(sizes) <= 3
+    monkeypatch.setattr("online_features.online.given_rows.BATCH_BYTES", 10)
+    assert [batch.num_rows for batch in batches(form(["a" * 1000] * 8), 100)] == [1] * 8
+
+
 def test_times_with_a_zone_keep_it() -> None:
     zoned = time(12, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert coerced(column("time with time zone"), [zoned]).to_pylist() == ["12:00:00+05:30"]
