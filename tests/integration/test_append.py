@@ -105,6 +105,34 @@ def test_tables_and_columns_of_hostile_names(
     assert read.values == {name: [i, i + 1] for i, name in enumerate(names)}
 
 
+def test_rows_wait_in_a_table_that_hides_none_of_the_users(
+    database: Database, make_view: MakeView, offline: OfflineStore
+) -> None:
+    view = make_view(source={"table": "online_features_staged"})
+    database("CREATE TABLE online_features_staged (id text, ts timestamptz, x int)")
+    assert offline.append(view, [row("a", 1, 1)]).rows_appended == 1
+    assert database("SELECT count(*) FROM online_features_staged") == [(1,)]
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
+def test_join_keys_and_timestamps_may_be_features_too(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str
+) -> None:
+    database(f"CREATE TABLE rows (id text, ts {kind}, created {kind}, x int)")
+    source = {"timezone": "Asia/Tokyo", "created_timestamp_column": "created"}
+    view = make_view(source=source, features=["created", "ts", "id", "x"])
+    given = {"created": at(2), "ts": at(1)} if kind == "timestamptz" else {
+        "created": datetime(2026, 1, 1, 11), "ts": datetime(2026, 1, 1, 10)
+    }  # fmt: skip
+    result = online.push(view, [{"id": "a", "x": 7, **given}], offline=offline)
+    assert (result.rows_written, result.rows_appended) == (1, 1)
+    pushed = held(online, view, "a")
+    assert materialize(view, offline, online).rows_written == 1
+    assert held(online, view, "a") == pushed
+    (read,) = online.get_online_features(view, [{"id": "a"}])
+    assert (read.event_timestamp, read.values) == (at(1), {**given, "id": "a", "x": 7})
+
+
 @pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date"])
 def test_timestamps_and_deletions_agree_in_the_zone_of_the_source(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis, kind: str
