@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pandas as pd
+import psycopg2.errors
 import pyarrow as pa
 import pytest
 import redis
+import sqlalchemy as sa
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OfflineAccessError, OnlineStoreUnavailableError, SourceError
+from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at
 from tests.integration.test_types import VALUES, typed  # noqa: F401
@@ -274,6 +277,39 @@ def test_what_feast_cannot_hold_is_not_in_the_table_either(
         with pytest.raises(InvalidRowsError, match=f"feature view 'view': {message}"):
             put(view, [row("a", 1, value)])
     assert materialize(view, offline, online).rows_read == 0
+
+
+def ask_redis(_: Database) -> None:
+    with redis.Redis(port=1) as client:
+        client.ping()
+
+
+def ask_by_sqlalchemy(database: Database) -> None:
+    uri = make_url(database.uri).set(drivername="postgresql+psycopg2")
+    with sa.create_engine(uri, poolclass=sa.NullPool).connect() as connection:
+        connection.execute(sa.text("SELECT * FROM theirs"))
+
+
+@pytest.mark.parametrize(
+    "ask, error",
+    [
+        (lambda database: database("SELECT * FROM theirs"), psycopg2.errors.UndefinedTable),
+        (ask_by_sqlalchemy, sa.exc.ProgrammingError),
+        (ask_redis, redis.ConnectionError),
+    ],
+)
+def test_what_a_generator_of_rows_raises_is_not_blamed_on_our_stores(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, ask: Any, error: type[Exception]
+) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield row("a", 1, 1)
+        ask(table)
+
+    for put in (online.push, partial(online.push, offline=offline), offline.append):
+        with pytest.raises(error) as raised:
+            put(view, rows())
+        assert "raised by what gives the rows" in raised.value.__notes__[0]
+    assert table("SELECT * FROM rows") == []
 
 
 def test_many_batches_are_appended_in_one_transaction_and_then_pushed(

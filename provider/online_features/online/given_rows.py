@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from online_features.drawing import drawn
 from online_features.errors import InvalidRowsError
 from online_features.online.values import NULL_TYPES
 
@@ -80,7 +81,7 @@ def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
 
 
 def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
-    rest = iter(rows)
+    rest = drawn(rows)
     first = list(islice(rest, 1))
     if first and (
         _is_frame(first[0]) or hasattr(first[0], "__arrow_c_array__") or hasattr(first[0], "__arrow_c_stream__")
@@ -128,7 +129,7 @@ def _of_mappings(rows: Sequence[Mapping[str, Any]]) -> GivenBatch:
 
 
 def _of_arrow(arriving: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[GivenBatch]:
-    for batch in arriving:
+    for batch in drawn(arriving):
         _refuse_doubles(batch.schema.names)
         for part in _bounded(batch.slice, batch.num_rows, batch_rows, _bytes_of_batch):
             columns = {name: _decoded(column) for name, column in zip(part.schema.names, part.columns, strict=True)}
