@@ -12,13 +12,14 @@ from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 
 from online_features.online.given_rows import BATCH_ROWS, batches
-from online_features.online.pushed_rows import PushedRows, pushed_rows, pushed_schema
+from online_features.online.layouts import encoder
+from online_features.online.pushed_rows import PushedRows, naming, pushed_rows, pushed_schema
 from online_features.rejection import Rejections
+from online_features.transformation import Transformation
 
 if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
     from online_features.offline.store import OfflineStore
-    from online_features.schema import RowSchema
 
 SPOOLED_BYTES = 64 * 1024 * 1024  # of appended rows in memory before they wait in a file for their push
 
@@ -46,23 +47,28 @@ class AppendResult:
 
 def append_rows(offline: OfflineStore, view: FeatureView, rows: Any) -> AppendResult:
     """Append the rows; see :meth:`~online_features.OfflineStore.append`."""
-    return _append(offline, view, offline.describe(view).in_texts, rows, lambda _: None)
+    return _append(offline, view, Transformation(view, offline.describe(view), in_texts=True), rows, lambda _: None)
 
 
 @contextmanager
 def appended(
-    offline: OfflineStore, view: FeatureView, schema: RowSchema, rows: Any
+    offline: OfflineStore, view: FeatureView, transformation: Transformation, rows: Any
 ) -> Iterator[tuple[AppendResult, Iterator[PushedRows]]]:
-    """Append the rows, and give them once more, as they went into the table: the producer's may be a generator."""
+    """Append the rows, and give what of them goes online, each kept meanwhile: the producer's may be a generator."""
     with SpooledTemporaryFile(max_size=SPOOLED_BYTES) as file:
         spool = _Spool(file)
-        yield _append(offline, view, schema, rows, spool.add), spool.batches()
+        yield _append(offline, view, transformation, rows, spool.add), spool.batches()
 
 
 def _append(
-    offline: OfflineStore, view: FeatureView, schema: RowSchema, rows: Any, keep: Callable[[pa.RecordBatch], None]
+    offline: OfflineStore,
+    view: FeatureView,
+    transformation: Transformation,
+    rows: Any,
+    keep: Callable[[pa.RecordBatch], None],
 ) -> AppendResult:
     began = time.monotonic()
+    schema, layout = transformation.source, encoder(view, transformation.schema)
     stored = view.before_transform
     rows_read, rejections = 0, Rejections(view)
     with rejections, offline.appending(view, schema) as appender:
@@ -70,7 +76,11 @@ def _append(
             # The types are the source's own, and no column of it is unknown.
             pushed = pushed_rows(view, pushed_schema(stored, schema, given), given, now=appender.created_at)
             appender.add(pushed.batch)
-            keep(pushed.batch)
+            # Before the rows are committed, because what cannot go online would break every later run.
+            with naming(view):
+                made = transformation.apply(pushed.batch)
+            layout.check(made)
+            keep(made)
             rows_read += given.num_rows
             rejections.add(pushed.rejected, pushed.rejected_sample)
     return AppendResult(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from online_features.feast_types import FeastType
-from online_features.postgres_types import Encoding
+from online_features.postgres_types import ARRAY_SUFFIX, AS_PRINTED, ENCODING_BY_TYPE, Encoding
 
 UNKNOWN = "unknown"  # type of a column of which only NULLs have been pushed yet
 
@@ -26,6 +26,18 @@ class Column:
     type: str
     encoding: Encoding
     feast: FeastType | None = None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether its values are arrays."""
+        return self.type.endswith(ARRAY_SUFFIX)
+
+    @property
+    def element(self) -> Column:
+        """A column for the elements of an array; of types of users nothing is known but how they look in JSON."""
+        element = self.type.removesuffix(ARRAY_SUFFIX)
+        encoding = ENCODING_BY_TYPE.get(element, Encoding.TEXT if element in AS_PRINTED else Encoding.JSON)
+        return Column(self.name, element, encoding, self.feast.element if self.feast else None)
 
 
 @dataclass(frozen=True, kw_only=True)

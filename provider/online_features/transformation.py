@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from online_features.errors import InvalidRowsError, TransformError
 from online_features.feature_view import FeatureView, transforms
 from online_features.online import values
-from online_features.online.coercion import UTC_MICROSECONDS, coerced
+from online_features.online.coercion import UTC_MICROSECONDS, coerced, instants_of
 from online_features.online.feast_coercion import as_encoded, coerced_for_layout, inferred_feature
 from online_features.online.given_rows import GivenBatch, Values, columns_of
+from online_features.online.pushed_rows import naming
 from online_features.postgres_types import ARRAY_SUFFIX, Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a function gets in place of the texts of the online store; columns of other encodings it gets as they are.
 NATURAL = {
@@ -99,8 +105,10 @@ def transformed(view: FeatureView, given: GivenBatch, number: int) -> GivenBatch
     """
     if view.transform is None:
         return given
+    with naming(view):
+        columns = {**given.columns, **_instants(view, given)}
     with _named(view, f"batch {number}"):
-        features = _call(view, {name: _array(name, column) for name, column in given.columns.items()})
+        features = _call(view, {name: _array(name, column) for name, column in columns.items()})
     own = {name: column for name, column in given.columns.items() if name in _guarded(view)}
     return GivenBatch({**own, **features}, given.num_rows)
 
@@ -110,7 +118,7 @@ def _call(view: FeatureView, columns: Mapping[str, pa.Array]) -> dict[str, Value
     assert view.transform is not None
     assert view.features is not None
     table = pa.table(dict(columns))
-    result = columns_of(view.transform(table.to_pandas() if transforms(view.transform) == "DataFrame" else table))
+    result = columns_of(view.transform(_frame(table) if transforms(view.transform) == "DataFrame" else table))
     for name in (*view.features, *(name for name in _guarded(view) if name in columns)):
         if name not in result:
             raise InvalidRowsError(f"it returns no column {name!r}")
@@ -120,6 +128,28 @@ def _call(view: FeatureView, columns: Mapping[str, pa.Array]) -> dict[str, Value
         if name in columns and not _is_same(columns[name], result[name]):
             raise InvalidRowsError(f"it changes or reorders column {name!r}, which says whose row it is, and of when")
     return {name: result[name] for name in view.features}
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """The table, its integers exact and of one type, whether or not this batch has a NULL among them."""
+    import pandas as pd
+
+    with_nulls = {pa.bool_(): pd.BooleanDtype()}
+    for bits in (8, 16, 32, 64):
+        with_nulls[getattr(pa, f"int{bits}")()] = getattr(pd, f"Int{bits}Dtype")()
+        with_nulls[getattr(pa, f"uint{bits}")()] = getattr(pd, f"UInt{bits}Dtype")()
+    frame: pd.DataFrame = table.to_pandas(types_mapper=with_nulls.get, integer_object_nulls=True)
+    return frame
+
+
+def _instants(view: FeatureView, given: GivenBatch) -> dict[str, pa.TimestampArray]:
+    """Event and created timestamps as a run has them; whether they may be naive is told when they are pushed."""
+    zone = ZoneInfo(view.source.timezone)
+    names = (view.source.timestamp_field, view.source.created_timestamp_column)
+    return {
+        name: instants_of(Column(name, "date", Encoding.DATE), given.columns[name], zone)
+        for name in names if name is not None and name in given.columns
+    }  # fmt: skip
 
 
 def _guarded(view: FeatureView) -> list[str]:

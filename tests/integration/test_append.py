@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
+import psycopg2.errors
 import pyarrow as pa
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+import sqlalchemy as sa
+from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OfflineAccessError, OnlineStoreUnavailableError, SourceError
+from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at
 from tests.integration.test_types import VALUES, typed  # noqa: F401
@@ -104,6 +108,34 @@ def test_tables_and_columns_of_hostile_names(
     assert read.values == {name: [i, i + 1] for i, name in enumerate(names)}
 
 
+def test_rows_wait_in_a_table_that_hides_none_of_the_users(
+    database: Database, make_view: MakeView, offline: OfflineStore
+) -> None:
+    view = make_view(source={"table": "online_features_staged"})
+    database("CREATE TABLE online_features_staged (id text, ts timestamptz, x int)")
+    assert offline.append(view, [row("a", 1, 1)]).rows_appended == 1
+    assert database("SELECT count(*) FROM online_features_staged") == [(1,)]
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp"])
+def test_join_keys_and_timestamps_may_be_features_too(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str
+) -> None:
+    database(f"CREATE TABLE rows (id text, ts {kind}, created {kind}, x int)")
+    source = {"timezone": "Asia/Tokyo", "created_timestamp_column": "created"}
+    view = make_view(source=source, features=["created", "ts", "id", "x"])
+    given = {"created": at(2), "ts": at(1)} if kind == "timestamptz" else {
+        "created": datetime(2026, 1, 1, 11), "ts": datetime(2026, 1, 1, 10)
+    }  # fmt: skip
+    result = online.push(view, [{"id": "a", "x": 7, **given}], offline=offline)
+    assert (result.rows_written, result.rows_appended) == (1, 1)
+    pushed = held(online, view, "a")
+    assert materialize(view, offline, online).rows_written == 1
+    assert held(online, view, "a") == pushed
+    (read,) = online.get_online_features(view, [{"id": "a"}])
+    assert (read.event_timestamp, read.values) == (at(1), {**given, "id": "a", "x": 7})
+
+
 @pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date"])
 def test_timestamps_and_deletions_agree_in_the_zone_of_the_source(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis, kind: str
@@ -124,16 +156,41 @@ def test_timestamps_and_deletions_agree_in_the_zone_of_the_source(
     assert [held(online, view, name) for name in "abc"] == pushed
 
 
-def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
-    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+@pytest.mark.parametrize("column", ["ts", "created"])
+def test_an_instant_within_a_day_is_refused_where_the_source_holds_dates(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, column: str
 ) -> None:
-    database("CREATE TABLE rows (id text, ts timestamptz, created timestamptz, x int)")
+    database("CREATE TABLE rows (id text, ts date, created date, x int)")
+    view = make_view(source={"timezone": "Asia/Tokyo", "created_timestamp_column": "created"})
+    materialize(view, offline, online)
+    midnight = datetime(2026, 1, 1, 15, tzinfo=UTC)
+    row = {"id": "a", "ts": midnight, "created": midnight, "x": 1}
+    for form in (list, pa.Table.from_pylist):
+        for instant in (midnight + timedelta(hours=6), datetime(2026, 1, 1, 6)):
+            for options in ({}, {"offline": offline}):
+                with pytest.raises(
+                    InvalidRowsError, match=f"column '{column}': 2026-01-0.T06:00.* is no date, .*Tokyo"
+                ):
+                    online.push(view, form([{**row, column: instant}]), **options)
+        online.push(view, form([row]), offline=offline)
+    database("UPDATE rows SET x = 2")
+    materialize(view, offline, online, full=True)
+    assert online.get_online_features(view, [{"id": "a"}])[0].values == {"x": 2}
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis, kind: str
+) -> None:
+    database(f"CREATE TABLE rows (id text, ts timestamptz, created {kind}, x int)")
     view = make_view(source={"created_timestamp_column": "created"})
     materialize(view, offline, online)
     online.push(view, [row("a", 1, 1)], offline=offline)
     pushed = held(online, view, "a")
-    ((created,),) = database("SELECT created FROM rows")
-    assert abs(created - datetime.now(UTC)) < timedelta(minutes=1)
+    coarseness = "1 day" if kind == "date" else "1 minute"
+    assert database(f"SET timezone = 'UTC'; SELECT now() - created::timestamptz < '{coarseness}' FROM rows") == [
+        (True,)
+    ]
     assert materialize(view, offline, online).rows_written == 1
     assert held(online, view, "a") == pushed
 
@@ -175,6 +232,84 @@ def test_rows_that_do_not_fit_leave_both_stores_as_they_were(
         online.push(view, [*(row("a", 1, i) for i in range(5)), row("b", 1, "no")], offline=offline)
     assert table("SELECT * FROM rows") == []
     assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
+
+
+@pytest.mark.parametrize(
+    "kind, declared, value",
+    [
+        ("bigint", "Float32", 2**24 + 1),
+        ("bigint", "Float64", 2**53 + 1),
+        ("bigint[]", "Array(Float64)", [2**53 + 1]),
+        ("bigint[]", "Array(Float32)", [2**24 + 1]),
+        ("double precision", "Float64", 2**53 + 1),
+        ("real", "Float64", 2**24 + 1),
+        ("double precision", "Float32", 0.1),
+    ],
+)
+@pytest.mark.parametrize("layout", ["feast"])
+def test_a_push_rounds_to_floats_of_feast_as_a_run_does(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    kind: str, declared: str, value: Any,
+) -> None:  # fmt: skip
+    database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
+    view = make_view(feast=FeastOptions(types={"x": declared}))
+    assert online.push(view, [row("a", 1, value)], offline=offline).rows_written == 1
+    pushed = held(online, view, "a")
+    assert materialize(view, offline, online).rows_written == 1
+    assert held(online, view, "a") == pushed
+
+
+@pytest.mark.parametrize(
+    "kind, declared, value, message",
+    [
+        ("bigint", "Int32", 2**40, "column 'x' holds a value that is no Int32"),
+        ("int[]", "Array(Int32)", [1, None], "column 'x' holds arrays of integers with a NULL inside"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["feast"])
+def test_what_feast_cannot_hold_is_not_in_the_table_either(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    kind: str, declared: str, value: Any, message: str,
+) -> None:  # fmt: skip
+    database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
+    view = make_view(feast=FeastOptions(types={"x": declared}))
+    for put in (partial(online.push, offline=offline), offline.append):
+        with pytest.raises(InvalidRowsError, match=f"feature view 'view': {message}"):
+            put(view, [row("a", 1, value)])
+    assert materialize(view, offline, online).rows_read == 0
+
+
+def ask_redis(_: Database) -> None:
+    with redis.Redis(port=1) as client:
+        client.ping()
+
+
+def ask_by_sqlalchemy(database: Database) -> None:
+    uri = make_url(database.uri).set(drivername="postgresql+psycopg2")
+    with sa.create_engine(uri, poolclass=sa.NullPool).connect() as connection:
+        connection.execute(sa.text("SELECT * FROM theirs"))
+
+
+@pytest.mark.parametrize(
+    "ask, error",
+    [
+        (lambda database: database("SELECT * FROM theirs"), psycopg2.errors.UndefinedTable),
+        (ask_by_sqlalchemy, sa.exc.ProgrammingError),
+        (ask_redis, redis.ConnectionError),
+    ],
+)
+def test_what_a_generator_of_rows_raises_is_not_blamed_on_our_stores(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, ask: Any, error: type[Exception]
+) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield row("a", 1, 1)
+        ask(table)
+
+    for put in (online.push, partial(online.push, offline=offline), offline.append):
+        with pytest.raises(error) as raised:
+            put(view, rows())
+        assert "raised by what gives the rows" in raised.value.__notes__[0]
+    assert table("SELECT * FROM rows") == []
 
 
 def test_many_batches_are_appended_in_one_transaction_and_then_pushed(

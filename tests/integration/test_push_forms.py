@@ -119,6 +119,19 @@ def test_nothing_pushed_is_nothing_done(
     assert list(client.scan_iter(f"*{view.project}*")) == []
 
 
+@pytest.mark.parametrize("seconds", [10**12, 10**14, -(10**12)])
+def test_rows_at_no_time_of_ours_are_rejected_and_shown(
+    make_view: MakeView, online: OnlineStore, caplog: pytest.LogCaptureFixture, seconds: int
+) -> None:
+    table = pa.table({"id": ["a"], "ts": pa.array([seconds], pa.timestamp("s", "UTC")), "x": [1]})
+    for rows in (table, table.to_pandas(types_mapper=pd.ArrowDtype)):
+        with caplog.at_level(logging.WARNING):
+            result = online.push(make_view(), rows)
+        assert (result.rows_read, result.rows_rejected) == (1, 1)
+        assert f"id='a', ts='{seconds} timestamp[s, tz=UTC]'" in caplog.text
+        caplog.clear()
+
+
 def test_columns_with_hostile_names(make_view: MakeView, online: OnlineStore) -> None:
     names = ['a"b', "a b", "é:{}%", "\n", "$1", "'; DROP", "_id", "0"]
     view = make_view(entities=['i"d%s'], source={"timestamp_field": "t:s"})
@@ -127,6 +140,27 @@ def test_columns_with_hostile_names(make_view: MakeView, online: OnlineStore) ->
         online.push(view, FORMS[form](rows))
         (row,) = online.get_online_features(view, [{'i"d%s': "a"}])
         assert row.values == dict(zip(names, range(8), strict=True))
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (["x", 1], "'x' is no integer"),
+        ([2**40], "is no integer"),
+        (5, r"5 is no integer\[\]"),
+        ({"k": 1}, r"is no integer\[\]"),
+        ([[1], [2, 3]], r"is no integer\[\]"),
+    ],
+)
+def test_arrays_whose_elements_do_not_fit_are_refused(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, given: Any, message: str
+) -> None:
+    database("CREATE TABLE rows (id text, ts timestamptz, x int[])")
+    view = make_view()
+    materialize(view, offline, online)
+    with pytest.raises(InvalidRowsError, match=f"column 'x': .*{message}"):
+        online.push(view, [{"id": "a", "ts": at(1), "x": given}])
+    assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
 
 
 @pytest.mark.parametrize(

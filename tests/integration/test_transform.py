@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -66,6 +68,14 @@ def changes_its_mind(frame: pd.DataFrame) -> pd.DataFrame:
     return in_pandas(frame).assign(hour="noon" if len(frame) else frame.seen.dt.hour)
 
 
+def first_of_many(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(first=pd.array([None if many is None else many[0] for many in frame.many], "Int64"))
+
+
+def at_hour(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(hour=frame.ts.dt.hour, written=frame.created.dt.hour)
+
+
 @pytest.fixture
 def table(database: Database) -> Database:
     database("CREATE TABLE rows (id text, ts timestamptz, price numeric, n int, tags text[], seen timestamptz)")
@@ -125,6 +135,39 @@ def test_nulls_of_the_source_are_nulls_of_the_features(
         assert set(read.values.values()) == {None}
 
 
+def test_integers_are_exact_in_pandas_with_a_null_among_them(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows (id bigint, ts timestamptz, x bigint, flag bool, many bigint[])")
+    big = 2**53 + 1
+    database("INSERT INTO rows VALUES (%s, %s, %s, true, %s)", big, at(1), big, [big, None])
+    database("INSERT INTO rows VALUES (1, %s)", at(1))
+    view = make_view(features=["x", "flag", "first"], transform=first_of_many)
+    materialize(view, offline, online)
+    rows = [{"id": big, "ts": at(2), "x": big, "flag": True, "many": [big, None]}, {"id": 1, "ts": at(2)}]
+    for _ in range(2):
+        first, second = online.get_online_features(view, [{"id": big}, {"id": 1}])
+        assert first.values == {"x": big, "flag": True, "first": big}
+        assert set(second.values.values()) == {None}
+        online.push(view, rows)
+
+
+def test_a_transform_gets_instants_on_every_way(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows (id text, ts timestamp, created timestamp)")
+    database("INSERT INTO rows VALUES ('a', '2026-01-01 10:00', '2026-01-01 11:00')")
+    source = {"timezone": "America/New_York", "created_timestamp_column": "created"}
+    view = make_view(source=source, features=["hour", "written"], transform=at_hour)
+    materialize(view, offline, online)
+    row = {"ts": datetime(2026, 1, 1, 10), "created": datetime(2026, 1, 1, 11)}
+    online.push(view, [{"id": "b", **row}])
+    online.push(view, pd.DataFrame([{"id": "c", **row}]))
+    online.push(view, [{"id": "d", **row}], offline=offline)
+    for read in online.get_online_features(view, [{"id": name} for name in "abcd"]):
+        assert read.values == {"hour": 15, "written": 16}
+
+
 @pytest.mark.parametrize(
     "transform, message",
     [
@@ -146,6 +189,16 @@ def test_what_goes_wrong_in_a_transform_is_told_and_nothing_is_written(
     with pytest.raises(TransformError, match=f"feature view 'view', transform .*{message}"):
         materialize(view, offline, online)
     assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
+
+
+def test_rows_of_which_a_transform_makes_nothing_are_not_in_the_table(
+    table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    view = view_with(make_view, fails_on_rows)
+    for put in (partial(online.push, offline=offline), offline.append):
+        with pytest.raises(TransformError, match="'fails_on_rows', batch 1: ZeroDivisionError"):
+            put(view, [ROW])
+    assert table("SELECT * FROM rows") == []
 
 
 def test_a_transform_that_fails_names_the_batch_of_a_push(make_view: MakeView, online: OnlineStore) -> None:

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import psycopg2
+import pyarrow as pa
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import UnsupportedTypeError
+from online_features.errors import InvalidRowsError, UnsupportedTypeError
 from online_features.postgres_types import AS_PRINTED, ENCODING_BY_TYPE, KEY_TYPES, REFUSED, PostgresType
 
 from tests.conftest import Database, at
 from tests.layouts import layout_of_texts  # noqa: F401
+from tests.online import names_online
 
 MakeView = Callable[..., FeatureView]
 
@@ -290,6 +293,63 @@ def test_equal_join_keys_that_print_differently_are_one_entity(
     assert materialize(view, offline, online).rows_written == 1
     (row,) = online.get_online_features(view, [{"id": Decimal("1.000")}])
     assert row.values == {"x": 2}
+
+
+@pytest.mark.parametrize(
+    "kind, texts",
+    [
+        ("inet", ["10.0.0.1", "10.0.0.1/32"]),
+        ("inet", ["10.0.0.1/8"]),
+        ("inet", ["2001:DB8::0:1", "2001:db8:0:0:0:0:0:1/128"]),
+        ("inet", ["::ffff:10.0.0.1", "::FFFF:a00:1"]),
+        ("inet", ["::10.0.0.1", "::a00:1"]),
+        ("inet", ["::5"]),
+        ("inet", ["::1"]),
+        ("inet", ["::"]),
+        ("inet", ["1:0:0:2::", "1::2:0:0:0:0"]),
+        ("inet", ["1:0:2:3:4:5:6:7"]),
+        ("cidr", ["10.0.0.1", "10.0.0.1/32"]),
+        ("cidr", ["2001:DB8::/32", "2001:db8:0::/32"]),
+        ("cidr", ["::/0"]),
+        ("cidr", ["::ffff:0:0/96", "::ffff:0.0.0.0/96"]),
+        ("macaddr", ["08:00:2b:01:02:03", "08-00-2B-01-02-03", "08002b:010203", "0800.2b01.0203", "08002b010203"]),
+        ("macaddr8", ["08:00:2b:01:02:03:04:05", "08002B01:02030405"]),
+        ("macaddr8", ["08:00:2b:ff:fe:01:02:03", "08-00-2b-01-02-03"]),
+    ],
+)
+def test_equal_join_keys_and_features_are_one_however_they_are_written(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str, texts: list[str]
+) -> None:
+    database(f"CREATE TABLE rows (id {kind}, ts timestamptz, x {kind}, many {kind}[])")
+    for text in texts:
+        database(f"INSERT INTO rows VALUES (%s, %s, %s, array[%s]::text[]::{kind}[])", text, at(1), text, text)
+    view = make_view()
+    assert materialize(view, offline, online).rows_written == 1
+    (run,) = online.get_online_features(view, [{"id": texts[0]}])
+    for hour, (text, form) in enumerate(product(texts, (pa.Table.from_pylist, list)), 2):
+        online.push(view, form([{"id": text, "ts": at(hour), "x": text, "many": [text]}]))
+        (read,) = online.get_online_features(view, [{"id": text}])
+        assert (read.event_timestamp, read.values) == (at(hour), run.values)
+        assert len(names_online(online, view)) == 1
+    assert online.delete(view, [{"id": texts[-1]}]) == 1
+    assert online.get_online_features(view, [{"id": texts[0]}])[0].status == "not_found"
+
+
+@pytest.mark.parametrize(
+    "kind, text",
+    [
+        ("inet", "10.0.0.256"), ("inet", "fe80::1%eth0"), ("cidr", "10.0.0.1/8"), ("macaddr", "08:00:2b:01:02"),
+        ("macaddr8", "08:00:2b:01:02:03:04"), ("inet", ""),
+    ],
+)  # fmt: skip
+def test_addresses_that_postgres_does_not_read_are_refused(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str, text: str
+) -> None:
+    database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
+    view = make_view()
+    materialize(view, offline, online)
+    with pytest.raises(InvalidRowsError, match=f"column 'x': '{text}' is no {kind}"):
+        online.push(view, [{"id": "a", "ts": at(1), "x": text}])
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ FITTING: list[tuple[str, Any, list[Any], list[Any]]] = [
     ("double precision", as_frame("Float64"), [1.5, None], [1.5, None]),
     ("double precision", as_arrow(pa.float64()), [1.5, None, float("nan")], [1.5, None, "nan"]),
     ("double precision", as_arrow(pa.int32()), [1, None], [1.0, None]),
+    ("double precision", as_mappings, [2**53 + 1, Decimal(2**53 + 1)], [2.0**53, 2.0**53]),
+    ("double precision", as_frame("Int64"), [2**53 + 1, None], [2.0**53, None]),
+    ("double precision", as_arrow(pa.int64()), [2**53 + 1, None], [2.0**53, None]),
+    ("real", as_arrow(pa.int32()), [2**24 + 1, None], [2.0**24, None]),
+    ("real", as_mappings, [2**24 + 1], [2.0**24]),
     ("real", as_arrow(pa.float64()), [0.5, None], [0.5, None]),
     ("text", as_mappings, ["a", None, np.str_("b")], ["a", None, "b"]),
     ("text", as_frame(), ["a", None], ["a", None]),
@@ -104,12 +109,24 @@ FITTING: list[tuple[str, Any, list[Any], list[Any]]] = [
     ("jsonb", as_frame(), [{"a": np.array([1, 2])}, None], ['{"a": [1, 2]}', None]),
     ("jsonb", as_arrow(pa.struct({"a": pa.list_(pa.int8())})), [{"a": [1, None]}, None], ['{"a": [1, null]}', None]),
     ("jsonb", as_arrow(pa.map_(pa.string(), pa.int8())), [[("k", 1)]], ['{"k": 1}']),
-    ("jsonb", as_arrow(pa.json_()), ['{"b":1}', None], ['{"b":1}', None]),
+    ("jsonb", as_arrow(pa.json_()), ['{"b":1.50, "a":[]}', None], ['{"a": [], "b": 1.50}', None]),
+    ("jsonb", as_mappings, [{"a": pd.NaT, "b": [pd.NA]}], ['{"a": null, "b": [null]}']),
     ("integer[]", as_arrow(pa.list_(pa.int64())), [[1, None, 3], [], None], ["[1,null,3]", "[]", None]),
     ("double precision[]", as_mappings, [[1.0, float("nan"), 1e15, 1e-5]], ['[1,"NaN",1e+15,1e-05]']),
     ("numeric[]", as_mappings, [[Decimal("1.50"), Decimal("NaN")]], ['[1.50,"NaN"]']),
     ("text[]", as_frame(), [np.array(["a", None], dtype=object), None], ['["a",null]', None]),
-    ("timestamp with time zone[]", as_mappings, [[NOON]], ['["2026-06-01T12:00:00+00:00"]']),
+    ("timestamp with time zone[]", as_mappings, [[NOON, pd.NaT]], ['["2026-06-01T12:00:00+00:00",null]']),
+    ("timestamp without time zone[]", as_frame(), [np.array(["2026-01-01T05", "NaT"], "datetime64[ns]")],
+     ['["2026-01-01T05:00:00",null]']),
+    ("integer[]", as_mappings, [[[1.0, float("nan")], [np.int8(3), Decimal(4)]]], ["[[1,null],[3,4]]"]),
+    ("integer[]", as_frame(), [[np.array([1, 2]), np.array([3, 4])]], ["[[1,2],[3,4]]"]),
+    ("integer[]", as_arrow(pa.json_()), ["[1, 2]"], ["[1,2]"]),
+    ("double precision[]", as_mappings, [[2**53 + 1, Decimal("0.5")]], ["[9.007199254740992e+15,0.5]"]),
+    ("uuid[]", as_mappings, [[SOME, str(SOME).upper()]], [f'["{SOME}","{SOME}"]']),
+    ("bytea[]", as_mappings, [[bytearray(b"a"), None]], ['["\\\\x61",null]']),
+    ("jsonb[]", as_mappings, [[{"a": [1, 2]}, [3, 4]]], ['[{"a": [1, 2]},[3, 4]]']),
+    ("oid[]", as_mappings, [[5]], ['["5"]']),
+    ("mood[]", as_mappings, [["so so", None]], ['["so so",null]']),
 ]  # fmt: skip
 
 
@@ -131,6 +148,9 @@ MISFITS: list[tuple[str, Any, list[Any], str]] = [
     ("bigint", as_frame(), [float("inf")], "inf is no bigint"),
     ("real", as_mappings, [1.0, 1e300], "1e+300 is no real"),
     ("real", as_arrow(pa.float64()), [1e300], "1e+300 is no real"),
+    ("double precision", as_mappings, [10**400], f"{10**400} is no double precision"),
+    ("double precision", as_mappings, [Decimal("1e400")], "is no double precision"),
+    ("double precision", as_mappings, [True], "True is no double precision"),
     ("boolean", as_frame("Int64"), [1, None], "1 is no boolean"),
     ("text", as_frame(), [1], "1 is no text"),
     ("text", as_frame(object), ["a", b"b"], "b'b' is no text"),
@@ -142,6 +162,26 @@ MISFITS: list[tuple[str, Any, list[Any], str]] = [
     ("timestamp with time zone", as_arrow(pa.timestamp("s", "UTC")), [10**12], "is no timestamp with time zone"),
     ("jsonb", as_mappings, [{"a": float("inf")}], "is no jsonb"),
     ("jsonb", as_mappings, [{"a": object()}], "is no jsonb"),
+    ("jsonb", as_arrow(pa.json_()), ['1,"z":666'], "no jsonb"),
+    ("jsonb", as_arrow(pa.json_()), ["not json"], "no jsonb"),
+    ("jsonb", as_arrow(pa.json_()), ["[NaN]"], "no jsonb"),
+    ("integer[]", as_mappings, [["x", 1.5, None]], "'x' is no integer"),
+    ("integer[]", as_mappings, [[1.5]], "1.5 is no integer"),
+    ("integer[]", as_mappings, [[2**40]], f"{2**40} is no integer"),
+    ("integer[]", as_mappings, [[True]], "True is no integer"),
+    ("integer[]", as_mappings, [5], r"5 is no integer\[\]"),
+    ("integer[]", as_mappings, ["abc"], r"'abc' is no integer\[\]"),
+    ("integer[]", as_mappings, [{"k": 1}], r"is no integer\[\]"),
+    ("integer[]", as_mappings, [[[1], [2, 3]]], r"is no integer\[\]"),
+    ("integer[]", as_mappings, [[1, [2]]], r"is no integer\[\]"),
+    ("integer[]", as_arrow(pa.list_(pa.string())), [["1"]], "'1' is no integer"),
+    ("real[]", as_mappings, [[1e300]], r"is no real\[\]"),
+    ("date[]", as_mappings, [["nonsense"]], "'nonsense' is no date"),
+    ("date[]", as_mappings, [[datetime(2026, 1, 1, 10)]], "is no date"),
+    ("timestamp with time zone[]", as_mappings, [[datetime(2026, 1, 1)]], "is no timestamp with time zone"),
+    ("numeric[]", as_mappings, [["abc"]], "'abc' is no numeric"),
+    ("text[]", as_mappings, [["a\0b"]], "is no text"),
+    ("mood[]", as_mappings, ["so so"], r"is no mood\[\]"),
     ("numeric", as_frame(), ["1"], "'1' is no numeric"),
 ]  # fmt: skip
 
@@ -161,7 +201,14 @@ def test_a_value_that_does_not_fit_is_named_with_its_column(
         ("timestamp with time zone", as_frame("datetime64[ns, UTC]"), [NOON, None], [NOON, None]),
         ("timestamp with time zone", as_arrow(pa.timestamp("ns", "UTC")), [-1, 1999],
          [datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), datetime(1970, 1, 1, 0, 0, 0, 1, UTC)]),
-        ("timestamp with time zone", as_arrow(pa.timestamp("s", "UTC")), [10**12], [None]),
+        ("timestamp with time zone", as_arrow(pa.timestamp("s", "UTC")), [10**12, 10**14, -(10**12)], [None] * 3),
+        ("timestamp with time zone", as_arrow(pa.timestamp("s", "UTC")), [253402300799, 253402300800],
+         [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), None]),
+        ("timestamp with time zone", as_arrow(pa.timestamp("us", "UTC")), [-62135596800000000, -62135596800000001],
+         [datetime(1, 1, 1, tzinfo=UTC), None]),
+        ("timestamp without time zone", as_arrow(pa.timestamp("ms")), [10**17], [None]),
+        ("timestamp without time zone", as_arrow(pa.timestamp("us")), [datetime(1, 1, 1)], [None]),
+        ("date", as_arrow(pa.date32()), [2**31 - 1], [None]),
         ("timestamp without time zone", as_frame(), [datetime(2026, 6, 1, 14)], [NOON]),
         ("timestamp without time zone", as_frame("datetime64[ns, UTC]"), [NOON], [NOON]),
         ("date", as_arrow(pa.date32()), [date(2026, 6, 1)], [datetime(2026, 5, 31, 22, tzinfo=UTC)]),
@@ -238,6 +285,25 @@ def test_rows_come_in_bounded_batches(rows: Any) -> None:
     sizes = [batch.num_rows for batch in batches(rows, 2)]
     assert sum(sizes) == 3
     assert max(sizes) <= 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        as_mappings, as_frame(), as_frame(object), as_frame("category"), as_arrow(pa.string()),
+        as_arrow(pa.dictionary(pa.int8(), pa.string())), as_arrow(pa.string_view()),
+        lambda values: as_mappings([[value] for value in values]), lambda values: as_mappings([{"a": values[0]}] * 8),
+        lambda values: as_mappings([np.arange(len(value) / 16) for value in values]),
+        lambda values: pd.DataFrame({"x": [np.arange(len(value) / 8) for value in values]}),
+    ],
+)  # fmt: skip
+def test_wide_rows_come_in_smaller_batches(form: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("online_features.online.given_rows.BATCH_BYTES", 3000)
+    sizes = [batch.num_rows for batch in batches(form(["a" * 1000] * 8), 100)]
+    assert sum(sizes) == 8
+    assert max(sizes) <= 3
+    monkeypatch.setattr("online_features.online.given_rows.BATCH_BYTES", 10)
+    assert [batch.num_rows for batch in batches(form(["a" * 1000] * 8), 100)] == [1] * 8
 
 
 def test_times_with_a_zone_keep_it() -> None:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 import pyarrow as pa
@@ -26,9 +27,7 @@ from online_features.online.texts import instants
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
 
-STAGED = "online_features_staged"  # a temporary table
-
-COPY = f"COPY {STAGED} FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
+COPY = "COPY {} FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
 
 CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")  # so that a NULL is not an empty text
 
@@ -42,10 +41,11 @@ class Appender:
     rows: int
     """How many were inserted; known when the transaction is committed."""
 
-    def __init__(self, connection: sa.Connection, created_at: datetime) -> None:
+    def __init__(self, connection: sa.Connection, staged: str, created_at: datetime) -> None:
         self.created_at = created_at
         self.rows = 0
         self._connection = connection
+        self._copy = COPY.format(staged)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Stage rows.
@@ -58,7 +58,7 @@ class Appender:
         written.seek(0)
         cursor: Any = self._connection.connection.cursor()
         with cursor:
-            cursor.copy_expert(COPY, written)
+            cursor.copy_expert(self._copy, written)
 
 
 @contextmanager
@@ -72,13 +72,15 @@ def appending(engine: sa.Engine, view: FeatureView, schema: RowSchema) -> Iterat
             f"feature view {view.name!r}: rows cannot be appended to its query -> push them online only, or read the "
             "view from a table="
         )
-    target = table_of(view.source.table, *(sa.column(literally(column.name)) for column in schema.columns))
+    names = dict.fromkeys(column.name for column in schema.columns)  # a feature may be a join key, too
+    target = table_of(view.source.table, *(sa.column(literally(name)) for name in names))
+    staged_name = f"online_features_{token_hex(8)}"  # which hides no table of the user's
     with translated(view), engine.begin() as connection:
-        staged = sa.CreateTableAs(_shape(target, schema), STAGED, temporary=True)
+        staged = sa.CreateTableAs(_shape(target, schema), staged_name, temporary=True)
         connection.execute(staged)
-        appender = Appender(connection, connection.execute(sa.select(sa.func.now())).scalar_one())
+        appender = Appender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
-        appender.rows = connection.execute(_insertion(view.source, target, schema)).rowcount
+        appender.rows = connection.execute(_insertion(view.source, target, staged_name, schema)).rowcount
         # Not left to the end of the session, which is not ours where a pooler stands between.
         connection.execute(sa.schema.DropTable(staged.table))
 
@@ -100,8 +102,8 @@ def _staged_type(schema: RowSchema, column: Column) -> Any:
     return sa.Text() if column.encoding == Encoding.BASE64 or _is_structure(column) else None
 
 
-def _insertion(source: PostgresSource, target: sa.TableClause, schema: RowSchema) -> sa.Insert:
-    staged = sa.table(STAGED, *(sa.column(f"c{i}") for i in range(len(schema.columns))))
+def _insertion(source: PostgresSource, target: sa.TableClause, staged_name: str, schema: RowSchema) -> sa.Insert:
+    staged = sa.table(staged_name, *(sa.column(f"c{i}") for i in range(len(schema.columns))))
     structures = {column.name: staged.c[f"c{i}"] for i, column in enumerate(schema.columns) if _is_structure(column)}
     populated = _populated(target, structures)
     read = sa.select().select_from(staged.join(populated, sa.true()) if structures else staged)
@@ -114,10 +116,14 @@ def _insertion(source: PostgresSource, target: sa.TableClause, schema: RowSchema
             return _local(source, column, text)
         return sa.func.decode(text, "base64") if column.encoding == Encoding.BASE64 else text
 
-    values = (value(i, column) for i, column in enumerate(schema.columns))
-    names = [column.name for column in schema.columns]
+    # Of a column that is a feature, too, the part that it plays besides.
+    by_name = {column.name: value(i, column) for i, column in reversed(list(enumerate(schema.columns)))}
     # A retry appends the same rows again: where the table has a unique constraint, they are there already.
-    return postgresql.insert(target).from_select(names, read.add_columns(*values)).on_conflict_do_nothing()
+    return (
+        postgresql.insert(target)
+        .from_select(list(by_name), read.add_columns(*by_name.values()))
+        .on_conflict_do_nothing()
+    )
 
 
 def _populated(target: sa.TableClause, structures: Mapping[str, ColumnElement[Any]]) -> FromClause:

@@ -11,6 +11,7 @@ import psycopg2
 import pyarrow as pa
 import sqlalchemy.exc
 
+from online_features.drawing import is_producers
 from online_features.errors import (
     ColumnNotFoundError,
     OfflineAccessError,
@@ -63,13 +64,12 @@ def translated(view: FeatureView) -> Iterator[None]:
     """
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as error:
-        assert error.orig is not None
-        raise translation(view, getattr(error.orig, "pgcode", None), str(error.orig)) from error
-    except psycopg2.Error as error:
-        raise translation(view, error.pgcode, str(error)) from error
-    except adbc_driver_manager.Error as error:
-        raise translation(view, error.sqlstate, str(error)) from error
+    except (sqlalchemy.exc.DBAPIError, psycopg2.Error, adbc_driver_manager.Error) as error:
+        if is_producers(error):
+            raise
+        theirs = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+        sqlstate = theirs.sqlstate if isinstance(theirs, adbc_driver_manager.Error) else getattr(theirs, "pgcode", None)
+        raise translation(view, sqlstate, str(theirs)) from error
 
 
 @contextmanager

@@ -181,6 +181,7 @@ class OfflineStore:
             their defaults, and the created timestamp, where the view declares one and the rows lack it, is the
             beginning of the transaction.
         :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit; nothing is appended.
+        :raises TransformError: when the view's transform fails on the rows; nothing is appended.
         :raises SourceError: when the source is a query, or the table refuses the rows.
         """
         return append_rows(self, view, rows)

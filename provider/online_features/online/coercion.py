@@ -6,6 +6,8 @@ rules that Arrow has no cast for, or to find the one to name in the error.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -37,7 +39,8 @@ ARROW_TYPES = {
 # What holds any Python value of an encoding before it is cast to the column's own type.
 WIDEST = {Encoding.BOOLEAN: pa.bool_(), Encoding.INTEGER: pa.int64(), Encoding.FLOAT: pa.float64()}
 
-YEARS = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))
+YEARS = (-62_135_596_800, 253_402_300_800)  # the beginnings of the years 1 and 10000, in seconds since 1970
+TICKS = {"s": 1, "ms": 1000, "us": 10**6, "ns": 10**9}  # a second, of Arrow's units of time
 
 IsKind = Callable[[pa.DataType], bool]
 
@@ -130,8 +133,29 @@ def coerced_instants(column: Column, given: Values, zone: ZoneInfo) -> pa.Timest
     """Event or created timestamps as instants, whole microseconds; NULL where they leave the years 1 to 9999.
 
     :param zone: in which naive times are read, where the source's column has none itself.
-    :raises InvalidRowsError: when a value is no time, or naive where the source's column has a zone.
+    :raises InvalidRowsError: when a value is no time, or naive where the source's column has a zone, or no midnight
+        where it holds dates: a run would find an older row there.
     """
+    instants = instants_of(column, given, zone)
+    if column.type == "date":
+        is_other = pc.not_equal(instants, midnights(instants, zone))
+        if pc.any(is_other).as_py():
+            instant = instants.filter(is_other)[0].as_py().astimezone(zone)
+            raise InvalidRowsError(
+                f"column {column.name!r}: {instant.isoformat()} is no date, which is what the source holds; give the "
+                f"date, or its midnight in {zone.key}"
+            )
+    return instants
+
+
+def midnights(instants: pa.TimestampArray, zone: ZoneInfo) -> pa.TimestampArray:
+    """The instants at which their days begin in the zone, as Postgres reads dates."""
+    days = pc.local_timestamp(instants.cast(pa.timestamp("us", zone.key))).cast(pa.date32())
+    return instants_of(Column("day", "date", Encoding.DATE), days, zone)
+
+
+def instants_of(column: Column, given: Values, zone: ZoneInfo) -> pa.TimestampArray:
+    """Likewise, to the microsecond even where the source holds dates."""
     if isinstance(given, pa.Array):
         cast = _cast_instants(column, given, zone)
         if cast is not None:
@@ -168,16 +192,16 @@ def _cast_instants(column: Column, given: pa.Array, zone: ZoneInfo) -> pa.Timest
         if kinds.is_null(kind):
             return pa.nulls(len(given), UTC_MICROSECONDS)
         if _is_aware(kind):
-            return _bounded(_microseconds(given)).cast(UTC_MICROSECONDS)
+            return _microseconds(_bounded(given)).cast(UTC_MICROSECONDS)
         if is_naive and kinds.is_timestamp(kind):
-            local = _bounded(_microseconds(given))
+            local = _microseconds(_bounded(given))
         elif column.type == "date" and kinds.is_date(kind):
-            local = _bounded(given.cast(pa.timestamp("us")))
+            local = _bounded(given.cast(pa.timestamp("s"))).cast(pa.timestamp("us"))
         else:
             return None
         # Arrow takes a time that clocks skip for the end of the gap, Postgres does not: those go one by one.
         aware = pc.assume_timezone(local, zone.key, ambiguous="latest", nonexistent="raise")
-        return aware.cast(UTC_MICROSECONDS)
+        return _bounded(aware.cast(UTC_MICROSECONDS))
     except pa.ArrowInvalid:
         return None
 
@@ -215,18 +239,36 @@ def _meant(column: Column, value: Any) -> Any:
 
     NaN is a value of floating and exact numbers alone, and a NULL elsewhere.
     """
+    if column.is_array and isinstance(value, (list, tuple)):
+        return [_meant_item(column.element, item) for item in value]
     match column.encoding, value:
         case (Encoding.INTEGER, float()) if value.is_integer():
             return int(value)
         case (Encoding.INTEGER, Decimal()) if value.is_finite() and value == value.to_integral_value():
             return int(value)
-        case (Encoding.FLOAT, Decimal()):
-            return float(value)
+        case (Encoding.FLOAT, Decimal() | int()) if not isinstance(value, bool):
+            return _rounded(value)
         case (Encoding.NUMERIC, float()):
             return Decimal(repr(value))
         case (Encoding.DATE, datetime()) if value.tzinfo is None and value.time() == time():
             return value.date()
     return None if column.encoding != Encoding.FLOAT and is_null(value) else value
+
+
+def _rounded(value: Decimal | int) -> Any:
+    """The nearest floating number; the value itself, of which there is none, where it is too large."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return value
+    return value if math.isinf(number) and Decimal(value).is_finite() else number
+
+
+def _meant_item(element: Column, item: Any) -> Any:
+    item = item.tolist() if hasattr(item, "tolist") else item  # NumPy's
+    if isinstance(item, (list, tuple)) and element.encoding != Encoding.JSON:
+        return [_meant_item(element, inner) for inner in item]
+    return _meant(element, item)
 
 
 def _instant(column: Column, value: Any, zone: ZoneInfo) -> datetime:
@@ -252,6 +294,8 @@ def python_values(column: Column, given: pa.Array) -> list[Any]:
     """
     try:
         plain: list[Any] = given.to_pylist(maps_as_pydicts="strict")
+        if isinstance(given.type, pa.JsonType) and column.encoding == Encoding.JSON:
+            plain = [None if text is None else json.loads(text, parse_float=Decimal) for text in plain]
     except (OverflowError, ValueError, KeyError) as error:
         raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.type}: {error}") from error
     return plain
@@ -265,8 +309,8 @@ def _microseconds(given: pa.TimestampArray) -> pa.TimestampArray:
     return naive.cast(pa.timestamp("us"))
 
 
-def _bounded(local: pa.TimestampArray) -> pa.TimestampArray:
-    return pc.if_else(_is_of_our_years(local), local, None)
+def _bounded(given: pa.TimestampArray) -> pa.TimestampArray:
+    return pc.if_else(_is_of_our_years(given), given, None)
 
 
 def _cast_local(_: Column, given: pa.TimestampArray) -> pa.StringArray | None:
@@ -275,18 +319,21 @@ def _cast_local(_: Column, given: pa.TimestampArray) -> pa.StringArray | None:
 
 
 def _of_our_years(moments: pa.Array, write: Callable[[pa.Array], pa.StringArray]) -> pa.StringArray | None:
-    is_whole = pc.all(_is_of_our_years(moments.cast(pa.timestamp("us")))).as_py()
+    seconds = moments.cast(pa.timestamp("s")) if kinds.is_date(moments.type) else moments
+    is_whole = pc.all(_is_of_our_years(seconds)).as_py()
     return None if is_whole is False else write(moments)
 
 
-def _is_of_our_years(local: pa.TimestampArray) -> pa.BooleanArray:
-    first, last = (pa.scalar(bound, pa.timestamp("us")) for bound in YEARS)
-    return pc.and_(pc.greater_equal(local, first), pc.less_equal(local, last))
+def _is_of_our_years(given: pa.TimestampArray) -> pa.BooleanArray:
+    """Which times are of the years 1 to 9999, told before a finer unit makes them overflow."""
+    ticks, per_second = given.cast(pa.int64()), TICKS[given.type.unit]
+    first, last = max(YEARS[0] * per_second, -(2**63)), min(YEARS[1] * per_second - 1, 2**63 - 1)
+    return pc.and_(pc.greater_equal(ticks, first), pc.less_equal(ticks, last))
 
 
 def _cast_floating(column: Column, given: pa.Array) -> pa.Array | None:
-    """The numbers, unless one becomes infinite because it is too large."""
-    cast = given.cast(ARROW_TYPES[column.type])
+    """The numbers, rounded as Postgres rounds them, unless one becomes infinite because it is too large."""
+    cast = given.cast(ARROW_TYPES[column.type], safe=not kinds.is_integer(given.type))
     if not kinds.is_float32(cast.type):
         return cast
     is_grown = pc.and_(pc.is_inf(cast), pc.is_finite(given))
@@ -295,7 +342,7 @@ def _cast_floating(column: Column, given: pa.Array) -> pa.Array | None:
 
 def _cast_text(column: Column, given: pa.Array) -> pa.StringArray | None:
     """The texts, unless they have to be made canonical or one holds a NUL character, which Postgres cannot."""
-    if column.type == "uuid":
+    if column.type in values.CANONICAL:
         return None
     strings = given.cast(pa.string())
     return None if pc.any(pc.match_substring(strings, "\0")).as_py() else strings
@@ -303,7 +350,8 @@ def _cast_text(column: Column, given: pa.Array) -> pa.StringArray | None:
 
 def is_null(value: Any) -> bool:
     """Whether a Python value stands for NULL."""
-    return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124
+    is_nan = isinstance(value, float) and value != value  # noqa: PLR0124
+    return value is None or is_nan or type(value).__name__ in values.NULL_TYPES
 
 
 # How a whole column is cast, by encoding: from which kinds, and by what.
@@ -320,7 +368,4 @@ _CASTS: dict[Encoding, tuple[IsKind, Callable[[Column, pa.Array], pa.Array | Non
     ),
     Encoding.TIMESTAMP: (kinds.is_timestamp, _cast_local),
     Encoding.INSTANT: (_is_aware, lambda _, given: _of_our_years(_microseconds(given), texts.instants)),
-    Encoding.JSON: (
-        lambda kind: isinstance(kind, pa.JsonType), lambda _, given: given.storage.cast(pa.string())
-    ),
 }  # fmt: skip

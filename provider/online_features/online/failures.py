@@ -9,6 +9,7 @@ from typing import TypeAlias
 import redis
 import redis.asyncio
 
+from online_features.drawing import is_producers
 from online_features.errors import (
     FeatureViewError,
     OnlineAccessError,
@@ -51,6 +52,8 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     try:
         yield
     except redis.RedisError as failure:
+        if is_producers(failure):
+            raise
         error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
         names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
         raise error(f"{names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure

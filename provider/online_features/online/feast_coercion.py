@@ -66,7 +66,7 @@ def as_encoded(column: Column, values_in_text: pa.Array) -> pa.Array:
         return values_in_text
     try:
         if column.feast.is_list:
-            return _lists(column, column.feast, values_in_text)
+            return _lists(column, values_in_text)
         return _scalars(column, column.feast, values_in_text)
     except (pa.ArrowInvalid, OverflowError, ValueError) as error:
         raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.feast}: {error}") from error
@@ -94,17 +94,16 @@ def _scalars(column: Column, kind: FeastType, plain: pa.Array) -> pa.Array:
             return pa.array((None if text is None else int(Decimal(text)) for text in plain.to_pylist()), target)
         case Encoding.FLOAT if kind in INTEGERS:
             return pc.if_else(pc.is_nan(plain), None, pc.trunc(plain)).cast(target)
-    return plain.cast(target, safe=column.encoding != Encoding.FLOAT)
+    # Into floating numbers all others are rounded, as Postgres rounds them.
+    return plain.cast(target, safe=not pa.types.is_floating(target))
 
 
-def _lists(column: Column, kind: FeastType, texts: pa.StringArray) -> pa.ListArray:
+def _lists(column: Column, texts: pa.StringArray) -> pa.ListArray:
     lists = [None if text is None else values.decode(column, text) for text in texts.to_pylist()]
     for value in lists:
-        if value is not None and (not isinstance(value, list) or any(isinstance(item, list) for item in value)):
+        if any(isinstance(item, list) for item in value or ()):
             raise values.misfit(column, value)
-    element_type = column.type.removesuffix(ARRAY_SUFFIX)
-    element = Column(column.name, element_type, ENCODING_BY_TYPE.get(element_type, Encoding.TEXT), kind.element)
-    flat = coerced_for_layout(element, [item for value in lists for item in value or ()])
+    flat = coerced_for_layout(column.element, [item for value in lists for item in value or ()])
     offsets = np.concatenate(([0], np.cumsum([len(value or ()) for value in lists]))).astype(np.int32)
     mask = pa.array([value is None for value in lists], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=mask)

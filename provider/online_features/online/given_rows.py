@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as kinds
 
+from online_features.drawing import drawn
 from online_features.errors import InvalidRowsError
+from online_features.online.values import NULL_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and memory stays flat
 
+# Likewise for wide rows. What a batch becomes on its way is a few times as large, and Arrow holds 2 GiB in a column.
+BATCH_BYTES = 64 * 1024 * 1024
+NUMBER_BYTES = 16  # of a number or a time as text, roughly
+
+Part = TypeVar("Part")  # of a producer's rows: a frame or a record batch
+
 Values: TypeAlias = "pa.Array | list[Any]"
 """A column: Arrow's, or Python's own values, ``None`` being NULL."""
-
-# pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
-NULL_TYPES = frozenset({"NAType", "NaTType"})
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
 
 
 def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
-    rest = iter(rows)
+    rest = drawn(rows)
     first = list(islice(rest, 1))
     if first and (
         _is_frame(first[0]) or hasattr(first[0], "__arrow_c_array__") or hasattr(first[0], "__arrow_c_stream__")
@@ -85,8 +90,34 @@ def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
             yield from batches(piece, batch_rows)
     else:
         rest = chain(first, rest)
-        while some := list(islice(rest, batch_rows)):
+        while some := list(_taken(rest, batch_rows)):
             yield _of_mappings(some)
+
+
+def _taken(rows: Iterator[Any], batch_rows: int) -> Iterator[Any]:
+    """The next rows, until they are enough."""
+    weight = 0
+    for row in islice(rows, batch_rows):
+        yield row
+        weight += _bytes_of_value(row)
+        if weight >= BATCH_BYTES:
+            return
+
+
+def _bytes_of_value(value: Any) -> int:
+    """Roughly, how long its text is."""
+    match value:
+        case None | int() | float():  # the most frequent
+            return NUMBER_BYTES
+        case str() | bytes() | bytearray() | memoryview():
+            return len(value)
+        case Mapping():
+            return sum(_bytes_of_value(item) for item in value.values())
+        case list() | tuple():
+            return sum(map(_bytes_of_value, value))
+        case np.ndarray():
+            return NUMBER_BYTES * value.size
+    return NUMBER_BYTES
 
 
 def _of_mappings(rows: Sequence[Mapping[str, Any]]) -> GivenBatch:
@@ -98,19 +129,57 @@ def _of_mappings(rows: Sequence[Mapping[str, Any]]) -> GivenBatch:
 
 
 def _of_arrow(arriving: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[GivenBatch]:
-    for batch in arriving:
+    for batch in drawn(arriving):
         _refuse_doubles(batch.schema.names)
-        for start in range(0, batch.num_rows, batch_rows):
-            part = batch.slice(start, batch_rows)
+        for part in _bounded(batch.slice, batch.num_rows, batch_rows, _bytes_of_batch):
             columns = {name: _decoded(column) for name, column in zip(part.schema.names, part.columns, strict=True)}
             yield GivenBatch(columns, part.num_rows)
 
 
 def _of_frame(frame: pd.DataFrame, batch_rows: int) -> Iterator[GivenBatch]:
     _refuse_doubles(frame.columns)
-    for start in range(0, len(frame), batch_rows):
-        part = frame.iloc[start : start + batch_rows]
+
+    def slice_of(start: int, count: int) -> pd.DataFrame:
+        return frame.iloc[start : start + count]
+
+    for part in _bounded(slice_of, len(frame), batch_rows, _bytes_of_frame):
         yield GivenBatch({name: _of_series(part[name]) for name in part.columns}, len(part))
+
+
+def _bounded(
+    slice_of: Callable[[int, int], Part], rows: int, batch_rows: int, bytes_of: Callable[[Part], float]
+) -> Iterator[Part]:
+    """Parts of rows that are neither too long nor, having more rows than one, too wide."""
+    waiting = [(start, min(batch_rows, rows - start)) for start in reversed(range(0, rows, batch_rows))]
+    while waiting:
+        start, count = waiting.pop()
+        part = slice_of(start, count)
+        if count > 1 and bytes_of(part) > BATCH_BYTES:
+            half = count // 2
+            waiting += [(start + half, count - half), (start, half)]
+        else:
+            yield part
+
+
+def _bytes_of_batch(batch: pa.RecordBatch) -> float:
+    return sum(map(_bytes_of_array, batch.columns))
+
+
+def _bytes_of_array(array: pa.Array) -> float:
+    if kinds.is_dictionary(array.type):  # as long as its values are when each row has its own
+        return len(array) * float(array.dictionary.nbytes) / max(1, len(array.dictionary))
+    return float(array.nbytes)
+
+
+def _bytes_of_frame(frame: pd.DataFrame) -> float:
+    return sum(_bytes_of_series(frame[name]) for name in frame.columns)
+
+
+def _bytes_of_series(series: pd.Series[Any]) -> float:
+    if series.dtype == "category":
+        categories = series.cat.categories
+        return len(series) * float(categories.memory_usage(deep=True)) / max(1, len(categories))
+    return float(series.memory_usage(index=False, deep=True))
 
 
 def _of_series(series: pd.Series[Any]) -> Values:
@@ -132,14 +201,9 @@ def _of_objects(series: pd.Series[Any]) -> list[Any]:
 
 def _plain(value: Any) -> Any:
     """The value as Python's own, where it is NumPy's; ``None`` for pandas' words for NULL."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.datetime64):
-        return value.astype("datetime64[us]").item()
-    if isinstance(value, np.timedelta64):
-        return value.astype("timedelta64[us]").item()
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, (np.ndarray, np.generic)):
+        microseconds = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
+        return (value.astype(microseconds) if microseconds else value).tolist()
     return None if type(value).__name__ in NULL_TYPES else value
 
 

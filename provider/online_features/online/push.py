@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -88,8 +88,8 @@ def append_and_push(
 
     _check_types(view, views.read(view), transformation.schema)
     push: _Push[PushedRows] = _Push(client, views, view, coerced)
-    with appended(offline, view, transformation.source, rows) as (result, every):
-        push.send(replace(some, batch=transformation.apply(some.batch)) for some in every)
+    with appended(offline, view, transformation, rows) as (result, every):
+        push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
     return push.result(began, rows_appended=result.rows_appended)
 

@@ -22,6 +22,7 @@ from online_features.online.coercion import (
     coerced_instants,
     inferred_key,
     is_present,
+    midnights,
 )
 from online_features.online.feast_coercion import coerced_for_layout, inferred_feature
 from online_features.online.given_rows import GivenBatch, Values
@@ -73,7 +74,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
         return known.get(name) or inferred_feature(view, name, given.columns[name])
 
     created, deleted = source.created_timestamp_column, source.deleted_field
-    with _named(view):
+    with naming(view):
         return RowSchema(
             keys=tuple(map(key, view.entities)),
             event_timestamp=instant(source.timestamp_field),
@@ -91,7 +92,7 @@ def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now:
     """
     zone = ZoneInfo(view.source.timezone)
     shown = [given.columns[column.name] for column in (*schema.keys, schema.event_timestamp)]
-    with _named(view):
+    with naming(view):
         instants = coerced_instants(schema.event_timestamp, shown[-1], zone)
         is_whole = reduce(pc.and_, map(is_present, shown[:-1]), instants.is_valid())
         whole = _chosen(given, is_whole)
@@ -130,7 +131,8 @@ def _check_columns(view: FeatureView, given: Collection[str], needed: Sequence[s
 
 def _created(column: Column, given: GivenBatch, zone: ZoneInfo, now: datetime) -> pa.Array:
     if column.name not in given.columns:
-        return pa.repeat(pa.scalar(now, UTC_MICROSECONDS), given.num_rows)
+        instants = pa.repeat(pa.scalar(now, UTC_MICROSECONDS), given.num_rows)
+        return midnights(instants, zone) if column.type == "date" else instants
     return coerced_instants(column, given.columns[column.name], zone)
 
 
@@ -157,11 +159,16 @@ def _sample(shown: Sequence[Values], mask: pa.BooleanArray) -> list[list[Any]]:
 
 
 def _python(value: Any) -> Any:
-    return value.as_py() if isinstance(value, pa.Scalar) else value
+    if not isinstance(value, pa.Scalar):
+        return value
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):  # a time outside the years that Python has
+        return f"{value.value} {value.type}"
 
 
 @contextmanager
-def _named(view: FeatureView) -> Iterator[None]:
+def naming(view: FeatureView) -> Iterator[None]:
     """Let errors that name a column name the view, too."""
     try:
         yield

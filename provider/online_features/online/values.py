@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +28,9 @@ DURATION = re.compile(
 )
 
 MOST_PLAIN_FLOAT = 10**15
+
+# pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
+NULL_TYPES = frozenset({"NAType", "NaTType"})
 
 
 def decode(column: Column, text: str) -> Any:
@@ -63,10 +68,14 @@ def encode(column: Column, value: Any) -> str:
     """
     check(column, value)
     try:
+        if column.is_array:
+            return _array_text(column, value)
         if column.encoding == Encoding.JSON:
             return _json_text(value, column.type)
         _, write = _ENCODE[column.encoding]
-        return _canonical_uuid(column, write(value)) if column.type == "uuid" else write(value)
+        return CANONICAL[column.type](write(value)) if column.type in CANONICAL else write(value)
+    except InvalidRowsError:
+        raise
     except (ValueError, ArithmeticError, TypeError) as error:
         raise misfit(column, value) from error
 
@@ -76,6 +85,8 @@ def check(column: Column, value: Any) -> None:
 
     :raises InvalidRowsError: naming the column.
     """
+    if column.is_array and not isinstance(value, (list, tuple)):
+        raise misfit(column, value)
     if column.encoding == Encoding.JSON:
         return  # Of what is in it, writing tells.
     accepted, _ = _ENCODE[column.encoding]
@@ -109,10 +120,7 @@ def is_value(column: Column, text: str) -> bool:
             return False
     except (OnlineDataError, InvalidRowsError):
         return False
-    return (
-        column.type not in _INTEGER_BITS
-        or -(2 ** _INTEGER_BITS[column.type]) <= value < 2 ** _INTEGER_BITS[column.type]
-    )
+    return column.type not in _INTEGERS or value in _INTEGERS[column.type]
 
 
 def inferred_column(name: str, value: Any) -> Column:
@@ -205,11 +213,47 @@ def _number(value: Decimal | int) -> str:
     return str(number) if number.is_infinite() else format(number, "f")
 
 
-def _canonical_uuid(column: Column, text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError as error:
-        raise misfit(column, text) from error
+def _inet(text: str) -> str:
+    interface = ip_interface(_without_scope(text))
+    length = interface.network.prefixlen
+    return _address(interface.ip) + (f"/{length}" if length < interface.max_prefixlen else "")
+
+
+def _cidr(text: str) -> str:
+    network = ip_network(_without_scope(text))
+    return f"{_address(network.network_address)}/{network.prefixlen}"
+
+
+def _without_scope(text: str) -> str:
+    if "%" in text:
+        raise ValueError("Postgres holds no scope of an address")
+    return text
+
+
+def _address(address: IPv4Address | IPv6Address) -> str:
+    """As Postgres prints it: an IPv4 address inside one of IPv6 with dots."""
+    number = int(address)
+    if isinstance(address, IPv6Address) and number >> 16 and number >> 32 in (0, 0xFFFF):
+        return f"::{'ffff:' if number >> 32 else ''}{IPv4Address(number & 0xFFFFFFFF)}"
+    return str(address)
+
+
+def _macaddr(text: str) -> str:
+    digits = re.sub("[:.-]", "", text).lower()
+    if not re.fullmatch("[0-9a-f]{12}", digits):
+        raise ValueError(text)
+    return _colons(digits)
+
+
+def _macaddr8(text: str) -> str:
+    digits = re.sub("[:.-]", "", text).lower()
+    if not re.fullmatch("[0-9a-f]{12}|[0-9a-f]{16}", digits):
+        raise ValueError(text)
+    return _colons(digits if len(digits) == 16 else f"{digits[:6]}fffe{digits[6:]}")  # noqa: PLR2004
+
+
+def _colons(digits: str) -> str:
+    return ":".join(digits[i : i + 2] for i in range(0, len(digits), 2))
 
 
 def _trimmed(number: str) -> str:
@@ -243,8 +287,56 @@ def _each(value: Any, read: Callable[[Any], Any]) -> Any:
     return None if value is None else read(value)
 
 
+def _array_text(column: Column, value: Any) -> str:
+    """An array as Postgres prints it in JSON."""
+    if column.element.encoding != Encoding.JSON and not _is_rectangular(value):
+        raise misfit(column, value)
+    return f"[{','.join(_item_text(column.element, item) for item in value)}]"
+
+
+def _item_text(element: Column, item: Any) -> str:
+    if item is None:
+        return "null"
+    if element.encoding == Encoding.JSON:
+        return _json_text(item, element.type)
+    if isinstance(item, (list, tuple)):
+        return f"[{','.join(_item_text(element, inner) for inner in item)}]"
+    check(element, item)
+    return _element_text(element, item)
+
+
+def _element_text(element: Column, value: Any) -> str:
+    if element.type in _INTEGERS and value not in _INTEGERS[element.type]:
+        raise misfit(element, value)
+    match element.encoding:
+        case Encoding.INTEGER if element.type == "oid":
+            return _quoted(str(value))
+        case Encoding.FLOAT:
+            if element.type == "real":
+                struct.pack("<f", value)  # which tells whether it fits
+            return _json_scalar(float(value), element.type)
+        case Encoding.TIMESTAMP:
+            return _json_scalar(value.replace(tzinfo=None), element.type)
+        case Encoding.TEXT:
+            return _quoted(encode(element, value))
+        case Encoding.BASE64:
+            return _json_scalar(bytes(value), element.type)
+    return _json_scalar(value, element.type)
+
+
+def _is_rectangular(items: Sequence[Any]) -> bool:
+    """Whether lists in a list are of one length, all the way down."""
+    parts = [item for item in items if isinstance(item, (list, tuple))]
+    if not parts:
+        return True
+    is_even = len(parts) == len(items) and len({len(part) for part in parts}) == 1
+    return is_even and _is_rectangular([item for part in parts for item in part])
+
+
 def _json_text(value: Any, type_name: str) -> str:
-    """JSON as Postgres prints it: of ``jsonb``, of an array or composite, or ``json`` as it was written."""
+    """JSON as Postgres prints it: of ``jsonb``, of a composite, or ``json`` as it was written."""
+    if type(value).__name__ in NULL_TYPES:
+        return "null"  # NaT would pass for a time.
     comma, colon = (", ", ": ") if type_name in ("json", "jsonb") else (",", ":")
     value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's
     if isinstance(value, Mapping):
@@ -253,9 +345,7 @@ def _json_text(value: Any, type_name: str) -> str:
             items.sort(key=lambda item: (len(item[0].encode()), item[0].encode()))
         return "{" + comma.join(f"{_quoted(name)}{colon}{text}" for name, text in items) + "}"
     if isinstance(value, (list, tuple)):
-        element = type_name.removesuffix(ARRAY_SUFFIX)
-        kind = element if element in ("json", "jsonb") else type_name
-        return "[" + comma.join(_json_text(item, kind) for item in value) + "]"
+        return "[" + comma.join(_json_text(item, type_name) for item in value) + "]"
     return _json_scalar(value, type_name)
 
 
@@ -301,7 +391,10 @@ def _quoted(text: str) -> str:
     return json.dumps(_plain(text), ensure_ascii=False)
 
 
-_INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
+_INTEGERS = {
+    "smallint": range(-(2**15), 2**15), "integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63),
+    "oid": range(2**32),
+}  # fmt: skip
 
 _DECODE: dict[Encoding, Callable[[str], Any]] = {
     Encoding.BOOLEAN: {"true": True, "false": False}.__getitem__,
@@ -315,6 +408,15 @@ _DECODE: dict[Encoding, Callable[[str], Any]] = {
     Encoding.TIME: _time,
     Encoding.INTERVAL: _interval,
     Encoding.BASE64: lambda text: base64.b64decode(text, validate=True),
+}
+
+# Types whose values have several texts, of which Postgres prints one.
+CANONICAL: dict[str, Callable[[str], str]] = {
+    "uuid": lambda text: str(UUID(text)),
+    "inet": _inet,
+    "cidr": _cidr,
+    "macaddr": _macaddr,
+    "macaddr8": _macaddr8,
 }
 
 # Elements of arrays, as Postgres writes them in JSON.

@@ -61,11 +61,19 @@ class Encoder(ABC):
         self._view = view
         self._schema = schema
 
+    def check(self, batch: pa.RecordBatch) -> None:  # noqa: B027
+        """Refuse values that the layout does not hold, though their types are fine; most layouts hold all.
+
+        :raises InvalidRowsError: naming the column.
+        """
+
     def calls(self, batch: pa.RecordBatch) -> Iterator[Buffers]:
         """The batch as calls of the guarded write, each a list of buffers.
 
         :param batch: columns as :class:`~online_features.schema.RowSchema` orders them.
+        :raises InvalidRowsError: as :meth:`check` does.
         """
+        self.check(batch)
         columns = self._columns(batch)
         row, count = self._row(columns)
         arguments: list[Piece] = []

@@ -33,6 +33,11 @@ class FeastEncoder(Encoder):
 
     expires_rows = False
 
+    def check(self, batch: pa.RecordBatch) -> None:
+        """Refuse a NULL among integers."""
+        for feature, column in zip(self._schema.features, self._columns(batch).features, strict=True):
+            self._refuse_null_elements(feature, column)
+
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
         created = columns.created_timestamp
         guard = [
@@ -41,7 +46,6 @@ class FeastEncoder(Encoder):
         ]
         values = words(_timestamps(columns.event_timestamp))
         for feature, column in zip(self._schema.features, columns.features, strict=True):
-            self._refuse_null_elements(feature, column)
             values += words(_values(feature, column))
         return [*guard, *values], np.full(len(columns.event_timestamp), len(columns.features) + 3)
 
