@@ -145,7 +145,7 @@ def show_keys(redis_url: str) -> None:
     """What to look at by hand, with its answer."""
     key = keyspace.entity_key(airport_weather, ["JFK"])
     command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HGETALL", key]
-    console.print(f"By hand, with {os.path.relpath(command[0])}:")
+    console.print(f"By hand, with {os.path.relpath(command[0])}, while the server runs (make up keeps one):")
     console.print(f"[bold]redis-cli {shlex.join(command[1:])}[/]", soft_wrap=True)
     console.print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, style="dim", end="")
     console.print("\n[bold green]Everything above held.[/]")

@@ -34,6 +34,10 @@ _MODULES = {
 __all__ = [*_MODULES]  # noqa: PLE0604
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

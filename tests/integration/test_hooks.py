@@ -10,6 +10,7 @@ import pytest
 import redis
 from airflow.sdk.exceptions import AirflowFailException
 from online_features import FeatureView, OnlineStore
+from online_features.errors import OnlineAccessError
 from online_features.hooks.offline import OfflineStoreHook
 from online_features.hooks.online import OnlineStoreHook
 from online_features.operators.materialize import MaterializeOperator
@@ -101,3 +102,11 @@ def test_what_a_retry_may_mend_is_left_to_retries(
 
 def _refuse(*_: object, **__: object) -> None:
     raise redis.ConnectionError("Connection refused")
+
+
+def test_a_database_where_airflow_does_not_look_for_it_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:6379/1")
+    with pytest.raises(OnlineAccessError, match=r"write \?db=1 instead"):
+        OnlineStoreHook(redis_conn_id="online_store").get_store()
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:6379/?db=1")
+    assert OnlineStoreHook(redis_conn_id="online_store").get_store()._client.connection_pool.connection_kwargs["db"] in (1, "1")

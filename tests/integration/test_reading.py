@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
@@ -347,3 +348,23 @@ def test_a_cluster_is_read_but_not_written_yet() -> None:
         guarded_writer(cluster, ""),
     ):
         pass
+
+
+def test_what_is_no_list_of_entities_or_names_is_refused_in_words(view: FeatureView, online: OnlineStore) -> None:
+    wrong: Any = {"id": "e1"}
+    with pytest.raises(InvalidRowsError, match="entities are a list of mappings from join key to value, not 'id'"):
+        online.get_online_features(view, wrong)
+    with pytest.raises(InvalidRowsError, match="features= is a list of names, not 'x'"):
+        online.get_online_features(view, entities("e1"), "x")
+    lone: Any = view
+    with pytest.raises(InvalidRowsError, match="a list of feature views"):
+        online.get_feature_vectors(lone, entities("e1"))
+    url: Any = "redis://localhost"
+    with pytest.raises(OnlineAccessError, match="OnlineStore.from_url"):
+        OnlineStore(url)
+
+
+def test_a_number_of_numpys_is_a_join_key(make_view: MakeView, online: OnlineStore) -> None:
+    view = make_view()
+    online.push(view, [{"id": 3, "ts": at(1), "x": 1}])
+    assert online.get_online_features(view, [{"id": np.int64(3)}])[0].status == "present"

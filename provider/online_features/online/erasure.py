@@ -106,11 +106,24 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Mapping
     :param keys: types of the join keys; ``None`` where none are recorded, so that the values must tell.
     :raises InvalidRowsError: when a join key is missing or does not fit.
     """
+    if not isinstance(entity, Mapping):
+        raise InvalidRowsError(
+            f"feature view {view.name!r}: entities are a list of mappings from join key to value, not {entity!r}"
+        )
     missing = [name for name in view.entities if entity.get(name) is None]
     if missing:
         raise InvalidRowsError(f"feature view {view.name!r}: entity {dict(entity)!r} lacks join key {missing[0]!r}")
-    columns = keys or [feast_column(view, KEY, values.inferred_column(name, entity[name])) for name in view.entities]
-    return row_keys(view).key(columns, [values.encode_key(column, entity[column.name]) for column in columns])
+    plain = {name: _plain(entity[name]) for name in view.entities}
+    columns = keys or [feast_column(view, KEY, values.inferred_column(name, plain[name])) for name in view.entities]
+    try:
+        return row_keys(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
+    except InvalidRowsError as error:
+        raise InvalidRowsError(f"feature view {view.name!r}, entity {dict(entity)!r}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Python's own value in place of NumPy's, as frames give them one by one."""
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
 
 
 def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:

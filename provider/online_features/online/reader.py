@@ -44,6 +44,10 @@ class Reader:
     ) -> Conversation[FeatureVectors]:
         """See :meth:`~online_features.OnlineStore.get_feature_vectors`."""
         now = datetime.now(UTC)
+        if isinstance(views, FeatureView) or not (features is None or isinstance(features, Mapping)):
+            raise InvalidRowsError(
+                "give a list of feature views, and in features= a list of names for each view's name"
+            )
         chosen = dict(features or {})
         requests = [Request(view, entity_rows, chosen.pop(view.name, None), bounds, now) for view in views]
         if not requests:

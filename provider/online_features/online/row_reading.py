@@ -139,6 +139,8 @@ def _absent(entity: Entity, status: Any, names: Sequence[str]) -> OnlineRow:
 
 
 def _chosen(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> Sequence[Column]:
+    if isinstance(features, str):
+        raise InvalidRowsError(f"feature view {view.name!r}: features= is a list of names, not {features!r}")
     by_name = known.feature_by_name
     names = features if features is not None else view.features if view.features is not None else tuple(by_name)
     unknown = [name for name in names if name not in by_name]

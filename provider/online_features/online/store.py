@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
+from online_features.errors import OnlineAccessError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
 from online_features.online.consistency import Bounds
@@ -42,6 +43,8 @@ class OnlineStore:
     """
 
     def __init__(self, client: redis.Redis) -> None:
+        if not hasattr(client, "pipeline"):
+            raise OnlineAccessError("OnlineStore takes a client of redis-py; for a URL there is OnlineStore.from_url")
         self._client = client
         self._reader = Reader(KnownViews())
         self._pushed_views = PushedViews(client)

@@ -67,9 +67,12 @@ class PushOperator(BaseOperator):
     def push(self, rows: PushableRows) -> dict[str, Any]:
         """Push rows as the operator's mode says."""
         try:
-            return self._pushed(rows)
+            result = self._pushed(rows)
         except TerminalError as error:
             raise AirflowFailException(str(error)) from error
+        counts = ", ".join(f"{value} {name.removeprefix('rows_')}" for name, value in result.items() if "rows" in name)
+        self.log.info("Pushed rows of feature view %r: %s", self.feature_view.name, counts)
+        return result
 
     def _pushed(self, rows: PushableRows) -> dict[str, Any]:
         # Imported here: parsing a DAG file loads no driver.
