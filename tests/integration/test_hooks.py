@@ -109,4 +109,5 @@ def test_a_database_where_airflow_does_not_look_for_it_is_not_passed_over(monkey
     with pytest.raises(OnlineAccessError, match=r"write \?db=1 instead"):
         OnlineStoreHook(redis_conn_id="online_store").get_store()
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:6379/?db=1")
-    assert OnlineStoreHook(redis_conn_id="online_store").get_store()._client.connection_pool.connection_kwargs["db"] in (1, "1")
+    client = OnlineStoreHook(redis_conn_id="online_store").get_store()._client
+    assert client.connection_pool.connection_kwargs["db"] in (1, "1")
