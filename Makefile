@@ -29,7 +29,7 @@ up: $(INSTALLED)
 	@exec $(BIN)/python -m demo.up
 
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest -n logical --dist=loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 bench: $(PLOTS_INSTALLED)
 	@exec $(BIN)/python -m benchmarks
