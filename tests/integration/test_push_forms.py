@@ -193,7 +193,7 @@ def test_frames_that_do_not_fit_are_refused_and_nothing_is_written(
     assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
 
 
-def test_a_million_rows_from_a_generator_are_never_in_memory_together(
+def test_rows_from_a_generator_are_never_in_memory_together(
     make_view: MakeView, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, batch_rows = 20_000, 1_000
