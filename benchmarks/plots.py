@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ def _plot(results: Results, sweep: str, title: str) -> Figure:
         wanted = {"sweep": sweep, "contender": contender}
         # What has no place on a logarithmic axis, a share of nothing and a full run, is in the table only.
         sizes = [value for value in results.values("value", **wanted) if not isinstance(value, str) and value > 0]
-        seconds = [results.median("seconds", value=value, **wanted) for value in sizes]
+        seconds: list[Any] = [results.median("seconds", value=value, **wanted) for value in sizes]
         axes.plot(sizes, seconds, marker="o", label=contender)
     axes.set(xscale="log", yscale="log", xlabel=title, ylabel="seconds")
     axes.grid(visible=True, which="major", alpha=0.3)

@@ -60,7 +60,7 @@ def batch_of(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     return pa.record_batch(arrays, names=[str(i) for i in range(len(ARROW_TYPES))])
 
 
-OWN_WORDS = ("5", "_ts", "_created", "count", "näme", "ratio")
+NO_OWN_WORDS = "0"
 
 
 def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
@@ -70,11 +70,8 @@ def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
     if not gone:
         ratio_text = None if ratio is None else pa.scalar(ratio).cast(pa.string()).as_py()
         fields |= {"count": None if count is None else str(count), "näme": name, "ratio": ratio_text}
-    if len(fields) == 5 and None not in fields.values():
-        row_words = ["5", *fields.values()]
-    else:
-        pairs = [word for field, value in fields.items() if value is not None for word in (field, value)]
-        row_words = [str(-len(pairs)), *pairs]
+    pairs = [word for field, value in fields.items() if value is not None for word in (field, value)]
+    row_words = [str(len(pairs)), *pairs]
     expiry = max(1, (ts + view.ttl - EPOCH) // timedelta(milliseconds=1)) if view.ttl else 0
     return key, [str(expiry), str(int(gone)), *row_words]
 
@@ -86,7 +83,7 @@ def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: i
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
         keys, arguments = [key for key, _ in some], [word for _, words in some for word in words]
-        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, *OWN_WORDS, "", *arguments))
+        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, NO_OWN_WORDS, "", *arguments))
     return packed
 
 

@@ -13,6 +13,7 @@ the same                                       string  layout ``json``: one obje
 ``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first
 ``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
 ``@online_features:features:{…}``              set     layout ``feast``: names of all features that rows may have
+``@online_features:packing:{…}``               –       never holds anything: a run asks what may be restored to it
 ``@online_features:views``                     set     ``<project>:<view>`` of every view held here
 ============================================== ======= =====================================================
 
@@ -65,6 +66,11 @@ def run_key(view: FeatureView, run_id: str) -> str:
 def features_key(view: FeatureView) -> str:
     """Key of the names of features that rows of layout ``feast`` may have."""
     return f"{RESERVED_PREFIX}:features:{{{view_id(view)}}}"
+
+
+def packing_key(view: FeatureView) -> str:
+    """Key on which a run tries what the server takes, storing nothing."""
+    return f"{RESERVED_PREFIX}:packing:{{{view_id(view)}}}"
 
 
 def entity_prefix(view: FeatureView) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Piece: TypeAlias = "str | bytes | pa.Array"
+Piece: TypeAlias = "str | bytes | pa.Array | Lookup"
 Buffers: TypeAlias = "list[bytes | memoryview]"
 
 END = b"\r\n"
@@ -29,6 +29,24 @@ class ScriptHead:
     keys: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """A column of few different texts.
+
+    :param texts: each of them; ``None`` is NULL.
+    :param indices: which of them each row has.
+    """
+
+    texts: Sequence[bytes | None]
+    indices: pa.Array
+
+    def after(self, constant: bytes) -> pa.BinaryArray:
+        """The column with a constant in front of every text."""
+        return pa.array([None if text is None else constant + text for text in self.texts], pa.binary()).take(
+            self.indices
+        )
+
+
 def word(value: str | bytes) -> bytes:
     """One word of a command, the same in every row."""
     encoded = value.encode() if isinstance(value, str) else value
@@ -37,21 +55,35 @@ def word(value: str | bytes) -> bytes:
 
 def words(column: pa.Array) -> list[Piece]:
     """One word of a command per row, of text or bytes."""
-    return ["$", pc.binary_length(column).cast(pa.string()), END, column, END]
+    return [by_length(column, lambda length: b"$%d%b" % (length, END)), column, END]
+
+
+def by_length(column: pa.Array, text: Callable[[int], bytes | None]) -> Piece:
+    """A piece that depends on the length of each text alone; NULL where that is.
+
+    :param text: for a length in bytes; ``None`` makes the piece NULL.
+    """
+    lengths = pc.binary_length(column).dictionary_encode()
+    texts = [text(length) for length in lengths.dictionary.to_pylist()]
+    if len(texts) == 1 and texts[0] is not None and not lengths.null_count:
+        return texts[0]
+    return Lookup(texts, lengths.indices)
 
 
 def joined(pieces: Sequence[Piece]) -> pa.BinaryArray:
-    """The pieces one after the other, row by row; NULL where a piece is NULL. At least one piece is a column."""
+    """The pieces one after the other, row by row; NULL where a piece is NULL. At least one piece is a column.
+
+    What is joined costs by the number of pieces, so constants are merged with each other and into lookups after them.
+    """
     merged: list[bytes | pa.Array] = []
     for piece in pieces:
-        if isinstance(piece, pa.Array):
-            merged.append(piece.cast(pa.binary()))
+        before = merged.pop() if merged and isinstance(merged[-1], bytes) else b""
+        if isinstance(piece, (str, bytes)):
+            merged.append(before + (piece.encode() if isinstance(piece, str) else piece))
+        elif isinstance(piece, Lookup):
+            merged.append(piece.after(before))
         else:
-            constant = piece.encode() if isinstance(piece, str) else piece
-            if merged and isinstance(merged[-1], bytes):
-                merged[-1] += constant
-            else:
-                merged.append(constant)
+            merged += [before, piece.cast(pa.binary())] if before else [piece.cast(pa.binary())]
     return pc.binary_join_element_wise(*merged, b"")
 
 

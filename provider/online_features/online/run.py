@@ -14,9 +14,10 @@ import redis
 
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
-from online_features.online import scripts, state
+from online_features.online import keyspace, scripts, state
 from online_features.online.erasure import Lookup, forget, prune
 from online_features.online.layouts import encoder
+from online_features.online.packing import packing
 from online_features.online.resp import Buffers
 from online_features.online.writer import guarded_writer
 from online_features.schema import RowSchema
@@ -48,6 +49,7 @@ class OnlineRun:
         """Mark the run in Redis and hold a connection to write on."""
         with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as self._writer:
             state.begin_run(self._writer, self._view, self._run_id)
+            self._packing = packing(self._writer.command, keyspace.packing_key(self._view))
             self._set_encoder()
             yield self
 
@@ -89,4 +91,4 @@ class OnlineRun:
     def _set_encoder(self) -> None:
         names = [feature.name for feature in self._schema.features]
         features = state.features_online(self._writer.command, self._view, names)
-        self._encoder = encoder(self._view, self._schema, features)
+        self._encoder = encoder(self._view, self._schema, features, packing=self._packing)

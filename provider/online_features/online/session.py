@@ -17,7 +17,7 @@ class Session:
         self._connection = connection
         self.bytes_sent = 0
 
-    def command(self, *words: str | int) -> Any:
+    def command(self, *words: str | bytes | int) -> Any:
         """The reply to one command."""
         self._connection.send_command(*words)
         return self._connection.read_response()

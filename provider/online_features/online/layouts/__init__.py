@@ -9,11 +9,18 @@ from online_features.online.layouts.encoding import Encoder
 from online_features.online.layouts.feast import FeastEncoder
 from online_features.online.layouts.hash import HashEncoder
 from online_features.online.layouts.json import JsonEncoder
+from online_features.online.packing import Packing
 from online_features.schema import RowSchema
 
 ENCODERS: dict[str, type[Encoder]] = {"hash": HashEncoder, "json": JsonEncoder, "feast": FeastEncoder}
 
 
-def encoder(view: FeatureView, schema: RowSchema, features: Iterable[str] = (), version: str | None = None) -> Encoder:
+def encoder(
+    view: FeatureView,
+    schema: RowSchema,
+    features: Iterable[str] = (),
+    version: str | None = None,
+    packing: Packing | None = None,
+) -> Encoder:
     """The encoder for the view's layout; see :class:`~online_features.online.layouts.encoding.Encoder`."""
-    return ENCODERS[view.layout](view, schema, features, version)
+    return ENCODERS[view.layout](view, schema, features, version, packing)

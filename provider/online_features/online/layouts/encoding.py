@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from online_features.feature_view import FeatureView
 from online_features.online import keyspace, scripts
+from online_features.online.packing import Packing
 from online_features.online.resp import Buffers, Piece, ScriptHead, joined, script_calls, word, words
-from online_features.online.row_keys import Key, row_keys
+from online_features.online.row_keys import row_keys
 from online_features.online.texts import texts
 from online_features.schema import RowSchema
 
@@ -45,21 +46,29 @@ class Encoder(ABC):
 
     :param features: all that rows of the view may have, as :func:`~online_features.online.state.features_online` knows.
     :param version: of the view's state, which must not have changed when a row is written; ``None`` for any.
+    :param packing: of hashes, where the server takes one and many rows are worth asking for it.
     """
 
     expires_rows = True
 
     def __init__(
-        self, view: FeatureView, schema: RowSchema, features: Iterable[str] = (), version: str | None = None
+        self,
+        view: FeatureView,
+        schema: RowSchema,
+        features: Iterable[str] = (),
+        version: str | None = None,
+        packing: Packing | None = None,
     ) -> None:
         script = scripts.guarded("write", view.layout)
+        names = [feature.name for feature in schema.features]
         self._script = ScriptHead(
             hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest(),
-            words=[*self._script_words(view, schema, features), version or ""],
+            words=[*row_keys(view).script_words(names, set(features).difference(names)), version or ""],
             keys=[keyspace.state_key(view)] if version else [],
         )
         self._view = view
         self._schema = schema
+        self._packing = packing
 
     def check(self, batch: pa.RecordBatch) -> None:  # noqa: B027
         """Refuse values that the layout does not hold, though their types are fine; most layouts hold all.
@@ -84,10 +93,6 @@ class Encoder(ABC):
         row_bytes = max(1, encoded.nbytes // max(1, len(encoded)))
         rows_per_call = max(1, min(ROWS_PER_CALL, CALL_BYTES // row_bytes))
         return script_calls(self._script, self._key(columns.keys), encoded, count + 2, rows_per_call)
-
-    def _script_words(self, view: FeatureView, schema: RowSchema, features: Iterable[str]) -> list[Key]:
-        names = [feature.name for feature in schema.features]
-        return row_keys(view).script_words(names, set(features).difference(names))
 
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from online_features.feature_view import FeatureView
 from online_features.online import keyspace
 from online_features.online.layouts.encoding import Columns, Encoder
 from online_features.online.resp import Piece, joined, word, words
-from online_features.online.row_keys import Key
 from online_features.online.texts import instants, texts
-from online_features.schema import RowSchema
 
 Field = tuple[str, pa.StringArray]
 
+PACKED_WORDS = 3
+
 
 class HashEncoder(Encoder):
-    """Encodes rows as fields of a hash, guarded by ``_ts`` and ``_created``.
+    """Encodes rows as fields of a hash, guarded by ``_ts`` and ``_created``; packed where the server takes that.
 
-    Whole rows come without the names of their fields, which the script is told once a call; a row with a NULL names
-    those that it has.
+    A packed row is three words, its timestamps and the hash; any other row is field, value, field, value, ….
     """
 
-    def _script_words(self, view: FeatureView, schema: RowSchema, features: Iterable[str]) -> list[Key]:  # noqa: ARG002
-        created = [keyspace.CREATED_FIELD] if schema.created_timestamp else []
-        names = [keyspace.TIMESTAMP_FIELD, *created, *(feature.name for feature in schema.features)]
-        return [str(len(names)), *names]
-
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
-        fields: list[Field] = [(keyspace.TIMESTAMP_FIELD, instants(columns.event_timestamp))]
+        timestamp: Field = (keyspace.TIMESTAMP_FIELD, instants(columns.event_timestamp))
+        fields: list[Field] = []
         if columns.created_timestamp is not None:
             fields.append((keyspace.CREATED_FIELD, instants(columns.created_timestamp)))
         for feature, column in zip(self._schema.features, columns.features, strict=True):
@@ -40,20 +34,27 @@ class HashEncoder(Encoder):
             if columns.deleted is not None:
                 present = pc.if_else(columns.deleted, None, present)
             fields.append((feature.name, present))
-        present_fields = np.sum([field.is_valid().to_numpy(zero_copy_only=False) for _, field in fields], axis=0)
-        is_whole = present_fields == len(fields)
-        counts = np.where(is_whole, len(fields), -2 * present_fields)
-        row = words(pa.array(counts).cast(pa.string())) + _fields(fields, is_whole)
-        return row, np.abs(counts) + 1
+        packed = self._packed(timestamp, fields)
+        if not packed.null_count:
+            return [packed], np.full(len(packed), PACKED_WORDS + 1)
+        named, named_words = _named([timestamp, *fields])
+        is_packed = packed.is_valid().to_numpy(zero_copy_only=False)
+        return [pc.coalesce(packed, named)], np.where(is_packed, PACKED_WORDS, named_words) + 1
+
+    def _packed(self, timestamp: Field, fields: Sequence[Field]) -> pa.BinaryArray:
+        """The words of each row that can be packed, and NULL for the others."""
+        if self._packing is None:
+            return pa.nulls(len(timestamp[1]), pa.binary())
+        created = fields[0][1] if self._schema.created_timestamp else pa.nulls(len(timestamp[1]), pa.string())
+        hashes = self._packing.packed([*fields, timestamp])
+        return joined([word(str(PACKED_WORDS)), *words(timestamp[1]), *words(created.fill_null("")), *words(hashes)])
 
 
-def _fields(fields: Sequence[Field], is_whole: np.ndarray) -> list[Piece]:
-    values = [piece for _, field in fields for piece in words(field)]
-    if is_whole.all():
-        return values
-    named = joined([piece for name, field in fields for piece in _pair(name, field)])
-    # Joined values are NULL where one of them is.
-    return [pc.coalesce(joined(values), named) if is_whole.any() else named]
+def _named(fields: Sequence[Field]) -> tuple[pa.BinaryArray, np.ndarray]:
+    """The words of each row as field and value, and how many they are."""
+    counts = 2 * np.sum([field.is_valid().to_numpy(zero_copy_only=False) for _, field in fields], axis=0)
+    pairs = [piece for name, field in fields for piece in _pair(name, field)]
+    return joined([*words(pa.array(counts).cast(pa.string())), *pairs]), counts
 
 
 def _pair(name: str, values: pa.StringArray) -> list[Piece]:
