@@ -13,6 +13,7 @@ the same                                       string  layout ``json``: one obje
 ``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first
 ``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
 ``@online_features:features:{…}``              set     layout ``feast``: names of all features that rows may have
+``@online_features:burials:{…}``               string  says that the view has, or had, tombstones of their own keys
 ``@online_features:packing:{…}``               –       never holds anything: a run asks what may be restored to it
 ``@online_features:views``                     set     ``<project>:<view>`` of every view held here
 ============================================== ======= =====================================================

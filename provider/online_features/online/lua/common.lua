@@ -17,11 +17,23 @@
 
 local own_words = ARGV[1] + 1
 
+-- That any entity of the view has ever been buried is marked once and for all, so that views without tombstones need not
+-- look for them, which is a fifth of the work on a new entity.
+
 local function tombstone_of(key)
   return '@online_features:gone:{' .. key .. '}'
 end
 
+local function mark_of_burials(key)
+  return '@online_features:burials:{' .. string.match(key, '^[^:]+:[^:]+') .. '}'
+end
+
+local function has_burials(key)
+  return redis.call('EXISTS', mark_of_burials(key)) == 1
+end
+
 local function bury(key, timestamp, created, expiry)
+  redis.call('SET', mark_of_burials(key), '1')
   local tombstone = tombstone_of(key)
   redis.call('HSET', tombstone, '_ts', timestamp, '_created', created)
   if expiry > 0 then

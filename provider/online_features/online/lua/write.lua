@@ -16,6 +16,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local version = ARGV[own_words + 1]
 local at = own_words + 2
 local rows = #KEYS
+local may_be_buried = has_burials(KEYS[1])
 
 if version ~= '' then
   local told = redis.call('HMGET', KEYS[rows], 'fingerprint', 'schema_fingerprint')
@@ -33,7 +34,7 @@ for i = 1, rows do
 
   local held_timestamp, held_created = stamp_of(key)
   local has_row = held_timestamp
-  if not has_row then
+  if not has_row and may_be_buried then
     held_timestamp, held_created = stamp_of_tombstone(key)
   end
 
@@ -54,6 +55,7 @@ for i = 1, rows do
     stale = stale + 1
   elseif is_deleted then
     bury(key, timestamp, created, expiry)
+    may_be_buried = true
     deleted = deleted + 1
   else
     put(key, first, last, expiry, has_row)
