@@ -1,0 +1,123 @@
+"""A whole Airflow on servers of its own: API server, scheduler, DAG processor and triggerer, with the LocalExecutor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from online_features.embedded import embedded_postgres, free_port
+
+from demo.airflow import DemoAirflow
+
+START_SECONDS = 180.0
+STOP_SECONDS = 20.0
+
+LOCAL = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeAirflow:
+    """An Airflow that runs.
+
+    :param url: of its UI and API; whoever asks is an administrator.
+    :param command: Airflow's command line in its environment.
+    """
+
+    url: str
+    command: DemoAirflow
+    parts: list[subprocess.Popen[bytes]]
+
+    def check(self) -> None:
+        """Make sure that all of it still runs.
+
+        :raises SystemExit: naming the part that has stopped by itself.
+        """
+        for part in self.parts:
+            if part.poll() is not None:
+                raise SystemExit(f"{part.args!r} stopped by itself with exit code {part.returncode}")
+
+
+@contextmanager
+def whole_airflow(folder: Path, *, postgres_uri: str, redis_url: str, **settings: str) -> Iterator[WholeAirflow]:
+    """Start all of Airflow; its metadata database is a Postgres of its own.
+
+    :param folder: for everything that it writes.
+    :param postgres_uri: of the offline store.
+    :param redis_url: of the online store.
+    :param settings: further environment variables.
+    """
+    with ExitStack() as stack:
+        (folder / "metadata").mkdir()
+        metadata_uri = stack.enter_context(embedded_postgres(folder / "metadata"))
+        port = free_port()
+        url = f"http://{LOCAL}:{port}"
+        command = DemoAirflow(
+            folder / "airflow",
+            postgres_uri=postgres_uri,
+            redis_url=redis_url,
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=metadata_uri.replace("postgresql:", "postgresql+psycopg2:"),
+            AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="true",
+            AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="false",
+            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            AIRFLOW__CORE__PARALLELISM="4",
+            AIRFLOW__API__BASE_URL=url,
+            AIRFLOW__API__WORKERS="1",
+            **settings,
+        )
+        command.run("db", "migrate")
+        airflow = WholeAirflow(url=url, command=command, parts=[])
+        for arguments in (
+            ("api-server", "--host", LOCAL, "--port", str(port)),
+            ("scheduler", "--skip-serve-logs"),
+            ("dag-processor",),
+            ("triggerer", "--skip-serve-logs"),
+        ):
+            airflow.parts.append(stack.enter_context(_running(command, folder / f"{arguments[0]}.log", *arguments)))
+            # Tasks talk to the API server, so it answers before the scheduler starts any.
+            _wait_for(f"{url}/api/v2/monitor/health", airflow.parts[0])
+        yield airflow
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{server.args!r} does not answer at {url}: {error}") from error
+            time.sleep(0.2)
+
+
+@contextmanager
+def _running(airflow: DemoAirflow, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    setpriv = shutil.which("setpriv")
+    dies_with_us = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+    with log.open("wb") as output:
+        part = subprocess.Popen(
+            [*dies_with_us, "airflow", *arguments],
+            env=airflow.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield part
+    finally:
+        _stop(part)
+
+
+def _stop(part: subprocess.Popen[bytes]) -> None:
+    """End the process and every one that it has started."""
+    part.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        part.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(part.pid, signal.SIGKILL)
+    part.wait()
