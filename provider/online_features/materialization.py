@@ -24,6 +24,7 @@ from online_features.transformation import Transformation
 from online_features.window import Axis, Window
 
 if TYPE_CHECKING:
+    from online_features.offline.reading import Reading
     from online_features.offline.store import Horizon, OfflineStore, Snapshot
     from online_features.online.run import OnlineRun
     from online_features.online.store import OnlineStore
@@ -165,13 +166,14 @@ def materialize(
         if plan.covered and plan.covered[0] and not state.watermark:
             # A first window claims everything up to its end only if there is nothing before it.
             plan = plan if offline.has_rows_before(view, source, plan.covered[0]) else plan.from_the_beginning()
-        log.info("Materializing feature view %r: %s", view.name, _in_words(plan))
-        tally = _Tally(view, offline.expected_rows(view, source, plan.window), on_progress, began)
+        reading = offline.reading(view, source, plan.window)
+        log.info("Materializing feature view %r: %s", view.name, _in_words(plan, reading))
+        tally = _Tally(view, reading.expected_rows, on_progress, began)
         try:
-            with offline.snapshot(view, source, plan.window, batch_rows=batch_rows) as snapshot:
+            with offline.snapshot(view, reading) as snapshot:
                 if plan.clears:
                     run.clear()
-                _transfer(snapshot, transformation, run, tally)
+                _transfer(snapshot, transformation, run, tally, batch_rows)
             if prune:
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
@@ -258,15 +260,17 @@ def _asked(
     return asked
 
 
-def _transfer(snapshot: Snapshot, transformation: Transformation, run: OnlineRun, tally: _Tally) -> None:
+def _transfer(
+    snapshot: Snapshot, transformation: Transformation, run: OnlineRun, tally: _Tally, batch_rows: int
+) -> None:  # fmt: skip
     """Read, transform and encode, and write, each ahead of the next."""
-    tally.reject(snapshot.rejected, snapshot.rejected_sample)
     with (
-        closing(ahead(snapshot.batches, BATCHES_AHEAD, snapshot.cancel)) as batches,
+        closing(ahead(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
         closing(ahead(map(run.encode, map(transformation.apply, batches)), BATCHES_AHEAD, snapshot.cancel)) as encoded,
     ):
         for rows in encoded:
             tally.add(run.write(rows), rows.max_event_timestamp)
+    tally.reject(*snapshot.rejected())
 
 
 class _Tally:
@@ -318,10 +322,10 @@ class _Tally:
         )
 
 
-def _in_words(plan: Plan) -> str:
+def _in_words(plan: Plan, reading: Reading) -> str:
     kind = f"{plan.kind} run" + (f", because {plan.reason}" if plan.reason else "")
     if plan.window.is_open:
-        return f"{kind}, all of history"
+        return f"{kind}, all of history, {reading.in_words}"
     start, end = (bound.isoformat() if bound else "…" for bound in (plan.window.start, plan.window.end))
     return f"{kind}, {plan.window.axis.replace('_', ' ')} in [{start}, {end})"
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ColumnElement, FromClause, Select, TableClause
 from sqlalchemy.sql.elements import ColumnClause, quoted_name
+from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.feast_types import FeastType
 from online_features.feature_view import PostgresSource
@@ -58,59 +59,83 @@ UNDATED_LOOKBACK = timedelta(hours=1)
 WIDEST_UTC_OFFSET = timedelta(hours=26)
 
 
-def sql(statement: Select[*tuple[Any, ...]]) -> str:
+def sql(statement: GenerativeSelect) -> str:
     """The statement as SQL text with its values as literals."""
     return str(statement.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 
 
+def count(rows: GenerativeSelect) -> Select[*tuple[Any, ...]]:
+    """Counts what the statement selects."""
+    return sa.select(sa.func.count()).select_from(rows.subquery())
+
+
+def index_for(source: PostgresSource, schema: RowSchema) -> str:
+    """The statement that creates an index by which the newest rows of a table are found."""
+    assert source.table is not None
+    columns = ", ".join(str(column_of(column)) for column in (*schema.keys, schema.event_timestamp))
+    return f"CREATE INDEX ON {name_of(table_of(source.table))} ({columns})"
+
+
+def name_of(table: TableClause) -> str:
+    """The name of the table as SQL has it."""
+    return _DIALECT.identifier_preparer.format_table(table)
+
+
 def no_rows(source: PostgresSource) -> Select[*tuple[Any, ...]]:
     """Selects no rows but all columns of the source: its shape."""
-    return sa.select(sa.text("*")).select_from(_from(source)).limit(0)
+    return sa.select(sa.text("*")).select_from(rows_of(source)).limit(0)
 
 
 def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
     """Selects the newest row of each entity in ``window``, in the form in which it goes online."""
-    keys = [_column(key) for key in schema.keys]
-    order = [*keys, _ordered(source, schema.event_timestamp).desc()]
-    if schema.created_timestamp is not None:
-        order.append(_ordered(source, schema.created_timestamp).desc().nulls_last())
-    order += _tie_breakers(schema)
+    keys = [column_of(key) for key in schema.keys]
     newest = (
-        sa.select(*(expression.label(label) for label, expression, _ in _parts(source, schema)))
-        .select_from(_from(source))
+        parts(source, schema)
         .where(_is_valid(source, schema), *_inside(source, schema, window))
         .ext(postgresql.distinct_on(*keys))
-        .order_by(*order)
+        .order_by(*keys, ordered(source, schema.event_timestamp).desc(), *tie_breakers(source, schema))
         .subquery("newest")
     )
-    # Conversions stand outside, so that they are paid for the newest rows only, not for all of history.
+    return converted(source, schema, newest)
+
+
+def parts(source: PostgresSource, schema: RowSchema) -> Select[*tuple[Any, ...]]:
+    """Selects the columns of a record batch from the source."""
+    return sa.select(*(expression.label(label) for label, expression, _ in _parts(source, schema))).select_from(
+        rows_of(source)
+    )
+
+
+def converted(source: PostgresSource, schema: RowSchema, newest: FromClause) -> Select[*tuple[Any, ...]]:
+    """Selects what :func:`parts` selected in the form in which it goes online.
+
+    Conversions stand outside, so that they are paid for the newest rows only, not for all of history.
+    """
     return sa.select(*(convert(newest.c[label]).label(label) for label, _, convert in _parts(source, schema)))
 
 
 def any_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
     """Selects whether there is any row in ``window`` that can go online."""
-    rows = sa.select(sa.literal(1)).select_from(_from(source)).where(
+    rows = sa.select(sa.literal(1)).select_from(rows_of(source)).where(
         _is_valid(source, schema), *_inside(source, schema, window)
     )  # fmt: skip
     return sa.select(rows.exists())
 
 
-def count_rejected(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
-    """Counts rows in ``window`` that no entity or no instant can be told from."""
-    return (
-        sa.select(sa.func.count()).select_from(_from(source)).where(*_rejected(source, schema, window))
-    )  # fmt: skip
-
-
-def sample_rejected(source: PostgresSource, schema: RowSchema, window: Window, rows: int) -> Select[*tuple[Any, ...]]:
-    """Selects join keys and event timestamp, as text, of a few of the rows that :func:`count_rejected` counts."""
-    shown = (*schema.keys, schema.event_timestamp)
-    return (
-        sa.select(*(sa.cast(_column(column), sa.Text).label(f"shown_{i}") for i, column in enumerate(shown)))
-        .select_from(_from(source))
-        .where(*_rejected(source, schema, window))
-        .limit(rows)
+def rejected_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+    """Selects, as :func:`shown` does, the rows in ``window`` that no entity or no instant can be told from."""
+    # "Not valid" must also hold where a NULL makes validity unknown.
+    return shown(schema, rows_of(source)).where(
+        _is_valid(source, schema).is_not(sa.true()), *_inside(source, schema, window)
     )
+
+
+def shown(schema: RowSchema, rows: FromClause) -> Select[*tuple[Any, ...]]:
+    """Selects join keys and event timestamp of rows of the source, as text."""
+    columns = (*schema.keys, schema.event_timestamp)
+    return sa.select(
+        *(sa.cast(column_of(column), sa.Text).label(f"shown_{i}") for i, column in enumerate(columns))
+    ).select_from(rows)
 
 
 def existing_entities(source: PostgresSource, schema: RowSchema, entities: Sequence[Sequence[str]]) -> Select[Any]:
@@ -122,7 +147,7 @@ def existing_entities(source: PostgresSource, schema: RowSchema, entities: Seque
     names = [f"key_{i}" for i in range(len(schema.keys))]
     unnested = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="place")
     given = unnested.render_derived(name="given")
-    held = sa.exists().select_from(_from(source)).where(
+    held = sa.exists().select_from(rows_of(source)).where(
         *(_is_key(key, given.c[f"key_{i}"]) for i, key in enumerate(schema.keys))
     )  # fmt: skip
     return sa.select(given.c.place).where(held)
@@ -131,13 +156,14 @@ def existing_entities(source: PostgresSource, schema: RowSchema, entities: Seque
 def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whether the join key has the value that goes online as ``text``: compared as a value where an index can serve."""
     if column.type == "character":
-        return sa.cast(_column(column), sa.Text) == sa.func.rtrim(text)
+        return sa.cast(column_of(column), sa.Text) == sa.func.rtrim(text)
     if column.type in COMPARED:
-        return _column(column) == sa.cast(text, COMPARED[column.type])
+        return column_of(column) == sa.cast(text, COMPARED[column.type])
     return sa.cast(_as_text(column, _key(column)), sa.Text) == text
 
 
-def _from(source: PostgresSource) -> FromClause:
+def rows_of(source: PostgresSource) -> FromClause:
+    """What the source is after FROM."""
     if source.table is not None:
         return table_of(source.table)
     assert source.query is not None
@@ -150,19 +176,29 @@ def _parts(
     source: PostgresSource, schema: RowSchema
 ) -> Iterator[tuple[str, ColumnElement[Any], Callable[[ColumnElement[Any]], ColumnElement[Any]]]]:
     """Label, expression and conversion of each column of a record batch."""
-    # ORDER BY takes a name for a label before it takes it for a column, so no label may be the name of a column.
-    own = "_"
-    while any(column.name.startswith(own) for column in schema.columns):
-        own += "_"
+    own = own_prefix(source, schema)
     for i, key in enumerate(schema.keys):
         yield f"{own}key_{i}", _key(key), partial(_as_online, key)
     yield f"{own}event_timestamp", _instant(source, schema.event_timestamp), lambda instant: instant
     if schema.created_timestamp is not None:
         yield f"{own}created_timestamp", _instant(source, schema.created_timestamp), _bounded
     if schema.deleted is not None:
-        yield f"{own}deleted", _column(schema.deleted), lambda deleted: sa.func.coalesce(deleted, sa.false())
+        yield f"{own}deleted", column_of(schema.deleted), lambda deleted: sa.func.coalesce(deleted, sa.false())
     for i, feature in enumerate(schema.features):
-        yield f"{own}feature_{i}", _column(feature), partial(_as_online, feature)
+        yield f"{own}feature_{i}", column_of(feature), partial(_as_online, feature)
+
+
+def own_prefix(source: PostgresSource, schema: RowSchema) -> str:
+    """What our own names begin with and none of the source's does.
+
+    ORDER BY takes a name for a label before it takes it for a column, and FROM for a common table expression before it
+    takes it for a table.
+    """
+    theirs = [column.name for column in schema.columns] + (source.table.split(".") if source.table else [])
+    own = "_"
+    while any(name.startswith(own) for name in theirs):
+        own += "_"
+    return own
 
 
 def _bounded(instant: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -177,24 +213,27 @@ def _key(column: Column) -> ColumnElement[Any]:
     """The join key in a form in which equal values are one: 1.0 and 1.00, and padded and unpadded characters."""
     match column.type:
         case "character" if column.feast:
-            return _column(column)  # Feast keeps the padding
+            return column_of(column)  # Feast keeps the padding
         case "numeric":
-            return sa.func.trim_scale(_column(column))
+            return sa.func.trim_scale(column_of(column))
         case "character":
-            return sa.cast(_column(column), sa.Text)
+            return sa.cast(column_of(column), sa.Text)
         case _:
-            return _column(column)
+            return column_of(column)
 
 
-def _tie_breakers(schema: RowSchema) -> Iterator[ColumnElement[Any]]:
-    """Decides between rows of one entity with equal timestamps.
+def tie_breakers(source: PostgresSource, schema: RowSchema) -> Iterator[ColumnElement[Any]]:
+    """Decides between rows of one entity with equal event timestamps.
 
-    A live row comes before a deleted one, then the greater values, feature by feature, NULL being least.
+    The one created last comes first, then a live row before a deleted one, then the greater values, feature by feature,
+    NULL being least.
     """
+    if schema.created_timestamp is not None:
+        yield ordered(source, schema.created_timestamp).desc().nulls_last()
     if schema.deleted is not None:
-        yield _column(schema.deleted).asc().nulls_first()
+        yield column_of(schema.deleted).asc().nulls_first()
     for feature in schema.features:
-        value = _column(feature) if feature.type in ORDERED else sa.cast(_column(feature), sa.Text)
+        value = column_of(feature) if feature.type in ORDERED else sa.cast(column_of(feature), sa.Text)
         yield value.desc().nulls_last()
 
 
@@ -277,17 +316,18 @@ def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -
 
 
 def _is_valid(source: PostgresSource, schema: RowSchema) -> ColumnElement[bool]:
-    instant = _instant(source, schema.event_timestamp)
+    timestamp = ordered(source, schema.event_timestamp)
     return sa.and_(
-        *(_column(key).is_not(None) for key in schema.keys),
-        instant >= _literal_instant(FIRST_INSTANT),
-        instant <= _literal_instant(LAST_INSTANT),
+        *(column_of(key).is_not(None) for key in schema.keys),
+        timestamp.between(*first_and_last(source, schema.event_timestamp)),
     )
 
 
-def _rejected(source: PostgresSource, schema: RowSchema, window: Window) -> list[ColumnElement[bool]]:
-    # "Not valid" must also hold where a NULL makes validity unknown.
-    return [_is_valid(source, schema).is_not(sa.true()), *_inside(source, schema, window)]
+def first_and_last(source: PostgresSource, column: Column) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """The bounds of a valid timestamp, to be compared with what :func:`ordered` gives."""
+    is_naive = is_in_order(source, column) and column.type != "timestamp with time zone"
+    literal = _literal_naive if is_naive else _literal_instant
+    return literal(FIRST_INSTANT), literal(LAST_INSTANT)
 
 
 def _inside(source: PostgresSource, schema: RowSchema, window: Window) -> Iterator[ColumnElement[bool]]:
@@ -296,7 +336,7 @@ def _inside(source: PostgresSource, schema: RowSchema, window: Window) -> Iterat
         # A row that does not say when it was created is found by when it was true.
         start = None if window.start is None else _shifted(window.start, -UNDATED_LOOKBACK)
         by_event = replace(window, axis="event_timestamp", start=start)
-        undated = sa.and_(_column(column).is_(None), *_within(source, schema.event_timestamp, by_event))
+        undated = sa.and_(column_of(column).is_(None), *_within(source, schema.event_timestamp, by_event))
         yield sa.or_(sa.and_(*_within(source, column, window)), undated)
     else:
         yield from _within(source, column, window)
@@ -309,11 +349,11 @@ def _within(source: PostgresSource, column: Column, window: Window) -> Iterator[
     if window.start is not None:
         yield instant >= _literal_instant(window.start)
         if is_naive:
-            yield _column(column) >= _literal_naive(_shifted(window.start, -WIDEST_UTC_OFFSET))
+            yield column_of(column) >= _literal_naive(_shifted(window.start, -WIDEST_UTC_OFFSET))
     if window.end is not None:
         yield instant < _literal_instant(window.end)
         if is_naive:
-            yield _column(column) <= _literal_naive(_shifted(window.end, WIDEST_UTC_OFFSET))
+            yield column_of(column) <= _literal_naive(_shifted(window.end, WIDEST_UTC_OFFSET))
 
 
 def _shifted(instant: datetime, by: timedelta) -> datetime:
@@ -327,24 +367,28 @@ def _instant(source: PostgresSource, column: Column) -> ColumnElement[Any]:
     """The column as timestamp with time zone."""
     match column.type:
         case "timestamp with time zone":
-            return _column(column)
+            return column_of(column)
         case "timestamp without time zone":
-            return sa.func.timezone(source.timezone, _column(column))
+            return sa.func.timezone(source.timezone, column_of(column))
         case _:
-            return sa.func.timezone(source.timezone, sa.cast(_column(column), sa.TIMESTAMP))
+            return sa.func.timezone(source.timezone, sa.cast(column_of(column), sa.TIMESTAMP))
 
 
-def _ordered(source: PostgresSource, column: Column) -> ColumnElement[Any]:
-    """What orders as the instants do: the bare column where it can, for the sake of an index on it.
+def ordered(source: PostgresSource, column: Column) -> ColumnElement[Any]:
+    """What orders as the instants do: the bare column where it can, for the sake of an index on it."""
+    return column_of(column) if is_in_order(source, column) else _instant(source, column)
 
-    In zones with daylight saving it cannot: naive times in the skipped hour are later than the ones after it.
+
+def is_in_order(source: PostgresSource, column: Column) -> bool:
+    """Whether the bare column orders as the instants do.
+
+    In zones with daylight saving it does not: naive times in the skipped hour are later than the ones after it.
     """
-    if source.timezone == "UTC" or column.type == "timestamp with time zone":
-        return _column(column)
-    return _instant(source, column)
+    return source.timezone == "UTC" or column.type == "timestamp with time zone"
 
 
-def _column(column: Column) -> ColumnElement[Any]:
+def column_of(column: Column) -> ColumnElement[Any]:
+    """The column as the source has it."""
     return sa.column(literally(column.name))
 
 

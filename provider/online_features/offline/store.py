@@ -8,24 +8,26 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from adbc_driver_postgresql import dbapi
 from psycopg2.extensions import parse_dsn
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
+from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.appending import AppendResult, append_rows
 from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
 from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
-from online_features.offline import statements
+from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
 from online_features.offline.failures import translated, translated_stream
+from online_features.offline.reading import Reading, chosen_reading
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
@@ -56,20 +58,52 @@ SESSION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The newest rows of a window, as of one instant.
+    """The newest rows of a window, as of one instant."""
 
-    :param rejected: rows without an entity or an event timestamp.
-    :param rejected_sample: a few of them, join keys and event timestamp as text.
-    :param batches: the newest row of each other entity; columns as :class:`RowSchema` orders them.
-    :param cancel: ends a query that another thread waits for.
-    """
+    def __init__(self, view: FeatureView, cursor: dbapi.Cursor, reading: Reading) -> None:
+        self._view = view
+        self._cursor = cursor
+        self._reading = reading
+        self._rejected = 0
 
-    rejected: int
-    rejected_sample: list[tuple[str | None, ...]]
-    batches: Iterator[pa.RecordBatch]
-    cancel: Callable[[], None]
+    def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """The newest row of each entity; columns as :class:`RowSchema` orders them.
+
+        :param batch_rows: the largest number of rows in a batch.
+        """
+        with translated(self._view), translated_stream(self._view):
+            self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            self._cursor.execute(statements.sql(self._reading.newest))
+            for received in self._cursor.fetch_record_batch():
+                batch = self._counted(received) if self._reading.counts_rejected else received
+                for offset in range(0, batch.num_rows, batch_rows):
+                    yield batch.slice(offset, batch_rows)
+
+    def rejected(self) -> tuple[int, list[tuple[str | None, ...]]]:
+        """How many rows have no entity or no event timestamp, and a few of them: join keys and event timestamp as text.
+
+        To be asked after the batches, some of which may have counted theirs.
+        """
+        ((uncounted,),) = self._rows(statements.count(self._reading.uncounted))
+        rejected = self._rejected + uncounted
+        return rejected, self._rows(self._reading.rejected.limit(SAMPLE_ROWS)) if rejected else []
+
+    def cancel(self) -> None:
+        """End a query that another thread waits for."""
+        self._cursor.adbc_cancel()
+
+    def _counted(self, received: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows without their last column, which counts rejected ones, and without those that are there to count."""
+        *columns, rejected = received.columns
+        self._rejected += pc.sum(rejected, min_count=0).as_py()
+        rows = pa.RecordBatch.from_arrays(columns, received.schema.names[:-1])
+        key, *_ = columns
+        return rows.filter(key.is_valid()) if key.null_count else rows
+
+    def _rows(self, statement: GenerativeSelect) -> list[tuple[Any, ...]]:
+        self._cursor.execute(statements.sql(statement))
+        return [tuple(row.values()) for row in self._cursor.fetch_arrow_table().to_pylist()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +156,7 @@ class OfflineStore:
         """How far a snapshot taken after this call can be trusted to be complete."""
         with translated(view), self._engine.connect() as connection:
             now, oldest, oldest_prepared, is_blind = connection.execute(
-                sa.text(_sql_file("horizon")), {"snapshot": SNAPSHOT_NAME}
+                sql_files.statement("horizon"), {"snapshot": SNAPSHOT_NAME}
             ).one()
         if is_blind:
             log.warning(
@@ -145,34 +179,18 @@ class OfflineStore:
                 for (place,) in connection.execute(statements.existing_entities(view.source, schema, entities))
             }
 
-    def expected_rows(self, view: FeatureView, schema: RowSchema, window: Window) -> int:
-        """How many rows Postgres's planner expects a snapshot of the window to hold."""
-        statement = statements.sql(statements.newest_rows(view.source, schema, window))
+    def reading(self, view: FeatureView, schema: RowSchema, window: Window) -> Reading:
+        """How a window is best read, and how many rows Postgres's planner expects of it."""
         with translated(view), self._engine.connect() as connection:
-            # Without parameters, so that the driver leaves percent signs in the statement alone.
-            verbatim = connection.execution_options(no_parameters=True)
-            plan = verbatim.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}").scalar_one()
-        return int(plan[0]["Plan"]["Plan Rows"])
+            return chosen_reading(connection, view.source, schema, window)
 
     @contextmanager
-    def snapshot(self, view: FeatureView, schema: RowSchema, window: Window, *, batch_rows: int) -> Iterator[Snapshot]:
-        """Read one window in one read-only, repeatable-read transaction.
-
-        :param batch_rows: the largest number of rows in a batch.
-        """
+    def snapshot(self, view: FeatureView, reading: Reading) -> Iterator[Snapshot]:
+        """Read in one read-only, repeatable-read transaction."""
         with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
             for setting in SESSION:
                 cursor.execute(setting)
-            ((rejected,),) = _rows(cursor, statements.count_rejected(view.source, schema, window))
-            sample = (
-                _rows(cursor, statements.sample_rejected(view.source, schema, window, SAMPLE_ROWS)) if rejected else []
-            )
-            yield Snapshot(
-                rejected=rejected,
-                rejected_sample=sample,
-                batches=_batches(view, cursor, statements.newest_rows(view.source, schema, window), batch_rows),
-                cancel=cursor.adbc_cancel,
-            )
+            yield Snapshot(view, cursor, reading)
 
     def append(self, view: FeatureView, rows: PushableRows) -> AppendResult:
         """Append a producer's rows to the table of the view, in one transaction; the next run takes them online.
@@ -277,13 +295,13 @@ def _column_types(
 ) -> tuple[dict[str, PostgresType], dict[str, timedelta]]:
     """Type and resolution in time of each column; of a domain, its base type."""
     described: Any = connection.execute(no_rows).cursor.description or ()
-    rows = connection.execute(sa.text(_sql_file("types")), {"oids": [column.type_code for column in described]})
+    rows = connection.execute(sql_files.statement("types"), {"oids": [column.type_code for column in described]})
     types = {oid: PostgresType(*rest) for oid, *rest in rows}
     places = [(column.table_oid or 0, column.table_column or 0) for column in described]
     modifiers = {
         (table, column): modifier
         for table, column, modifier in connection.execute(
-            sa.text(_sql_file("modifiers")), {"tables": [table for table, _ in places]}
+            sql_files.statement("modifiers"), {"tables": [table for table, _ in places]}
         )
     }
     resolutions = {
@@ -304,23 +322,3 @@ def _resolution(type_name: str, modifier: int | None) -> timedelta:
     if modifier is None:
         return timedelta(seconds=1)
     return timedelta(0) if modifier in (-1, 6) else timedelta(seconds=10.0**-modifier)
-
-
-def _sql_file(name: str) -> str:
-    return files("online_features.offline").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _rows(cursor: dbapi.Cursor, statement: Select[*tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    cursor.execute(statements.sql(statement))
-    return [tuple(row.values()) for row in cursor.fetch_arrow_table().to_pylist()]
-
-
-def _batches(
-    view: FeatureView, cursor: dbapi.Cursor, statement: Select[*tuple[Any, ...]], batch_rows: int
-) -> Iterator[pa.RecordBatch]:
-    with translated(view), translated_stream(view):
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-        cursor.execute(statements.sql(statement))
-        for batch in cursor.fetch_record_batch():
-            for offset in range(0, batch.num_rows, batch_rows):
-                yield batch.slice(offset, batch_rows)

@@ -1,0 +1,127 @@
+"""How the rows of a window are read: by a look at all of them, or entity by entity through an index.
+
+Entity by entity costs the same however much history there is, but more than a look at little of it. So it is done where
+
+- all of history is asked for, and the planner expects at least :data:`DEEP_HISTORY` rows of it per entity,
+- an index of the table begins with the join keys and then has the event timestamp, and
+- the planner answers the statement by steps through indexes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import Select
+from sqlalchemy.sql.selectable import GenerativeSelect
+
+from online_features.feature_view import PostgresSource
+from online_features.offline import statements
+from online_features.offline.indexes import indexed_table, suitable_index
+from online_features.offline.skip_scan import SkipScan
+from online_features.schema import RowSchema
+from online_features.window import Window
+
+# Rows per entity from which on an index is walked. It pays from half as many; but the planner tends to take entities
+# for fewer than they are, and of two join keys that hang together, it takes them for a tenth of the rows.
+DEEP_HISTORY = 20
+
+INDEX_SCANS = frozenset({"Index Scan", "Index Only Scan"})
+
+Node = dict[str, Any]  # of a plan, as EXPLAIN (FORMAT JSON) prints it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a snapshot of a window is to read.
+
+    :param newest: selects the newest row of each entity, in the form in which it goes online.
+    :param rejected: selects join keys and event timestamp, as text, of rows without an entity or an event timestamp.
+    :param counts_rejected: whether the last column of ``newest`` counts rejected rows of the entity, of which there may
+        be no others.
+    :param uncounted: selects as ``rejected`` does, without those that ``newest`` counts.
+    :param expected_rows: how many rows the planner expects ``newest`` to give.
+    :param in_words: which way was chosen and why; empty where there was nothing to choose.
+    """
+
+    newest: Select[*tuple[Any, ...]]
+    rejected: GenerativeSelect
+    counts_rejected: bool = False
+    uncounted: GenerativeSelect
+    expected_rows: int
+    in_words: str = ""
+
+
+def chosen_reading(connection: sa.Connection, source: PostgresSource, schema: RowSchema, window: Window) -> Reading:
+    """Decide how to read a window, by what Postgres knows of its tables."""
+    newest = statements.newest_rows(source, schema, window)
+    plan = _explained(connection, newest)
+    rejected = statements.rejected_rows(source, schema, window)
+    at_all_rows = Reading(
+        newest=newest, rejected=rejected, uncounted=rejected, expected_rows=int(plan["Plan Rows"])
+    )  # fmt: skip
+    if not window.is_open:
+        return at_all_rows
+    depth = rows_per_entity(plan)
+    about = f"about {depth:.0f} rows per entity"
+    scan, why_not = _skip_scan(connection, source, schema) if depth >= DEEP_HISTORY else (None, "")
+    if scan is None:
+        return replace(at_all_rows, in_words=f"newest rows by DISTINCT ON, {about}{why_not}")
+    return replace(
+        at_all_rows,
+        newest=scan.newest_rows(),
+        rejected=scan.rejected_rows(),
+        counts_rejected=True,
+        uncounted=scan.rows_without_entity(),
+        in_words=f"newest rows by skip scan over index {scan.index.name}, {about}",
+    )
+
+
+def _skip_scan(
+    connection: sa.Connection, source: PostgresSource, schema: RowSchema
+) -> tuple[SkipScan | None, str]:  # fmt: skip
+    """A way through an index of the source, or why there is none where that could be helped."""
+    table = indexed_table(connection, source, schema)
+    if table is None:
+        return None, ""
+    index = suitable_index(schema, table.indexes)
+    if index is None:
+        return None, f"; to read the newest only: {statements.index_for(source, schema)}"
+    scan = SkipScan(source=source, schema=schema, index=index, not_null=table.not_null)
+    if not is_by_index(_explained(connection, scan.newest_rows())):
+        return None, f"; the planner does not walk index {index.name}"
+    return scan, ""
+
+
+def rows_per_entity(plan: Node) -> float:
+    """How many rows the planner expects ``DISTINCT ON`` to choose each from; 1 where it plans no choice."""
+    for node in nodes(plan):
+        if node["Node Type"] == "Unique":
+            (rows,) = node["Plans"]
+            return float(rows["Plan Rows"] / node["Plan Rows"])
+    return 1.0
+
+
+def is_by_index(plan: Node) -> bool:
+    """Whether a plan takes all rows of tables from where an index has them, and sorts no more than equal ones."""
+    scans = [node for node in nodes(plan) if "Relation Name" in node]
+    return all(scan["Node Type"] in INDEX_SCANS and "Filter" not in scan for scan in scans) and not any(
+        node["Node Type"] == "Sort" for node in nodes(plan)
+    )
+
+
+def nodes(plan: Node) -> Iterator[Node]:
+    """The nodes of a plan, each before those beneath it."""
+    yield plan
+    for node in plan.get("Plans", ()):
+        yield from nodes(node)
+
+
+def _explained(connection: sa.Connection, statement: GenerativeSelect) -> Node:
+    # Without parameters, so that the driver leaves percent signs in the statement alone.
+    verbatim = connection.execution_options(no_parameters=True)
+    (plan,) = verbatim.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statements.sql(statement)}").scalar_one()
+    root: Node = plan["Plan"]
+    return root

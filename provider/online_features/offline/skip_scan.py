@@ -1,0 +1,154 @@
+"""The newest row of each entity without a look at its history: two steps through an index per entity.
+
+A recursive query walks the index from one entity to the next, and takes the newest row of each from one end of its
+history. What comes out is what :mod:`online_features.offline.statements` selects from all rows; what it costs follows
+the number of entities, not of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import CTE
+from sqlalchemy.sql import ColumnElement, CompoundSelect, FromClause, Select
+
+from online_features.feature_view import PostgresSource
+from online_features.offline.indexes import Index
+from online_features.offline.statements import (
+    column_of,
+    converted,
+    first_and_last,
+    own_prefix,
+    parts,
+    rows_of,
+    shown,
+    tie_breakers,
+)
+from online_features.schema import Column, RowSchema
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipScan:
+    """Statements that read all of a table by way of an index.
+
+    :param index: a suitable one.
+    :param not_null: names of columns that hold no NULL.
+    """
+
+    source: PostgresSource
+    schema: RowSchema
+    index: Index
+    not_null: frozenset[str]
+
+    def newest_rows(self) -> Select[*tuple[Any, ...]]:
+        """Selects the newest row of each entity, in the form in which it goes online, and counts those to be rejected.
+
+        The count, of the entity's rows without a valid event timestamp, is the last column. Of an entity that has no
+        others, all columns before it are NULL or false.
+        """
+        entity = self._walk(self._keys, self.schema.event_timestamp)
+        first, last = first_and_last(self.source, self.schema.event_timestamp)
+        newest = (
+            parts(self.source, self.schema)
+            .where(*self._is_of(entity), self._timestamp.between(first, last))
+            .order_by(self._newest_first(), *tie_breakers(self.source, self.schema))
+            .limit(1)
+            .lateral("newest")
+        )
+        rejected = sum(self._counts_beyond(entity), start=sa.literal(0))
+        return (
+            converted(self.source, self.schema, newest)
+            .add_columns(rejected.label(f"{self._own}rejected"))
+            .select_from(entity.outerjoin(newest, sa.true()))
+        )
+
+    def rows_without_entity(self) -> CompoundSelect[*tuple[Any, ...]]:
+        """Selects, as :func:`shown` does, the rows that have no entity."""
+        return sa.union_all(*self._without_key())
+
+    def rejected_rows(self) -> CompoundSelect[*tuple[Any, ...]]:
+        """Selects, as :func:`shown` does, the rows that have no entity or no valid event timestamp."""
+        entity = self._walk(self._keys)
+        beyond = (self._shown_of(entity, is_beyond) for is_beyond, _ in self._beyond())
+        return sa.union_all(*self._without_key(), *beyond)
+
+    def _without_key(self) -> Iterator[Select[*tuple[Any, ...]]]:
+        """Selects rows by the first of their join keys that is NULL."""
+        leading, *others = self._keys
+        yield shown(self.schema, rows_of(self.source)).where(column_of(leading).is_(None))
+        for i, key in enumerate(others, 1):
+            if self._is_nullable(key):
+                yield self._shown_of(self._walk(self._keys[:i]), column_of(key).is_(None))
+
+    def _beyond(self) -> Iterator[tuple[ColumnElement[bool], bool]]:
+        """Conditions of timestamps that are not valid, and whether the index has such before the valid ones."""
+        place = len(self._keys)
+        first, last = first_and_last(self.source, self.schema.event_timestamp)
+        yield self._timestamp < first, not self.index.descending[place]
+        yield self._timestamp > last, self.index.descending[place]
+        if self._is_nullable(self.schema.event_timestamp):
+            yield self._timestamp.is_(None), self.index.nulls_first[place]
+
+    def _counts_beyond(self, entity: CTE) -> Iterator[ColumnElement[int]]:
+        """Counts the rows of a walked entity whose timestamps are not valid.
+
+        Nothing stands before the entry at which the walk has met the entity, so where that is valid, one end of the
+        history need not be looked at.
+        """
+        *_, met = entity.c
+        is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp))
+        for is_beyond, comes_before in self._beyond():
+            rows = sa.select(sa.func.count()).select_from(rows_of(self.source))
+            count = rows.where(*self._is_of(entity), is_beyond).scalar_subquery()
+            yield sa.case((is_valid, 0), else_=count) if comes_before else count
+
+    def _shown_of(self, entity: CTE, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+        """Selects the rows of walked entities for which the condition holds."""
+        rows = shown(self.schema, rows_of(self.source)).where(*self._is_of(entity), condition).lateral()
+        return sa.select(*rows.c).select_from(entity.join(rows, sa.true()))
+
+    def _walk(self, keys: Sequence[Column], *also: Column) -> CTE:
+        """The first entry of the index for each combination of values of its leading columns, without NULLs.
+
+        :param also: the columns after those, to be had besides.
+        """
+        columns = [column_of(column) for column in (*keys, *also)]
+        step = (
+            sa.select(*(column.label(f"{self._own}walked_{i}") for i, column in enumerate(columns)))
+            .select_from(rows_of(self.source))
+            .where(*(column.is_not(None) for column in columns[: len(keys)]))
+            .order_by(*(self.index.ordered(column, place) for place, column in enumerate(columns)))
+            .limit(1)
+        )
+        entity = step.cte(f"{self._own}entity_{len(columns)}", recursive=True)
+        there, here = sa.tuple_(*columns[: len(keys)]), sa.tuple_(*list(entity.c)[: len(keys)])
+        following = step.where(there < here if self.index.descending[0] else there > here).lateral("following")
+        return entity.union_all(sa.select(*following.c).select_from(entity.join(following, sa.true())))
+
+    def _is_of(self, entity: FromClause) -> list[ColumnElement[bool]]:
+        return [column_of(key) == value for key, value in zip(self._keys, entity.c, strict=False)]
+
+    def _newest_first(self) -> ColumnElement[Any]:
+        """Descending as the index can be read, which decides where NULLs would be if there were any."""
+        descending, place = self._timestamp.desc(), len(self._keys)
+        has_nulls_first = self.index.nulls_first[place] == self.index.descending[place]
+        return descending.nulls_first() if has_nulls_first else descending.nulls_last()
+
+    @property
+    def _keys(self) -> list[Column]:
+        """The join keys in the order of the index."""
+        return sorted(self.schema.keys, key=lambda key: self.index.columns.index(key.name))
+
+    @property
+    def _timestamp(self) -> ColumnElement[Any]:
+        return column_of(self.schema.event_timestamp)
+
+    @property
+    def _own(self) -> str:
+        return own_prefix(self.source, self.schema)
+
+    def _is_nullable(self, column: Column) -> bool:
+        return column.name not in self.not_null

@@ -1,0 +1,12 @@
+"""SQL that is not built: files beside this module, each with its purpose at its top."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import sqlalchemy as sa
+
+
+def statement(name: str) -> sa.TextClause:
+    """The statement of the file of that name."""
+    return sa.text(files("online_features.offline").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
