@@ -270,7 +270,7 @@ def _transfer(
     ):
         for rows in encoded:
             tally.add(run.write(rows), rows.max_event_timestamp)
-    tally.reject(*snapshot.rejected())
+    tally.reject(snapshot.rejected, snapshot.rejected_sample)
 
 
 class _Tally:

@@ -88,7 +88,7 @@ def read(
     assert way in chosen.in_words
     with offline.snapshot(view, chosen) as snapshot:
         rows = [tuple(row.values()) for batch in snapshot.batches(7) for row in batch.to_pylist()]
-        rejected, sample = snapshot.rejected()
+        rejected, sample = snapshot.rejected, snapshot.rejected_sample
     assert len(sample) == min(rejected, 5)
     assert all(len(row) == len(schema.columns) for row in rows)
     return sorted(rows, key=repr), rejected

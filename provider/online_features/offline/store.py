@@ -59,13 +59,20 @@ SESSION = (
 
 
 class Snapshot:
-    """The newest rows of a window, as of one instant."""
+    """The newest rows of a window, as of one instant.
+
+    What is rejected is known when the batches have ended: it is counted last, while the rows before are written.
+
+    :ivar rejected: rows without an entity or an event timestamp.
+    :ivar rejected_sample: a few of them, join keys and event timestamp as text.
+    """
 
     def __init__(self, view: FeatureView, cursor: dbapi.Cursor, reading: Reading) -> None:
+        self.rejected = 0
+        self.rejected_sample: list[tuple[str | None, ...]] = []
         self._view = view
         self._cursor = cursor
         self._reading = reading
-        self._rejected = 0
 
     def batches(self, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """The newest row of each entity; columns as :class:`RowSchema` orders them.
@@ -79,15 +86,10 @@ class Snapshot:
                 batch = self._counted(received) if self._reading.counts_rejected else received
                 for offset in range(0, batch.num_rows, batch_rows):
                     yield batch.slice(offset, batch_rows)
-
-    def rejected(self) -> tuple[int, list[tuple[str | None, ...]]]:
-        """How many rows have no entity or no event timestamp, and a few of them: join keys and event timestamp as text.
-
-        To be asked after the batches, some of which may have counted theirs.
-        """
-        ((uncounted,),) = self._rows(statements.count(self._reading.uncounted))
-        rejected = self._rejected + uncounted
-        return rejected, self._rows(self._reading.rejected.limit(SAMPLE_ROWS)) if rejected else []
+            ((uncounted,),) = self._rows(statements.count(self._reading.uncounted))
+            self.rejected += uncounted
+            if self.rejected:
+                self.rejected_sample = self._rows(self._reading.rejected.limit(SAMPLE_ROWS))
 
     def cancel(self) -> None:
         """End a query that another thread waits for."""
@@ -96,7 +98,7 @@ class Snapshot:
     def _counted(self, received: pa.RecordBatch) -> pa.RecordBatch:
         """The rows without their last column, which counts rejected ones, and without those that are there to count."""
         *columns, rejected = received.columns
-        self._rejected += pc.sum(rejected, min_count=0).as_py()
+        self.rejected += pc.sum(rejected, min_count=0).as_py()
         rows = pa.RecordBatch.from_arrays(columns, received.schema.names[:-1])
         key, *_ = columns
         return rows.filter(key.is_valid()) if key.null_count else rows
