@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from online_features.errors import OnlineDataError
@@ -20,7 +21,12 @@ from online_features.schema import Column
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
+SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
+
 Field = tuple[int, "int | bytes"]
+
+# What reading a message raises when it is none.
+DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError)
 
 
 def decode(column: Column, message: bytes) -> Any:
@@ -38,11 +44,24 @@ def decode(column: Column, message: bytes) -> Any:
             assert isinstance(content, bytes)
             return [_value(column, kind.element, element) for element in _elements(kind.element, content)]
         return _value(column, kind, content)
-    except (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError) as error:
+    except DAMAGE as error:
         raise OnlineDataError(
             f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
             "materialize the view with full=True"
         ) from error
+
+
+def decoder(column: Column) -> Callable[[bytes], Any]:
+    """What makes Python values of the column's messages; what it raises, :func:`decode` puts into words.
+
+    Nearly all messages are one field, whose first byte tells how to read the rest.
+    """
+    at_once: Mapping[int, Callable[[bytes], Any]] = {
+        **_AT_ONCE,
+        _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: _time(column, _number(message)),
+    }
+    others: Callable[[bytes], Any] = partial(decode, column)
+    return lambda message: at_once.get(message[0], others)(message)
 
 
 def decode_timestamp(message: bytes) -> datetime:
@@ -51,10 +70,38 @@ def decode_timestamp(message: bytes) -> datetime:
     :raises ValueError: when it is none.
     """
     try:
-        fields = dict(_fields(message))
-        return UNIX_EPOCH + timedelta(seconds=_signed(fields.get(1, 0)), microseconds=_signed(fields.get(2, 0)) // 1000)
+        seconds, nanoseconds = _parts(message)
+        return UNIX_EPOCH + timedelta(seconds=_signed(seconds), microseconds=_signed(nanoseconds) // 1000)
     except (ArithmeticError, IndexError, struct.error, AssertionError) as error:
         raise ValueError(f"{message!r} is no timestamp") from error
+
+
+def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
+    """Seconds and nanoseconds, which Feast always has in this order."""
+    if message.startswith(SECONDS):
+        seconds, at = _varint(message, 1)
+        if message.startswith(NANOSECONDS, at):
+            nanoseconds, at = _varint(message, at + 1)
+            if at == len(message):
+                return seconds, nanoseconds
+    fields = dict(_fields(message))
+    return fields.get(1, 0), fields.get(2, 0)
+
+
+def _number(message: bytes) -> int:
+    """The content of a message that is one varint."""
+    value, at = _varint(message, 1)
+    if at < len(message):
+        raise ValueError(message)
+    return _signed(value)
+
+
+def _bytes(message: bytes) -> bytes:
+    """The content of a message that is one field of text or bytes."""
+    length, at = _varint(message, 1)
+    if at + length != len(message):
+        raise ValueError(message)
+    return message[at:]
 
 
 def _fields(message: bytes) -> Iterator[Field]:
@@ -164,4 +211,21 @@ _BYTES: dict[FeastType, Callable[[Column, bytes], Any]] = {
     **dict.fromkeys((FeastType.STRING, FeastType.UUID, FeastType.TIME_UUID), _text),
     FeastType.JSON: _json,
     FeastType.DECIMAL: _decimal,
+}
+
+
+def _key(kind: FeastType, wire_type: int) -> int:
+    """The first byte of a message, for types whose number is below 16."""
+    return FIELD_NUMBER[kind] << 3 | wire_type
+
+
+# How to read a message by its first byte; the first byte of a fixed number is skipped by "x".
+_AT_ONCE: dict[int, Callable[[bytes], Any]] = {
+    _key(FeastType.INT32, VARINT): _number,
+    _key(FeastType.INT64, VARINT): _number,
+    _key(FeastType.BOOL, VARINT): lambda message: bool(_number(message)),
+    _key(FeastType.FLOAT64, FIXED64): lambda message: struct.unpack("<xd", message)[0],
+    _key(FeastType.FLOAT32, FIXED32): lambda message: struct.unpack("<xf", message)[0],
+    _key(FeastType.BYTES, LENGTH): _bytes,
+    _key(FeastType.STRING, LENGTH): lambda message: _bytes(message).decode(),
 }
