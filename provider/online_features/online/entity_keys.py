@@ -45,7 +45,7 @@ def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entit
     A plain value is its own text, so that only others need the look at their column.
     """
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
-    key_of = row_keys(view).key
+    key_of = row_keys(view).keys(columns)
 
     def key(entity: Entity) -> Key:
         texts = []
@@ -56,7 +56,7 @@ def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entit
                 return entity_key(view, columns, entity)
             texts.append(text)
         try:
-            return key_of(columns, texts)
+            return key_of(texts)
         except InvalidRowsError:
             return entity_key(view, columns, entity)  # which names the entity
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -20,6 +21,8 @@ from online_features.postgres_types import ARRAY_SUFFIX
 from online_features.schema import Column
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
+
+MORE = 0x80  # set in every byte of a varint but the last
 
 SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
 
@@ -51,17 +54,16 @@ def decode(column: Column, message: bytes) -> Any:
         ) from error
 
 
-def decoder(column: Column) -> Callable[[bytes], Any]:
-    """What makes Python values of the column's messages; what it raises, :func:`decode` puts into words.
+def decoder(column: Column) -> Callable[[Sequence[bytes | None]], list[Any]]:
+    """What makes Python values of many of the column's messages; what it raises, :func:`decode` puts into words.
 
-    Nearly all messages are one field, whose first byte tells how to read the rest.
+    Nearly all messages are one field, whose first byte tells how to read the rest; nothing stands for NULL.
     """
-    at_once: Mapping[int, Callable[[bytes], Any]] = {
-        **_AT_ONCE,
-        _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: _time(column, _number(message)),
-    }
-    others: Callable[[bytes], Any] = partial(decode, column)
-    return lambda message: at_once.get(message[0], others)(message)
+    read: Mapping[bytes, Callable[[bytes], Any]] = defaultdict(
+        lambda: partial(decode, column),
+        {**_AT_ONCE, _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: _time(column, _number(message))},
+    )
+    return lambda messages: [read[message[:1]](message) if message else None for message in messages]
 
 
 def decode_timestamp(message: bytes) -> datetime:
@@ -134,10 +136,11 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if not byte & 0x80:
-            return value, at
+        at += 1
+        if byte < MORE:
+            return value + (byte << shift), at
+        value += (byte - MORE) << shift
+        shift += 7
 
 
 def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
@@ -214,13 +217,13 @@ _BYTES: dict[FeastType, Callable[[Column, bytes], Any]] = {
 }
 
 
-def _key(kind: FeastType, wire_type: int) -> int:
+def _key(kind: FeastType, wire_type: int) -> bytes:
     """The first byte of a message, for types whose number is below 16."""
-    return FIELD_NUMBER[kind] << 3 | wire_type
+    return bytes([FIELD_NUMBER[kind] << 3 | wire_type])
 
 
 # How to read a message by its first byte; the first byte of a fixed number is skipped by "x".
-_AT_ONCE: dict[int, Callable[[bytes], Any]] = {
+_AT_ONCE: dict[bytes, Callable[[bytes], Any]] = {
     _key(FeastType.INT32, VARINT): _number,
     _key(FeastType.INT64, VARINT): _number,
     _key(FeastType.BOOL, VARINT): lambda message: bool(_number(message)),

@@ -6,7 +6,7 @@ state that is read in front of the rows says whether what is remembered still ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from online_features.online.entity_keys import Entity
 from online_features.online.freshness import Freshness
 from online_features.online.known_views import KnownView, KnownViews
 from online_features.online.replies import text
+from online_features.online.row_formats import DAMAGE, Row
 from online_features.online.row_keys import Key
 from online_features.online.row_plan import RowPlan
 from online_features.online.rows import OnlineRow, OnlineRows
@@ -95,26 +96,41 @@ def _rows_as_known(request: Request, known: KnownView) -> Conversation[OnlineRow
     if plan is None:
         return _nothing(request, state)
     by_key = dict(zip(commands, replies, strict=True))
+    read = _read(request, plan, [by_key[key] for key in keys])
     return OnlineRows(
-        (_row(request, plan, entity, by_key[key]) for entity, key in zip(request.entity_rows, keys, strict=True)),
+        (_row(request, plan, entity, *row) for entity, row in zip(request.entity_rows, read, strict=True)),
         freshness=Freshness.of(state, now=request.now),
     )
 
 
-def _row(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> OnlineRow:
+def _read(request: Request, plan: RowPlan, replies: Sequence[Any]) -> Iterable[Row]:
+    """What is in the replies to the entities of the request."""
+    try:
+        return plan.format.rows(replies)
+    except DAMAGE:
+        # Somewhere; now, which it is.
+        return [_read_one(request, plan, *asked) for asked in zip(request.entity_rows, replies, strict=True)]
+
+
+def _read_one(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> Row:
     if isinstance(reply, redis.ResponseError):
         raise _told(reply, f"the row of {dict(entity)!r}")
     try:
-        event_timestamp, values = plan.format.read(reply)
+        return plan.format.row(reply)
     except (OnlineDataError, ValueError) as error:
         raise OnlineDataError(
             f"feature view {request.view.name!r}: the row of {dict(entity)!r} is damaged: {error}"
         ) from error
-    if event_timestamp is None:
+
+
+def _row(
+    request: Request, plan: RowPlan, entity: Entity, timestamp: datetime | None, values: Mapping[str, Any]
+) -> OnlineRow:
+    if timestamp is None:
         return _absent(entity, "not_found", plan.names)
-    if request.view.ttl is not None and event_timestamp <= request.now - request.view.ttl:
+    if request.view.ttl is not None and timestamp <= request.now - request.view.ttl:
         return _absent(entity, "expired", plan.names)
-    return OnlineRow(entity=entity, status="present", event_timestamp=event_timestamp, values=values)
+    return OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
 
 
 def _nothing(request: Request, state: ViewState) -> OnlineRows:

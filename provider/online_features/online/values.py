@@ -174,13 +174,15 @@ def misfit(column: Column, value: Any) -> InvalidRowsError:
 
 
 def _from_infinity(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -> Any:
-    match text:
-        case "infinity":
-            return greatest
-        case "-infinity":
-            return least
-    # Python's years have four digits and are of our era.
-    return text if text.endswith(" BC") or text[4:5].isdigit() else parse(text)
+    try:
+        return parse(text)
+    except ValueError:
+        # Python's years have four digits and are of our era.
+        if text.endswith(" BC") or text[4:5].isdigit():
+            return text
+        if text not in ("infinity", "-infinity"):
+            raise
+    return greatest if text == "infinity" else least
 
 
 def _date(text: str) -> Any:
