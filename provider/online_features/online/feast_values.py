@@ -9,7 +9,7 @@ import json
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -59,9 +59,10 @@ def decoder(column: Column) -> Callable[[Sequence[bytes | None]], list[Any]]:
 
     Nearly all messages are one field, whose first byte tells how to read the rest; nothing stands for NULL.
     """
+    time_of = _time_of(column)
     read: Mapping[bytes, Callable[[bytes], Any]] = defaultdict(
         lambda: partial(decode, column),
-        {**_AT_ONCE, _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: _time(column, _number(message))},
+        {**_AT_ONCE, _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: time_of(_number(message))},
     )
     return lambda messages: [read[message[:1]](message) if message else None for message in messages]
 
@@ -73,7 +74,7 @@ def decode_timestamp(message: bytes) -> datetime:
     """
     try:
         seconds, nanoseconds = _parts(message)
-        return UNIX_EPOCH + timedelta(seconds=_signed(seconds), microseconds=_signed(nanoseconds) // 1000)
+        return UNIX_EPOCH + timedelta(0, _signed(seconds), _signed(nanoseconds) // 1000)
     except (ArithmeticError, IndexError, struct.error, AssertionError) as error:
         raise ValueError(f"{message!r} is no timestamp") from error
 
@@ -174,15 +175,13 @@ def _signed(value: int | bytes) -> int:
 
 def _time(column: Column, seconds: int) -> Any:
     """As psycopg2 gives the column's values, to the second."""
-    if seconds == NO_TIME:
-        return None
-    instant = UNIX_EPOCH + timedelta(seconds=seconds)
-    match column.type.removesuffix(ARRAY_SUFFIX):
-        case "date":
-            return instant.date()
-        case "timestamp without time zone":
-            return instant.replace(tzinfo=None)
-    return instant.astimezone(UTC)
+    return _time_of(column)(seconds)
+
+
+def _time_of(column: Column) -> Callable[[int], Any]:
+    """:func:`_time` of many values of a column."""
+    as_given: Callable[[datetime], date] = _TIMES.get(column.type.removesuffix(ARRAY_SUFFIX), lambda instant: instant)
+    return lambda seconds: None if seconds == NO_TIME else as_given(UNIX_EPOCH + timedelta(0, seconds))
 
 
 def _text(_: Column, content: bytes) -> str:
@@ -199,6 +198,11 @@ def _decimal(column: Column, content: bytes) -> Any:
 
 
 _BY_NUMBER = {number: kind for kind, number in reversed(FIELD_NUMBER.items())}
+
+_TIMES: dict[str, Callable[[datetime], date]] = {
+    "date": datetime.date,
+    "timestamp without time zone": lambda instant: instant.replace(tzinfo=None),
+}
 
 _VARINTS: dict[FeastType, Callable[[Column, int], Any]] = {
     FeastType.INT32: lambda _, number: number,

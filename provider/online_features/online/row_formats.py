@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import repeat
 from typing import Any, Protocol, TypeAlias
 
 from online_features.errors import OnlineDataError
@@ -160,11 +161,8 @@ ROW_FORMATS: Mapping[str, Callable[[str, Sequence[Column]], RowFormat]] = {
 def _by_column(names: Sequence[str], decoders: Sequence[Decoder], rows: Iterable[Sequence[Any]]) -> Iterable[Row]:
     """Rows from what stands in for their event timestamps and values: ten loops, instead of one per row."""
     timestamps, *columns = [decode(column) for decode, column in zip(decoders, zip(*rows, strict=True), strict=True)]
-    values_by_row = zip(*columns, strict=True) if columns else [()] * len(timestamps)
-    return [
-        (timestamp, dict(zip(names, row, strict=True)))
-        for timestamp, row in zip(timestamps, values_by_row, strict=True)
-    ]
+    by_row = zip(*columns, strict=True) if columns else [()] * len(timestamps)
+    return list(zip(timestamps, map(dict, map(zip, repeat(names), by_row)), strict=True))
 
 
 def _each(decode: Callable[[Any], Any]) -> Decoder:
