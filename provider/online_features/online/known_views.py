@@ -39,7 +39,7 @@ class KnownView:
         plan = self._plans.get((view.layout, names))
         if plan is None:
             plan = RowPlan(view, self.schema.keys, [self.feature_by_name[name] for name in names])
-            if len(self._plans) == PLANS_KEPT:
+            if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
             self._plans[view.layout, names] = plan
         return plan

@@ -116,7 +116,7 @@ class JsonFormat:
             return None, {}
         try:
             row = json.loads(reply, parse_int=_integer)
-            exact = json.loads(reply, parse_float=Decimal)
+            exact = json.loads(reply, parse_float=Decimal) if self._exact else row
             timestamp = row[keyspace.TIMESTAMP_FIELD]
             read = {
                 column.name: values.from_json(column, (exact if _is_exact(column) else row).get(column.name))
@@ -146,11 +146,10 @@ class FeastFormat:
         timestamp, *messages = reply
         if timestamp is None:
             return None, {}
-        read = {
+        return feast_values.decode_timestamp(timestamp), {
             column.name: feast_values.decode(column, message or b"")
             for column, message in zip(self._columns, messages, strict=True)
         }
-        return feast_values.decode_timestamp(timestamp), read
 
 
 ROW_FORMATS: Mapping[str, Callable[[str, Sequence[Column]], RowFormat]] = {

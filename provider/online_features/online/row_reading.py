@@ -152,14 +152,14 @@ def _plan(view: FeatureView, known: KnownView, features: Sequence[str] | None) -
     if isinstance(features, str):
         raise InvalidRowsError(f"feature view {view.name!r}: features= is a list of names, not {features!r}")
     by_name = known.feature_by_name
-    names = features if features is not None else view.features if view.features is not None else by_name
+    names = tuple(features if features is not None else view.features if view.features is not None else by_name)
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise InvalidRowsError(
             f"feature view {view.name!r}: feature {unknown[0]!r} is not online; its last run wrote "
             f"{', '.join(map(repr, by_name))}"
         )
-    return known.plan(view, tuple(names))
+    return known.plan(view, names)
 
 
 def _state_command(view: FeatureView, fields: Sequence[str]) -> Command:

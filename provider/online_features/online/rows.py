@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Status = Literal["present", "not_found", "expired"]
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, kw_only=True, init=False)
 class OnlineRow:
     """The online row of one entity.
 
