@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,13 +11,29 @@ from typing import Any
 import redis
 import redis.asyncio
 from online_features import AsyncOnlineStore, OnlineStore
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+RETRIES = 3  # of a broken round trip; a pool that is made without a client has none
 
 
 class Trips:
-    """Round trips to Redis: how often something was sent."""
+    """Round trips to Redis: how often something was sent, and how many of the next break."""
 
     def __init__(self) -> None:
         self.made = 0
+        self.to_break = 0
+
+    def begin(self, connected: Any) -> None:
+        """Count one, and break it if it is to be broken.
+
+        :param connected: its socket, if there is one yet.
+        """
+        self.made += 1
+        if connected is not None and self.to_break:
+            self.to_break -= 1
+            connected.shutdown(socket.SHUT_RDWR)
 
     def of(self, read: Callable[[], Any]) -> int:
         """How many the reading takes."""
@@ -31,7 +48,7 @@ class CountingConnection(redis.Connection):
         super().__init__(**settings)
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        self._trips.made += 1
+        self._trips.begin(self._sock)
         super().send_packed_command(command, check_health)  # type: ignore[no-untyped-call]
 
 
@@ -41,7 +58,7 @@ class AsyncCountingConnection(redis.asyncio.Connection):
         super().__init__(**settings)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        self._trips.made += 1
+        self._trips.begin(self._writer and self._writer.get_extra_info("socket"))
         await super().send_packed_command(command, check_health)
 
 
@@ -59,7 +76,9 @@ class Awaited:
 @contextmanager
 def reading_store(url: str, trips: Trips) -> Iterator[OnlineStore]:
     """A store, used by one thread."""
-    pool = redis.ConnectionPool.from_url(url, connection_class=CountingConnection, trips=trips)
+    pool = redis.ConnectionPool.from_url(
+        url, connection_class=CountingConnection, trips=trips, retry=Retry(NoBackoff(), RETRIES)
+    )
     with redis.Redis(connection_pool=pool) as client:
         yield OnlineStore(client)
     pool.disconnect()
@@ -68,7 +87,9 @@ def reading_store(url: str, trips: Trips) -> Iterator[OnlineStore]:
 @contextmanager
 def awaited_store(url: str, trips: Trips) -> Iterator[Any]:
     """A store on asyncio, called from outside of it."""
-    pool = redis.asyncio.ConnectionPool.from_url(url, connection_class=AsyncCountingConnection, trips=trips)
+    pool = redis.asyncio.ConnectionPool.from_url(
+        url, connection_class=AsyncCountingConnection, trips=trips, retry=AsyncRetry(NoBackoff(), RETRIES)
+    )
     with asyncio.Runner() as runner:
         store = Awaited(AsyncOnlineStore(redis.asyncio.Redis.from_pool(pool)), runner)
         yield store

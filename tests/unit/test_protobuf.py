@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from online_features.errors import OnlineDataError
 from online_features.feast_types import FIELD_NUMBER, FeastType
@@ -81,15 +81,23 @@ def test_what_is_encoded_is_decoded(kind: FeastType, arrow_type: pa.DataType, st
     column = Column("x", "text", Encoding.TEXT, kind)
     messages = feast._values(column, pa.array(values, arrow_type)).to_pylist()
     assert [feast_values.decode(column, message) for message in messages] == values
+    assert feast_values.decoder(column)(messages) == values
 
 
 @given(st.binary())
+@example(b"\x20\x01\x20\x02")  # two fields
+@example(b"\x20\x80")  # a number without an end
+@example(b"\x12\x01ab")  # a text longer than it says
 def test_any_bytes_are_a_value_or_a_typed_error(message: bytes) -> None:
     column = Column("x", "text", Encoding.TEXT, FeastType.STRING)
     try:
-        feast_values.decode(column, message)
+        value = feast_values.decode(column, message)
     except OnlineDataError as error:
         assert "feature 'x' holds" in str(error)
+        with pytest.raises((OnlineDataError, *feast_values.DAMAGE)):
+            feast_values.decoder(column)([message])
+    else:
+        assert repr(feast_values.decoder(column)([message])) == repr([value])
 
 
 def test_every_type_has_a_field_that_feast_knows() -> None:

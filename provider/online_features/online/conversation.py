@@ -3,6 +3,9 @@
 A conversation is a generator: it yields the commands of one round trip, is sent their replies, and returns what was
 wanted. :func:`hold` holds it on a client, :func:`hold_async` on an asyncio client; no other code differs between the
 two.
+
+A round trip is what redis-py's ``Pipeline.execute`` does without a transaction, with commands that are packed already.
+A client of a cluster gets a pipeline of its own: it knows which commands go to which node.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ from typing import Any, TypeAlias, TypeVar
 import redis
 import redis.asyncio
 
+from online_features.online.commands import Command, packed
+
 Result = TypeVar("Result")
-Command: TypeAlias = tuple[str | bytes, ...]
 # A reply may be a redis.ResponseError: whether it matters is for the conversation to say.
 Conversation: TypeAlias = Generator[Sequence[Command], Sequence[Any], Result]
 
 
-def hold(client: redis.Redis, conversation: Conversation[Result]) -> Result:
+def hold(client: redis.Redis | redis.RedisCluster, conversation: Conversation[Result]) -> Result:
     """What the conversation returns, one round trip per turn."""
     replies: Any = None
     while True:
@@ -27,10 +31,10 @@ def hold(client: redis.Redis, conversation: Conversation[Result]) -> Result:
             commands = conversation.send(replies)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        with client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            replies = pipeline.execute(raise_on_error=False)
+        if isinstance(client, redis.Redis):
+            replies = _replies(client.connection_pool, commands)
+        else:
+            replies = _of_nodes(client, commands)
 
 
 async def hold_async(
@@ -43,10 +47,70 @@ async def hold_async(
             commands = conversation.send(replies)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        async with client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            replies = await pipeline.execute(raise_on_error=False)
+        if isinstance(client, redis.asyncio.Redis):
+            replies = await _replies_async(client.connection_pool, commands)
+        else:
+            replies = await _of_nodes_async(client, commands)
+
+
+def _replies(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    packet = packed(commands)
+    connection = pool.get_connection()
+
+    def exchange() -> list[Any]:
+        connection.send_packed_command([packet])
+        return [_reply(connection) for _ in commands]
+
+    try:
+        replies: list[Any] = connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
+    finally:
+        pool.release(connection)
+    return replies
+
+
+async def _replies_async(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    packet = packed(commands)
+    connection = await pool.get_connection()
+
+    async def exchange() -> list[Any]:
+        await connection.send_packed_command([packet])
+        return [await _reply_async(connection) for _ in commands]
+
+    try:
+        replies: list[Any] = await connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
+    finally:
+        await pool.release(connection)
+    return replies
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+async def _reply_async(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+def _of_nodes(cluster: Any, commands: Sequence[Command]) -> list[Any]:
+    with cluster.pipeline(transaction=False) as pipeline:
+        for form, key in commands:
+            pipeline.execute_command(*form.on(key))
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+    return replies
+
+
+async def _of_nodes_async(cluster: Any, commands: Sequence[Command]) -> list[Any]:
+    async with cluster.pipeline(transaction=False) as pipeline:
+        for form, key in commands:
+            pipeline.execute_command(*form.on(key))
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    return replies
 
 
 def together(conversations: Sequence[Conversation[Result]]) -> Conversation[list[Result]]:

@@ -10,14 +10,13 @@ from typing import Any
 import redis
 
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
-from online_features.feast_columns import KEY, feast_column
 from online_features.feast_types import FeastType
 from online_features.feature_view import FeastOptions, FeatureView
 from online_features.instants import to_text
 from online_features.online import keyspace, state, values
+from online_features.online.entity_keys import entity_key
 from online_features.online.guarded_script import KEYS_PER_CALL, GuardedScript, batched, entities
 from online_features.online.replies import text
-from online_features.online.row_keys import Key, row_keys
 from online_features.online.tombstones import carry_over
 from online_features.schema import Column, RowSchema
 
@@ -98,32 +97,6 @@ def forget(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
     for some in batched(entities(client, written, keys), KEYS_PER_CALL):
         remove([key for key, _ in some])
     client.delete(keyspace.features_key(view), keyspace.state_key(view))
-
-
-def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Mapping[str, Any]) -> Key:
-    """Key of an entity's row.
-
-    :param keys: types of the join keys; ``None`` where none are recorded, so that the values must tell.
-    :raises InvalidRowsError: when a join key is missing or does not fit.
-    """
-    if not isinstance(entity, Mapping):
-        raise InvalidRowsError(
-            f"feature view {view.name!r}: entities are a list of mappings from join key to value, not {entity!r}"
-        )
-    missing = [name for name in view.entities if entity.get(name) is None]
-    if missing:
-        raise InvalidRowsError(f"feature view {view.name!r}: entity {dict(entity)!r} lacks join key {missing[0]!r}")
-    plain = {name: _plain(entity[name]) for name in view.entities}
-    columns = keys or [feast_column(view, KEY, values.inferred_column(name, plain[name])) for name in view.entities]
-    try:
-        return row_keys(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
-    except InvalidRowsError as error:
-        raise InvalidRowsError(f"feature view {view.name!r}, entity {dict(entity)!r}: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Python's own value in place of NumPy's, as frames give them one by one."""
-    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
 
 
 def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:

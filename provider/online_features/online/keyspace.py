@@ -101,6 +101,8 @@ def entity_values(view: FeatureView, key: str) -> list[str]:
 
 def escape(value: str) -> str:
     """A join key's text as part of a key."""
+    if value.isalnum():
+        return value
     for character, escaped in ESCAPES.items():
         value = value.replace(character, escaped)
     return value

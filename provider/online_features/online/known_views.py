@@ -7,8 +7,11 @@ from functools import cached_property
 
 from online_features.feature_view import FeatureView, Layout
 from online_features.online import keyspace
+from online_features.online.row_plan import RowPlan
 from online_features.online.state import ViewState
 from online_features.schema import Column, RowSchema
+
+PLANS_KEPT = 100  # of one view: as many selections of features as one process may ask for again and again
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,23 @@ class KnownView:
     def still_holds(self, state: ViewState) -> bool:
         """Whether rows look the same by the state that was read with them."""
         return (state.schema_fingerprint, state.layout) == (self.schema_fingerprint, self.layout)
+
+    def plan(self, view: FeatureView, names: tuple[str, ...]) -> RowPlan:
+        """How rows with these features are read.
+
+        :param view: in the layout in which its rows are.
+        """
+        plan = self._plans.get((view.layout, names))
+        if plan is None:
+            plan = RowPlan(view, self.schema.keys, [self.feature_by_name[name] for name in names])
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
+            self._plans[view.layout, names] = plan
+        return plan
+
+    @cached_property
+    def _plans(self) -> dict[tuple[Layout, tuple[str, ...]], RowPlan]:
+        return {}
 
     @cached_property
     def feature_by_name(self) -> dict[str, Column]:

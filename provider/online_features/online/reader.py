@@ -9,9 +9,10 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import Conversation
+from online_features.online.entity_keys import Entity
 from online_features.online.freshness import Freshness
 from online_features.online.known_views import KnownViews
-from online_features.online.row_reading import Entity, Request, read_freshness, read_rows
+from online_features.online.row_reading import Request, read_freshness, read_rows
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors, read_vectors
 from online_features.window import aware

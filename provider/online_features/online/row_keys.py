@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from online_features.feature_view import FeatureView
@@ -21,6 +21,9 @@ class RowKeys(Protocol):
 
     def key(self, columns: Sequence[Column], texts: Sequence[str]) -> Key:
         """Key of one entity's row, from the texts of its join keys."""
+
+    def keys(self, columns: Sequence[Column]) -> Callable[[Sequence[str]], Key]:
+        """:meth:`key` of many entities with these join keys."""
 
     def pattern(self, columns: Sequence[Column]) -> Key:
         """A glob that the keys of all entities match."""
@@ -47,6 +50,11 @@ class OwnKeys:
         """Key of one entity's row."""
         return keyspace.entity_key(self._view, texts)
 
+    def keys(self, columns: Sequence[Column]) -> Callable[[Sequence[str]], Key]:  # noqa: ARG002
+        """Keys of many entities' rows."""
+        prefix = keyspace.entity_prefix(self._view)
+        return lambda texts: prefix + keyspace.SEPARATOR.join(map(keyspace.escape, texts))
+
     def pattern(self, columns: Sequence[Column]) -> Key:  # noqa: ARG002
         """A glob that the keys of all entities match."""
         return f"{keyspace.entity_prefix(self._view)}*"
@@ -70,6 +78,11 @@ class FeastKeys:
     def key(self, columns: Sequence[Column], texts: Sequence[str]) -> Key:
         """Key of one entity's row."""
         return feast_format.entity_key(columns, texts) + self._project
+
+    def keys(self, columns: Sequence[Column]) -> Callable[[Sequence[str]], Key]:
+        """Keys of many entities' rows."""
+        key_of, project = feast_format.entity_keys(columns), self._project
+        return lambda texts: key_of(texts) + project
 
     def pattern(self, columns: Sequence[Column]) -> Key:
         """A glob that the keys of all entities match, and some others."""

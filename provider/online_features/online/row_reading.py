@@ -6,7 +6,7 @@ state that is read in front of the rows says whether what is remembered still ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,21 +16,19 @@ import redis
 
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
-from online_features.instants import from_text
 from online_features.online import keyspace
+from online_features.online.commands import Command, CommandForm
 from online_features.online.consistency import Bounds
-from online_features.online.conversation import Command, Conversation
-from online_features.online.erasure import entity_key
+from online_features.online.conversation import Conversation
+from online_features.online.entity_keys import Entity
 from online_features.online.freshness import Freshness
 from online_features.online.known_views import KnownView, KnownViews
 from online_features.online.replies import text
-from online_features.online.row_formats import ROW_FORMATS
+from online_features.online.row_formats import DAMAGE, Row
 from online_features.online.row_keys import Key
+from online_features.online.row_plan import RowPlan
 from online_features.online.rows import OnlineRow, OnlineRows
 from online_features.online.state import ViewState, as_online, state_from
-from online_features.schema import Column
-
-Entity = Mapping[str, Any]
 
 # Fields of a view's state that are read in front of its rows; all of them are short.
 FRESHNESS_FIELDS = ("watermark", "max_event_timestamp", "materialized_at")
@@ -88,42 +86,51 @@ def _current_rows(request: Request, views: KnownViews) -> Conversation[OnlineRow
 def _rows_as_known(request: Request, known: KnownView) -> Conversation[OnlineRows | None]:
     """The rows; ``None`` when they are no longer what is known of them."""
     view = as_online(request.view, known.layout)
-    columns: Sequence[Column] = ()
-    keys: list[Key] = []
-    if known.schema.has_entities(view.entities):
-        columns = _chosen(view, known, request.features)
-        keys = [entity_key(view, known.schema.keys, row) for row in request.entity_rows]
-    row_format = ROW_FORMATS[view.layout]
-    commands: dict[Key, Command] = {key: row_format.command(view, key, columns) for key in keys}
+    plan = _plan(view, known, request.features)
+    keys: Sequence[Key] = [plan.key(row) for row in request.entity_rows] if plan else []
+    commands: Mapping[Key, Command] = {key: (plan.format.command, key) for key in keys} if plan else {}
     state_reply, *replies = yield [_state_command(view, STATE_FIELDS), *commands.values()]
     state = _state(view, STATE_FIELDS, state_reply)
     if not known.still_holds(state):
         return None
-    if not keys:
+    if plan is None:
         return _nothing(request, state)
     by_key = dict(zip(commands, replies, strict=True))
+    read = _read(request, plan, [by_key[key] for key in keys])
     return OnlineRows(
-        (
-            _row(request, view, entity, columns, by_key[key])
-            for entity, key in zip(request.entity_rows, keys, strict=True)
-        ),
+        (_row(request, plan, entity, *row) for entity, row in zip(request.entity_rows, read, strict=True)),
         freshness=Freshness.of(state, now=request.now),
     )
 
 
-def _row(request: Request, view: FeatureView, entity: Entity, columns: Sequence[Column], reply: Any) -> OnlineRow:
-    names = [column.name for column in columns]
-    _raise_error(reply, f"the row of {dict(entity)!r}")
+def _read(request: Request, plan: RowPlan, replies: Sequence[Any]) -> Iterable[Row]:
+    """What is in the replies to the entities of the request."""
     try:
-        timestamp, read = ROW_FORMATS[view.layout].read(reply, columns)
-        if timestamp is None:
-            return _absent(entity, "not_found", names)
-        event_timestamp = from_text(timestamp)
+        return plan.format.rows(replies)
+    except DAMAGE:
+        # Somewhere; now, which it is.
+        return [_read_one(request, plan, *asked) for asked in zip(request.entity_rows, replies, strict=True)]
+
+
+def _read_one(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> Row:
+    if isinstance(reply, redis.ResponseError):
+        raise _told(reply, f"the row of {dict(entity)!r}")
+    try:
+        return plan.format.row(reply)
     except (OnlineDataError, ValueError) as error:
-        raise OnlineDataError(f"feature view {view.name!r}: the row of {dict(entity)!r} is damaged: {error}") from error
-    if view.ttl is not None and event_timestamp <= request.now - view.ttl:
-        return _absent(entity, "expired", names)
-    return OnlineRow(entity=entity, status="present", event_timestamp=event_timestamp, values=read)
+        raise OnlineDataError(
+            f"feature view {request.view.name!r}: the row of {dict(entity)!r} is damaged: {error}"
+        ) from error
+
+
+def _row(
+    request: Request, plan: RowPlan, entity: Entity, timestamp: datetime | None, values: Mapping[str, Any]
+) -> OnlineRow:
+    if timestamp is None:
+        return _absent(entity, "not_found", plan.names)
+    if request.view.ttl is not None and timestamp <= request.now - request.view.ttl:
+        return _absent(entity, "expired", plan.names)
+    return OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
 
 
 def _nothing(request: Request, state: ViewState) -> OnlineRows:
@@ -138,31 +145,35 @@ def _absent(entity: Entity, status: Any, names: Sequence[str]) -> OnlineRow:
     return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names))
 
 
-def _chosen(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> Sequence[Column]:
+def _plan(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> RowPlan | None:
+    """How to read the features; ``None`` where what is online has other join keys."""
+    if not known.schema.has_entities(view.entities):
+        return None
     if isinstance(features, str):
         raise InvalidRowsError(f"feature view {view.name!r}: features= is a list of names, not {features!r}")
     by_name = known.feature_by_name
-    names = features if features is not None else view.features if view.features is not None else tuple(by_name)
+    names = tuple(features if features is not None else view.features if view.features is not None else by_name)
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise InvalidRowsError(
             f"feature view {view.name!r}: feature {unknown[0]!r} is not online; its last run wrote "
             f"{', '.join(map(repr, by_name))}"
         )
-    return [by_name[name] for name in names]
+    return known.plan(view, names)
 
 
 def _state_command(view: FeatureView, fields: Sequence[str]) -> Command:
-    return ("HMGET", keyspace.state_key(view), *fields)
+    return CommandForm("HMGET", tuple(fields)), keyspace.state_key(view)
 
 
 def _state(view: FeatureView, fields: Sequence[str], reply: Any) -> ViewState:
-    _raise_error(reply, "the state")
+    if isinstance(reply, redis.ResponseError):
+        raise _told(reply, "the state")
     told = zip(fields, reply, strict=True)
     return state_from(view, {field: text(value) for field, value in told if value is not None})
 
 
-def _raise_error(reply: Any, what: str) -> None:
-    if isinstance(reply, redis.ResponseError):
-        reply.args = (f"{reply} (reading {what})",)
-        raise reply
+def _told(error: redis.ResponseError, what: str) -> redis.ResponseError:
+    """The error, which says what was being read."""
+    error.args = (f"{error} (reading {what})",)
+    return error

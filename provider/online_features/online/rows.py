@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Status = Literal["present", "not_found", "expired"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class OnlineRow:
     """The online row of one entity.
 
@@ -30,6 +30,17 @@ class OnlineRow:
     status: Status
     event_timestamp: datetime | None
     values: Mapping[str, Any]
+
+    def __init__(
+        self,
+        *,
+        entity: Mapping[str, Any],
+        status: Status,
+        event_timestamp: datetime | None,
+        values: Mapping[str, Any],
+    ) -> None:
+        # At once: what a frozen dataclass generates sets one field after the other, by a call each.
+        self.__dict__.update(entity=entity, status=status, event_timestamp=event_timestamp, values=values)
 
 
 class OnlineRows(list[OnlineRow]):

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_interface, ip_network
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,14 @@ DURATION = re.compile(
     r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?"
 )
 
+FIRST_INSTANT, LAST_INSTANT = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+# What reading a text raises when this package has not written it.
+DAMAGE = (ValueError, KeyError, ArithmeticError, TypeError)
+
+# Made once: json.loads with arguments makes a decoder per call.
+PLAIN_JSON, EXACT_JSON = json.JSONDecoder(), json.JSONDecoder(parse_float=Decimal)
+
 MOST_PLAIN_FLOAT = 10**15
 
 # pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
@@ -39,14 +48,37 @@ def decode(column: Column, text: str) -> Any:
     :raises OnlineDataError: when the text is not what this package writes for the column's type.
     """
     try:
-        if column.encoding == Encoding.JSON:
-            return _from_json(column.type, text)
-        return _DECODE[column.encoding](text)
-    except (ValueError, KeyError, ArithmeticError, TypeError) as error:
+        return decoder(column)(text)
+    except DAMAGE as error:
         raise OnlineDataError(
             f"feature {column.name!r} holds {text[:50]!r}, which is no {column.type}; "
             "materialize the view with full=True, or push or erase the entity where it is not in the source"
         ) from error
+
+
+def decoder(column: Column) -> Callable[[str], Any]:
+    """What makes Python values of a column's texts; it raises :data:`DAMAGE`, which :func:`decode` puts into words."""
+    return partial(_from_json, column.type) if column.encoding == Encoding.JSON else _DECODE[column.encoding]
+
+
+def decoder_of_bytes(column: Column) -> Callable[[bytes], Any]:
+    """Likewise, of texts in UTF-8, most of which Python's own types take as they are."""
+    if column.encoding in _DECODE_BYTES:
+        return _DECODE_BYTES[column.encoding]
+    decode_text = decoder(column)
+    return lambda text: decode_text(text.decode())
+
+
+def decoder_of_json(column: Column) -> Callable[[Any], Any]:
+    """Likewise, of what stands in a JSON object and is not NULL."""
+    if column.encoding == Encoding.JSON:
+        return partial(_from_parsed_json, column.type)
+    if column.encoding in (Encoding.BOOLEAN, Encoding.INTEGER):
+        return lambda value: value
+    decode_text, ready = decoder(column), _READY_IN_JSON.get(column.encoding)
+    return lambda value: (
+        value if type(value) is ready else decode_text(value if isinstance(value, str) else repr(value))
+    )
 
 
 def from_json(column: Column, value: Any) -> Any:
@@ -142,13 +174,15 @@ def misfit(column: Column, value: Any) -> InvalidRowsError:
 
 
 def _from_infinity(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -> Any:
-    match text:
-        case "infinity":
-            return greatest
-        case "-infinity":
-            return least
-    # Python's years have four digits and are of our era.
-    return text if text.endswith(" BC") or text[4:5].isdigit() else parse(text)
+    try:
+        return parse(text)
+    except ValueError:
+        # Python's years have four digits and are of our era.
+        if text.endswith(" BC") or text[4:5].isdigit():
+            return text
+        if text not in ("infinity", "-infinity"):
+            raise
+    return greatest if text == "infinity" else least
 
 
 def _date(text: str) -> Any:
@@ -160,7 +194,7 @@ def _timestamp(text: str) -> Any:
 
 
 def _instant(text: str) -> Any:
-    return _from_infinity(text, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), from_text)
+    return _from_infinity(text, FIRST_INSTANT, LAST_INSTANT, from_text)
 
 
 def _time(text: str) -> time:
@@ -263,8 +297,8 @@ def _trimmed(number: str) -> str:
 
 
 def _from_json(type_name: str, text: str) -> Any:
-    exact = Decimal if type_name == f"numeric{ARRAY_SUFFIX}" else None
-    return _from_parsed_json(type_name, json.loads(text, parse_float=exact))
+    decoder = EXACT_JSON if type_name == f"numeric{ARRAY_SUFFIX}" else PLAIN_JSON
+    return _from_parsed_json(type_name, decoder.decode(text))
 
 
 def _from_parsed_json(type_name: str, value: Any) -> Any:
@@ -409,6 +443,16 @@ _DECODE: dict[Encoding, Callable[[str], Any]] = {
     Encoding.INTERVAL: _interval,
     Encoding.BASE64: lambda text: base64.b64decode(text, validate=True),
 }
+
+_DECODE_BYTES: dict[Encoding, Callable[[bytes], Any]] = {
+    Encoding.BOOLEAN: {b"true": True, b"false": False}.__getitem__,
+    Encoding.INTEGER: int,
+    Encoding.FLOAT: float,
+    Encoding.TEXT: bytes.decode,
+}
+
+# What a JSON parser gives for most values of an encoding, and what is to be given to the reader.
+_READY_IN_JSON = {Encoding.FLOAT: float, Encoding.TEXT: str}
 
 # Types whose values have several texts, of which Postgres prints one.
 CANONICAL: dict[str, Callable[[str], str]] = {

@@ -1,0 +1,52 @@
+"""Commands that are alike but for their key: as words, and as bytes of which all but the key are made once (RESP)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+Word: TypeAlias = "str | bytes"
+
+
+@dataclass(frozen=True)
+class CommandForm:
+    """What commands have in common.
+
+    :param name: of the command, e.g. ``"HMGET"``.
+    :param words: that follow the key.
+    """
+
+    name: str
+    words: tuple[Word, ...] = ()
+
+    @cached_property
+    def _head(self) -> bytes:
+        return b"*%d\r\n%b" % (2 + len(self.words), _packed(self.name))
+
+    @cached_property
+    def _tail(self) -> bytes:
+        return b"".join(map(_packed, self.words))
+
+    def on(self, key: Word) -> tuple[Word, ...]:
+        """The words of the command on a key."""
+        return (self.name, key, *self.words)
+
+    def packed(self, key: Word) -> bytes:
+        """The command on a key, ready for the wire."""
+        encoded = key.encode() if isinstance(key, str) else key
+        return b"%b$%d\r\n%b\r\n%b" % (self._head, len(encoded), encoded, self._tail)
+
+
+Command: TypeAlias = tuple[CommandForm, Word]  # the form, and the key
+
+
+def packed(commands: Iterable[Command]) -> bytes:
+    """The commands one after the other, ready for the wire."""
+    return b"".join([form.packed(key) for form, key in commands])
+
+
+def _packed(word: Word) -> bytes:
+    encoded = word.encode() if isinstance(word, str) else word
+    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
