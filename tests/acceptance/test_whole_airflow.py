@@ -1,0 +1,90 @@
+"""The example DAGs in a whole Airflow, with scheduler, DAG processor, triggerer and API server, by its REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from online_features import OnlineStore
+from online_features.embedded import embedded_redis
+
+from demo.flights import Flights
+from demo.whole_airflow import whole_airflow
+from tests.acceptance.whole import Api
+from tests.conftest import Database, new_database
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def offline_database(postgres_uri: str) -> Iterator[Database]:
+    with new_database(postgres_uri) as database:
+        flights = Flights(database.uri)
+        flights.stage()
+        flights.release(timedelta(days=1))
+        yield database
+
+
+@pytest.fixture(scope="module")
+def online_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of the module's own: the examples' features have names that other tests use, too."""
+    with embedded_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def online(online_url: str) -> Iterator[OnlineStore]:
+    with redis.Redis.from_url(online_url) as client:
+        yield OnlineStore(client)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, offline_database: Database, online_url: str) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("whole")
+    with whole_airflow(folder, postgres_uri=offline_database.uri, redis_url=online_url) as airflow:
+        api = Api(airflow)
+        api.wait_for("the example DAGs", lambda: len(api.get("dags")["dags"]) >= 5)
+        assert api.get("importErrors")["import_errors"] == []
+        yield api
+
+
+def test_scheduled_runs_are_full_first_and_then_incremental(
+    api: Api, offline_database: Database, online: OnlineStore
+) -> None:
+    from flights_views import plane_trips
+
+    api.wait_for_run("flights_features", run_type="scheduled")
+    assert online.runs(plane_trips)[-1]["kind"] == "full"
+    Flights(offline_database.uri).release(timedelta(0))
+    run_id = api.trigger("flights_features")
+    api.wait_for_run("flights_features", dag_run_id=run_id)
+    returned = api.xcom("flights_features", run_id, "materialize_plane_trips")
+    assert returned["rows_read"] == sum(
+        returned[f"rows_{outcome}"] for outcome in ("written", "stale", "expired", "deleted", "rejected")
+    )
+    assert 0 < returned["rows_written"] < 4043
+    assert online.runs(plane_trips)[0]["kind"] == "incremental"
+
+
+def test_a_backfill_of_old_days_leaves_what_is_online_as_it_is(api: Api, online: OnlineStore) -> None:
+    from flights_views import plane_trips
+
+    api.wait_for_run("flights_features", run_type="scheduled")
+    (before,) = online.get_online_features(plane_trips, [{"tailnum": "N14228"}])
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    from_date, to_date = today - timedelta(days=40), today - timedelta(days=38)
+    api.post(
+        "backfills",
+        {"dag_id": "flights_daily", "from_date": from_date.isoformat(), "to_date": to_date.isoformat(),
+         "max_active_runs": 3},
+    )  # fmt: skip
+    api.wait_for(
+        "three backfilled days", lambda: len(api.runs("flights_daily", run_type="backfill", state="success")) == 3
+    )
+    days = api.runs("flights_daily", run_type="backfill")
+    results = [api.xcom("flights_daily", day["dag_run_id"], "materialize_day") for day in days]
+    assert all(result["rows_stale"] > 0 for result in results)
+    assert [result["start"] for result in results] == sorted((result["start"] for result in results), reverse=True)
+    assert online.get_online_features(plane_trips, [{"tailnum": "N14228"}]) == [before]
