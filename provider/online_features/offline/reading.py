@@ -24,8 +24,8 @@ from online_features.offline.skip_scan import SkipScan
 from online_features.schema import RowSchema
 from online_features.window import Window
 
-# Rows per entity from which on an index is walked. It pays from half as many; but the planner tends to take entities
-# for fewer than they are, and of two join keys that hang together, it takes them for a tenth of the rows.
+# Rows per entity from which on an index is walked. It pays from about half as many; but the planner tends to expect
+# fewer entities than there are, and of several join keys it expects no more than a tenth of the rows.
 DEEP_HISTORY = 20
 
 INDEX_SCANS = frozenset({"Index Scan", "Index Only Scan"})
