@@ -71,9 +71,9 @@ def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
         ratio_text = None if ratio is None else pa.scalar(ratio).cast(pa.string()).as_py()
         fields |= {"count": None if count is None else str(count), "näme": name, "ratio": ratio_text}
     pairs = [word for field, value in fields.items() if value is not None for word in (field, value)]
-    row_words = [str(len(pairs)), *pairs]
+    row_words = ["", str(len(pairs)), *pairs]
     expiry = max(1, (ts + view.ttl - EPOCH) // timedelta(milliseconds=1)) if view.ttl else 0
-    return key, [str(expiry), str(int(gone)), *row_words]
+    return key, [f"{'-' if gone else ''}{expiry}", *row_words]
 
 
 def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: int) -> bytes:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCH_BYTES = 4 * 1024 * 1024  # of Arrow data in a batch: large enough to encode by column, small enough for caches
+BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encode by column, small enough for caches
 
 
 # Sessions of this name only read: they do not hold back the horizon of other runs.

@@ -85,14 +85,10 @@ class Encoder(ABC):
         self.check(batch)
         columns = self._columns(batch)
         row, count = self._row(columns)
-        arguments: list[Piece] = []
-        expires = self.expires_rows and self._view.ttl is not None
-        arguments += words(self._expiry(columns.event_timestamp)) if expires else [word("0")]
-        arguments += words(columns.deleted.cast(pa.uint8()).cast(pa.string())) if columns.deleted else [word("0")]
-        encoded = joined([*arguments, *row])
+        encoded = joined([*self._end(columns), *row])
         row_bytes = max(1, encoded.nbytes // max(1, len(encoded)))
         rows_per_call = max(1, min(ROWS_PER_CALL, CALL_BYTES // row_bytes))
-        return script_calls(self._script, self._key(columns.keys), encoded, count + 2, rows_per_call)
+        return script_calls(self._script, self._key(columns.keys), encoded, count + 1, rows_per_call)
 
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
@@ -114,6 +110,14 @@ class Encoder(ABC):
         for key in keys:
             pieces += [_escaped(texts(key)), keyspace.SEPARATOR]
         return joined(words(joined(pieces[:-1])))
+
+    def _end(self, columns: Columns) -> list[Piece]:
+        """When each row ends, and whether it says that its entity is gone, in one word; see ``write.lua``."""
+        expires = self.expires_rows and self._view.ttl is not None
+        end: list[Piece] = [self._expiry(columns.event_timestamp) if expires else "0"]
+        if columns.deleted is not None:
+            return words(joined([pc.if_else(columns.deleted, "-", ""), *end]))
+        return words(joined(end)) if expires else [word("0")]
 
     def _expiry(self, event_timestamp: pa.TimestampArray) -> pa.StringArray:
         """Milliseconds since the epoch at which each row expires, as text; at least 1, because 0 means never."""

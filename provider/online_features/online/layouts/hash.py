@@ -21,7 +21,7 @@ PACKED_WORDS = 3
 class HashEncoder(Encoder):
     """Encodes rows as fields of a hash, guarded by ``_ts`` and ``_created``; packed where the server takes that.
 
-    A packed row is three words, its timestamps and the hash; any other row is field, value, field, value, ….
+    A packed row is its timestamps and the hash; any other row is field, value, field, value, …: see ``hash.lua``.
     """
 
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
@@ -34,27 +34,25 @@ class HashEncoder(Encoder):
             if columns.deleted is not None:
                 present = pc.if_else(columns.deleted, None, present)
             fields.append((feature.name, present))
-        packed = self._packed(timestamp, fields)
-        if not packed.null_count:
-            return [packed], np.full(len(packed), PACKED_WORDS + 1)
+        hashes = self._hashes([*fields, timestamp])
+        created = pa.repeat("", len(hashes)) if columns.created_timestamp is None else fields[0][1].fill_null("")
+        packed = [*words(timestamp[1]), *words(created), *words(hashes)]
+        if not hashes.null_count:
+            return packed, np.full(len(hashes), PACKED_WORDS)
         named, named_words = _named([timestamp, *fields])
-        is_packed = packed.is_valid().to_numpy(zero_copy_only=False)
-        return [pc.coalesce(packed, named)], np.where(is_packed, PACKED_WORDS, named_words) + 1
+        is_packed = hashes.is_valid().to_numpy(zero_copy_only=False)
+        return [pc.coalesce(joined(packed), named)], np.where(is_packed, PACKED_WORDS, named_words)
 
-    def _packed(self, timestamp: Field, fields: Sequence[Field]) -> pa.BinaryArray:
-        """The words of each row that can be packed, and NULL for the others."""
-        if self._packing is None:
-            return pa.nulls(len(timestamp[1]), pa.binary())
-        created = fields[0][1] if self._schema.created_timestamp else pa.nulls(len(timestamp[1]), pa.string())
-        hashes = self._packing.packed([*fields, timestamp])
-        return joined([word(str(PACKED_WORDS)), *words(timestamp[1]), *words(created.fill_null("")), *words(hashes)])
+    def _hashes(self, fields: Sequence[Field]) -> pa.BinaryArray:
+        """Each row packed, and NULL where it cannot be."""
+        return pa.nulls(len(fields[0][1]), pa.binary()) if self._packing is None else self._packing.packed(fields)
 
 
 def _named(fields: Sequence[Field]) -> tuple[pa.BinaryArray, np.ndarray]:
     """The words of each row as field and value, and how many they are."""
     counts = 2 * np.sum([field.is_valid().to_numpy(zero_copy_only=False) for _, field in fields], axis=0)
     pairs = [piece for name, field in fields for piece in _pair(name, field)]
-    return joined([*words(pa.array(counts).cast(pa.string())), *pairs]), counts
+    return joined([word(""), *words(pa.array(counts).cast(pa.string())), *pairs]), counts + 2
 
 
 def _pair(name: str, values: pa.StringArray) -> list[Piece]:

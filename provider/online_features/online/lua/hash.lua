@@ -1,10 +1,8 @@
 -- Layout "hash": a row is a hash, one field per feature that is not NULL.
 --
--- A row's words: the number of what follows, then either three, its event timestamp, its created timestamp and the hash
--- as RESTORE takes it; or field, value, field, value, …, of which the first is "_ts", and the second "_created" where
--- the row has a created timestamp.
-
-local PACKED = 3
+-- A row's words: its event timestamp, its created timestamp and the hash as RESTORE takes it; or an empty one, the number
+-- of what follows, and field, value, field, value, …, of which the first is "_ts", and the second "_created" where the row
+-- has a created timestamp.
 
 local function stamp_of(key)
   local stored = redis.call('HMGET', key, '_ts', '_created')
@@ -12,15 +10,14 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  local count = tonumber(ARGV[at])
-  if count == PACKED then
-    return ARGV[at + 1], ARGV[at + 2], at + 3, at + 3
+  if ARGV[at] ~= '' then
+    return ARGV[at], ARGV[at + 1], at + 2, at + 2
   end
-  local created = ''
-  if ARGV[at + 3] == '_created' and count > 2 then
-    created = ARGV[at + 4]
+  local count, created = tonumber(ARGV[at + 1]), ''
+  if count > 2 and ARGV[at + 4] == '_created' then
+    created = ARGV[at + 5]
   end
-  return ARGV[at + 2], created, at + 1, at + count
+  return ARGV[at + 3], created, at + 2, at + 1 + count
 end
 
 local function remove(key)
@@ -29,7 +26,10 @@ end
 
 local function put(key, first, last, expiry, is_replaced)
   if first == last then
-    redis.call('RESTORE', key, expiry, ARGV[first], 'ABSTTL', 'REPLACE')
+    -- Where there is no row, there is no key but one that somebody else has made.
+    if is_replaced or redis.pcall('RESTORE', key, expiry, ARGV[first], 'ABSTTL').err then
+      redis.call('RESTORE', key, expiry, ARGV[first], 'ABSTTL', 'REPLACE')
+    end
     return
   end
   if is_replaced then

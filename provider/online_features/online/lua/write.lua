@@ -4,11 +4,13 @@
 -- ARGV      the layout's own words, then
 --             the version of the state under which the rows were made, as push.lua tells it; '' for any
 --           then per row, in the order of KEYS:
---             expiry   milliseconds since the epoch at which the row and its tombstone end; 0: never
---             deleted  1 when the row says that its entity is gone, else 0
+--             end      milliseconds since the epoch at which the row and its tombstone end, 0: never; after a minus
+--                      sign where the row says that its entity is gone
 --             …        the words of the row, as its layout has them
 -- returns   an error that begins with CHANGED, and writes nothing, when the version is another; else
 --           { written, stale, expired, deleted }: the outcome of every row in exactly one of the counts
+
+local minus = string.byte('-')
 
 local written, stale, expired, deleted = 0, 0, 0, 0
 local clock = redis.call('TIME')
@@ -28,8 +30,8 @@ end
 
 for i = 1, rows do
   local key = KEYS[i]
-  local expiry, is_deleted = tonumber(ARGV[at]), ARGV[at + 1] == '1'
-  local timestamp, created, first, last = row(at + 2)
+  local expiry, is_deleted = math.abs(tonumber(ARGV[at])), string.byte(ARGV[at]) == minus
+  local timestamp, created, first, last = row(at + 1)
   at = last + 1
 
   local held_timestamp, held_created = stamp_of(key)
