@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import replace
@@ -111,3 +112,23 @@ def test_a_database_where_airflow_does_not_look_for_it_is_not_passed_over(monkey
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:6379/?db=1")
     client = OnlineStoreHook(redis_conn_id="online_store").get_store()._client
     assert client.connection_pool.connection_kwargs["db"] in (1, "1")
+
+
+def test_a_trigger_gets_a_store_and_the_loop_is_not_blocked(connections: None, make_view: Any) -> None:
+    async def read() -> Any:
+        async with await OnlineStoreHook().aget_store() as store:
+            return await store.freshness(make_view())
+
+    assert asyncio.run(read()).is_materialized is False
+
+
+def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert OnlineStoreHook().test_connection() == (True, "Redis answers")
+    assert OfflineStoreHook().test_connection()[0] is True
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:1")
+    works, message = OnlineStoreHook().test_connection()
+    assert works is False
+    assert message.startswith("connection 'online_store', Redis: ")
+    assert message.endswith("-> check host and port, and that Redis runs")
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost?sentinel=a")
+    assert OnlineStoreHook().test_connection()[1].startswith("extra 'sentinel' of connection 'online_store'")

@@ -2,32 +2,74 @@
 
 from __future__ import annotations
 
-import redis
-from airflow.providers.redis.hooks.redis import RedisHook
+from typing import Any
 
-from online_features.errors import OnlineAccessError
+import redis.asyncio
+from airflow.providers.redis.hooks.redis import RedisHook
+from asgiref.sync import sync_to_async
+
+from online_features.errors import OnlineFeaturesError
+from online_features.hooks.redis_address import RedisAddress
+from online_features.online.async_store import AsyncOnlineStore
+from online_features.online.failures import translation
 from online_features.online.store import OnlineStore
 
 
 class OnlineStoreHook(RedisHook):
     """An :class:`~online_features.OnlineStore` on Airflow's Redis connection type, extras included.
 
-    :param redis_conn_id: of a connection of type ``redis``.
+    :param redis_conn_id: of a connection of type ``redis``; besides what the Redis provider knows, its extra may name
+        Sentinels: ``sentinels``, ``sentinel_master``, ``sentinel_username``, ``sentinel_password``.
     """
 
     default_conn_name = "online_store"
 
+    def __init__(self, redis_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(redis_conn_id, **kwargs)
+
+    def get_conn(self) -> Any:
+        """A client of redis-py.
+
+        :raises OnlineAccessError: when the connection cannot be used as it is.
+        :raises OnlineStoreUnavailableError: when no node of a cluster answers.
+        """
+        if self.redis is None:
+            try:
+                self.redis = self.address().client(redis)
+            except redis.RedisError as failure:
+                raise translation(failure, f"connection {self.redis_conn_id!r}") from failure
+        return self.redis
+
     def get_store(self) -> OnlineStore:
         """The store; it connects when it is first used.
 
-        :raises OnlineAccessError: when the connection's database is where Airflow's Redis hook does not look for it.
+        :raises OnlineAccessError: when the connection cannot be used as it is.
         """
-        connection = self.get_connection(self.redis_conn_id)
-        if connection.schema not in (None, "", "0") and "db" not in connection.extra_dejson:
-            raise OnlineAccessError(
-                f"connection {self.redis_conn_id!r}: Airflow passes over the database in a path "
-                f"(/{connection.schema}) -> write ?db={connection.schema} instead, or the extra "
-                f'{{"db": {connection.schema}}}'
-            )
-        client: redis.Redis = self.get_conn()  # type: ignore[no-untyped-call]
-        return OnlineStore(client)
+        return OnlineStore(self.get_conn())
+
+    async def aget_store(self) -> AsyncOnlineStore:
+        """The store for a trigger: nothing here blocks its event loop. Whoever asks for it closes it.
+
+        :raises OnlineAccessError: when the connection cannot be used as it is.
+        """
+        # In a thread: before Airflow 3.3.2 its asynchronous look-up masks secrets by a call that blocks the loop.
+        address = await sync_to_async(self.address)()
+        return AsyncOnlineStore(address.client(redis.asyncio))
+
+    def address(self) -> RedisAddress:
+        """Where the connection leads.
+
+        :raises OnlineAccessError: when it cannot be used as it is.
+        """
+        return RedisAddress.of(self.get_connection(self.redis_conn_id))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Whether Redis answers, and what stands in the way."""
+        try:
+            with self.get_conn() as client:
+                client.ping()
+        except OnlineFeaturesError as error:
+            return False, str(error)
+        except redis.RedisError as failure:
+            return False, str(translation(failure, f"connection {self.redis_conn_id!r}"))
+        return True, "Redis answers"

@@ -54,6 +54,14 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     except redis.RedisError as failure:
         if is_producers(failure):
             raise
-        error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
         names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
-        raise error(f"{names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
+        raise translation(failure, names) from failure
+
+
+def translation(failure: redis.RedisError, what: str) -> OnlineFeaturesError:
+    """Our error for what redis-py or Redis said.
+
+    :param what: of ours it happened to.
+    """
+    error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
+    return error(f"{what}, Redis: {' '.join(str(failure).split())} -> {cure}")
