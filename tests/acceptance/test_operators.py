@@ -92,7 +92,10 @@ def running(airflow: DemoAirflow, *runs: dict[str, Any]) -> Iterator[subprocess.
     with subprocess.Popen(
         command, env=airflow.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        yield process
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_views_are_mapped_over_and_each_task_is_named_for_its_view(runs: Any) -> None:
@@ -151,7 +154,6 @@ def test_a_kill_ends_the_query_and_leaves_the_task_to_its_retries(airflow: DemoA
         until(lambda: database(QUERIES) == [(0,)], seconds=3)
         assert process.stdout is not None
         ended = list(takewhile(lambda line: "new_state=up_for_retry" not in line, process.stdout))
-        process.kill()  # it would wait for the retry
     assert any("the task was killed while it wrote feature view 'operators:slow'" in line for line in ended)
 
 
