@@ -1,10 +1,12 @@
-"""What a process of its own has imported."""
+"""Processes of their own: what they have imported, and waiting for what they do."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 HEAVY = ("pandas", "pyarrow", "adbc_driver_postgresql", "sqlalchemy")
 
@@ -14,3 +16,11 @@ def modules_after(statement: str) -> set[str]:
     script = f"{statement}\nimport sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     return set(json.loads(printed.splitlines()[-1]))
+
+
+def until(holds: Callable[[], bool], *, seconds: float = 20) -> None:
+    """Wait until something holds; it fails the test when it still does not after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)

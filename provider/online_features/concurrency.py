@@ -1,14 +1,16 @@
-"""Stages of a pipeline that overlap, with bounded queues between them."""
+"""Work in other threads: stages of a pipeline that overlap, and waiting that a signal can end."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Made = TypeVar("Made")
+
+CANCEL_SECONDS = 0.5  # between two requests to cancel, of which the first may come before there is anything to cancel
 
 
 def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
@@ -22,14 +24,14 @@ def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: N
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming = deque(thread.submit(next, items, end) for _ in range(depth))
         try:
-            while (item := coming.popleft().result()) is not end:
+            while (item := coming[0].result()) is not end:
+                coming.popleft()
                 coming.append(thread.submit(next, items, end))
                 yield item  # type: ignore[misc]
         except BaseException:
-            cancel()
+            thread.shutdown(wait=False, cancel_futures=True)
+            _hasten(coming, cancel)
             raise
-        finally:
-            thread.shutdown(cancel_futures=True)
 
 
 def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made, None, None]:
@@ -46,3 +48,25 @@ def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made,
             coming = following
         if coming is not None:
             yield coming.result()
+
+
+def interruptibly(make: Callable[[], Made], cancel: Callable[[], None]) -> Made:
+    """What ``make`` makes, in a thread, so that signals are handled meanwhile and their handlers may raise.
+
+    A driver that waits in C for its server handles no signal: neither time-outs nor kills would end the wait.
+
+    :param cancel: called when an exception ends the wait: it hastens what is being made.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        making = thread.submit(make)
+        try:
+            return making.result()
+        except BaseException:
+            _hasten([making], cancel)
+            raise
+
+
+def _hasten(futures: Iterable[Future[Any]], cancel: Callable[[], None]) -> None:
+    while unfinished := [future for future in futures if not future.done()]:
+        cancel()
+        wait(unfinished, CANCEL_SECONDS)

@@ -151,6 +151,9 @@ class FeatureView:
         if self.transform is not None:
             self._check_transform(self.transform)
 
+    def __str__(self) -> str:
+        return f"{self.project}:{self.name}"
+
     @property
     def before_transform(self) -> FeatureView:
         """The view of every column that the transform is given; this one where there is none."""

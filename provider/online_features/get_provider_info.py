@@ -21,6 +21,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [_modules("hooks.offline", "hooks.online")],
         "operators": [_modules("operators.materialize", "operators.push")],
+        "extra-links": ["online_features.operators.links.OnlineFeaturesLink"],
         "task-decorators": [
             {"name": "push_features", "class-name": "online_features.decorators.push.push_features_task"}
         ],

@@ -47,11 +47,13 @@ class Progress:
     :param rows: rows read and written so far.
     :param expected_rows: the planner's estimate of all of them.
     :param seconds: since the run began.
+    :param seconds_left: estimated by the pace since the first rows came; ``None`` when nothing can be said.
     """
 
     rows: int
     expected_rows: int
     seconds: float
+    seconds_left: float | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -62,6 +64,19 @@ class Progress:
     def share(self) -> float:
         """Part of the expected rows, from 0 to 1."""
         return min(1.0, self.rows / self.expected_rows) if self.expected_rows else 1.0
+
+    def in_words(self, now: datetime) -> str:
+        """The progress as a line for people.
+
+        :param now: an aware datetime; the estimated end is told in its time zone.
+        """
+        rows, rate = f"{self.rows:,}", f"{self.rows_per_second:,.0f} rows/s"
+        if self.seconds_left is None:
+            return f"{rows} rows, {rate}"
+        end = now + timedelta(seconds=self.seconds_left)
+        return (
+            f"{rows} of about {self.expected_rows:,} rows ({self.share:.0%}), {rate}, done at about {end:%H:%M:%S %Z}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +182,8 @@ def materialize(
             # A first window claims everything up to its end only if there is nothing before it.
             plan = plan if offline.has_rows_before(view, source, plan.covered[0]) else plan.from_the_beginning()
         reading = offline.reading(view, source, plan.window)
-        log.info("Materializing feature view %r: %s", view.name, _in_words(plan, reading))
+        log.info("Materializing feature view %r from %s: %s, about %s rows", view.name, view.source.description,
+                 _in_words(plan, reading), f"{reading.expected_rows:,}")  # fmt: skip
         tally = _Tally(view, reading.expected_rows, on_progress, began)
         try:
             with offline.snapshot(view, reading) as snapshot:
@@ -287,6 +303,7 @@ class _Tally:
         self._on_progress = on_progress
         self._began = began
         self._logged = began
+        self._first: tuple[int, float] | None = None
 
     @property
     def seconds(self) -> float:
@@ -300,17 +317,24 @@ class _Tally:
         self.counts += counts
         newest = (instant for instant in (self.max_event_timestamp, max_event_timestamp) if instant is not None)
         self.max_event_timestamp = max(newest, default=None)
+        rows = self.counts.outcomes - self.counts.rows_rejected
         progress = Progress(
-            rows=self.counts.outcomes - self.counts.rows_rejected,
+            rows=rows,
             expected_rows=self._expected_rows,
             seconds=self.seconds,
+            seconds_left=self._seconds_left(rows),
         )
         if self._on_progress is not None:
             self._on_progress(progress)
         if time.monotonic() - self._logged >= PROGRESS_SECONDS:
             self._logged = time.monotonic()
-            log.info("Feature view %r: %d rows, %.0f rows/s, %.0f%% of about %d", self._view.name,
-                     progress.rows, progress.rows_per_second, 100 * progress.share, progress.expected_rows)  # fmt: skip
+            log.info("Feature view %r: %s", self._view.name, progress.in_words(datetime.now(UTC)))
+
+    def _seconds_left(self, rows: int) -> float | None:
+        first_rows, first_seconds = self._first = self._first or (rows, self.seconds)
+        if not first_rows < rows <= self._expected_rows:
+            return None
+        return (self._expected_rows - rows) * (self.seconds - first_seconds) / (rows - first_rows)
 
     def in_words(self) -> str:
         counts, seconds = self.counts, self.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
 import time
@@ -13,9 +14,15 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
 from online_features.materialization import Progress
 
-from tests.conftest import Database
+from tests.conftest import Database, at
+from tests.processes import until
 
 MakeView = Callable[..., FeatureView]
+
+OUR_QUERIES = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
+    "AND pid <> pg_backend_pid()"
+)
 
 MANY = "SELECT i AS id, timestamptz '2026-01-01' AS ts, repeat('x', 1000) AS x FROM generate_series(1, 20000) AS i"
 
@@ -31,7 +38,9 @@ def test_a_query_that_fails_at_a_late_row_is_at_fault(
 def test_a_session_ended_by_the_server_is_worth_a_retry(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
-    def terminate(_: Progress) -> None:
+    def terminate(progress: Progress) -> None:
+        if progress.rows > 10:
+            return
         name = "application_name LIKE 'online_features%'"
         database(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {name}")
 
@@ -69,23 +78,50 @@ def test_a_failure_leaves_no_thread_and_no_session(
     assert database("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'online_features%'") == [(0,)]
 
 
-def test_a_time_out_ends_the_query(
-    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+INSIDE = "timestamptz '2026-01-01 00:30Z'"
+SLOW = {
+    "to give rows": f"SELECT i AS id, {INSIDE} AS ts, pg_sleep(0.5)::text AS x FROM generate_series(1, 60) AS i",
+    "to find rejected rows": f"SELECT NULL AS id, {INSIDE} AS ts WHERE pg_sleep(30) IS NOT NULL",
+    "to say what is before the window": "SELECT 1 AS id, date '2000-01-01' AS ts WHERE pg_sleep(30) IS NOT NULL",
+}
+
+
+@pytest.mark.parametrize("query", SLOW.values(), ids=SLOW)
+def test_a_time_out_ends_a_query_that_is_slow(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, query: str
 ) -> None:
     def ring(*_: Any) -> None:
         raise TimeoutError
 
-    slow = "SELECT i AS id, now() AS ts, pg_sleep(0.5)::text AS x FROM generate_series(1, 60) AS i"
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, 3)
+    signal.setitimer(signal.ITIMER_REAL, 2)
     began = time.monotonic()
     try:
         with pytest.raises(TimeoutError):
-            materialize(make_view(source={"query": slow}), offline, online)
+            materialize(make_view(source={"query": query}), offline, online, start=at(0), end=at(1))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 4
+    assert database(OUR_QUERIES) == [(0,)]
+
+
+def materialize_alone(view: FeatureView, uri: str, redis_url: str) -> None:
+    materialize(view, OfflineStore(uri), OnlineStore.from_url(redis_url))
+
+
+def test_a_process_that_is_killed_leaves_no_query(
+    database: Database, make_view: MakeView, redis_url: str, online: OnlineStore
+) -> None:
+    view = make_view(source={"query": SLOW["to find rejected rows"]})
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=materialize_alone, args=(view, database.uri, redis_url))
+    process.start()
+    until(lambda: database(OUR_QUERIES) == [(1,)])
+    process.kill()
+    until(lambda: database(OUR_QUERIES) == [(0,)])
+    process.join()
+    assert not online.freshness(view).is_materialized
 
 
 @pytest.mark.parametrize(

@@ -150,14 +150,18 @@ def test_an_empty_table_succeeds(rows: Any, make_view: MakeView, offline: Offlin
 
 
 def test_batches_of_one_row_and_progress(
-    rows: Any, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+    rows: Any, database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
     rows(*((f"e{i}", at(1), i) for i in range(5)))
+    database("ANALYZE rows")
     seen: list[Progress] = []
     result = materialize(make_view(), offline, online, batch_rows=1, on_progress=seen.append)
     assert outcomes(result) == {"written": 5}
     assert [progress.rows for progress in seen] == [1, 2, 3, 4, 5]
     assert all(0 < progress.share <= 1 for progress in seen)
+    assert seen[0].seconds_left is None
+    assert all(progress.seconds_left is not None for progress in seen[1:])
+    assert seen[-1].seconds_left == 0
 
 
 def test_a_changed_view_is_written_anew(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from online_features.concurrency import ahead, made_ahead
+from online_features.concurrency import ahead, interruptibly, made_ahead
 
 
 def test_items_come_in_order_and_whole() -> None:
@@ -65,3 +67,28 @@ def test_a_failure_in_making_is_raised_in_its_place() -> None:
     assert [next(made), next(made)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(made)
+
+
+def test_what_is_made_interruptibly_is_returned_or_raised() -> None:
+    assert interruptibly(lambda: 7, pytest.fail) == 7
+    with pytest.raises(ZeroDivisionError):
+        interruptibly(lambda: 1 // 0, pytest.fail)
+
+
+def test_a_signal_ends_a_wait_in_another_thread_even_if_the_first_cancel_comes_too_early() -> None:
+    cancelled = threading.Semaphore(0)
+
+    def wait_for_second_cancel() -> None:
+        cancelled.acquire()
+        cancelled.acquire()
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(TimeoutError):
+            interruptibly(wait_for_second_cancel, cancelled.release)
+    finally:
+        signal.signal(signal.SIGALRM, previous)

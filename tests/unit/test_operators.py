@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from online_features.errors import WindowError
+from online_features.operators.feature_view import Killed
 from online_features.operators.materialize import MaterializeOperator, window_arguments
+from online_features.operators.rendered import duration, truth
 
 from tests.conftest import at
 from tests.unit.test_feature_view import VIEW
@@ -22,6 +26,8 @@ ZERO_WIDTH: Any = {"data_interval_start": at(0), "data_interval_end": at(0)}
         ({"window": "data_interval"}, {"start": at(0), "end": at(0, day=2)}),
         ({"start": at(1), "end": "2026-01-01T02:00:00+00:00"}, {"start": at(1), "end": at(2)}),
         ({"start": "2026-01-01T01:00:00Z"}, {"start": at(1), "end": None}),
+        ({"start": "2026-01-01T01:00:00Z", "end": "None", "window": ""}, {"start": at(1), "end": None}),
+        ({"start": "", "end": "None"}, {}),
     ],
 )
 def test_window_fields_become_arguments(fields: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -45,5 +51,43 @@ def test_fields_that_make_no_window_are_refused(context: Any, fields: dict[str, 
 
 def test_what_users_template_is_templated() -> None:
     operator = MaterializeOperator(task_id="t", feature_view=VIEW)
-    assert {"postgres_conn_id", "redis_conn_id", "window", "start", "end"} <= set(operator.template_fields)
+    assert set(operator.template_fields) == {
+        "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "lookback"
+    }  # fmt: skip
     assert (operator.postgres_conn_id, operator.redis_conn_id) == ("offline_store", "online_store")
+
+
+@pytest.mark.parametrize(
+    "field, expected",
+    [(None, None), ("", None), (timedelta(hours=1), timedelta(hours=1)), ("PT1H", timedelta(hours=1))],
+)
+def test_a_duration_may_be_text(field: Any, expected: timedelta | None) -> None:
+    assert duration("lookback", field) == expected
+    with pytest.raises(WindowError, match="lookback='soon' is no ISO-8601 duration, such as 'PT1H'"):
+        duration("lookback", "soon")
+
+
+@pytest.mark.parametrize(
+    "field, expected", [(True, True), (False, False), ("True", True), ("false", False), ("", False)]
+)
+def test_a_truth_may_be_text(field: Any, expected: bool) -> None:
+    assert truth("prune", field) is expected
+    with pytest.raises(WindowError, match="prune='maybe' is no boolean, 'true' or 'false'"):
+        truth("prune", "maybe")
+
+
+def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:
+    operator = MaterializeOperator(task_id="t", feature_view=VIEW)
+    operator.on_kill()
+    with pytest.raises(Killed), operator.working():  # noqa: PT012
+        try:
+            operator.on_kill()
+        finally:
+            operator.on_kill()
+    operator.on_kill()
+
+
+def test_a_view_that_cannot_be_imported_fails_the_task_at_once() -> None:
+    operator = MaterializeOperator(task_id="t", feature_view="features.views.trips")
+    with pytest.raises(AirflowFailException, match="feature_view='features.views.trips' cannot be imported"):
+        operator.execute({})

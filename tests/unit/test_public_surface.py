@@ -74,3 +74,6 @@ def test_the_provider_metadata_names_modules_that_exist() -> None:
         for integration in info[part]:
             for module in integration["python-modules"]:
                 import_module(module)
+    for path in info["extra-links"]:
+        module, _, name = path.rpartition(".")
+        assert getattr(import_module(module), name)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -21,6 +22,7 @@ from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.appending import AppendResult, append_rows
+from online_features.concurrency import interruptibly
 from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
 from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
@@ -56,6 +58,13 @@ SESSION = (
     "SET LOCAL standard_conforming_strings = on",
     "SET LOCAL client_encoding = 'UTF8'",
 )
+
+# Postgres ends the query of a process that was killed, instead of working for nobody until it has rows to send.
+# Servers before 14 do not know the setting, and only Linux has it everywhere.
+WATCH_CLIENT = """
+    SELECT set_config(name, '1s', {is_local}) FROM pg_settings
+    WHERE name = 'client_connection_check_interval' AND version() ~ 'linux'
+"""
 
 
 class Snapshot:
@@ -190,7 +199,7 @@ class OfflineStore:
     def snapshot(self, view: FeatureView, reading: Reading) -> Iterator[Snapshot]:
         """Read in one read-only, repeatable-read transaction."""
         with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
-            for setting in SESSION:
+            for setting in (*SESSION, WATCH_CLIENT.format(is_local=True)):
                 cursor.execute(setting)
             yield Snapshot(view, cursor, reading)
 
@@ -213,13 +222,23 @@ class OfflineStore:
             yield appender
 
 
+class InterruptibleCursor(psycopg2.extensions.cursor):
+    """Waits for Postgres as :func:`~online_features.concurrency.interruptibly` does."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        """Execute a statement; an exception that a signal's handler raises cancels it."""
+        interruptibly(partial(super().execute, query, vars), self.connection.cancel)
+
+
 def _engine(uri: str, **session: bool) -> sa.Engine:
     """An engine on sessions with these settings of psycopg2."""
 
     def connect() -> Any:
-        connection = psycopg2.connect(uri)
+        connection = psycopg2.connect(uri, cursor_factory=InterruptibleCursor)
         # Together: psycopg2 does not enforce what is set as read-only before it is set to autocommit.
         connection.set_session(**session)
+        with connection.cursor() as cursor:
+            cursor.execute(WATCH_CLIENT.format(is_local=not connection.autocommit))
         return connection
 
     return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool)

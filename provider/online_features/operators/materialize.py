@@ -4,61 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
-
-from online_features.errors import TerminalError, WindowError
+from online_features.errors import WindowError
+from online_features.operators.feature_view import FeatureViewOperator
+from online_features.operators.metrics import emit
+from online_features.operators.rendered import duration, given, instant, truth
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from online_features.feature_view import FeatureView
-
 WindowMode = Literal["incremental", "data_interval", "full"]
 
 
-class MaterializeOperator(BaseOperator):
+class MaterializeOperator(FeatureViewOperator):
     """Copies the newest row of each entity from Postgres to Redis.
 
     Retries, backfills and overlapping runs are safe: no row ever replaces a newer one. What no retry can mend fails
-    at once, with the cure in the message.
+    at once, with the cure in the message. A task that is killed or timed out ends its query in Postgres.
 
-    :param feature_view: what to materialize.
-    :param postgres_conn_id: Airflow connection of the offline store (templated).
-    :param redis_conn_id: Airflow connection of the online store (templated).
-    :param window: ``"incremental"`` reads what came since the last run; ``"data_interval"`` the rows whose event
-        timestamp is in the DAG run's data interval; ``"full"`` all of history (templated). Windows make a watermark
+    All parameters are templated; one whose template renders to nothing counts as not given.
+
+    :param feature_view: what to materialize: a :class:`~online_features.FeatureView`, or where to import it from when
+        the task runs, such as ``"features.views.plane_trips"``.
+    :param postgres_conn_id: Airflow connection of the offline store.
+    :param redis_conn_id: Airflow connection of the online store.
+    :param window: ``"incremental"``, the default, reads what came since the last run; ``"data_interval"`` the rows
+        whose event timestamp is in the DAG run's data interval; ``"full"`` all of history. Windows make a watermark
         only if the first of them begins with the source's history, or after a run of another mode.
     :param start: instead of ``window``, read rows with an event timestamp from here on: an aware datetime or its
-        ISO-8601 text (templated).
-    :param end: likewise, before this (templated).
+        ISO-8601 text.
+    :param end: likewise, before this.
     :param prune: with ``window="full"``, also remove online entities that the source no longer has.
-    :param lookback: how far an incremental run reads back over the last one.
+    :param lookback: how far an incremental run reads back over the last one: a timedelta or its ISO-8601 text.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
 
-    template_fields: Sequence[str] = ("postgres_conn_id", "redis_conn_id", "window", "start", "end")
+    template_fields: Sequence[str] = (
+        *FeatureViewOperator.template_fields, "window", "start", "end", "prune", "lookback"
+    )  # fmt: skip
+    mapped_name: ClassVar[str] = (
+        "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
+    )
     ui_color = "#e8f0fe"
 
     def __init__(
         self,
         *,
-        feature_view: FeatureView,
-        postgres_conn_id: str = "offline_store",
-        redis_conn_id: str = "online_store",
         window: WindowMode | str | None = None,
         start: datetime | str | None = None,
         end: datetime | str | None = None,
-        prune: bool = False,
-        lookback: timedelta | None = None,
+        prune: bool | str = False,
+        lookback: timedelta | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.feature_view = feature_view
-        self.postgres_conn_id = postgres_conn_id
-        self.redis_conn_id = redis_conn_id
         self.window = window
         self.start = start
         self.end = end
@@ -72,17 +72,17 @@ class MaterializeOperator(BaseOperator):
         from online_features.hooks.online import OnlineStoreHook
         from online_features.materialization import materialize
 
-        try:
-            return materialize(
-                self.feature_view,
+        with self.working() as view:
+            result = materialize(
+                view,
                 OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store(),
                 OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store(),
-                prune=self.prune,
-                lookback=self.lookback,
+                prune=truth("prune", self.prune),
+                lookback=duration("lookback", self.lookback),
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
-            ).to_dict()
-        except TerminalError as error:
-            raise AirflowFailException(str(error)) from error
+            )
+        emit("materialize", view, result)
+        return {"feature_view": str(view), **result.to_dict()}
 
 
 def window_arguments(
@@ -92,11 +92,11 @@ def window_arguments(
 
     :raises WindowError: naming the field and the cure.
     """
-    if start is not None or end is not None:
-        if window is not None:
+    if given(start) is not None or given(end) is not None:
+        if given(window) is not None:
             raise WindowError(f"window={window!r} and start=/end= exclude each other: give one of them")
-        return {"start": _instant("start", start), "end": _instant("end", end)}
-    match window:
+        return {"start": instant("start", start), "end": instant("end", end)}
+    match given(window):
         case None | "incremental":
             return {}
         case "full":
@@ -116,12 +116,3 @@ def _data_interval(context: Context) -> dict[str, Any]:
             "schedule the DAG with CronDataIntervalTimetable, or use window='incremental'"
         )
     return {"start": start, "end": end}
-
-
-def _instant(name: str, value: datetime | str | None) -> datetime | None:
-    if not isinstance(value, str):
-        return value
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError as error:
-        raise WindowError(f"{name}={value!r} is no ISO-8601 date and time") from error

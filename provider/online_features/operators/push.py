@@ -6,27 +6,30 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import determine_kwargs
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
-from online_features.errors import FeatureViewError, TerminalError
+from online_features.errors import FeatureViewError
+from online_features.operators.feature_view import FeatureViewOperator
+from online_features.operators.metrics import emit
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from online_features.appending import AppendResult
     from online_features.feature_view import FeatureView
+    from online_features.online.push import PushResult
     from online_features.online.store import PushableRows
 
 PushMode = Literal["online", "offline", "online_and_offline"]
 
 
-class PushOperator(BaseOperator):
+class PushOperator(FeatureViewOperator):
     """Writes rows online without waiting for a materialization, under the same guard; or appends them offline, too.
 
     Retries are safe: no row ever replaces a newer one. What no retry can mend fails at once, with the cure in the
     message.
 
-    :param feature_view: whose rows they are.
+    :param feature_view: whose rows they are: a :class:`~online_features.FeatureView`, or where to import it from when
+        the task runs, such as ``"features.views.plane_trips"`` (templated).
     :param rows: what :meth:`~online_features.OnlineStore.push` takes, for example the output of an upstream task
         (templated); or a callable that returns it, called with those of the context's keyword arguments that it names.
     :param mode: ``"online"``; ``"offline"`` appends the rows to the view's table, from where the next materialization
@@ -36,27 +39,21 @@ class PushOperator(BaseOperator):
     :returns: the counters as a dictionary; the rows themselves never become an XCom.
     """
 
-    template_fields: Sequence[str] = ("rows", "mode", "redis_conn_id", "postgres_conn_id")
+    template_fields: Sequence[str] = (*FeatureViewOperator.template_fields, "rows", "mode")
     ui_color = "#fef3e2"
 
     def __init__(
         self,
         *,
-        feature_view: FeatureView,
         rows: PushableRows | Callable[..., PushableRows],
         mode: PushMode | str = "online",
-        redis_conn_id: str = "online_store",
-        postgres_conn_id: str = "offline_store",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.feature_view = feature_view
         # Airflow would take a callable in a templated field for one of its own.
         self.rows = None if callable(rows) else rows
         self.make_rows = rows if callable(rows) else None
         self.mode = mode
-        self.redis_conn_id = redis_conn_id
-        self.postgres_conn_id = postgres_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Push the rows; the counters are the task's XCom."""
@@ -66,15 +63,17 @@ class PushOperator(BaseOperator):
 
     def push(self, rows: PushableRows) -> dict[str, Any]:
         """Push rows as the operator's mode says."""
-        try:
-            result = self._pushed(rows)
-        except TerminalError as error:
-            raise AirflowFailException(str(error)) from error
-        counts = ", ".join(f"{value} {name.removeprefix('rows_')}" for name, value in result.items() if "rows" in name)
-        self.log.info("Pushed rows of feature view %r: %s", self.feature_view.name, counts)
-        return result
+        with self.working() as view:
+            result = self._pushed(view, rows)
+        emit("push", view, result)
+        returned = result.to_dict()
+        counts = ", ".join(
+            f"{value} {name.removeprefix('rows_')}" for name, value in returned.items() if "rows" in name
+        )
+        self.log.info("Pushed rows of feature view %r: %s", view.name, counts)
+        return returned
 
-    def _pushed(self, rows: PushableRows) -> dict[str, Any]:
+    def _pushed(self, view: FeatureView, rows: PushableRows) -> AppendResult | PushResult:
         # Imported here: parsing a DAG file loads no driver.
         from online_features.hooks.offline import OfflineStoreHook
         from online_features.hooks.online import OnlineStoreHook
@@ -85,6 +84,6 @@ class PushOperator(BaseOperator):
         if self.mode != "online":
             offline = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store()
         if offline is not None and self.mode == "offline":
-            return offline.append(self.feature_view, rows).to_dict()
+            return offline.append(view, rows)
         online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
-        return online.push(self.feature_view, rows, offline=offline).to_dict()
+        return online.push(view, rows, offline=offline)
