@@ -20,7 +20,7 @@ from online_features.errors import (
 )
 from online_features.feature_view import FeatureView
 
-AnyClient: TypeAlias = redis.Redis | redis.asyncio.Redis | redis.asyncio.RedisCluster
+AnyClient: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
 # The first class that an exception belongs to counts, so subclasses stand before their bases.
 ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
@@ -54,6 +54,11 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     except redis.RedisError as failure:
         if is_producers(failure):
             raise
-        error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
-        names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
-        raise error(f"{names}, Redis: {' '.join(str(failure).split())} -> {cure}") from failure
+        raise translation(failure, *views) from failure
+
+
+def translation(failure: redis.RedisError, *views: FeatureView) -> OnlineFeaturesError:
+    """Our error for one of redis-py's."""
+    error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
+    names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
+    return error(f"{names}, Redis: {' '.join(str(failure).split())} -> {cure}")
