@@ -20,12 +20,13 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": INTEGRATION, "external-doc-url": "https://redis.io/", "tags": ["software"]}
         ],
         "hooks": [_modules("hooks.offline", "hooks.online")],
-        "operators": [_modules("operators.materialize", "operators.push")],
+        "operators": [_modules("operators.check", "operators.materialize", "operators.push")],
         "extra-links": ["online_features.operators.links.OnlineFeaturesLink"],
         "task-decorators": [
             {"name": "push_features", "class-name": "online_features.decorators.push.push_features_task"}
         ],
         "sensors": [_modules("sensors.freshness")],
+        "triggers": [_modules("triggers.freshness")],
     }
 
 

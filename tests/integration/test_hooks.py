@@ -62,10 +62,12 @@ def test_operator_and_sensor_end_to_end(
 ) -> None:
     database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
     view: FeatureView = make_view()
-    sensor = FeatureViewFreshnessSensor(task_id="s", feature_view=view, max_staleness=timedelta(minutes=1))
-    assert sensor.poke({}) is False
+    sensor = FeatureViewFreshnessSensor(
+        task_id="s", feature_view=view, max_staleness=timedelta(minutes=1), fail_fast=False
+    )
+    assert not sensor.poke({})
     returned = MaterializeOperator(task_id="m", feature_view=view).execute({})
-    assert sensor.poke({}) is True
+    assert sensor.poke({})
     json.dumps(returned)
     assert returned["rows_written"] == 1
     assert datetime.fromisoformat(returned["watermark"]) <= datetime.now(UTC)
@@ -75,13 +77,10 @@ def test_operator_and_sensor_end_to_end(
     database("INSERT INTO rows VALUES ('a', '2000-01-01', 1)")
     MaterializeOperator(task_id="w", feature_view=windowed, **window).execute({})
     with caplog.at_level(logging.INFO):
-        assert (
-            FeatureViewFreshnessSensor(task_id="s3", feature_view=windowed, max_staleness=timedelta.max).poke({})
-            is False
-        )
+        assert not FeatureViewFreshnessSensor(task_id="s3", feature_view=windowed, max_staleness=timedelta.max).poke({})
     assert "run it once with window='incremental'" in caplog.text + capsys.readouterr().out
     stale = FeatureViewFreshnessSensor(task_id="s2", feature_view=view, max_staleness=timedelta(microseconds=1))
-    assert stale.poke({}) is False
+    assert not stale.poke({})
 
 
 def test_what_no_retry_can_mend_fails_at_once(connections: None, make_view: Any) -> None:

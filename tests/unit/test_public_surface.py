@@ -15,13 +15,18 @@ from tests.processes import HEAVY, modules_after
 FACE = (
     "online_features.hooks.offline.OfflineStoreHook",
     "online_features.hooks.online.OnlineStoreHook",
+    "online_features.operators.check.EntityFreshnessCheckOperator",
+    "online_features.operators.check.FeatureViewFreshnessCheckOperator",
     "online_features.operators.materialize.MaterializeOperator",
     "online_features.operators.push.PushOperator",
+    "online_features.sensors.freshness.EntityFreshnessSensor",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
+    "online_features.triggers.freshness.FreshnessTrigger",
     "online_features.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
     "online_features",
+    "online_features.operators.check",
     "online_features.operators.materialize",
     "online_features.operators.push",
     "online_features.decorators.push",
@@ -70,7 +75,7 @@ def test_the_provider_metadata_fits_airflows_schema() -> None:
 
 def test_the_provider_metadata_names_modules_that_exist() -> None:
     info = get_provider_info()
-    for part in ("hooks", "operators", "sensors"):
+    for part in ("hooks", "operators", "sensors", "triggers"):
         for integration in info[part]:
             for module in integration["python-modules"]:
                 import_module(module)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
 import redis.asyncio
 
+from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold_async
-from online_features.online.failures import translated
+from online_features.online.failures import named, translated, translation
 from online_features.online.freshness import Freshness
+from online_features.online.freshness_check import Finding, Look, look_at
 from online_features.online.known_views import KnownViews
-from online_features.online.reader import Reader
+from online_features.online.online_sample import refuse_cluster
+from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
 
@@ -84,3 +87,22 @@ class AsyncOnlineStore:
         """How far the view lags in Redis; see :meth:`online_features.OnlineStore.freshness`."""
         with translated(self._client, view):
             return await hold_async(self._client, self._reader.freshness(view, now))
+
+    async def check(self, check: FreshnessCheck) -> Finding:
+        """Whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
+        with translated(self._client, check.view):
+            if check.samples_online:
+                refuse_cluster(self._client, check.view)
+            return await hold_async(self._client, self._reader.check(check))
+
+    async def look_at(self, views: Sequence[FeatureView]) -> list[Look | OnlineFeaturesError]:
+        """What :class:`~online_features.online.freshness_check.ViewFreshnessCheck` judges, for many views at once."""
+        looks: Sequence[Look | OnlineFeaturesError | redis.RedisError]
+        try:
+            looks = await hold_async(self._client, look_at(views, datetime.now(UTC)))
+        except redis.RedisError as failure:
+            looks = [failure] * len(views)
+        return [
+            translation(look, named(view)) if isinstance(look, redis.RedisError) else look
+            for view, look in zip(views, looks, strict=True)
+        ]

@@ -20,7 +20,7 @@ from online_features.errors import (
 )
 from online_features.feature_view import FeatureView
 
-AnyClient: TypeAlias = redis.Redis | redis.asyncio.Redis | redis.asyncio.RedisCluster
+AnyClient: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
 # The first class that an exception belongs to counts, so subclasses stand before their bases.
 ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
@@ -54,8 +54,7 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     except redis.RedisError as failure:
         if is_producers(failure):
             raise
-        names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
-        raise translation(failure, names) from failure
+        raise translation(failure, named(*views)) from failure
 
 
 def translation(failure: redis.RedisError, what: str) -> OnlineFeaturesError:
@@ -65,3 +64,8 @@ def translation(failure: redis.RedisError, what: str) -> OnlineFeaturesError:
     """
     error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
     return error(f"{what}, Redis: {' '.join(str(failure).split())} -> {cure}")
+
+
+def named(*views: FeatureView) -> str:
+    """The views as messages begin."""
+    return f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import Conversation
+from online_features.online.entity_check import EntityFreshnessCheck
 from online_features.online.entity_keys import Entity
 from online_features.online.freshness import Freshness
+from online_features.online.freshness_check import Finding, ViewFreshnessCheck
 from online_features.online.known_views import KnownViews
 from online_features.online.row_reading import Request, read_freshness, read_rows
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors, read_vectors
 from online_features.window import aware
+
+FreshnessCheck: TypeAlias = ViewFreshnessCheck | EntityFreshnessCheck
 
 
 class Reader:
@@ -60,3 +65,7 @@ class Reader:
     def freshness(self, view: FeatureView, now: datetime | None) -> Conversation[Freshness]:
         """See :meth:`~online_features.OnlineStore.freshness`."""
         return read_freshness(view, datetime.now(UTC) if now is None else aware("now", now))
+
+    def check(self, check: FreshnessCheck) -> Conversation[Finding]:
+        """See :meth:`~online_features.OnlineStore.check`."""
+        return check.ask(self._views, datetime.now(UTC))

@@ -16,9 +16,11 @@ from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold
 from online_features.online.failures import translated
 from online_features.online.freshness import Freshness
+from online_features.online.freshness_check import Finding
 from online_features.online.known_views import KnownViews
+from online_features.online.online_sample import refuse_cluster
 from online_features.online.pushed_views import PushedViews
-from online_features.online.reader import Reader
+from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
 from online_features.schema import RowSchema
@@ -147,6 +149,16 @@ class OnlineStore:
         """
         with translated(self._client, view):
             return hold(self._client, self._reader.freshness(view, now))
+
+    def check(self, check: FreshnessCheck) -> Finding:
+        """Whether a view, or entities of it, are fresh enough.
+
+        :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
+        """
+        with translated(self._client, check.view):
+            if check.samples_online:
+                refuse_cluster(self._client, check.view)
+            return hold(self._client, self._reader.check(check))
 
     def runs(self, view: FeatureView) -> list[dict[str, Any]]:
         """The view's last runs, newest first: window, counters, seconds, outcome."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from online_features.errors import WindowError
 from online_features.operators.feature_view import FeatureViewOperator
-from online_features.operators.metrics import emit
+from online_features.operators.metrics import emit_result
 from online_features.operators.rendered import duration, given, instant, truth
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class MaterializeOperator(FeatureViewOperator):
                 lookback=duration("lookback", self.lookback),
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
             )
-        emit("materialize", view, result)
+        emit_result("materialize", view, result)
         return {"feature_view": str(view), **result.to_dict()}
 
 

@@ -1,0 +1,157 @@
+"""What a thousand deferred sensors cost a triggerer and Redis: ``python -m benchmarks.triggers``.
+
+The triggers run in one event loop, each in a task with a portal of greenback's, as Airflow's triggerer runs them. For
+comparison, each also asks for itself, on the same client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import greenback
+import redis
+from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource
+from online_features.embedded import redis_server
+from online_features.instants import to_text
+from online_features.online.freshness_check import ViewFreshnessCheck
+from online_features.triggers import check_json
+from online_features.triggers.freshness import FreshnessTrigger
+
+TRIGGERS = 1000
+INTERVALS = (60.0, 10.0)  # seconds between the looks of a trigger
+WARM_UP_SECONDS = 10.0  # until all have looked once
+MEASURED_SECONDS = 60.0
+BOUND = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Per second, while all wait.
+
+    :param cpu: share of a core that the event loop's process takes.
+    :param memory: megabytes of that process, at most.
+    :param stall: the longest that the loop was held up, in seconds.
+    """
+
+    cpu: float
+    redis_cpu: float
+    commands: float
+    packets: float
+    connections: int
+    memory: float
+    stall: float
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
+        os.environ["AIRFLOW_CONN_ONLINE_STORE"] = url
+        views = [_view(i) for i in range(TRIGGERS)]
+        _make_stale(url, views)
+        print(
+            f"{TRIGGERS:,} triggers  % of a core  Redis: % of a core  commands/s  reads/s  connections  longest stall"
+        )
+        for interval in INTERVALS:
+            for name, wait in (("gathered", _as_trigger), ("each alone", _alone)):
+                cost = asyncio.run(_measure(url, views, interval, wait))
+                print(
+                    f"{interval:.0f} s, {name:<12} {cost.cpu:8.1%} {cost.redis_cpu:15.2%} {cost.commands:14.1f} "
+                    f"{cost.packets:10.1f} {cost.connections:8} {cost.stall * 1000:14.0f} ms  {cost.memory:.0f} MB"
+                )
+
+
+async def _measure(
+    url: str, views: Sequence[FeatureView], interval: float, wait: Callable[[FeatureView, float], Awaitable[None]]
+) -> Cost:
+    async def in_a_task(view: FeatureView) -> None:
+        await greenback.ensure_portal()
+        await wait(view, interval)
+
+    tasks = [asyncio.create_task(in_a_task(view)) for view in views]
+    await asyncio.sleep(WARM_UP_SECONDS)
+    with redis.Redis.from_url(url) as client:
+        before, cpu, began = client.info(), time.process_time(), time.monotonic()
+        stall = await _longest_stall(MEASURED_SECONDS)
+        after, seconds = client.info(), time.monotonic() - began
+    cpu = time.process_time() - cpu
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    def rate(*names: str) -> float:
+        return float(sum(after[name] - before[name] for name in names)) / seconds
+
+    return Cost(
+        cpu=cpu / seconds,
+        redis_cpu=rate("used_cpu_user", "used_cpu_sys"),
+        commands=rate("total_commands_processed"),
+        packets=rate("total_reads_processed"),
+        connections=after["connected_clients"] - 1,
+        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        stall=stall,
+    )
+
+
+async def _as_trigger(view: FeatureView, interval: float) -> None:
+    trigger = FreshnessTrigger(
+        check=check_json.dump(_check(view)),
+        redis_conn_id="online_store",
+        poke_interval=interval,
+        longest_interval=interval,
+        deadline=to_text(datetime.now(UTC) + timedelta(days=1)),
+        fail_fast=True,
+    )
+    async for fired in trigger.run():
+        raise AssertionError(fired)
+
+
+_client: dict[asyncio.AbstractEventLoop, AsyncOnlineStore] = {}
+
+
+async def _alone(view: FeatureView, interval: float) -> None:
+    loop = asyncio.get_running_loop()
+    if loop not in _client:
+        _client[loop] = AsyncOnlineStore.from_url(os.environ["AIRFLOW_CONN_ONLINE_STORE"])
+    while True:
+        finding: Any = await _client[loop].check(_check(view))
+        assert not finding.is_fresh
+        await asyncio.sleep(interval * (1 - 0.2 * random.random()))
+
+
+async def _longest_stall(seconds: float) -> float:
+    longest, end = 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        before = time.monotonic()
+        await asyncio.sleep(0.02)
+        longest = max(longest, time.monotonic() - before - 0.02)
+    return longest
+
+
+def _check(view: FeatureView) -> ViewFreshnessCheck:
+    return ViewFreshnessCheck(view=view, max_staleness=BOUND, measure="event_timestamp")
+
+
+def _view(number: int) -> FeatureView:
+    source = PostgresSource(table="rows", timestamp_field="ts")
+    return FeatureView(name=f"view_{number}", project="watched", entities=["id"], features=["x"], source=source)
+
+
+def _make_stale(url: str, views: Sequence[FeatureView]) -> None:
+    with redis.Redis.from_url(url) as client:
+        store = OnlineStore(client)
+        for view in views:
+            store.push(view, [{"id": 1, "ts": datetime.now(UTC) - 2 * BOUND, "x": 1}])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""What sensors and check operators have in common: the question how fresh features are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+
+from online_features.errors import TerminalError, WindowError
+from online_features.view_reference import feature_view_of
+
+if TYPE_CHECKING:
+    from online_features.feature_view import FeatureView
+    from online_features.online.entity_check import EntityFreshnessCheck
+    from online_features.online.freshness_check import Finding, Measure, ViewFreshnessCheck
+    from online_features.online.reader import FreshnessCheck
+
+Value = TypeVar("Value")
+
+_DURATION = TypeAdapter(timedelta)
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+class FreshnessQuestion(BaseOperator):
+    """A task that asks Redis how fresh features are.
+
+    :param feature_view: what to watch, or where to import it from (templated).
+    :param redis_conn_id: Airflow connection of the online store (templated).
+    """
+
+    template_fields: Sequence[str] = ("feature_view", "redis_conn_id")
+
+    def __init__(self, *, feature_view: FeatureView | str, redis_conn_id: str = "online_store", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.feature_view = feature_view
+        self.redis_conn_id = redis_conn_id
+
+    @abstractmethod
+    def make_check(self) -> FreshnessCheck:
+        """The check, from rendered fields."""
+
+    def ask(self) -> tuple[FreshnessCheck, Finding]:
+        """Look once; what is measured becomes Airflow metrics."""
+        # Imported here: parsing a DAG file loads no driver.
+        from online_features.hooks.online import OnlineStoreHook
+        from online_features.operators import metrics
+
+        try:
+            check = self.make_check()
+            finding = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store().check(check)
+        except TerminalError as error:
+            raise AirflowFailException(str(error)) from error
+        metrics.emit_measured(check.view, finding.measured)
+        return check, finding
+
+
+class ViewFreshnessQuestion(FreshnessQuestion):
+    """Asks how fresh a feature view is."""
+
+    template_fields: Sequence[str] = (*FreshnessQuestion.template_fields, "max_staleness", "at_least", "measure")
+
+    def __init__(
+        self,
+        *,
+        max_staleness: timedelta | float | str | None = None,
+        at_least: datetime | str | None = None,
+        measure: Measure | str = "watermark",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if max_staleness is None and at_least is None:
+            raise WindowError("how fresh is fresh? give max_staleness=, at_least= or both")
+        self.max_staleness = max_staleness
+        self.at_least = at_least
+        self.measure = measure
+
+    def make_check(self) -> ViewFreshnessCheck:
+        """The check, from rendered fields."""
+        # Imported here: parsing a DAG file loads no driver.
+        from online_features.online.freshness_check import ViewFreshnessCheck
+
+        return ViewFreshnessCheck(
+            view=feature_view_of(self.feature_view),
+            max_staleness=_duration(self.max_staleness),
+            at_least=_instant(self.at_least),
+            measure=self.measure,  # type: ignore[arg-type]
+        )
+
+
+class EntityFreshnessQuestion(FreshnessQuestion):
+    """Asks how fresh entities of a feature view are."""
+
+    template_fields: Sequence[str] = (
+        *FreshnessQuestion.template_fields,
+        "entities",
+        "sample",
+        "share",
+        "max_staleness",
+    )
+
+    def __init__(
+        self,
+        *,
+        entities: Sequence[Mapping[str, Any]] | None = None,
+        sample: int | str | None = None,
+        share: float | str = 1.0,
+        max_staleness: timedelta | float | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.entities = entities
+        self.sample = sample
+        self.share = share
+        self.max_staleness = max_staleness
+
+    def make_check(self) -> EntityFreshnessCheck:
+        """The check, from rendered fields."""
+        # Imported here: parsing a DAG file loads no driver.
+        from online_features.online.entity_check import EntityFreshnessCheck
+
+        return EntityFreshnessCheck(
+            view=feature_view_of(self.feature_view),
+            entities=self.entities,
+            sample=_read("sample", TypeAdapter(int | None), self.sample, "a number of entities"),
+            share=_read("share", TypeAdapter(float), self.share, "a number, such as 0.95"),
+            max_staleness=_duration(self.max_staleness),
+        )
+
+
+def _duration(given: timedelta | float | str | None) -> timedelta | None:
+    if given is None:
+        return None
+    return _read("max_staleness", _DURATION, given, "a timedelta, a number of seconds, or text as 'PT1H' or '01:00:00'")
+
+
+def _instant(given: datetime | str | None) -> datetime | None:
+    if given is None:
+        return None
+    return _read("at_least", _INSTANT, given, "an instant with its time zone, as a datetime or as ISO-8601 text")
+
+
+def _read(name: str, kind: TypeAdapter[Value], given: Any, wanted: str) -> Value:
+    try:
+        return kind.validate_python(given)
+    except ValidationError as error:
+        raise WindowError(f"{name}={given!r} must be {wanted}") from error

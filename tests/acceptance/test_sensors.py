@@ -1,0 +1,85 @@
+"""Sensors that defer, and checks, in runs of a DAG through Airflow's own command line."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from online_features import FeatureView, OnlineStore, PostgresSource
+
+from demo.airflow import DemoAirflow
+
+VIEWS = """
+from online_features import FeatureView, PostgresSource
+
+watched = FeatureView(
+    name="watched", project="{project}", entities=["id"], features=["x"],
+    source=PostgresSource(table="rows", timestamp_field="ts"),
+)
+"""
+DAG = """
+from airflow.sdk import DAG
+from online_features.operators.check import EntityFreshnessCheckOperator, FeatureViewFreshnessCheckOperator
+from online_features.sensors.freshness import EntityFreshnessSensor, FeatureViewFreshnessSensor
+from watched_views import watched
+
+with DAG("watching", schedule=None) as dag:
+    of_view = FeatureViewFreshnessSensor(
+        task_id="of_view", feature_view="watched_views.watched", max_staleness="PT1H", measure="event_timestamp",
+        deferrable=True, poke_interval=1, timeout=120,
+    )
+    of_entities = EntityFreshnessSensor(
+        task_id="of_entities", feature_view=watched, entities=[{"id": "a"}, {"id": "b"}], max_staleness=3600,
+        deferrable=True, poke_interval=1, timeout=120,
+    )
+    checks = FeatureViewFreshnessCheckOperator.partial(
+        task_id="checks", max_staleness="PT1H", measure="event_timestamp"
+    ).expand(feature_view=[watched, "watched_views.watched"])
+    sample = EntityFreshnessCheckOperator(task_id="sample", feature_view=watched, sample=5, share="{{ 0.5 }}")
+    of_view >> of_entities >> [checks, sample]
+"""
+
+
+@pytest.fixture
+def view(project: str) -> FeatureView:
+    source = PostgresSource(table="rows", timestamp_field="ts")
+    return FeatureView(name="watched", project=project, entities=["id"], features=["x"], source=source)
+
+
+def push(online: OnlineStore, view: FeatureView, name: str, age: timedelta) -> None:
+    online.push(view, [{"id": name, "ts": datetime.now(UTC) - age, "x": 1}])
+
+
+def said(airflow: DemoAirflow, words: str) -> None:
+    deadline = time.monotonic() + 120
+    while words not in airflow.log.read_text():
+        assert time.monotonic() < deadline, airflow.log.read_text()[-3000:]
+        time.sleep(0.5)
+
+
+def test_deferred_sensors_go_on_when_rows_land(
+    view: FeatureView, online: OnlineStore, redis_url: str, tmp_path: Path
+) -> None:
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "watched_views.py").write_text(VIEWS.format(project=view.project))
+    (dags / "watching.py").write_text(DAG)
+    airflow = DemoAirflow(
+        tmp_path / "home", postgres_uri="postgresql://unused", redis_url=redis_url,
+        AIRFLOW__CORE__DAGS_FOLDER=str(dags), PYTHONPATH=str(dags),
+    )  # fmt: skip
+    airflow.run("db", "migrate")
+    push(online, view, "a", timedelta(hours=2))
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(airflow.run, "dags", "test", "watching")
+        said(airflow, "its newest event timestamp")
+        push(online, view, "a", timedelta(0))
+        said(airflow, "1 missing: {'id': 'b'}")
+        push(online, view, "b", timedelta(0))
+        run.result(timeout=180)
+    log = airflow.log.read_text()
+    assert log.count("FreshnessTrigger") >= 2
+    assert "1 of 1" not in log
