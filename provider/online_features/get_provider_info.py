@@ -25,6 +25,14 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "push_features", "class-name": "online_features.decorators.push.push_features_task"}
         ],
         "sensors": [_modules("sensors.freshness")],
+        "asset-uris": [
+            {
+                "schemes": ["online-features"],
+                "handler": "online_features.assets.feature_view.sanitize_uri",
+                "factory": "online_features.assets.feature_view.create_asset",
+                "to_openlineage_converter": "online_features.assets.feature_view.convert_asset_to_openlineage",
+            }
+        ],
     }
 
 

@@ -18,6 +18,7 @@ FACE = (
     "online_features.operators.materialize.MaterializeOperator",
     "online_features.operators.push.PushOperator",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
+    "online_features.assets.feature_view.feature_view_asset",
     "online_features.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
@@ -26,6 +27,7 @@ PARSED_OFTEN = (
     "online_features.operators.push",
     "online_features.decorators.push",
     "online_features.sensors.freshness",
+    "online_features.assets.feature_view",
     "online_features.feast_repository",
 )
 

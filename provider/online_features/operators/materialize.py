@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from online_features.errors import TerminalError, WindowError
+from online_features.operators.announcement import AnnouncingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WindowMode = Literal["incremental", "data_interval", "full"]
 
 
-class MaterializeOperator(BaseOperator):
+class MaterializeOperator(AnnouncingOperator):
     """Copies the newest row of each entity from Postgres to Redis.
 
     Retries, backfills and overlapping runs are safe: no row ever replaces a newer one. What no retry can mend fails
@@ -36,6 +36,8 @@ class MaterializeOperator(BaseOperator):
     :param end: likewise, before this (templated).
     :param prune: with ``window="full"``, also remove online entities that the source no longer has.
     :param lookback: how far an incremental run reads back over the last one.
+    :param emit: when the run emits an event of the view's asset: ``"changed"``, if rows were written or removed, the
+        default; ``"always"``; or ``"never"``.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
 
@@ -57,6 +59,7 @@ class MaterializeOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.feature_view = feature_view
+        self.declare(feature_view)
         self.postgres_conn_id = postgres_conn_id
         self.redis_conn_id = redis_conn_id
         self.window = window
@@ -73,16 +76,20 @@ class MaterializeOperator(BaseOperator):
         from online_features.materialization import materialize
 
         try:
-            return materialize(
+            online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
+            self.begin_lineage(self.feature_view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
+            result = materialize(
                 self.feature_view,
                 OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store(),
-                OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store(),
+                online,
                 prune=self.prune,
                 lookback=self.lookback,
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
             ).to_dict()
         except TerminalError as error:
             raise AirflowFailException(str(error)) from error
+        self.announce(context, self.feature_view, result)
+        return result
 
 
 def window_arguments(

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import determine_kwargs
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from online_features.errors import FeatureViewError, TerminalError
+from online_features.operators.announcement import AnnouncingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PushMode = Literal["online", "offline", "online_and_offline"]
 
 
-class PushOperator(BaseOperator):
+class PushOperator(AnnouncingOperator):
     """Writes rows online without waiting for a materialization, under the same guard; or appends them offline, too.
 
     Retries are safe: no row ever replaces a newer one. What no retry can mend fails at once, with the cure in the
@@ -33,6 +33,8 @@ class PushOperator(BaseOperator):
         takes them online; ``"online_and_offline"`` appends them, and then writes them online (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
     :param postgres_conn_id: Airflow connection of the offline store (templated).
+    :param emit: when the push emits an event of the view's asset: ``"changed"``, if rows went online, the default;
+        ``"always"``; or ``"never"``.
     :returns: the counters as a dictionary; the rows themselves never become an XCom.
     """
 
@@ -51,6 +53,7 @@ class PushOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.feature_view = feature_view
+        self.declare(feature_view)
         # Airflow would take a callable in a templated field for one of its own.
         self.rows = None if callable(rows) else rows
         self.make_rows = rows if callable(rows) else None
@@ -61,10 +64,10 @@ class PushOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Push the rows; the counters are the task's XCom."""
         if self.make_rows is not None:
-            return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)))
-        return self.push(self.rows)
+            return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)), context)
+        return self.push(self.rows, context)
 
-    def push(self, rows: PushableRows) -> dict[str, Any]:
+    def push(self, rows: PushableRows, context: Context) -> dict[str, Any]:
         """Push rows as the operator's mode says."""
         try:
             result = self._pushed(rows)
@@ -72,6 +75,7 @@ class PushOperator(BaseOperator):
             raise AirflowFailException(str(error)) from error
         counts = ", ".join(f"{value} {name.removeprefix('rows_')}" for name, value in result.items() if "rows" in name)
         self.log.info("Pushed rows of feature view %r: %s", self.feature_view.name, counts)
+        self.announce(context, self.feature_view, result)
         return result
 
     def _pushed(self, rows: PushableRows) -> dict[str, Any]:
@@ -85,6 +89,9 @@ class PushOperator(BaseOperator):
         if self.mode != "online":
             offline = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store()
         if offline is not None and self.mode == "offline":
+            self.begin_lineage(self.feature_view, appends=self.postgres_conn_id)
             return offline.append(self.feature_view, rows).to_dict()
         online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
+        appends = self.postgres_conn_id if offline is not None else None
+        self.begin_lineage(self.feature_view, appends=appends, writes=(self.redis_conn_id, online))
         return online.push(self.feature_view, rows, offline=offline).to_dict()
