@@ -27,6 +27,14 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [_modules("sensors.freshness")],
         "triggers": [_modules("triggers.freshness")],
+        "asset-uris": [
+            {
+                "schemes": ["online-features"],
+                "handler": "online_features.assets.feature_view.sanitize_uri",
+                "factory": "online_features.assets.feature_view.create_asset",
+                "to_openlineage_converter": "online_features.assets.feature_view.convert_asset_to_openlineage",
+            }
+        ],
     }
 
 

@@ -22,6 +22,7 @@ FACE = (
     "online_features.sensors.freshness.EntityFreshnessSensor",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
     "online_features.triggers.freshness.FreshnessTrigger",
+    "online_features.assets.feature_view.feature_view_asset",
     "online_features.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
@@ -31,6 +32,7 @@ PARSED_OFTEN = (
     "online_features.operators.push",
     "online_features.decorators.push",
     "online_features.sensors.freshness",
+    "online_features.assets.feature_view",
     "online_features.feast_repository",
 )
 

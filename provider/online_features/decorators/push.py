@@ -28,7 +28,7 @@ class PushDecoratedOperator(DecoratedOperator, PushOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the function as ``@task`` does, and push what it returns."""
         arguments = self.determine_kwargs({**context, **self.op_kwargs})
-        return self.push(self.python_callable(*self.op_args, **arguments))
+        return self.push(self.python_callable(*self.op_args, **arguments), context)
 
 
 def push_features_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:

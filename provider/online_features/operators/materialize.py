@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from online_features.errors import WindowError
-from online_features.operators.feature_view import FeatureViewOperator
+from online_features.operators.announcement import AnnouncingOperator
 from online_features.operators.metrics import emit_result
 from online_features.operators.rendered import duration, given, instant, truth
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WindowMode = Literal["incremental", "data_interval", "full"]
 
 
-class MaterializeOperator(FeatureViewOperator):
+class MaterializeOperator(AnnouncingOperator):
     """Copies the newest row of each entity from Postgres to Redis.
 
     Retries, backfills and overlapping runs are safe: no row ever replaces a newer one. What no retry can mend fails
@@ -37,11 +37,13 @@ class MaterializeOperator(FeatureViewOperator):
     :param end: likewise, before this.
     :param prune: with ``window="full"``, also remove online entities that the source no longer has.
     :param lookback: how far an incremental run reads back over the last one: a timedelta or its ISO-8601 text.
+    :param emit: when the run emits an event of the view's asset: ``"changed"``, if rows were written or removed, the
+        default; ``"always"``; or ``"never"``.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
 
     template_fields: Sequence[str] = (
-        *FeatureViewOperator.template_fields, "window", "start", "end", "prune", "lookback"
+        *AnnouncingOperator.template_fields, "window", "start", "end", "prune", "lookback"
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -73,16 +75,20 @@ class MaterializeOperator(FeatureViewOperator):
         from online_features.materialization import materialize
 
         with self.working() as view:
+            online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
+            self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
             result = materialize(
                 view,
                 OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store(),
-                OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store(),
+                online,
                 prune=truth("prune", self.prune),
                 lookback=duration("lookback", self.lookback),
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
             )
         emit_result("materialize", view, result)
-        return {"feature_view": str(view), **result.to_dict()}
+        returned = {"feature_view": str(view), **result.to_dict()}
+        self.announce(context, view, returned)
+        return returned
 
 
 def window_arguments(

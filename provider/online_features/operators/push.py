@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.providers.common.compat.sdk import determine_kwargs
 
 from online_features.errors import FeatureViewError
-from online_features.operators.feature_view import FeatureViewOperator
+from online_features.operators.announcement import AnnouncingOperator
 from online_features.operators.metrics import emit_result
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PushMode = Literal["online", "offline", "online_and_offline"]
 
 
-class PushOperator(FeatureViewOperator):
+class PushOperator(AnnouncingOperator):
     """Writes rows online without waiting for a materialization, under the same guard; or appends them offline, too.
 
     Retries are safe: no row ever replaces a newer one. What no retry can mend fails at once, with the cure in the
@@ -36,10 +36,12 @@ class PushOperator(FeatureViewOperator):
         takes them online; ``"online_and_offline"`` appends them, and then writes them online (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
     :param postgres_conn_id: Airflow connection of the offline store (templated).
+    :param emit: when the push emits an event of the view's asset: ``"changed"``, if rows went online, the default;
+        ``"always"``; or ``"never"``.
     :returns: the counters as a dictionary; the rows themselves never become an XCom.
     """
 
-    template_fields: Sequence[str] = (*FeatureViewOperator.template_fields, "rows", "mode")
+    template_fields: Sequence[str] = (*AnnouncingOperator.template_fields, "rows", "mode")
     ui_color = "#fef3e2"
 
     def __init__(
@@ -58,10 +60,10 @@ class PushOperator(FeatureViewOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Push the rows; the counters are the task's XCom."""
         if self.make_rows is not None:
-            return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)))
-        return self.push(self.rows)
+            return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)), context)
+        return self.push(self.rows, context)
 
-    def push(self, rows: PushableRows) -> dict[str, Any]:
+    def push(self, rows: PushableRows, context: Context) -> dict[str, Any]:
         """Push rows as the operator's mode says."""
         with self.working() as view:
             result = self._pushed(view, rows)
@@ -71,6 +73,7 @@ class PushOperator(FeatureViewOperator):
             f"{value} {name.removeprefix('rows_')}" for name, value in returned.items() if "rows" in name
         )
         self.log.info("Pushed rows of feature view %r: %s", view.name, counts)
+        self.announce(context, view, returned)
         return returned
 
     def _pushed(self, view: FeatureView, rows: PushableRows) -> AppendResult | PushResult:
@@ -84,6 +87,9 @@ class PushOperator(FeatureViewOperator):
         if self.mode != "online":
             offline = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store()
         if offline is not None and self.mode == "offline":
+            self.begin_lineage(view, appends=self.postgres_conn_id)
             return offline.append(view, rows)
         online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
+        appends = self.postgres_conn_id if offline is not None else None
+        self.begin_lineage(view, appends=appends, writes=(self.redis_conn_id, online))
         return online.push(view, rows, offline=offline)

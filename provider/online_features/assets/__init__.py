@@ -1,0 +1,1 @@
+"""Feature views as Airflow assets: what DAGs are scheduled on."""
