@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.sdk import BaseHook
@@ -38,8 +39,8 @@ class AnnouncingOperator(FeatureViewOperator):
             raise FeatureViewError(f"emit={emit!r} is unknown: choose one of {', '.join(get_args(Emission))}")
         self.emit = emit
         self._lineage: Lineage | None = None
-        # Which view a template means is known when the task runs.
-        if not (isinstance(self.feature_view, str) and "{" in self.feature_view):
+        # Of a template, or of a view that only workers can import, it is known when the task runs.
+        with suppress(FeatureViewError):
             self._declare(feature_view_asset(self.feature_view))
 
     def _declare(self, asset: Asset) -> None:
