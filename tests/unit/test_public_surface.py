@@ -19,6 +19,8 @@ FACE = (
     "online_features.operators.push.PushOperator",
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
     "online_features.assets.feature_view.feature_view_asset",
+    "online_features.assets.changes.source_changes",
+    "online_features.offline.notifications.notification_sql",
     "online_features.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
@@ -28,6 +30,7 @@ PARSED_OFTEN = (
     "online_features.decorators.push",
     "online_features.sensors.freshness",
     "online_features.assets.feature_view",
+    "online_features.assets.changes",
     "online_features.feast_repository",
 )
 
@@ -72,7 +75,7 @@ def test_the_provider_metadata_fits_airflows_schema() -> None:
 
 def test_the_provider_metadata_names_modules_that_exist() -> None:
     info = get_provider_info()
-    for part in ("hooks", "operators", "sensors"):
+    for part in ("hooks", "operators", "sensors", "triggers"):
         for integration in info[part]:
             for module in integration["python-modules"]:
                 import_module(module)

@@ -1,0 +1,1 @@
+"""Triggers that wait for features in the triggerer."""
