@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg2
+from online_features.offline.notifications import notification_sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 SQL = Path(__file__).parent
@@ -36,6 +37,8 @@ class Flights:
             with csv["weather.csv"].open("rb") as file:
                 _copy(cursor, file, "staged_weather")
             cursor.execute((SQL / "shift.sql").read_text())
+            for table in ("nycflights.flights", "nycflights.weather"):
+                cursor.execute(notification_sql(table))
 
     def release(self, held_back: timedelta) -> None:
         """Insert, as created now, the rows that are not there yet, except those of the last ``held_back``."""

@@ -26,7 +26,7 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "push_features", "class-name": "online_features.decorators.push.push_features_task"}
         ],
         "sensors": [_modules("sensors.freshness")],
-        "triggers": [_modules("triggers.freshness")],
+        "triggers": [_modules("triggers.changes", "triggers.freshness")],
         "asset-uris": [
             {
                 "schemes": ["online-features"],

@@ -23,6 +23,8 @@ FACE = (
     "online_features.sensors.freshness.FeatureViewFreshnessSensor",
     "online_features.triggers.freshness.FreshnessTrigger",
     "online_features.assets.feature_view.feature_view_asset",
+    "online_features.assets.changes.source_changes",
+    "online_features.offline.notifications.notification_sql",
     "online_features.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
@@ -33,6 +35,7 @@ PARSED_OFTEN = (
     "online_features.decorators.push",
     "online_features.sensors.freshness",
     "online_features.assets.feature_view",
+    "online_features.assets.changes",
     "online_features.feast_repository",
 )
 

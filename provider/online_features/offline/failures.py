@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import adbc_driver_manager
+import psycopg
 import psycopg2
 import pyarrow as pa
 import sqlalchemy.exc
@@ -85,11 +86,27 @@ def translated_stream(view: FeatureView) -> Iterator[None]:
         raise translation(view, "22" if is_query_at_fault else None, str(error)) from error
 
 
+@contextmanager
+def translated_listening() -> Iterator[None]:
+    """Raise our error for what keeps a session from listening.
+
+    :raises OnlineFeaturesError: from psycopg's exception.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translation("listening for changes", error.sqlstate, str(error)) from error
+
+
 def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:
-    """Our error for what Postgres or libpq said."""
+    """Our error for what Postgres or libpq said of a feature view."""
+    return _translation(f"feature view {view.name!r}, {view.source.description}", sqlstate, message)
+
+
+def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeaturesError:
     state = sqlstate or ("28" if LOGIN_REFUSED.search(message) else "")
     error, cure = next(ERROR_BY_SQLSTATE[state[:n]] for n in (5, 2, 0) if state[:n] in ERROR_BY_SQLSTATE)
     # The server's own sentence, without the statement that the driver and the server quote around it.
     sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
     said = sentence[1] if sentence else message.strip().partition("\n")[0]
-    return error(f"feature view {view.name!r}, {view.source.description}: {said} -> {cure}")
+    return error(f"{subject}: {said} -> {cure}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,6 +29,8 @@ from online_features.feature_view import FeatureView
 from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
 from online_features.offline.failures import translated, translated_stream
+from online_features.offline.listening import changed_tables
+from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.reading import Reading, chosen_reading
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
@@ -160,8 +162,22 @@ class OfflineStore:
 
     def has_rows_before(self, view: FeatureView, schema: RowSchema, instant: datetime) -> bool:
         """Whether the source has history before ``instant``."""
+        return self.has_rows(view, schema, Window(end=instant))
+
+    def has_rows(self, view: FeatureView, schema: RowSchema, window: Window) -> bool:
+        """Whether the source has any row in the window that can go online."""
         with translated(view), self._engine.connect() as connection:
-            return bool(connection.execute(statements.any_rows(view.source, schema, Window(end=instant))).scalar_one())
+            return bool(connection.execute(statements.any_rows(view.source, schema, window)).scalar_one())
+
+    def announces_changes(self, view: FeatureView, table: str) -> bool:
+        """Whether Postgres tells when the table has changed."""
+        parameters = {"table": quoted(table), "trigger": TRIGGER}
+        with translated(view), self._engine.connect() as connection:
+            return bool(connection.execute(sql_files.statement("announced"), parameters).scalar_one())
+
+    def changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
+        """Yield the tables that have changed; see :func:`~online_features.offline.listening.changed_tables`."""
+        return changed_tables(self._uri)
 
     def horizon(self, view: FeatureView) -> Horizon:
         """How far a snapshot taken after this call can be trusted to be complete."""

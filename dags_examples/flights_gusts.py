@@ -1,0 +1,27 @@
+"""What is computed from features runs when they have changed online, whichever DAG has written them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from airflow.sdk import DAG, task
+from flights_views import airport_weather
+from online_features.assets.feature_view import feature_view_asset
+from online_features.hooks.online import OnlineStoreHook
+
+log = logging.getLogger(__name__)
+
+with DAG("flights_gusts", schedule=[feature_view_asset(airport_weather)], catchup=False) as dag:
+
+    @task
+    def gusts(triggering_asset_events: Any = None) -> dict[str, float | None]:
+        """The gusts at New York's airports, in miles per hour, no older than the events that brought us here."""
+        for uri, events in triggering_asset_events.items():
+            log.info("%s: %d rows", uri, sum(event.extra["rows_written"] for event in events))
+        store = OnlineStoreHook(redis_conn_id="online_store").get_store()
+        airports = [{"origin": origin} for origin in ("EWR", "JFK", "LGA")]
+        rows = store.get_online_features(airport_weather, airports, ["wind_gust"])
+        return {row.entity["origin"]: row.values["wind_gust"] for row in rows}
+
+    gusts()

@@ -1,0 +1,11 @@
+"""Features that follow their source within seconds: a commit to the table of flights starts a run."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG
+from flights_views import plane_trips
+from online_features.assets.changes import source_changes
+from online_features.operators.materialize import MaterializeOperator
+
+with DAG("flights_on_commit", schedule=[source_changes(plane_trips)], catchup=False, max_active_runs=1) as dag:
+    MaterializeOperator(task_id="materialize", feature_view=plane_trips)

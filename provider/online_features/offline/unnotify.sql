@@ -1,0 +1,5 @@
+-- Undoes notify.sql.
+
+DROP TRIGGER IF EXISTS {trigger} ON {table};
+
+DROP FUNCTION IF EXISTS {function}();

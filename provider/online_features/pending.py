@@ -1,0 +1,36 @@
+"""Whether a run has something to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from online_features.errors import SourceError
+from online_features.feature_view import FeatureView
+from online_features.materialization import DEFAULT_LOOKBACK
+from online_features.window import Axis, Window
+
+if TYPE_CHECKING:
+    from online_features.offline.store import OfflineStore
+    from online_features.online.store import OnlineStore
+
+# How far before its writing a row may be stamped: the longest day, and a second cut off.
+RESOLUTION = {"date": timedelta(hours=25)}
+DEFAULT_RESOLUTION = timedelta(seconds=1)
+
+
+def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineStore) -> bool:
+    """Whether the source may hold rows that no run has taken online yet. Cheap where an index serves; in doubt true.
+
+    :param view: nothing but its name, project and source counts.
+    """
+    state = online.state(view)
+    if state.cursor is None or state.schema is None:
+        return True
+    created = state.schema.created_timestamp
+    axis: Axis = "event_timestamp" if created is None else "created_timestamp"
+    back = DEFAULT_LOOKBACK if created is None else RESOLUTION.get(created.type, DEFAULT_RESOLUTION)
+    try:
+        return offline.has_rows(view, state.schema, Window(start=state.cursor - back, axis=axis))
+    except SourceError:  # The source is not what it was: a run says better what is wrong.
+        return True
