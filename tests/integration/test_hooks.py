@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 from online_features import FeatureView, OnlineStore
 from online_features.errors import OnlineAccessError
 from online_features.hooks.offline import OfflineStoreHook

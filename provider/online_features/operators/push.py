@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import determine_kwargs
+from airflow.providers.common.compat.sdk import AirflowFailException, determine_kwargs
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
 from online_features.errors import FeatureViewError, TerminalError
 
