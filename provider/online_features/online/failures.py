@@ -29,6 +29,10 @@ ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
     (redis.exceptions.NoPermissionError, OnlineAccessError, "grant the Redis user the command and the keys"),
     (redis.exceptions.OutOfMemoryError, OnlineStoreFullError, "raise maxmemory, or give the view a ttl"),
     (redis.ReadOnlyError, OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end"),
+    *(
+        (unknown, OnlineStoreUnavailableError, "check addresses and login of the Sentinels, and their primary's name")
+        for unknown in (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
+    ),
     (redis.ConnectionError, OnlineStoreUnavailableError, "check host and port, and that Redis runs"),
     (redis.TimeoutError, OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis"),
     (redis.ResponseError, OnlineDataError, "look at the key and the reply above"),
