@@ -4,19 +4,20 @@ INSTALLED := .venv/.installed
 PLOTS_INSTALLED := .venv/.plots-installed
 OLDEST_INSTALLED := .oldest/.installed
 
-OLDEST_TESTED := tests/unit/test_operators.py tests/unit/test_public_surface.py tests/unit/test_redis_address.py tests/unit/test_hash_layout.py \
-	tests/integration/test_examples.py tests/integration/test_hooks.py tests/integration/test_push_operator.py tests/acceptance/test_airflow.py
+OLDEST_TESTED := tests/acceptance/test_airflow.py \
+	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py sentinel.py) \
+	$(addprefix tests/unit/test_, hash_layout.py operators.py public_surface.py redis_address.py)
 
 .PHONY: help install demo up test test-oldest bench bench-small lint format clean
 
 help:
-	@echo 'make demo     materialize real data through Airflow, on embedded servers'
-	@echo 'make up       the same with a whole Airflow and its UI, until Ctrl-C'
-	@echo 'make test     the tests'
+	@echo 'make demo         materialize real data through Airflow, on embedded servers'
+	@echo 'make up           the same with a whole Airflow and its UI, until Ctrl-C'
+	@echo 'make test         the tests'
 	@echo 'make test-oldest  what meets Airflow, with the oldest Airflow and libraries that we support'
-	@echo 'make bench    measurements, beside Feast and others: benchmarks/README.md'
-	@echo 'make lint     formatting, lint rules, types'
-	@echo 'make install  the environment alone, in .venv'
+	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
+	@echo 'make lint         formatting, lint rules, types'
+	@echo 'make install      the environment alone, in .venv'
 
 install: $(INSTALLED)
 
@@ -39,7 +40,7 @@ test: $(INSTALLED)
 # What meets Airflow and libraries whose interfaces have changed, on the versions of September 2025. "airflow dags test"
 # of that time does not find modules beside a DAG file.
 test-oldest: $(OLDEST_INSTALLED)
-	@PYTHONPATH=$(CURDIR)/dags_examples exec .oldest/bin/python -m pytest $(OLDEST_TESTED) $(PYTEST_ARGS)
+	@PYTHONPATH=$(CURDIR)/dags_examples exec .oldest/bin/python -m pytest -n logical --dist=loadfile $(OLDEST_TESTED) $(PYTEST_ARGS)
 
 $(OLDEST_INSTALLED): pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest

@@ -22,6 +22,9 @@ from online_features.feature_view import FeatureView
 
 AnyClient: TypeAlias = redis.Redis | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
+# What redis-py raises: of clusters, an exception that is none of its others.
+DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+
 # The first class that an exception belongs to counts, so subclasses stand before their bases.
 ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
     (redis.AuthenticationError, OnlineAccessError, "check user and password of the Redis connection"),
@@ -37,6 +40,11 @@ ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
     (redis.TimeoutError, OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis"),
     (redis.ResponseError, OnlineDataError, "look at the key and the reply above"),
     (redis.RedisError, OnlineStoreUnavailableError, "run again; if it stays, look at the Redis server"),
+    (
+        redis.exceptions.RedisClusterException,
+        OnlineStoreUnavailableError,
+        "check the addresses of the cluster's nodes, and that they serve all slots",
+    ),
 )
 
 
@@ -55,16 +63,17 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
             )
     try:
         yield
-    except redis.RedisError as failure:
+    except DRIVER_ERRORS as failure:
         if is_producers(failure):
             raise
         names = f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"
         raise translation(failure, names) from failure
 
 
-def translation(failure: redis.RedisError, what: str) -> OnlineFeaturesError:
+def translation(failure: Exception, what: str) -> OnlineFeaturesError:
     """Our error for what redis-py or Redis said.
 
+    :param failure: one of ``DRIVER_ERRORS``.
     :param what: of ours it happened to.
     """
     error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
