@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import DAG, task
 from flights_views import airport_weather
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # The last hours of every airport; of an hour without a gust, the gust is NULL.
 RECENT = """
@@ -22,7 +19,7 @@ RECENT = """
 with DAG("flights_push_batch", schedule=None, catchup=False) as dag:
 
     @task.push_features(feature_view=airport_weather, mode="online_and_offline")
-    def nowcast() -> pd.DataFrame:
+    def nowcast() -> Any:
         """The weather to expect now: the mean of the last hours, as a DataFrame that never leaves this task."""
         recent = PostgresHook("offline_store").get_df(RECENT)
         expected = recent.drop(columns=["event_timestamp", "created_at"]).groupby("origin", as_index=False).mean()

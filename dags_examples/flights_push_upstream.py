@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import DAG, task
 from flights_views import carrier_delays
 from online_features.operators.push import PushOperator
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LAST_DAY = """
     SELECT carrier, max(event_timestamp) AS event_timestamp, count(*) AS flights, avg(dep_delay)::float8 AS mean_delay
@@ -22,8 +19,8 @@ LAST_DAY = """
 with DAG("flights_push_upstream", schedule=None, catchup=False) as dag:
 
     @task
-    def delays() -> pd.DataFrame:
-        """One row per carrier: few enough for an XCom."""
+    def delays() -> Any:
+        """One row per carrier, as a DataFrame: few enough for an XCom."""
         return PostgresHook("offline_store").get_df(LAST_DAY)
 
     PushOperator(task_id="push", feature_view=carrier_delays, rows=delays())

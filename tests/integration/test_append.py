@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OfflineAccessError, OnlineStoreUnavailableError, SourceError
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
 
 from tests.conftest import Database, at
 from tests.integration.test_types import VALUES, typed  # noqa: F401
@@ -286,7 +287,7 @@ def ask_redis(_: Database) -> None:
 
 def ask_by_sqlalchemy(database: Database) -> None:
     uri = make_url(database.uri).set(drivername="postgresql+psycopg2")
-    with sa.create_engine(uri, poolclass=sa.NullPool).connect() as connection:
+    with sa.create_engine(uri, poolclass=NullPool).connect() as connection:
         connection.execute(sa.text("SELECT * FROM theirs"))
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 from online_features import FeatureView, OnlineStore
-from online_features.errors import OnlineAccessError
+from online_features.errors import OfflineAccessError, OnlineAccessError
 from online_features.hooks.offline import OfflineStoreHook
 from online_features.hooks.online import OnlineStoreHook
 from online_features.operators.materialize import MaterializeOperator
@@ -131,3 +131,9 @@ def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch
     assert message.endswith("-> check host and port, and that Redis runs")
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost?sentinel=a")
     assert OnlineStoreHook().test_connection()[1].startswith("extra 'sentinel' of connection 'online_store'")
+
+
+def test_an_extra_that_libpq_does_not_know_is_named(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OFFLINE_STORE", "postgresql://h/d?ssl_mode=require")
+    with pytest.raises(OfflineAccessError, match="extra 'ssl_mode' of connection 'offline_store' is no parameter"):
+        OfflineStoreHook().get_store()

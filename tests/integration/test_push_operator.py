@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowFailException
 from online_features import FeatureView, OnlineStore
 from online_features.decorators.push import PushDecoratedOperator
 from online_features.operators.push import PushOperator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import DecoratedOperator, task_decorator_factory
+from airflow.providers.common.compat.sdk import DecoratedOperator, determine_kwargs, task_decorator_factory
 
 from online_features.operators.push import PushOperator
 
@@ -27,7 +27,7 @@ class PushDecoratedOperator(DecoratedOperator, PushOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the function as ``@task`` does, and push what it returns."""
-        arguments = self.determine_kwargs({**context, **self.op_kwargs})
+        arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
         return self.push(self.python_callable(*self.op_args, **arguments), context)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, urlencode
 
+import psycopg2
 from airflow.providers.postgres.hooks.postgres import PostgresHook
+from psycopg2.extensions import make_dsn
 
+from online_features.errors import OfflineAccessError
 from online_features.offline.store import OfflineStore
 
 
@@ -19,13 +23,28 @@ class OfflineStoreHook(PostgresHook):
     default_conn_name = "offline_store"
 
     def get_store(self) -> OfflineStore:
-        """The store; it connects when it is first used."""
+        """The store; it connects when it is first used.
+
+        :raises OfflineAccessError: when libpq does not understand the connection, naming the extra and the cure.
+        """
         url = self.sqlalchemy_url
         parameters = {
             "host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database,
-            **{name: value for name, value in self.connection.extra_dejson.items()
-               if name not in self.ignored_extra_options},
+            **self._libpq_extra(),
         }  # fmt: skip
         given = {name: value for name, value in parameters.items() if value is not None}
         # Everything as a parameter, and percent-encoded: libpq takes a plus sign for itself.
         return OfflineStore(f"postgresql://?{urlencode(given, quote_via=quote)}")
+
+    def _libpq_extra(self) -> dict[str, Any]:
+        extra = self.connection.extra_dejson
+        handed_on = {name: value for name, value in extra.items() if name not in self.ignored_extra_options}
+        for name in handed_on:
+            try:
+                make_dsn(**{name: ""})
+            except (psycopg2.ProgrammingError, TypeError):
+                conn_id = self.connection.conn_id
+                raise OfflineAccessError(
+                    f"extra {name!r} of connection {conn_id!r} is no parameter of libpq -> correct or remove it"
+                ) from None
+        return handed_on

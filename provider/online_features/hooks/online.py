@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from online_features.errors import OnlineFeaturesError
 from online_features.hooks.redis_address import RedisAddress
 from online_features.online.async_store import AsyncOnlineStore
-from online_features.online.failures import translation
+from online_features.online.failures import DRIVER_ERRORS, translation
 from online_features.online.store import OnlineStore
 
 
@@ -36,7 +36,7 @@ class OnlineStoreHook(RedisHook):
         if self.redis is None:
             try:
                 self.redis = self.address().client(redis)
-            except redis.RedisError as failure:
+            except DRIVER_ERRORS as failure:
                 raise translation(failure, f"connection {self.redis_conn_id!r}") from failure
         return self.redis
 
@@ -70,6 +70,6 @@ class OnlineStoreHook(RedisHook):
                 client.ping()
         except OnlineFeaturesError as error:
             return False, str(error)
-        except redis.RedisError as failure:
+        except DRIVER_ERRORS as failure:
             return False, str(translation(failure, f"connection {self.redis_conn_id!r}"))
         return True, "Redis answers"

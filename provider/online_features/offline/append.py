@@ -22,10 +22,12 @@ from sqlalchemy.sql import ColumnElement, FromClause
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.failures import translated
-from online_features.offline.statements import literally, table_of
+from online_features.offline.statements import literally, sql, table_of
 from online_features.online.texts import instants
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
+
+STAGE = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}"
 
 COPY = "COPY {} FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
 
@@ -76,13 +78,11 @@ def appending(engine: sa.Engine, view: FeatureView, schema: RowSchema) -> Iterat
     target = table_of(view.source.table, *(sa.column(literally(name)) for name in names))
     staged_name = f"online_features_{token_hex(8)}"  # which hides no table of the user's
     with translated(view), engine.begin() as connection:
-        staged = sa.CreateTableAs(_shape(target, schema), staged_name, temporary=True)
-        connection.execute(staged)
+        shape = STAGE.format(staged_name, sql(_shape(target, schema)))
+        connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
         appender = Appender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
         appender.rows = connection.execute(_insertion(view.source, target, staged_name, schema)).rowcount
-        # Not left to the end of the session, which is not ours where a pooler stands between.
-        connection.execute(sa.schema.DropTable(staged.table))
 
 
 def _shape(target: sa.TableClause, schema: RowSchema) -> sa.Select[Any]:

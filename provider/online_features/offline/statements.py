@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ColumnElement, FromClause, Select, TableClause
 from sqlalchemy.sql.elements import ColumnClause, quoted_name
+from sqlalchemy.sql.functions import Function
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.feast_types import FeastType
@@ -36,7 +37,7 @@ DRIVEN = frozenset({
 # Types of join keys whose text is read back as a value to look an entity up.
 COMPARED: dict[str, Any] = {
     "smallint": sa.SmallInteger, "integer": sa.Integer, "bigint": sa.BigInteger, "numeric": sa.Numeric,
-    "text": sa.Text, "character varying": sa.Text, "uuid": sa.Uuid, "boolean": sa.Boolean,
+    "text": sa.Text, "character varying": sa.Text, "uuid": postgresql.UUID, "boolean": sa.Boolean,
     "date": sa.Date, "timestamp without time zone": sa.TIMESTAMP,
     "timestamp with time zone": sa.TIMESTAMP(timezone=True),
 }  # fmt: skip
@@ -92,7 +93,7 @@ def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Se
     newest = (
         parts(source, schema)
         .where(_is_valid(source, schema), *_inside(source, schema, window))
-        .ext(postgresql.distinct_on(*keys))
+        .prefix_with(_distinct_on(keys))
         .order_by(*keys, ordered(source, schema.event_timestamp).desc(), *tie_breakers(source, schema))
         .subquery("newest")
     )
@@ -112,6 +113,11 @@ def converted(source: PostgresSource, schema: RowSchema, newest: FromClause) -> 
     Conversions stand outside, so that they are paid for the newest rows only, not for all of history.
     """
     return sa.select(*(convert(newest.c[label]).label(label) for label, _, convert in _parts(source, schema)))
+
+
+def _distinct_on(keys: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    """What Postgres takes after SELECT. SQLAlchemy's own words for it are other ones before 2.1 and since."""
+    return Function(quoted_name("DISTINCT ON", quote=False), *keys)
 
 
 def any_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:

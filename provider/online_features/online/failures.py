@@ -22,6 +22,9 @@ from online_features.feature_view import FeatureView
 
 AnyClient: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
 
+# What redis-py raises: of clusters, an exception that is none of its others.
+DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+
 # The first class that an exception belongs to counts, so subclasses stand before their bases.
 ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
     (redis.AuthenticationError, OnlineAccessError, "check user and password of the Redis connection"),
@@ -29,10 +32,19 @@ ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
     (redis.exceptions.NoPermissionError, OnlineAccessError, "grant the Redis user the command and the keys"),
     (redis.exceptions.OutOfMemoryError, OnlineStoreFullError, "raise maxmemory, or give the view a ttl"),
     (redis.ReadOnlyError, OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end"),
+    *(
+        (unknown, OnlineStoreUnavailableError, "check addresses and login of the Sentinels, and their primary's name")
+        for unknown in (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
+    ),
     (redis.ConnectionError, OnlineStoreUnavailableError, "check host and port, and that Redis runs"),
     (redis.TimeoutError, OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis"),
     (redis.ResponseError, OnlineDataError, "look at the key and the reply above"),
     (redis.RedisError, OnlineStoreUnavailableError, "run again; if it stays, look at the Redis server"),
+    (
+        redis.exceptions.RedisClusterException,
+        OnlineStoreUnavailableError,
+        "check the addresses of the cluster's nodes, and that they serve all slots",
+    ),
 )
 
 
@@ -51,15 +63,16 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
             )
     try:
         yield
-    except redis.RedisError as failure:
+    except DRIVER_ERRORS as failure:
         if is_producers(failure):
             raise
         raise translation(failure, named(*views)) from failure
 
 
-def translation(failure: redis.RedisError, what: str) -> OnlineFeaturesError:
+def translation(failure: Exception, what: str) -> OnlineFeaturesError:
     """Our error for what redis-py or Redis said.
 
+    :param failure: one of ``DRIVER_ERRORS``.
     :param what: of ours it happened to.
     """
     error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))

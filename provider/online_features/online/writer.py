@@ -116,11 +116,9 @@ def guarded_writer(client: redis.Redis | redis.RedisCluster, script: str) -> Ite
     """A writer on a connection of the client's pool; after a failure the connection is closed, not put back in use."""
     if isinstance(client, redis.RedisCluster):
         raise OnlineAccessError("rows cannot be written to a Redis Cluster yet: connect to a server that is none")
-    connection: Any = client.connection_pool.get_connection()
-    try:
-        yield GuardedWriter(connection, script)
-    except BaseException:
-        connection.disconnect()
-        raise
-    finally:
-        client.connection_pool.release(connection)
+    with client.client() as held:  # type: ignore[no-untyped-call]
+        try:
+            yield GuardedWriter(held.connection, script)
+        except BaseException:
+            held.connection.disconnect()
+            raise

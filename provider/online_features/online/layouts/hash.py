@@ -32,7 +32,8 @@ class HashEncoder(Encoder):
         for feature, column in zip(self._schema.features, columns.features, strict=True):
             present = texts(column)
             if columns.deleted is not None:
-                present = pc.if_else(columns.deleted, None, present)
+                # Not if_else, which before Arrow 24 gives other bytes than a sliced column's.
+                present = pc.replace_with_mask(present, columns.deleted, pa.scalar(None, pa.string()))
             fields.append((feature.name, present))
         hashes = self._hashes([*fields, timestamp])
         created = pa.repeat("", len(hashes)) if columns.created_timestamp is None else fields[0][1].fill_null("")

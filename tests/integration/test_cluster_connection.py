@@ -1,0 +1,62 @@
+"""A Redis Cluster, of one node, named in the extra of an Airflow connection: it is read, and not written to yet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from online_features.embedded import HOST, _running, free_port, packaged_redis
+from online_features.errors import OnlineAccessError
+from online_features.hooks.online import OnlineStoreHook
+
+from demo.workplace import workplace
+from tests.conftest import at
+
+SLOTS = 16_384
+
+
+@pytest.fixture(scope="module")
+def cluster_port() -> Iterator[int]:
+    port = free_port()
+    with workplace("cluster") as folder, redis.Redis(host=HOST, port=port) as node:
+        command: list[str | Path] = [
+            packaged_redis() / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder, "--save", "",
+            "--cluster-enabled", "yes",
+        ]  # fmt: skip
+        with _running(command, folder / "redis.log", ready=node.ping):
+            node.execute_command("CLUSTER", "ADDSLOTS", *range(SLOTS))
+            while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
+                time.sleep(0.05)
+            yield port
+
+
+def test_a_cluster_is_read_and_not_written_to(
+    cluster_port: int, make_view: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = make_view()
+    connection = {"conn_type": "redis", "host": HOST, "port": cluster_port, "extra": {"cluster": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
+
+    async def awaited() -> Any:
+        async with await OnlineStoreHook().aget_store() as store:
+            return await store.freshness(view)
+
+    assert OnlineStoreHook().test_connection() == (True, "Redis answers")
+    assert OnlineStoreHook().get_store().freshness(view).is_materialized is False
+    assert asyncio.run(awaited()).is_materialized is False
+    with pytest.raises(OnlineAccessError, match="cannot be written to a Redis Cluster yet"):
+        OnlineStoreHook().get_store().push(view, [{"id": "a", "ts": at(1), "x": 1}])
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "redis", "host": HOST, "port": free_port(), "extra": {"cluster": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
+    works, said = OnlineStoreHook().test_connection()
+    assert works is False
+    assert said.startswith("connection 'online_store', Redis: ")
