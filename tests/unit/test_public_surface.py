@@ -24,6 +24,7 @@ PARSED_OFTEN = (
     "online_features",
     "online_features.operators.materialize",
     "online_features.operators.push",
+    "online_features.airflow_dags",
     "online_features.decorators.push",
     "online_features.sensors.freshness",
     "online_features.feast_repository",

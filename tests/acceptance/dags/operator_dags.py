@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
+from airflow.sdk import DAG, Asset
+from airflow.timetables.interval import CronDataIntervalTimetable
 from online_features.operators.materialize import MaterializeOperator
 from online_features.operators.push import PushOperator
 from operator_views import daily, one, slow, two
