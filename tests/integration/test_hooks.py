@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +17,7 @@ from online_features.operators.materialize import MaterializeOperator
 from online_features.sensors.freshness import FeatureViewFreshnessSensor
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database, at
+from tests.conftest import Database
 
 
 @pytest.fixture
@@ -113,24 +111,3 @@ def test_a_database_where_airflow_does_not_look_for_it_is_not_passed_over(monkey
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:6379/?db=1")
     client = OnlineStoreHook(redis_conn_id="online_store").get_store()._client
     assert client.connection_pool.connection_kwargs["db"] in (1, "1")
-
-
-def test_runs_of_a_catch_up_in_flight_together_end_with_the_newest_rows(
-    connections: None, database: Database, make_view: Any, online: OnlineStore
-) -> None:
-    database(
-        "CREATE TABLE rows AS SELECT e::text AS id, timestamptz '2026-01-01 12:00Z' + day * interval '1 day' AS ts, "
-        "day AS x FROM generate_series(0, 9) AS day, generate_series(1, 200) AS e WHERE e > day"
-    )
-    view = make_view()
-
-    def run(day: int) -> Any:
-        context: Any = {"data_interval_start": at(0, day=day + 1), "data_interval_end": at(0, day=day + 2)}
-        return MaterializeOperator(task_id="m", feature_view=view, window="data_interval").execute(context)
-
-    days = random.Random(7).sample(range(10), 10)
-    with ThreadPoolExecutor(4) as threads:
-        assert sum(result["rows_read"] for result in threads.map(run, days)) == sum(range(191, 201))
-    rows = online.get_online_features(view, [{"id": str(e)} for e in range(1, 201)])
-    assert [row.values["x"] for row in rows] == [min(e - 1, 9) for e in range(1, 201)]
-    assert online.freshness(view).watermark == at(0, day=11)
