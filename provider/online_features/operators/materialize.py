@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from online_features.errors import WindowError
 from online_features.operators.feature_view import FeatureViewOperator
+from online_features.operators.metrics import emit
 from online_features.operators.rendered import duration, given, instant, truth
-from online_features.operators.row_metrics import count_rows
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -81,7 +81,7 @@ class MaterializeOperator(FeatureViewOperator):
                 lookback=duration("lookback", self.lookback),
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
             )
-        count_rows("materialize", view, result)
+        emit("materialize", view, result)
         return {"feature_view": str(view), **result.to_dict()}
 
 

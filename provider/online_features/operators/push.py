@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import determine_kwargs
 
 from online_features.errors import FeatureViewError
 from online_features.operators.feature_view import FeatureViewOperator
-from online_features.operators.row_metrics import count_rows
+from online_features.operators.metrics import emit
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,7 +65,7 @@ class PushOperator(FeatureViewOperator):
         """Push rows as the operator's mode says."""
         with self.working() as view:
             result = self._pushed(view, rows)
-        count_rows("push", view, result)
+        emit("push", view, result)
         returned = result.to_dict()
         counts = ", ".join(
             f"{value} {name.removeprefix('rows_')}" for name, value in returned.items() if "rows" in name
