@@ -12,6 +12,8 @@ from online_features.sensors.freshness import FeatureViewFreshnessSensor
 
 from tests.unit.test_feature_view import VIEW
 
+weather, airports = (replace(VIEW, name=name) for name in ("weather", "airports"))
+
 FILE = """
 from online_features.airflow_dags import materialization_dag
 
@@ -20,7 +22,7 @@ materialization_dag(["features.views.plane_trips"], schedule="@hourly")
 
 
 def test_a_dag_for_many_views_has_a_chain_for_each_of_them() -> None:
-    views = [replace(VIEW, name="trips.v2"), "features.views.weather", "features.views:airports"]
+    views = [replace(VIEW, name="trips.v2"), f"{__name__}.weather", f"{__name__}:airports"]
     dag = materialization_dag(views, schedule=timedelta(minutes=5), max_staleness=timedelta(minutes=15))
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "trips_v2.materialize": {"trips_v2.is_fresh"}, "trips_v2.is_fresh": set(),
@@ -33,7 +35,7 @@ def test_a_dag_for_many_views_has_a_chain_for_each_of_them() -> None:
         1,
         {"online features"},
     )
-    assert "| default:trips.v2 | table 'rows' |\n| features.views.weather |" in (dag.doc_md or "")
+    assert "| default:trips.v2 | table 'rows' |\n| tests.unit.test_airflow_dags.weather |" in (dag.doc_md or "")
     task = dag.get_task("weather.materialize")
     assert (task.retries, task.retry_delay, task.retry_exponential_backoff) == (3, timedelta(minutes=1), 2)
 

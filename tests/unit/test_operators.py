@@ -119,6 +119,7 @@ def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:
 
 
 def test_a_view_that_cannot_be_imported_fails_the_task_at_once() -> None:
-    operator = MaterializeOperator(task_id="t", feature_view="features.views.trips")
+    operator = MaterializeOperator(task_id="t", feature_view="features.views.{{ params.view }}")
+    operator.render_template_fields({"params": {"view": "trips"}})  # type: ignore[typeddict-item]
     with pytest.raises(AirflowFailException, match="feature_view='features.views.trips' cannot be imported"):
         operator.execute({})
