@@ -1,9 +1,11 @@
-"""Operators in real DAG runs of Airflow's."""
+"""Operators in real DAG runs of Airflow's: those of the guide, as they stand there, and a few that it only tells of."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from demo.airflow import DemoAirflow
 from demo.workplace import PROJECT
@@ -22,6 +25,19 @@ from tests.conftest import Database, new_database
 from tests.processes import until
 
 DAGS = Path(__file__).parent / "dags"
+GUIDE = PROJECT / "docs" / "operators.md"
+FILE = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+GUIDES: tuple[dict[str, Any], ...] = (
+    {"dag_id": "trips"},
+    {"dag_id": "trips_by_hand", "run_conf": {"start": "2026-01-01T00:00:00Z"}},
+    {"dag_id": "all_trips"},
+    {"dag_id": "daily_trips", "logical_date": "2026-01-05T00:00:00+00:00"},
+    {"dag_id": "delays"},
+    {"dag_id": "landed"},
+    {"dag_id": "keep_fresh"},
+    {"dag_id": "features_after_load"},
+)
 
 # Of a run that reads slowly; its other sessions come and go.
 QUERIES = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ '^COPY.*pg_sleep'"
@@ -44,19 +60,34 @@ def statsd() -> Iterator[socket.socket]:
 
 
 @pytest.fixture(scope="module")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the guide, and those of the tests."""
+    folder = tmp_path_factory.mktemp("dags")
+    for name, code in FILE.findall(GUIDE.read_text()):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(code.replace("FeatureView(\n", 'FeatureView(\n    project="operators",\n'))
+    for file in DAGS.glob("*.py"):
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, database: Database, redis_url: str, statsd: socket.socket
+    tmp_path_factory: pytest.TempPathFactory, dags: Path, database: Database, redis_url: str, statsd: socket.socket
 ) -> DemoAirflow:
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("*operators:*"):
+            client.delete(key)
     airflow = DemoAirflow(
         tmp_path_factory.mktemp("airflow") / "home",
         postgres_uri=database.uri,
         redis_url=redis_url + "?online_features_url=https%3A%2F%2Fdashboards%2F%7Bproject%7D%2F%7Bfeature_view%7D",
-        AIRFLOW__CORE__DAGS_FOLDER=str(DAGS),
+        AIRFLOW__CORE__DAGS_FOLDER=str(dags),
         AIRFLOW__METRICS__STATSD_ON="true",
         AIRFLOW__METRICS__STATSD_PORT=str(statsd.getsockname()[1]),
         AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED="true",
         TEST_PROJECT="operators",
-        PYTHONPATH=os.pathsep.join(map(str, (DAGS, PROJECT, PROJECT / "provider"))),
+        PYTHONPATH=os.pathsep.join(map(str, (dags, PROJECT, PROJECT / "provider"))),
     )
     airflow.run("db", "migrate")
     return airflow
@@ -69,6 +100,10 @@ def runs(airflow: DemoAirflow, database: Database) -> list[list[dict[str, Any]]]
         "CREATE TABLE rows AS SELECT 'a' AS id, timestamptz '2026-01-01 12:00Z' + x * interval '1 day' AS ts, x "
         "FROM generate_series(0, 4) AS x"
     )
+    database(
+        "CREATE TABLE flights AS SELECT 'N1' AS tailnum, 'EWR' AS origin, timestamptz '2026-01-04 12:00Z' "
+        "AS event_timestamp, 7 AS dep_delay, 1400 AS distance"
+    )
     arguments = [
         {"dag_id": "mapped"},
         {"dag_id": "templated"},
@@ -79,6 +114,7 @@ def runs(airflow: DemoAirflow, database: Database) -> list[list[dict[str, Any]]]
         {"dag_id": "daily", "logical_date": "2026-01-05T00:00:00+00:00"},
         {"dag_id": "after_asset", "logical_date": None},
         {"dag_id": "timed_out"},
+        *GUIDES,
     ]
     with running(airflow, *arguments) as process:
         printed, _ = process.communicate()
@@ -157,15 +193,31 @@ def test_a_kill_ends_the_query_and_leaves_the_task_to_its_retries(airflow: DemoA
     assert any("the task was killed while it wrote feature view 'operators:slow'" in line for line in ended)
 
 
+def test_the_dags_of_the_guide_run_as_they_stand_there(runs: Any) -> None:
+    by_dag = {guide["dag_id"]: run for guide, run in zip(GUIDES, runs[-len(GUIDES) :], strict=True)}
+    assert {task["state"] for run in by_dag.values() for task in run} == {"success"}
+    written = {dag_id: sum(task.get("return_value", {}).get("rows_written", 0) for task in run)
+               for dag_id, run in by_dag.items() if dag_id != "delays"}  # fmt: skip
+    assert {dag_id for dag_id, rows in written.items() if rows} >= {"trips", "trips_by_hand", "all_trips", "landed"}
+    assert len(by_dag["keep_fresh"]) == 2
+
+
+def test_what_a_task_returns_is_documented(runs: Any) -> None:
+    keys = {*runs[0][0]["return_value"]}
+    table = GUIDE.read_text().partition("### What a task returns")[2].partition("###")[0]
+    documented = {
+        name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall("`(.+?)`", row)
+    }
+    assert keys == documented
+
+
 def test_rows_and_freshness_are_metrics(runs: Any, statsd: socket.socket) -> None:
     metrics = set(received(statsd))
     tags = "project=operators,feature_view=one"
     assert f"airflow.online_features.materialize.rows_written,{tags}:1|c" in metrics
     assert f"airflow.online_features.push.rows_read,{tags}:1|c" in metrics
-    names = {metric.partition(":")[0] for metric in metrics}
-    assert {
-        f"airflow.online_features.{name},{tags}" for name in ("materialize.duration", "watermark", "push.duration")
-    } <= names
+    for name in ("materialize.duration", "push.duration", "watermark"):
+        assert any(re.match(rf"airflow\.online_features\.{name}.*,{tags}:\d", metric) for metric in metrics)
 
 
 def received(statsd: socket.socket) -> Iterator[str]:

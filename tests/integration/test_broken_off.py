@@ -87,7 +87,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("query", SLOW.values(), ids=SLOW)
-def test_a_time_out_ends_a_query_that_is_slow(
+def test_a_time_out_ends_the_query(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, query: str
 ) -> None:
     def ring(*_: Any) -> None:

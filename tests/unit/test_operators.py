@@ -3,8 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.timetables.base import TimeRestriction, Timetable
+from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from online_features.errors import WindowError
 from online_features.operators.feature_view import Killed
 from online_features.operators.materialize import MaterializeOperator, window_arguments
@@ -49,6 +53,33 @@ def test_fields_that_make_no_window_are_refused(context: Any, fields: dict[str, 
         window_arguments(context, **{"window": None, "start": None, "end": None, **fields})
 
 
+@pytest.mark.parametrize(
+    "timetable, has_width",
+    [
+        (CronTriggerTimetable("@daily", timezone="UTC"), False),
+        (DeltaTriggerTimetable(timedelta(days=1)), False),
+        (CronDataIntervalTimetable("@daily", timezone="UTC"), True),
+        (DeltaDataIntervalTimetable(timedelta(days=1)), True),
+    ],
+)
+def test_scheduled_and_manual_runs_have_a_data_interval_where_their_timetable_gives_it_width(
+    timetable: Timetable, has_width: bool
+) -> None:
+    begin = pendulum.instance(at(0))
+    scheduled = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=begin, latest=None, catchup=True)
+    )
+    assert scheduled is not None
+    for interval in (scheduled.data_interval, timetable.infer_manual_data_interval(run_after=begin.add(days=1))):
+        context: Any = {"data_interval_start": interval.start, "data_interval_end": interval.end}
+        if has_width:
+            window = window_arguments(context, window="data_interval", start=None, end=None)
+            assert window == {"start": at(0), "end": at(0, day=2)}
+        else:
+            with pytest.raises(WindowError, match="schedule the DAG with CronDataIntervalTimetable"):
+                window_arguments(context, window="data_interval", start=None, end=None)
+
+
 def test_what_users_template_is_templated() -> None:
     operator = MaterializeOperator(task_id="t", feature_view=VIEW)
     assert set(operator.template_fields) == {
@@ -88,6 +119,7 @@ def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:
 
 
 def test_a_view_that_cannot_be_imported_fails_the_task_at_once() -> None:
-    operator = MaterializeOperator(task_id="t", feature_view="features.views.trips")
+    operator = MaterializeOperator(task_id="t", feature_view="features.views.{{ params.view }}")
+    operator.render_template_fields({"params": {"view": "trips"}})  # type: ignore[typeddict-item]
     with pytest.raises(AirflowFailException, match="feature_view='features.views.trips' cannot be imported"):
         operator.execute({})

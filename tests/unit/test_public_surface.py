@@ -32,6 +32,7 @@ PARSED_OFTEN = (
     "online_features.operators.check",
     "online_features.operators.materialize",
     "online_features.operators.push",
+    "online_features.airflow_dags",
     "online_features.decorators.push",
     "online_features.sensors.freshness",
     "online_features.assets.feature_view",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
+from airflow.sdk import DAG, Asset
+from airflow.timetables.interval import CronDataIntervalTimetable
 from online_features.operators.materialize import MaterializeOperator
 from online_features.operators.push import PushOperator
 from operator_views import daily, one, slow, two
@@ -29,7 +30,7 @@ with DAG("templated", schedule=None, params={"view": "one", "start": None, "prun
     PushOperator(task_id="push", feature_view=one, rows=[{"id": "pushed", "ts": datetime.now(UTC), "x": 7}])
 
 with DAG("typo", schedule=None, default_args={"retries": 3, "retry_delay": timedelta(hours=1)}):
-    MaterializeOperator(task_id="materialize", feature_view="operator_views.onne")
+    MaterializeOperator(task_id="materialize", feature_view="operator_views.{{ 'onne' }}")
 
 with DAG("daily", schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), start_date=BEGIN, catchup=False):
     MaterializeOperator(task_id="materialize", feature_view=daily, window="data_interval")
