@@ -8,6 +8,15 @@ from online_features.__version__ import __version__
 
 INTEGRATION = "Online features"
 
+LINK_URL = {
+    "description": "Where the link of a task leads that writes a feature view; <project>, <feature_view> and "
+    "<redis_conn_id> in it stand for the view's. Empty: there is no link.",
+    "version_added": None,
+    "type": "string",
+    "example": "https://grafana.example.com/d/features?var-project=<project>&var-view=<feature_view>",
+    "default": "",
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Metadata in the form of Airflow's ``provider_info.schema.json``."""
@@ -22,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks.offline", "hooks.online")],
         "operators": [_modules("operators.check", "operators.materialize", "operators.push")],
         "extra-links": ["online_features.operators.links.OnlineFeaturesLink"],
+        "config": {"online_features": {"description": "Features kept in Redis.", "options": {"link_url": LINK_URL}}},
         "task-decorators": [
             {"name": "push_features", "class-name": "online_features.decorators.push.push_features_task"}
         ],

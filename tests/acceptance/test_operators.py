@@ -81,7 +81,8 @@ def airflow(
     airflow = DemoAirflow(
         tmp_path_factory.mktemp("airflow") / "home",
         postgres_uri=database.uri,
-        redis_url=redis_url + "?online_features_url=https%3A%2F%2Fdashboards%2F%7Bproject%7D%2F%7Bfeature_view%7D",
+        redis_url=redis_url,
+        AIRFLOW__ONLINE_FEATURES__LINK_URL="https://dashboards/<redis_conn_id>/<project>?view=<feature_view>",
         AIRFLOW__CORE__DAGS_FOLDER=str(dags),
         AIRFLOW__METRICS__STATSD_ON="true",
         AIRFLOW__METRICS__STATSD_PORT=str(statsd.getsockname()[1]),
@@ -155,9 +156,9 @@ def test_fields_are_rendered_and_what_renders_to_nothing_is_not_given(runs: Any)
     assert window["materialize"]["return_value"]["start"] == "2026-01-03T00:00:00.000000Z"
 
 
-def test_a_link_leads_to_where_the_connection_says(runs: Any) -> None:
+def test_a_link_leads_to_where_the_configuration_says(runs: Any) -> None:
     assert {task["_link_OnlineFeaturesLink"] for task in runs[0]} == {
-        "https://dashboards/operators/one", "https://dashboards/operators/two"
+        "https://dashboards/online_store/operators?view=one", "https://dashboards/online_store/operators?view=two"
     }  # fmt: skip
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow.sdk import BaseOperatorLink, Connection
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import BaseOperatorLink
 
 from online_features.view_reference import feature_view_of
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
-URL_EXTRA = "online_features_url"
-
 
 class OnlineFeaturesLink(BaseOperatorLink):
     """To wherever the user looks at online features: a dashboard, or a browser of Redis.
 
-    The Redis connection says where, in its extra: ``{"online_features_url": "https://…/{project}/{feature_view}"}``.
-    Without it there is no link.
+    Airflow's configuration says where, in ``[online_features] link_url``. Without it there is no link.
     """
 
     name = "Online features"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """The URL, with the names of the operator's feature view in it."""
-        url: str = Connection.get(operator.redis_conn_id).extra_dejson.get(URL_EXTRA, "")
+        """The URL, with the names of the operator's feature view and of its Redis connection in it."""
+        url: str = conf.get("online_features", "link_url", fallback="")
+        if not url:
+            return ""
         view = feature_view_of(operator.feature_view)
-        return url.replace("{project}", quote(view.project)).replace("{feature_view}", quote(view.name))
+        names = {"project": view.project, "feature_view": view.name, "redis_conn_id": operator.redis_conn_id}
+        for name, value in names.items():
+            url = url.replace(f"<{name}>", quote(value))
+        return url
