@@ -7,6 +7,7 @@ comparison, each also asks for itself, on the same client.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import resource
@@ -15,11 +16,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import greenback
 import redis
+import redis.asyncio
+import structlog
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource
 from online_features.embedded import redis_server
 from online_features.instants import to_text
@@ -54,6 +57,7 @@ class Cost:
 
 def main() -> None:
     """Measure, and print a table."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
         os.environ["AIRFLOW_CONN_ONLINE_STORE"] = url
         views = [_view(i) for i in range(TRIGGERS)]
@@ -77,6 +81,8 @@ async def _measure(
         await greenback.ensure_portal()
         await wait(view, interval)
 
+    with redis.Redis.from_url(url) as client:
+        connected = client.info()["connected_clients"]
     tasks = [asyncio.create_task(in_a_task(view)) for view in views]
     await asyncio.sleep(WARM_UP_SECONDS)
     with redis.Redis.from_url(url) as client:
@@ -87,6 +93,7 @@ async def _measure(
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await _store_of(asyncio.get_running_loop()).aclose()
 
     def rate(*names: str) -> float:
         return float(sum(after[name] - before[name] for name in names)) / seconds
@@ -96,7 +103,7 @@ async def _measure(
         redis_cpu=rate("used_cpu_user", "used_cpu_sys"),
         commands=rate("total_commands_processed"),
         packets=rate("total_reads_processed"),
-        connections=after["connected_clients"] - 1,
+        connections=after["connected_clients"] - connected,
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         stall=stall,
     )
@@ -115,17 +122,20 @@ async def _as_trigger(view: FeatureView, interval: float) -> None:
         raise AssertionError(fired)
 
 
-_client: dict[asyncio.AbstractEventLoop, AsyncOnlineStore] = {}
-
-
 async def _alone(view: FeatureView, interval: float) -> None:
-    loop = asyncio.get_running_loop()
-    if loop not in _client:
-        _client[loop] = AsyncOnlineStore.from_url(os.environ["AIRFLOW_CONN_ONLINE_STORE"])
+    store = _store_of(asyncio.get_running_loop())
     while True:
-        finding: Any = await _client[loop].check(_check(view))
+        finding = await store.check(_check(view))
         assert not finding.is_fresh
         await asyncio.sleep(interval * (1 - 0.2 * random.random()))
+
+
+@cache
+def _store_of(loop: asyncio.AbstractEventLoop) -> AsyncOnlineStore:  # noqa: ARG001
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        os.environ["AIRFLOW_CONN_ONLINE_STORE"], max_connections=10, timeout=None
+    )
+    return AsyncOnlineStore(redis.asyncio.Redis.from_pool(pool))
 
 
 async def _longest_stall(seconds: float) -> float:

@@ -156,14 +156,13 @@ class TestEntities:
         assert self.find(online, view, "new", "old", "older").is_fresh
         found = self.find(online, view, "new", "gone")
         assert found.message == (
-            "feature view 'view': 1 of 2 entities are present; wanted are 2; 1 missing: {'id': 'gone'}"
+            "feature view 'view': 1 of 2 entities are present; needed: 2; 1 missing: {'id': 'gone'}"
         )
 
     def test_the_stalest_are_named_first(self, view: FeatureView, online: OnlineStore) -> None:
         found = self.find(online, view, "old", "new", "older", "gone", max_staleness=HOUR)
-        assert (
-            "1 of 4 entities are present and no older than 1:00:00; wanted are 4; 2 stale: {'id': 'older'} (3:00:0"
-            in (found.message)
+        assert "1 of 4 entities are present and no older than 1:00:00; needed: 4; 2 stale: {'id': 'older'} (3:00:0" in (
+            found.message
         )
         assert found.message.endswith("; 1 missing: {'id': 'gone'}")
         assert {name: n for name, n in found.measured.items() if name.startswith("entities")} == {
@@ -202,7 +201,7 @@ def test_a_row_past_its_ttl_is_not_there(make_view: MakeView, online: OnlineStor
     view = make_view(layout="feast", ttl=HOUR)
     push(online, make_view(layout="feast"), a=2 * HOUR, b=timedelta(0))
     found = online.check(EntityFreshnessCheck(view=view, sample=10))
-    assert found.message.endswith("1 of 2 entities are present; wanted are 2; 1 expired: {'id': 'a'}")
+    assert found.message.endswith("1 of 2 entities are present; needed: 2; 1 expired: {'id': 'a'}")
 
 
 def test_entities_of_an_unknown_view_are_not_just_missing(view: FeatureView, online: OnlineStore) -> None:

@@ -119,7 +119,7 @@ class _Tally:
         kind: Literal["fresh", "stale"] = "fresh" if is_fresh else "stale"
         age = "" if self.max_staleness is None else f" and no older than {in_words(self.max_staleness)}"
         message = (
-            f"feature view {self.view.name!r}: {fresh:,} of {looked_at:,} entities are present{age}; wanted are "
+            f"feature view {self.view.name!r}: {fresh:,} of {looked_at:,} entities are present{age}; needed: "
             f"{wanted:,}{self._in_words(stale)}"
         )
         if not looked_at:

@@ -174,9 +174,10 @@ def check_staleness(max_staleness: timedelta | None) -> None:
 
 
 def in_words(duration: timedelta) -> str:
-    """A duration for people: in whole seconds, unless it is short."""
-    is_short = abs(duration) < timedelta(seconds=1)
-    return str(duration if is_short else duration - timedelta(microseconds=duration.microseconds))
+    """A duration for people: in whole seconds, unless it is shorter than one."""
+    if timedelta(0) < duration < timedelta(seconds=1):
+        return f"{duration // timedelta(milliseconds=1)} ms"
+    return str(duration - timedelta(microseconds=duration.microseconds))
 
 
 def _look(

@@ -14,9 +14,11 @@ from online_features.online import keyspace
 from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.entity_check import EntityFreshnessCheck
 from online_features.online.freshness_check import Finding, Look
+from online_features.online.guarded_script import batched
 from online_features.online.reader import FreshnessCheck
 
 GATHERING_SECONDS = 1.0  # looks that are asked for within share a round trip; who waits for minutes does not mind
+LOOKS_AT_ONCE = 100  # in a round trip: what follows from it holds up the loop for some 20 ms
 ANSWER_SECONDS = 60.0  # after this, Redis hangs: a look at a thousand views takes less than one
 
 
@@ -68,17 +70,20 @@ class SharedStore:
         """Look at all views that have been asked for by then."""
         await asyncio.sleep(GATHERING_SECONDS)
         asked, self._asked = self._asked, {}
-        views = [view for view, _ in asked.values()]
-        looks: Sequence[Look | Exception]
+        for some in batched(asked.values(), LOOKS_AT_ONCE):
+            looks = await self._looks([view for view, _ in some])
+            for (_, future), look in zip(some, looks, strict=True):
+                future.set_result(look)
+
+    async def _looks(self, views: Sequence[FeatureView]) -> Sequence[Look | Exception]:
         try:
             async with self._store() as store:
                 looks = await store.look_at(views)
                 if any(isinstance(look, TransientError) for look in looks):
                     await self._forget()
+                return looks
         except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
-            looks = [error] * len(views)
-        for (_, future), look in zip(asked.values(), looks, strict=True):
-            future.set_result(look)
+            return [error] * len(views)
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[AsyncOnlineStore]:
