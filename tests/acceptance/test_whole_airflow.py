@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from online_features.embedded import embedded_redis
 
 from demo.flights import Flights
 from demo.whole_airflow import whole_airflow
+from demo.workplace import PROJECT
 from tests.acceptance.whole import Api
 from tests.conftest import Database, new_database
 
@@ -45,7 +47,8 @@ def api(tmp_path_factory: pytest.TempPathFactory, offline_database: Database, on
     folder = tmp_path_factory.mktemp("whole")
     with whole_airflow(folder, postgres_uri=offline_database.uri, redis_url=online_url) as airflow:
         api = Api(airflow)
-        api.wait_for("the example DAGs", lambda: len(api.get("dags")["dags"]) >= 5)
+        examples = len(list((PROJECT / "dags_examples").glob("*.py"))) - 1  # all but the views are DAGs
+        api.wait_for("the example DAGs", lambda: len(api.get("dags")["dags"]) == examples)
         assert api.get("importErrors")["import_errors"] == []
         yield api
 
@@ -88,3 +91,43 @@ def test_a_backfill_of_old_days_leaves_what_is_online_as_it_is(api: Api, online:
     assert all(result["rows_stale"] > 0 for result in results)
     assert [result["start"] for result in results] == sorted((result["start"] for result in results), reverse=True)
     assert online.get_online_features(plane_trips, [{"tailnum": "N14228"}]) == [before]
+
+
+def test_a_dag_scheduled_on_features_runs_when_they_have_changed(api: Api) -> None:
+    run = api.wait_for_run("flights_gusts", run_type="asset_triggered")
+    gusts = api.xcom("flights_gusts", run["dag_run_id"], "gusts")
+    assert gusts.keys() == {"EWR", "JFK", "LGA"}
+
+
+def test_a_deferred_sensor_goes_on_when_a_materialization_lands(api: Api) -> None:
+    api.wait_for_run("flights_features", run_type="scheduled")
+    run_id = api.trigger("flights_scoring")
+    sensor = ("flights_scoring", run_id, "features_are_online")
+    api.wait_for("the sensor to defer", lambda: api.task(*sensor)["state"] == "deferred")
+    api.trigger("flights_features")
+    api.wait_for_run("flights_scoring", dag_run_id=run_id)
+    assert api.xcom("flights_scoring", run_id, "score")["tailnum"] == "N14228"
+
+
+def test_a_commit_is_online_within_seconds(
+    api: Api, offline_database: Database, online: OnlineStore, record_property: Callable[[str, object], None]
+) -> None:
+    from flights_views import plane_trips
+
+    api.wait_for_run("flights_features", run_type="scheduled")
+    before = len(api.runs("flights_on_commit", run_type="asset_triggered"))
+    offline_database("INSERT INTO nycflights.flights (tailnum, event_timestamp, dep_delay) VALUES ('N-TEST', now(), 7)")
+    began = time.monotonic()
+    (row,) = api.wait_for(
+        "the committed row",
+        lambda: [
+            row
+            for row in online.get_online_features(plane_trips, [{"tailnum": "N-TEST"}], ["dep_delay"])
+            if row.status == "present"
+        ],
+    )
+    record_property("seconds_from_commit_to_online", time.monotonic() - began)
+    assert row.values == {"dep_delay": 7}
+    api.wait_for(
+        "its run", lambda: len(api.runs("flights_on_commit", run_type="asset_triggered", state="success")) > before
+    )
