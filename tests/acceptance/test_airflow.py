@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -102,10 +101,19 @@ def test_a_failing_task_says_in_one_line_what_to_do(airflow: DemoAirflow, tmp_pa
     assert "CronDataIntervalTimetable" in printed
 
 
-def test_airflow_lists_the_provider(airflow: DemoAirflow) -> None:
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        (["list"], {"airflow-provider-online-features"}),
+        (["get", "airflow-provider-online-features", "--full"], {"online_features.assets.feature_view.sanitize_uri"}),
+        (["triggers"], {"online_features.triggers.changes", "online_features.triggers.freshness"}),
+        (["links"], {"online_features.operators.links.OnlineFeaturesLink"}),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_airflow_knows_the_provider(airflow: DemoAirflow, command: list[str], told: set[str]) -> None:
     listed = subprocess.run(
-        ["airflow", "providers", "list", "--output", "json"],
+        ["airflow", "providers", *command, "--output", "json"],
         env=airflow.environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    names = [provider["package_name"] for provider in json.loads(listed.stdout[listed.stdout.index("[") :])]
-    assert "airflow-provider-online-features" in names
+    assert {name for name in told if name not in listed.stdout} == set()
