@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
 
 PREFIX = "online_features"
-INSTANTS = ("watermark", "max_event_timestamp")
 
 
 def emit_result(work: Literal["materialize", "push"], view: FeatureView, result: RowCounts | AppendResult) -> None:
@@ -28,7 +27,7 @@ def emit_result(work: Literal["materialize", "push"], view: FeatureView, result:
             Stats.incr(f"{PREFIX}.{work}.{name}", value, tags=tags)
         elif name == "seconds":
             Stats.timing(f"{PREFIX}.{work}.duration", timedelta(seconds=value), tags=tags)
-        elif name in INSTANTS and isinstance(value, datetime):
+        elif name == "watermark" and value is not None:
             _gauge_instant(name, value, tags)
 
 
