@@ -60,8 +60,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
         os.environ["AIRFLOW_CONN_ONLINE_STORE"] = url
-        views = [_view(i) for i in range(TRIGGERS)]
-        _make_stale(url, views)
+        views = [view_of(i) for i in range(TRIGGERS)]
+        make_stale(url, views)
         print(
             f"{TRIGGERS:,} triggers  % of a core  Redis: % of a core  commands/s  reads/s  connections  longest stall"
         )
@@ -110,15 +110,7 @@ async def _measure(
 
 
 async def _as_trigger(view: FeatureView, interval: float) -> None:
-    trigger = FreshnessTrigger(
-        check=check_json.dump(_check(view)),
-        redis_conn_id="online_store",
-        poke_interval=interval,
-        longest_interval=interval,
-        deadline=to_text(datetime.now(UTC) + timedelta(days=1)),
-        fail_fast=True,
-    )
-    async for fired in trigger.run():
+    async for fired in trigger_of(view, interval).run():
         raise AssertionError(fired)
 
 
@@ -147,16 +139,30 @@ async def _longest_stall(seconds: float) -> float:
     return longest
 
 
+def trigger_of(view: FeatureView, interval: float) -> FreshnessTrigger:
+    """A trigger that waits for longer than anything is measured."""
+    return FreshnessTrigger(
+        check=check_json.dump(_check(view)),
+        redis_conn_id="online_store",
+        poke_interval=interval,
+        longest_interval=interval,
+        deadline=to_text(datetime.now(UTC) + timedelta(days=1)),
+        fail_fast=True,
+    )
+
+
 def _check(view: FeatureView) -> ViewFreshnessCheck:
     return ViewFreshnessCheck(view=view, max_staleness=BOUND, measure="event_timestamp")
 
 
-def _view(number: int) -> FeatureView:
+def view_of(number: int) -> FeatureView:
+    """One of the views that are watched."""
     source = PostgresSource(table="rows", timestamp_field="ts")
     return FeatureView(name=f"view_{number}", project="watched", entities=["id"], features=["x"], source=source)
 
 
-def _make_stale(url: str, views: Sequence[FeatureView]) -> None:
+def make_stale(url: str, views: Sequence[FeatureView]) -> None:
+    """Push to each a row that is too old."""
     with redis.Redis.from_url(url) as client:
         store = OnlineStore(client)
         for view in views:
