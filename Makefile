@@ -8,12 +8,18 @@ OLDEST_TESTED := tests/acceptance/test_airflow.py \
 	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py sentinel.py) \
 	$(addprefix tests/unit/test_, hash_layout.py operators.py public_surface.py redis_address.py)
 
-.PHONY: help install demo up test test-oldest bench bench-small lint format clean
+# What takes minutes, because Airflow's own processes run DAGs.
+AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
+	asset_events.py operators.py secrets.py sensors.py whole_airflow.py)
+RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
+
+.PHONY: help install demo up test test-airflow test-oldest bench bench-small lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
 	@echo 'make up           the same with a whole Airflow and its UI, until Ctrl-C'
 	@echo 'make test         the tests'
+	@echo 'make test-airflow the tests in which Airflow itself runs DAGs'
 	@echo 'make test-oldest  what meets Airflow, with the oldest Airflow and libraries that we support'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make lint         formatting, lint rules, types'
@@ -35,7 +41,10 @@ up: $(INSTALLED)
 	@exec $(BIN)/python -m demo.up
 
 test: $(INSTALLED)
-	@exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(RUN_TESTS) --cov --cov-report=term:skip-covered $(addprefix --ignore=,$(AIRFLOW_TESTED)) $(PYTEST_ARGS)
+
+test-airflow: $(INSTALLED)
+	@$(RUN_TESTS) $(AIRFLOW_TESTED) $(PYTEST_ARGS)
 
 # What meets Airflow and libraries whose interfaces have changed, on the versions of September 2025. "airflow dags test"
 # of that time does not find modules beside a DAG file.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
 
 import pytest
 import redis
@@ -131,3 +133,19 @@ def test_a_commit_is_online_within_seconds(
     api.wait_for(
         "its run", lambda: len(api.runs("flights_on_commit", run_type="asset_triggered", state="success")) > before
     )
+
+
+def test_no_password_is_in_what_the_api_tells(api: Api, offline_database: Database) -> None:
+    """Of all tasks that ran: fields, returned values, logs, asset events."""
+    api.wait_for_run("flights_features", run_type="scheduled")
+    password = urlsplit(offline_database.uri).password
+    assert password
+    tasks = api.get("dags/~/dagRuns/~/taskInstances", limit=100)["task_instances"]
+    told = [tasks, api.get("assets/events", limit=100), api.get("assets", limit=100), api.get("eventLogs", limit=100)]
+    for task in tasks:
+        of_task = f"dags/{task['dag_id']}/dagRuns/{quote(task['dag_run_id'])}/taskInstances/{task['task_id']}"
+        told.append(api.get(f"{of_task}/xcomEntries/return_value") if task["state"] == "success" else None)
+        told.append(api.get(f"{of_task}/logs/{task['try_number']}", full_content="true"))
+    assert any(task["rendered_fields"] for task in tasks)
+    assert "Materializing feature view" in json.dumps(told)
+    assert password not in json.dumps(told)
