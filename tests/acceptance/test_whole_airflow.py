@@ -61,7 +61,8 @@ def test_scheduled_runs_are_full_first_and_then_incremental(
     from flights_views import plane_trips
 
     api.wait_for_run("flights_features", run_type="scheduled")
-    assert online.runs(plane_trips)[-1]["kind"] == "full"
+    first = api.runs("flights_features", run_type="scheduled", state="success")[-1]
+    assert api.xcom("flights_features", first["dag_run_id"], "materialize_plane_trips")["start"] is None
     Flights(offline_database.uri).release(timedelta(0))
     run_id = api.trigger("flights_features")
     api.wait_for_run("flights_features", dag_run_id=run_id)
