@@ -14,8 +14,11 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import embedded_redis
 from online_features.errors import InvalidRowsError, OnlineDataError, WindowError
 from online_features.online import keyspace
+from online_features.online.conversation import hold
 from online_features.online.entity_check import EntityFreshnessCheck
 from online_features.online.freshness_check import Finding, Look, ViewFreshnessCheck
+from online_features.online.guarded_script import SCAN_COUNT
+from online_features.online.online_sample import sample_online
 
 from tests.conftest import Database, at
 from tests.layouts import LAYOUTS
@@ -184,6 +187,19 @@ class TestEntities:
         assert set(seen) == {"fresh", "stale"}
         everything = self.find(online, view, sample=1000)
         assert (everything.kind, everything.measured["entities_fresh"]) == ("fresh", 3)
+
+
+def test_a_sample_is_not_always_from_the_same_place(
+    view: FeatureView, online: OnlineStore, client: redis.Redis
+) -> None:
+    push(online, view, **{f"e{i}": timedelta(0) for i in range(5 * SCAN_COUNT)})
+    _, first_page = client.scan(0, count=SCAN_COUNT)
+    in_first_page = []
+    for _ in range(20):
+        keys = {keyspace.entity_key(view, [row["id"]]) for row in hold(client, sample_online(view, 10))}
+        assert len(keys) == 10
+        in_first_page.append(keys <= set(first_page))
+    assert not all(in_first_page)
 
 
 def test_a_sample_of_the_given_is_drawn_anew(view: FeatureView, online: OnlineStore) -> None:
