@@ -5,7 +5,7 @@ PLOTS_INSTALLED := .venv/.plots-installed
 OLDEST_INSTALLED := .oldest/.installed
 
 OLDEST_TESTED := tests/acceptance/test_airflow.py \
-	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py sentinel.py) \
+	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py reading.py sentinel.py skip_scan.py) \
 	$(addprefix tests/unit/test_, hash_layout.py operators.py public_surface.py redis_address.py)
 
 # What takes minutes, because Airflow's own processes run DAGs.

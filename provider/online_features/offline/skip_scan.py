@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import CTE
-from sqlalchemy.sql import ColumnElement, CompoundSelect, FromClause, Select
+from sqlalchemy.sql import ColumnElement, FromClause, Select
+from sqlalchemy.sql.selectable import CTE, CompoundSelect
 
 from online_features.feature_view import PostgresSource
 from online_features.offline.indexes import Index

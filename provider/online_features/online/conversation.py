@@ -11,6 +11,7 @@ A client of a cluster gets a pipeline of its own: it knows which commands go to 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from inspect import Parameter, signature
 from typing import Any, TypeAlias, TypeVar
 
 import redis
@@ -21,6 +22,10 @@ from online_features.online.commands import Command, packed
 Result = TypeVar("Result")
 # A reply may be a redis.ResponseError: whether it matters is for the conversation to say.
 Conversation: TypeAlias = Generator[Sequence[Command], Sequence[Any], Result]
+
+# What a connection is for: redis-py before 5.3 asks, and later ones warn of an answer.
+_ASKED = signature(redis.ConnectionPool.get_connection).parameters.get("command_name")
+PURPOSE = ("HMGET",) if _ASKED is not None and _ASKED.default is Parameter.empty else ()
 
 
 def hold(client: redis.Redis | redis.RedisCluster, conversation: Conversation[Result]) -> Result:
@@ -55,7 +60,7 @@ async def hold_async(
 
 def _replies(pool: Any, commands: Sequence[Command]) -> list[Any]:
     packet = packed(commands)
-    connection = pool.get_connection()
+    connection = pool.get_connection(*PURPOSE)
 
     def exchange() -> list[Any]:
         connection.send_packed_command([packet])
@@ -70,7 +75,7 @@ def _replies(pool: Any, commands: Sequence[Command]) -> list[Any]:
 
 async def _replies_async(pool: Any, commands: Sequence[Command]) -> list[Any]:
     packet = packed(commands)
-    connection = await pool.get_connection()
+    connection = await pool.get_connection(*PURPOSE)
 
     async def exchange() -> list[Any]:
         await connection.send_packed_command([packet])
