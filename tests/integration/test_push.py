@@ -189,3 +189,13 @@ def test_naive_times_are_read_in_the_sources_zone_where_its_column_has_none(
     materialize(view, offline, online)
     online.push(view, [{"id": "a", "ts": datetime(2026, 1, 1, 1), "x": 1}])
     assert online.get_online_features(view, [{"id": "a"}])[0].event_timestamp == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_first_push_of_nothing_but_rejected_rows_says_nothing_of_the_entities(
+    database: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows (id text, ts timestamptz, x int)")
+    view = make_view(features=["x"])
+    assert online.push(view, [{"id": None, "ts": at(1), "x": 1}]).rows_rejected == 1
+    materialize(view, offline, online, start=at(0), end=at(2))
+    assert online.runs(view)[0]["kind"] == "window"

@@ -65,8 +65,10 @@ def node(kind: str, *plans: dict[str, Any], rows: int = 1, **about: Any) -> dict
 
 
 def test_history_is_as_deep_as_the_planner_expects() -> None:
-    sorting = node("Sort", node("Seq Scan", rows=1000), rows=1000)
-    assert rows_per_entity(node("Subquery Scan", node("Unique", sorting, rows=50), rows=50)) == 20
+    sorting = node("Sort", node("Seq Scan", rows=1000), rows=1000, **{"Parent Relationship": "Outer"})
+    first = node("Result", **{"Parent Relationship": "InitPlan"})
+    for unique in (node("Unique", sorting, rows=50), node("Unique", first, sorting, rows=50)):
+        assert rows_per_entity(node("Subquery Scan", unique, rows=50)) == 20
     assert rows_per_entity(node("Limit", sorting)) == 1
 
 

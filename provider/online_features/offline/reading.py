@@ -99,7 +99,8 @@ def rows_per_entity(plan: Node) -> float:
     """How many rows the planner expects ``DISTINCT ON`` to choose each from; 1 where it plans no choice."""
     for node in nodes(plan):
         if node["Node Type"] == "Unique":
-            (rows,) = node["Plans"]
+            # Beside what it chooses from, there may be subqueries that are evaluated first.
+            rows = next(plan for plan in node["Plans"] if plan.get("Parent Relationship") == "Outer")
             return float(rows["Plan Rows"] / node["Plan Rows"])
     return 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -19,7 +19,7 @@ from online_features.online import keyspace, scripts
 from online_features.online.replies import text
 from online_features.online.session import Session
 from online_features.postgres_types import Encoding
-from online_features.schema import Column, RowSchema
+from online_features.schema import UNKNOWN, Column, RowSchema
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
@@ -83,13 +83,19 @@ def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> lis
     """The parts of the definition that differ from those with which the rows online were written."""
     if state.definition is None:
         # Rows may have been pushed before the first run.
-        forms = [(key.name, _key_form(key)) for key in schema.keys]
         pushed = {
-            "entities": state.schema is None or [(key.name, _key_form(key)) for key in state.schema.keys] == forms,
+            "entities": state.schema is None or _are_alike(state.schema.keys, schema.keys),
             "layout": state.layout in (None, view.layout),
         }
         return [part for part, is_same in pushed.items() if not is_same]
     return [part for part, now in definition(view, schema).items() if state.definition.get(part) != now]
+
+
+def _are_alike(pushed: Sequence[Column], keys: Sequence[Column]) -> bool:
+    """Whether join keys that were pushed look as those of the source. Of a type not known yet, none is online."""
+    return [key.name for key in pushed] == [key.name for key in keys] and all(
+        before.type == UNKNOWN or _key_form(before) == _key_form(now) for before, now in zip(pushed, keys, strict=True)
+    )
 
 
 def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
