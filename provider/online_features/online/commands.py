@@ -10,6 +10,12 @@ from typing import TypeAlias
 Word: TypeAlias = "str | bytes"
 
 
+def word(value: Word) -> bytes:
+    """One word of a command, ready for the wire."""
+    encoded = value.encode() if isinstance(value, str) else value
+    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
+
+
 @dataclass(frozen=True)
 class CommandForm:
     """What commands have in common.
@@ -23,11 +29,11 @@ class CommandForm:
 
     @cached_property
     def _head(self) -> bytes:
-        return b"*%d\r\n%b" % (2 + len(self.words), _packed(self.name))
+        return b"*%d\r\n%b" % (2 + len(self.words), word(self.name))
 
     @cached_property
     def _tail(self) -> bytes:
-        return b"".join(map(_packed, self.words))
+        return b"".join(map(word, self.words))
 
     def on(self, key: Word) -> tuple[Word, ...]:
         """The words of the command on a key."""
@@ -45,8 +51,3 @@ Command: TypeAlias = tuple[CommandForm, Word]  # the form, and the key
 def packed(commands: Iterable[Command]) -> bytes:
     """The commands one after the other, ready for the wire."""
     return b"".join([form.packed(key) for form, key in commands])
-
-
-def _packed(word: Word) -> bytes:
-    encoded = word.encode() if isinstance(word, str) else word
-    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)

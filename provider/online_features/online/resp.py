@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from online_features.online.commands import word
+
 Piece: TypeAlias = "str | bytes | pa.Array | Lookup"
 Buffers: TypeAlias = "list[bytes | memoryview]"
 
@@ -45,12 +47,6 @@ class Lookup:
         return pa.array([None if text is None else constant + text for text in self.texts], pa.binary()).take(
             self.indices
         )
-
-
-def word(value: str | bytes) -> bytes:
-    """One word of a command, the same in every row."""
-    encoded = value.encode() if isinstance(value, str) else value
-    return b"$%d%b%b%b" % (len(encoded), END, encoded, END)
 
 
 def words(column: pa.Array) -> list[Piece]:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from online_features.feature_view import FeatureView
 from online_features.online import keyspace, scripts
+from online_features.online.commands import word
 from online_features.online.packing import Packing
-from online_features.online.resp import Buffers, Piece, ScriptHead, joined, script_calls, word, words
+from online_features.online.resp import Buffers, Piece, ScriptHead, joined, script_calls, words
 from online_features.online.row_keys import row_keys
 from online_features.online.texts import texts
 from online_features.schema import RowSchema

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from online_features.errors import InvalidRowsError
 from online_features.feast_types import FIELD_NUMBER, NO_TIME, FeastType
 from online_features.online import feast_format
+from online_features.online.commands import word
 from online_features.online.layouts import protobuf
 from online_features.online.layouts.encoding import Columns, Encoder
-from online_features.online.resp import Piece, joined, word, words
+from online_features.online.resp import Piece, joined, words
 from online_features.online.texts import instants
 from online_features.schema import Column
 

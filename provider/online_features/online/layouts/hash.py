@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.online import keyspace
+from online_features.online.commands import word
 from online_features.online.layouts.encoding import Columns, Encoder
-from online_features.online.resp import Piece, joined, word, words
+from online_features.online.resp import Piece, joined, words
 from online_features.online.texts import instants, texts
 
 Field = tuple[str, pa.StringArray]
@@ -35,7 +36,10 @@ class HashEncoder(Encoder):
                 # Not if_else, which before Arrow 24 gives other bytes than a sliced column's.
                 present = pc.replace_with_mask(present, columns.deleted, pa.scalar(None, pa.string()))
             fields.append((feature.name, present))
-        hashes = self._hashes([*fields, timestamp])
+        if self._packing is None:
+            named, named_words = _named([timestamp, *fields])
+            return [named], named_words
+        hashes = self._packing.packed([*fields, timestamp])
         created = pa.repeat("", len(hashes)) if columns.created_timestamp is None else fields[0][1].fill_null("")
         packed = [*words(timestamp[1]), *words(created), *words(hashes)]
         if not hashes.null_count:
@@ -43,10 +47,6 @@ class HashEncoder(Encoder):
         named, named_words = _named([timestamp, *fields])
         is_packed = hashes.is_valid().to_numpy(zero_copy_only=False)
         return [pc.coalesce(joined(packed), named)], np.where(is_packed, PACKED_WORDS, named_words)
-
-    def _hashes(self, fields: Sequence[Field]) -> pa.BinaryArray:
-        """Each row packed, and NULL where it cannot be."""
-        return pa.nulls(len(fields[0][1]), pa.binary()) if self._packing is None else self._packing.packed(fields)
 
 
 def _named(fields: Sequence[Field]) -> tuple[pa.BinaryArray, np.ndarray]:
