@@ -7,6 +7,7 @@
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
     │   ├── FeatureViewFileError          a file of definitions is none, or not of a kind we know (ValueError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
+    │   ├── OptionError                   an option of a run or a push is out of its range (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
     │   ├── AmbiguousNameError            one name for two things that are read at once (ValueError)
     │   ├── TransformError                a view's transform fails, or returns what does not fit
@@ -16,13 +17,14 @@
     │   │   └── UnsupportedTypeError      a column of a type that cannot go online
     │   ├── OfflineAccessError            Postgres refuses the login or a privilege
     │   ├── OnlineAccessError             Redis refuses the login or a command
-    │   ├── OnlineStoreFullError          Redis is out of memory and evicts nothing
+    │   ├── OnlineStoreFullError          Redis is out of memory and evicts nothing, or its disk is full
     │   └── OnlineDataError               what Redis holds is not what the keyspace documents
     └── TransientError                    the same run may succeed later
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
         ├── OnlineStoreUnavailableError   Redis cannot be reached or broke off
         ├── StaleFeaturesError            what is online is older than the reader can bear
         ├── OnlineDataLostError           Redis lost data while a run was writing
+        ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         └── OvertakenError                a run with another definition of the view ended meanwhile
 
 Each takes one message, so each survives pickling on its way between Airflow's processes.
@@ -53,6 +55,10 @@ class FeatureViewFileError(TerminalError, ValueError):
 
 class WindowError(TerminalError, ValueError):
     """A window is naive, empty or contradictory."""
+
+
+class OptionError(TerminalError, ValueError):
+    """An option of a run or a push is out of its range."""
 
 
 class InvalidRowsError(TerminalError, ValueError):
@@ -92,7 +98,7 @@ class OnlineAccessError(TerminalError):
 
 
 class OnlineStoreFullError(TerminalError):
-    """Redis is out of memory and its policy evicts nothing."""
+    """Redis is out of memory and its policy evicts nothing, or it cannot save to its disk."""
 
 
 class OnlineDataError(TerminalError):
@@ -113,6 +119,10 @@ class StaleFeaturesError(TransientError):
 
 class OnlineDataLostError(TransientError):
     """Redis lost data while a run was writing, so the run must not claim its rows."""
+
+
+class NotReplicatedError(TransientError):
+    """Fewer replicas of Redis than asked have a run's rows in time, so the run must not claim them."""
 
 
 class OvertakenError(TransientError):

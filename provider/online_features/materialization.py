@@ -9,15 +9,22 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from online_features.concurrency import ahead
 from online_features.counters import RowCounts
-from online_features.errors import WindowError
+from online_features.errors import (
+    OfflineStoreUnavailableError,
+    OnlineDataLostError,
+    OnlineStoreUnavailableError,
+    WindowError,
+)
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.online.erasure import check_prunable
-from online_features.online.state import ViewState, changes_since
+from online_features.online.state import REPLICA_TIMEOUT, Replication, ViewState, changes_since
+from online_features.patience import RETRY_FOR, Patience
 from online_features.rejection import log_rejected
 from online_features.schema import RowSchema
 from online_features.transformation import Transformation
@@ -36,6 +43,9 @@ BATCHES_AHEAD = 2  # between stages: one in the making while one waits
 
 # How far an incremental run reads back over the last one where no created timestamp tells when rows arrived.
 DEFAULT_LOOKBACK = timedelta(hours=1)
+
+# After these, a run is repeated from its beginning: its snapshot is gone, or rows that it had written are.
+BEGUN_ANEW = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress in the log: a human pace
 
@@ -143,6 +153,9 @@ def materialize(
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     batch_rows: int = BATCH_ROWS,
+    retry_for: timedelta = RETRY_FOR,
+    wait_for_replicas: int = 0,
+    replica_timeout: timedelta = REPLICA_TIMEOUT,
 ) -> MaterializationResult:
     """Copy the newest row of each entity from Postgres to Redis.
 
@@ -158,20 +171,51 @@ def materialize(
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
     :param batch_rows: the largest number of rows in memory per batch.
+    :param retry_for: how long to try again, in pauses between attempts, when a store is away or breaks off: Redis goes
+        on from the last batch that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives
+        up at once.
+    :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
+    :param replica_timeout: how long to wait for them.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
+    :raises OptionError: when an option is out of its range.
     :raises SourceError: when the view does not fit the database.
     :raises TransformError: when the view's transform fails, or what it returns does not fit.
-    :raises TransientError: when a store cannot be reached or broke off.
+    :raises NotReplicatedError: when too few replicas have the rows in time.
+    :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
     :raises TerminalError: for what else needs a change by hand.
     """
-    began = time.monotonic()
     asked = _asked(start, end, full, prune, lookback)
+    replication = Replication(replicas=wait_for_replicas, timeout=replica_timeout)
+    patience = Patience(retry_for)
+    run = partial(
+        _run, view, offline, online, asked, full=full, prune=prune, lookback=lookback, on_progress=on_progress,
+        batch_rows=batch_rows, replication=replication, patience=patience,
+    )  # fmt: skip
+    return patience.attempt(run, lambda failure: isinstance(failure, BEGUN_ANEW))
+
+
+def _run(
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    asked: Window,
+    *,
+    full: bool,
+    prune: bool,
+    lookback: timedelta | None,
+    on_progress: Callable[[Progress], None] | None,
+    batch_rows: int,
+    replication: Replication,
+    patience: Patience,
+) -> MaterializationResult:
+    """One run, from the plan to the watermark."""
+    began = time.monotonic()
     transformation = Transformation(view, offline.describe(view))
     source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
     run_id = uuid.uuid4().hex
-    with online.run(view, schema, run_id) as run:
+    with online.run(view, schema, run_id, patience) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
         horizon = offline.horizon(view)
@@ -200,6 +244,7 @@ def materialize(
                 cursor=plan.cursor,
                 max_event_timestamp=tally.max_event_timestamp,
                 materialized_at=datetime.now(UTC),
+                replication=replication,
             )
         except BaseException as error:
             run.abandon(_record(run_id, plan, tally, type(error).__name__))

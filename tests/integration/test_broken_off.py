@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -45,7 +46,10 @@ def test_a_session_ended_by_the_server_is_worth_a_retry(
         database(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {name}")
 
     with pytest.raises(OfflineStoreUnavailableError):
-        materialize(make_view(source={"query": MANY}), offline, online, batch_rows=10, on_progress=terminate)
+        materialize(
+            make_view(source={"query": MANY}), offline, online,
+            batch_rows=10, on_progress=terminate, retry_for=timedelta(0),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_a_flush_during_a_run_stops_it_from_claiming_its_rows(
             client.delete(key)
 
     with pytest.raises(OnlineDataLostError, match="run again"):
-        materialize(view, offline, online, on_progress=lose_everything)
+        materialize(view, offline, online, on_progress=lose_everything, retry_for=timedelta(0))
     assert online.freshness(view).watermark is None
 
 
@@ -279,7 +279,9 @@ def test_a_missing_grant(rows: Any, database: Database, make_view: MakeView, onl
 
 def test_no_postgres(make_view: MakeView, online: OnlineStore) -> None:
     with pytest.raises(OfflineStoreUnavailableError, match="Connection refused"):
-        materialize(make_view(), OfflineStore("postgresql://nobody@127.0.0.1:1/none"), online)
+        materialize(
+            make_view(), OfflineStore("postgresql://nobody@127.0.0.1:1/none"), online, retry_for=timedelta(0)
+        )  # fmt: skip
 
 
 def test_an_unknown_table(make_view: MakeView, offline: OfflineStore, online: OnlineStore) -> None:
@@ -337,7 +339,7 @@ def test_a_query_that_is_wrong_or_writes(
 def test_no_redis(rows: Any, make_view: MakeView, offline: OfflineStore) -> None:
     nobody = OnlineStore(redis.Redis(host="127.0.0.1", port=1, retry=None))
     with pytest.raises(OnlineStoreUnavailableError, match="feature view 'view', Redis: .* -> check host and port"):
-        materialize(make_view(), offline, nobody)
+        materialize(make_view(), offline, nobody, retry_for=timedelta(0))
 
 
 def test_a_wrong_redis_password(

@@ -12,7 +12,7 @@ from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetab
 from online_features.errors import WindowError
 from online_features.operators.feature_view import Killed
 from online_features.operators.materialize import MaterializeOperator, window_arguments
-from online_features.operators.rendered import duration, truth
+from online_features.operators.rendered import count, duration, truth
 
 from tests.conftest import at
 from tests.unit.test_feature_view import VIEW
@@ -83,7 +83,8 @@ def test_scheduled_and_manual_runs_have_a_data_interval_where_their_timetable_gi
 def test_what_users_template_is_templated() -> None:
     operator = MaterializeOperator(task_id="t", feature_view=VIEW)
     assert set(operator.template_fields) == {
-        "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "lookback"
+        "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "lookback",
+        "retry_for", "wait_for_replicas", "replica_timeout",
     }  # fmt: skip
     assert (operator.postgres_conn_id, operator.redis_conn_id) == ("offline_store", "online_store")
 
@@ -105,6 +106,13 @@ def test_a_truth_may_be_text(field: Any, expected: bool) -> None:
     assert truth("prune", field) is expected
     with pytest.raises(WindowError, match="prune='maybe' is no boolean, 'true' or 'false'"):
         truth("prune", "maybe")
+
+
+@pytest.mark.parametrize("field, expected", [(2, 2), ("2", 2), ("", None), (None, None)])
+def test_a_count_may_be_text(field: Any, expected: int | None) -> None:
+    assert count("wait_for_replicas", field) == expected
+    with pytest.raises(WindowError, match="wait_for_replicas='many' is no whole number"):
+        count("wait_for_replicas", "many")
 
 
 def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:

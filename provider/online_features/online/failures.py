@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -17,34 +19,99 @@ from online_features.errors import (
     OnlineFeaturesError,
     OnlineStoreFullError,
     OnlineStoreUnavailableError,
+    TransientError,
 )
 from online_features.feature_view import FeatureView
 
 AnyClient: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
+Decision: TypeAlias = tuple[type[OnlineFeaturesError], str]
 
 # What redis-py raises: of clusters, an exception that is none of its others.
 DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
-# The first class that an exception belongs to counts, so subclasses stand before their bases.
-ERRORS: tuple[tuple[type[Exception], type[OnlineFeaturesError], str], ...] = (
-    (redis.AuthenticationError, OnlineAccessError, "check user and password of the Redis connection"),
-    (redis.exceptions.AuthorizationError, OnlineAccessError, "check user and password of the Redis connection"),
-    (redis.exceptions.NoPermissionError, OnlineAccessError, "grant the Redis user the command and the keys"),
-    (redis.exceptions.OutOfMemoryError, OnlineStoreFullError, "raise maxmemory, or give the view a ttl"),
-    (redis.ReadOnlyError, OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end"),
-    *(
-        (unknown, OnlineStoreUnavailableError, "check addresses and login of the Sentinels, and their primary's name")
-        for unknown in (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)
-    ),
-    (redis.ConnectionError, OnlineStoreUnavailableError, "check host and port, and that Redis runs"),
-    (redis.TimeoutError, OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis"),
-    (redis.ResponseError, OnlineDataError, "look at the key and the reply above"),
-    (redis.RedisError, OnlineStoreUnavailableError, "run again; if it stays, look at the Redis server"),
-    (
-        redis.exceptions.RedisClusterException,
-        OnlineStoreUnavailableError,
-        "check the addresses of the cluster's nodes, and that they serve all slots",
-    ),
+
+class PersistentReadOnlyError(redis.ReadOnlyError):
+    """Redis has refused to write for longer than a failover takes."""
+
+
+GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys")
+LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
+FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
+DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
+AWAY: Decision = (OnlineStoreUnavailableError, "check host and port, and that Redis runs")
+BUSY: Decision = (OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis")
+REPLICA: Decision = (OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end")
+REPLICAS: Decision = (OnlineStoreUnavailableError, "bring the replicas back, or lower min-replicas-to-write")
+CLUSTER: Decision = (
+    OnlineStoreUnavailableError,
+    "check the addresses of the cluster's nodes, and that they serve all slots",
+)
+NO_CLUSTER: Decision = (OnlineAccessError, "the server is part of a cluster: connect with a client of the cluster")
+SENTINEL: Decision = (
+    OnlineStoreUnavailableError,
+    "check addresses and login of the Sentinels, and their primary's name",
+)
+TLS: Decision = (OnlineAccessError, "check host name, certificates and their authority in the Redis connection")
+DATA: Decision = (OnlineDataError, "look at the key and the reply above")
+
+# By name of the exception's class or of the nearest of its bases: not every version of redis-py has all of them.
+DECISIONS: dict[str, Decision] = {
+    "AuthenticationError": LOGIN,
+    "AuthenticationWrongNumberOfArgsError": LOGIN,
+    "AuthorizationError": LOGIN,
+    "ExternalAuthProviderError": LOGIN,
+    "NoPermissionError": GRANT,
+    "OutOfMemoryError": FULL,
+    "PersistentReadOnlyError": (OnlineAccessError, "connect to the primary: this server is a replica"),
+    "ReadOnlyError": REPLICA,
+    "MasterNotFoundError": SENTINEL,
+    "SlaveNotFoundError": SENTINEL,
+    "ConnectionError": AWAY,
+    "MaxConnectionsError": (OnlineStoreUnavailableError, "raise max_connections of the client's pool"),
+    "BusyLoadingError": BUSY,
+    "TimeoutError": BUSY,
+    # Broken off within a reply, so that what follows makes no sense.
+    "InvalidResponse": AWAY,
+    "MasterDownError": REPLICA,
+    "ClusterDownError": CLUSTER,
+    "ClusterError": CLUSTER,
+    "RedisClusterException": CLUSTER,
+    "SlotNotCoveredError": CLUSTER,
+    "TryAgainError": CLUSTER,
+    "AskError": NO_CLUSTER,
+    "MovedError": NO_CLUSTER,
+    "ClusterCrossSlotError": NO_CLUSTER,
+    "CrossSlotTransactionError": NO_CLUSTER,
+    "NoScriptError": BUSY,
+    # What only our own mistakes, or commands that are never sent, can bring about.
+    "DataError": DATA,
+    "ExecAbortError": DATA,
+    "InvalidPipelineStack": DATA,
+    "LockError": DATA,
+    "LockNotOwnedError": DATA,
+    "ModuleError": DATA,
+    "NoSuchFieldsetError": DATA,
+    "PubSubError": DATA,
+    "WatchError": DATA,
+    "ResponseError": DATA,
+    "RedisError": BUSY,
+}
+
+# By what Redis says: redis-py has no class for these codes, nor for any code within an error of a script on Redis 6.2.
+# https://github.com/redis/redis/blob/7.0/src/server.c (shared.*err)
+REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
+    (re.compile(pattern), decision)
+    for pattern, decision in (
+        (r"-?\bOOM command", FULL),
+        (r"-?\bMISCONF\b", DISK),
+        (r"-READONLY\b", REPLICA),
+        (r"-?\bNOREPLICAS\b", REPLICAS),
+        (r"^BUSY\b", BUSY),
+        (r"^UNKILLABLE\b", BUSY),
+        (r"The user executing the script can't", GRANT),
+        # A slot that is on its way to another node has rows here and there.
+        (r"non local key in a cluster node", CLUSTER),
+    )
 )
 
 
@@ -75,8 +142,32 @@ def translation(failure: Exception, what: str) -> OnlineFeaturesError:
     :param failure: one of ``DRIVER_ERRORS``.
     :param what: of ours it happened to.
     """
-    error, cure = next((ours, cure) for theirs, ours, cure in ERRORS if isinstance(failure, theirs))
+    error, cure = decision(failure)
     return error(f"{what}, Redis: {' '.join(str(failure).split())} -> {cure}")
+
+
+def decision(failure: Exception) -> Decision:
+    """Which error of ours a failure is, and its cure.
+
+    :param failure: one of ``DRIVER_ERRORS``.
+    """
+    if isinstance(failure.__context__, ssl.SSLCertVerificationError):
+        return TLS
+    if type(failure) is redis.ResponseError:
+        for pattern, decided in REPLIES:
+            if pattern.search(str(failure)):
+                return decided
+    return next(DECISIONS[kind.__name__] for kind in type(failure).__mro__ if kind.__name__ in DECISIONS)
+
+
+def is_passing(failure: BaseException) -> bool:
+    """Whether the same command may succeed later."""
+    return isinstance(failure, DRIVER_ERRORS) and issubclass(decision(failure)[0], TransientError)
+
+
+def is_read_only(failure: BaseException) -> bool:
+    """Whether Redis refuses to write because it is a replica."""
+    return isinstance(failure, DRIVER_ERRORS) and decision(failure) is REPLICA
 
 
 def named(*views: FeatureView) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,12 +20,14 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.feature_view import FeatureView
 from online_features.online import scripts
+from online_features.online.failures import is_passing
 from online_features.online.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.online.pushed_views import PushedView, PushedViews, note
 from online_features.online.resp import Buffers
 from online_features.online.writer import StateChangedError, guarded_writer
+from online_features.patience import Patience
 from online_features.rejection import Rejections
 from online_features.schema import RowSchema
 from online_features.transformation import Transformation, transformed
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
 
 Given = TypeVar("Given")  # a batch: as the producer gave it, or as it was appended
+T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,7 @@ def push_rows(
     rows: Any,
     *,
     now: datetime,
+    patience: Patience,
     batch_rows: int = BATCH_ROWS,
 ) -> PushResult:
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
@@ -67,13 +73,19 @@ def push_rows(
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
-    push: _Push[GivenBatch] = _Push(client, views, view, coerced)
+    push: _Push[GivenBatch] = _Push(client, views, view, patience, coerced)
     push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
 
 def append_and_push(
-    client: redis.Redis, views: PushedViews, view: FeatureView, rows: Any, offline: OfflineStore
+    client: redis.Redis,
+    views: PushedViews,
+    view: FeatureView,
+    rows: Any,
+    *,
+    offline: OfflineStore,
+    patience: Patience,
 ) -> PushResult:
     """Append the rows to the offline store, and write them when that is committed.
 
@@ -86,8 +98,8 @@ def append_and_push(
         _check_types(view, known, transformation.schema)
         return transformation.schema, given
 
-    _check_types(view, views.read(view), transformation.schema)
-    push: _Push[PushedRows] = _Push(client, views, view, coerced)
+    _check_types(view, patience.attempt(partial(views.read, view), is_passing), transformation.schema)
+    push: _Push[PushedRows] = _Push(client, views, view, patience, coerced)
     with appended(offline, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
@@ -141,6 +153,7 @@ class _Push(Generic[Given]):
         client: redis.Redis,
         views: PushedViews,
         view: FeatureView,
+        patience: Patience,
         coerced: Callable[[PushedView, Given], tuple[RowSchema, PushedRows]],
     ) -> None:
         self.counts = RowCounts()
@@ -149,6 +162,7 @@ class _Push(Generic[Given]):
         self._client = client
         self._views = views
         self._view = view
+        self._patience = patience
         self._coerced = coerced
         self._rejections = Rejections(view)
 
@@ -156,9 +170,9 @@ class _Push(Generic[Given]):
         """Write the batches, each made ready while the one before is being written."""
         sent = 0
         try:
-            with self._rejections, closing(_made(self._ready, given)) as ready_batches:
+            with self._rejections, closing(_made(self._steadily(self._ready), given)) as ready_batches:
                 for ready in ready_batches:
-                    self._write(ready)
+                    self._steadily(self._write)(ready)
                     sent += 1
         except InvalidRowsError as error:
             if sent == 0:
@@ -177,6 +191,9 @@ class _Push(Generic[Given]):
             max_event_timestamp=self._max_event_timestamp,
             rows_appended=rows_appended,
         )
+
+    def _steadily(self, do: Callable[[T], Made]) -> Callable[[T], Made]:
+        return lambda what: self._patience.attempt(partial(do, what), is_passing)
 
     def _ready(self, given: Given) -> _ReadyBatch[Given]:
         known = self._views.known(self._view)
@@ -222,9 +239,10 @@ class _Push(Generic[Given]):
             if known.schema != ready.schema:
                 return None
         try:
-            with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as writer:
+            script = scripts.guarded("write", self._view.layout)
+            with guarded_writer(self._client, script, self._patience) as writer:
                 question = note(self._view, known.version, newest)
-                counts, _ = writer.write_and_ask(ready.pushed.batch.num_rows, iter(ready.calls), question)
+                counts, _ = writer.write_and_ask(ready.pushed.batch.num_rows, ready.calls, question)
                 self._bytes_sent += writer.bytes_sent
         except StateChangedError:
             return None

@@ -19,7 +19,9 @@ from online_features.online.erasure import Lookup, forget, prune
 from online_features.online.layouts import encoder
 from online_features.online.packing import packing
 from online_features.online.resp import Buffers
+from online_features.online.servers import warn_of_eviction
 from online_features.online.writer import guarded_writer
+from online_features.patience import Patience
 from online_features.schema import RowSchema
 
 
@@ -36,10 +38,16 @@ class EncodedRows:
 
 
 class OnlineRun:
-    """One run's writes. Encoding does no I/O, so another thread may be ahead of the writing."""
+    """One run's writes. Encoding does no I/O, so another thread may be ahead of the writing.
 
-    def __init__(self, client: redis.Redis, view: FeatureView, schema: RowSchema, run_id: str) -> None:
+    :param patience: with interruptions.
+    """
+
+    def __init__(
+        self, client: redis.Redis, view: FeatureView, schema: RowSchema, run_id: str, patience: Patience
+    ) -> None:
         self._client = client
+        self._patience = patience
         self._view = view
         self._schema = schema
         self._run_id = run_id
@@ -47,8 +55,10 @@ class OnlineRun:
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
         """Mark the run in Redis and hold a connection to write on."""
-        with guarded_writer(self._client, scripts.guarded("write", self._view.layout)) as self._writer:
-            state.begin_run(self._writer, self._view, self._run_id)
+        script = scripts.guarded("write", self._view.layout)
+        with guarded_writer(self._client, script, self._patience) as self._writer:
+            self._servers = state.begin_run(self._writer, self._view, self._run_id)
+            warn_of_eviction(self._view, self._servers)
             self._packing = packing(self._writer.command, keyspace.packing_key(self._view))
             self._set_encoder()
             yield self
@@ -68,11 +78,13 @@ class OnlineRun:
 
     def write(self, encoded: EncodedRows) -> RowCounts:
         """Send the rows and wait for their acknowledgements."""
-        return self._writer.write(encoded.rows, iter(encoded.calls))
+        return self._writer.write(encoded.rows, encoded.calls)
 
     def commit(self, **outcome: Any) -> datetime | None:
         """End the run; see :func:`~online_features.online.state.commit_run`."""
-        return state.commit_run(self._writer, self._view, self._run_id, schema=self._schema, **outcome)
+        return state.commit_run(
+            self._writer, self._view, self._run_id, schema=self._schema, servers=self._servers, **outcome
+        )
 
     def clear(self) -> None:
         """Remove the view's rows and claims; see :func:`~online_features.online.erasure.forget`."""

@@ -1,23 +1,73 @@
-"""One connection to Redis that a run holds on to."""
+"""One connection to Redis that a run holds on to, through interruptions."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import redis
+
+from online_features.online.failures import PersistentReadOnlyError, is_passing, is_read_only
+from online_features.online.servers import Server, server
+from online_features.patience import Patience
+
+T = TypeVar("T")
 
 
 class Session:
-    """One connection to one server, held for as long as a run lasts.
+    """One connection to one server, held for as long as a run lasts, and made again when it is lost.
 
-    A lost connection ends the run: a server that has restarted may have lost rows that it had acknowledged.
-
-    :param connection: taken from the user's pool.
+    :param client: whose pool the connection was taken from.
+    :param patience: with interruptions.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, client: redis.Redis, connection: Any, patience: Patience) -> None:
+        self._client = client
         self._connection = connection
+        self._patience = patience
+        self._connections = 1
+        self._is_lost = False
         self.bytes_sent = 0
 
     def command(self, *words: str | bytes | int) -> Any:
-        """The reply to one command."""
+        """The reply to one command, asked again after an interruption: it may have been carried out twice."""
+        return self.steadily(partial(self.exchange, *words))
+
+    def exchange(self, *words: str | bytes | int) -> Any:
+        """The reply to one command, asked once."""
         self._connection.send_command(*words)
         return self._connection.read_response()
+
+    def steadily(self, do: Callable[[], T]) -> T:
+        """What ``do`` returns, done again after an interruption, on a new connection.
+
+        :raises redis.RedisError: when it cannot succeed, or patience is at an end.
+        """
+        try:
+            return self._patience.attempt(partial(self._attempt, do), is_passing)
+        except redis.RedisError as failure:
+            if is_read_only(failure):
+                raise PersistentReadOnlyError(str(failure)) from failure
+            raise
+
+    def servers(self) -> frozenset[Server]:
+        """The server that holds what the session has written, as it is now; to be asked within :meth:`steadily`."""
+        return frozenset([server(partial(self._parsed, "INFO"), anonymous=f"connection {self._connections}")])
+
+    def _attempt(self, do: Callable[[], T]) -> T:
+        if self._is_lost:
+            self._connection.connect()
+            self._connections += 1
+            self._is_lost = False
+        try:
+            return do()
+        except BaseException:
+            # Replies may be on their way that nobody will read.
+            self._connection.disconnect()
+            self._is_lost = True
+            raise
+
+    def _parsed(self, command: str) -> Any:
+        self._connection.send_command(command)
+        return self._client.parse_response(self._connection, command)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -11,12 +12,13 @@ from typing import Any, cast
 
 import redis
 
-from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
+from online_features.errors import NotReplicatedError, OnlineDataError, OnlineDataLostError, OptionError, OvertakenError
 from online_features.feast_types import FeastType
 from online_features.feature_view import LAYOUTS, FeastOptions, FeatureView, Layout
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace, scripts
 from online_features.online.replies import text
+from online_features.online.servers import Server
 from online_features.online.session import Session
 from online_features.postgres_types import Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
@@ -24,7 +26,29 @@ from online_features.schema import UNKNOWN, Column, RowSchema
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
 CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at")  # fields of the state
-RUN_MARKER_TTL = timedelta(days=7)  # longer than any run; the marker of a crashed run is gone after it
+# Longer than any run; the marker of a crashed run is gone after it.
+RUN_MARKER_MILLISECONDS = timedelta(days=7) // timedelta(milliseconds=1)
+REPLICA_TIMEOUT = timedelta(seconds=10)
+WAIT_SECONDS = 1.0  # that Redis is asked to wait for replicas at a time, which is less than any client's time-out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """How many replicas must have a run's rows before the run counts.
+
+    :param replicas: zero asks for none.
+    :param timeout: how long to wait for them.
+    :raises OptionError: when one of them is negative.
+    """
+
+    replicas: int = 0
+    timeout: timedelta = REPLICA_TIMEOUT
+
+    def __post_init__(self) -> None:
+        if self.replicas < 0 or self.timeout < timedelta(0):
+            raise OptionError(
+                f"wait_for_replicas={self.replicas!r} and replica_timeout={self.timeout!r} must not be negative"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +162,14 @@ def as_online(view: FeatureView, layout: Layout | None) -> FeatureView:
     return replace(view, layout=layout, feast=FeastOptions())
 
 
-def begin_run(session: Session, view: FeatureView, run_id: str) -> None:
-    """Mark the run as writing; :func:`commit_run` finds out by the mark whether Redis lost data meanwhile."""
+def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Server]:
+    """Mark the run as writing; :func:`commit_run` finds out by the mark whether Redis lost data meanwhile.
+
+    :returns: the servers that will hold the rows, by which it finds out, too.
+    """
     session.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
-    milliseconds = RUN_MARKER_TTL // timedelta(milliseconds=1)
-    session.command("SET", keyspace.run_key(view, run_id), "writing", "PX", milliseconds)
+    session.command("SET", keyspace.run_key(view, run_id), "writing", "PX", RUN_MARKER_MILLISECONDS)
+    return session.steadily(session.servers)
 
 
 def features_online(command: Callable[..., Any], view: FeatureView, added: Collection[str] = ()) -> set[str]:
@@ -169,6 +196,8 @@ def commit_run(
     max_event_timestamp: datetime | None,
     materialized_at: datetime,
     schema: RowSchema,
+    servers: frozenset[Server],
+    replication: Replication,
 ) -> datetime | None:
     """End a run whose rows are all acknowledged, in one atomic step.
 
@@ -176,8 +205,11 @@ def commit_run(
     :param fingerprint_before: of the definition that the run found online, or ``None`` when it found none.
     :param covered: the part of the source's history that is online now because of the run.
     :param cursor: where the next incremental run begins, or ``None`` to leave that as it is.
+    :param servers: which :func:`begin_run` found.
+    :param replication: what has to be copied before the watermark moves.
     :returns: the watermark, which has moved forward or not at all.
-    :raises OnlineDataLostError: Redis no longer knows the run.
+    :raises OnlineDataLostError: Redis no longer knows the run, or is not the server that it was.
+    :raises NotReplicatedError: too few replicas have the rows.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
     """
     defined = json.dumps(definition(view, schema))
@@ -191,11 +223,12 @@ def commit_run(
         fields["cursor"] = to_text(cursor)
     start, end = covered or (None, None)
     keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
-    watermark = session.command(
+    commit: tuple[str | int, ...] = (
         "EVAL",
         scripts.source("commit_run"),
         len(keys),
         *keys,
+        run_id,
         RUNS_KEPT,
         json.dumps(run),
         _optional_text(start),
@@ -205,6 +238,18 @@ def commit_run(
         _fingerprint(defined),
         *(word for field in fields.items() for word in field),
     )
+
+    def check_and_commit() -> Any:
+        # On one connection: a server that restarts in between breaks it.
+        if session.servers() != servers:
+            raise OnlineDataLostError(
+                f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
+                "lost rows; the watermark has not moved -> run again"
+            )
+        _check_replicated(session, view, run_id, replication)
+        return session.exchange(*commit)
+
+    watermark = session.steadily(check_and_commit)
     if watermark is None:
         raise OnlineDataLostError(
             f"feature view {view.name!r}: Redis lost data while the run was writing (flushed or restored?); "
@@ -218,9 +263,24 @@ def commit_run(
     return from_text(text(watermark)) if watermark else None
 
 
+def _check_replicated(session: Session, view: FeatureView, run_id: str, replication: Replication) -> None:
+    if not replication.replicas:
+        return
+    # WAIT is for what its own connection has written, and this may not be the one that has written the rows.
+    session.exchange("PEXPIRE", keyspace.run_key(view, run_id), RUN_MARKER_MILLISECONDS)
+    deadline = time.monotonic() + replication.timeout.total_seconds()
+    while (reached := session.exchange("WAIT", replication.replicas, int(WAIT_SECONDS * 1000))) < replication.replicas:
+        if time.monotonic() >= deadline:
+            raise NotReplicatedError(
+                f"feature view {view.name!r}: {reached} of {replication.replicas} replicas have the run's rows after "
+                f"{replication.timeout.total_seconds():g} seconds; the watermark has not moved -> look at replication "
+                "in Redis, or wait for fewer"
+            )
+
+
 def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run that failed: the history tells it, the watermark stays."""
-    with client.pipeline(transaction=True) as pipeline:
+    with client.pipeline(transaction=False) as pipeline:
         pipeline.delete(keyspace.run_key(view, run_id))
         pipeline.lpush(keyspace.runs_key(view), json.dumps(run))
         pipeline.ltrim(keyspace.runs_key(view), 0, RUNS_KEPT - 1)

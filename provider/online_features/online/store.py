@@ -23,6 +23,7 @@ from online_features.online.pushed_views import PushedViews
 from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
+from online_features.patience import Patience
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     PushableRows: TypeAlias = (
         pd.DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterable[Mapping[str, Any]]
     )
+
+
+RETRY_PUSH_FOR = timedelta(seconds=10)  # a producer's caller may be waiting
 
 
 class OnlineStore:
@@ -109,7 +113,14 @@ class OnlineStore:
         with translated(self._client, *views):
             return hold(self._client, conversation)
 
-    def push(self, view: FeatureView, rows: PushableRows, *, offline: OfflineStore | None = None) -> PushResult:
+    def push(
+        self,
+        view: FeatureView,
+        rows: PushableRows,
+        *,
+        offline: OfflineStore | None = None,
+        retry_for: timedelta = RETRY_PUSH_FOR,
+    ) -> PushResult:
         """Write rows without waiting for a materialization, under the same guard.
 
         Rows are written in batches, so any number of them may come from a generator. Before the first is written, all
@@ -120,6 +131,7 @@ class OnlineStore:
             the view declares one, defaults to now.
         :param offline: also append the rows to the view's table there, before they go online; see
             :meth:`~online_features.OfflineStore.append`.
+        :param retry_for: how long to try again, in pauses between attempts, when Redis is away; zero gives up at once.
         :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit, naming it; nothing of
             its batch is written, and where earlier batches have been, the error says how many rows.
         :raises SourceError: with ``offline``, when its table does not fit.
@@ -127,10 +139,11 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.push import append_and_push, push_rows
 
+        patience = Patience(retry_for)
         with translated(self._client, view):
             if offline is not None:
-                return append_and_push(self._client, self._pushed_views, view, rows, offline)
-            return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC))
+                return append_and_push(self._client, self._pushed_views, view, rows, offline=offline, patience=patience)
+            return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC), patience=patience)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities, and keep rows out that are no newer than this call.
@@ -171,10 +184,10 @@ class OnlineStore:
             return state.read_state(self._client, view)
 
     @contextmanager
-    def run(self, view: FeatureView, schema: RowSchema, run_id: str) -> Iterator[OnlineRun]:
+    def run(self, view: FeatureView, schema: RowSchema, run_id: str, patience: Patience) -> Iterator[OnlineRun]:
         """A run that writes rows of the view; nothing of it counts before it is committed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.run import OnlineRun
 
-        with translated(self._client, view), OnlineRun(self._client, view, schema, run_id).writing() as run:
+        with translated(self._client, view), OnlineRun(self._client, view, schema, run_id, patience).writing() as run:
             yield run

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import redis
 from redis.exceptions import NoScriptError
 
 from online_features.counters import RowCounts
-from online_features.errors import OnlineAccessError, OnlineDataError
+from online_features.errors import OnlineDataError
+from online_features.online.failures import is_passing
 from online_features.online.resp import Buffers
 from online_features.online.session import Session
+from online_features.patience import Patience
 
 # A packet keeps Redis busy while the next one is put together, and two of them are few enough that replies never fill
 # the socket's buffer while we still send.
@@ -29,37 +31,42 @@ class StateChangedError(Exception):
 class GuardedWriter(Session):
     """A session that writes rows by a guarded script.
 
-    :param connection: taken from the user's pool.
+    After an interruption it goes on from the first call that was not acknowledged. That call may have been carried
+    out: once more does no harm.
+
+    :param client: whose pool the connection was taken from.
     :param script: Lua source that returns the counts written, stale, expired, deleted.
+    :param patience: with interruptions.
     """
 
-    def __init__(self, connection: Any, script: str) -> None:
-        super().__init__(connection)
+    def __init__(self, client: redis.Redis, connection: Any, script: str, patience: Patience) -> None:
+        super().__init__(client, connection, patience)
         self._script = script
 
-    def write(self, rows: int, calls: Iterator[Buffers]) -> RowCounts:
+    def write(self, rows: int, calls: Sequence[Buffers]) -> RowCounts:
         """Send the calls and wait until every one of them is acknowledged.
 
         :param rows: how many rows the calls write.
         :raises OnlineDataError: when the acknowledgements do not account for every row.
         """
-        return _counts(rows, self._acknowledged(calls))
+        return row_counts(rows, self._acknowledged(calls))
 
     def write_and_ask(
-        self, rows: int, calls: Iterator[Buffers], question: Sequence[str | int]
+        self, rows: int, calls: Sequence[Buffers], question: Sequence[str | int]
     ) -> tuple[RowCounts, Any]:
         """Likewise, with a command that follows in the last packet, and its reply.
 
         :param question: answered when every row is written.
         """
         asked: Buffers = list(self._connection.pack_command(*question))
-        *acknowledged, answer = self._acknowledged(chain(calls, [asked]))
-        return _counts(rows, acknowledged), answer
+        *acknowledged, answer = self._acknowledged([*calls, asked])
+        return row_counts(rows, acknowledged), answer
 
-    def _acknowledged(self, calls: Iterator[Buffers]) -> Iterator[Any]:
-        """The reply to each call, in order. The next packet is sent before the replies to the last one are read."""
+    def replies(self, calls: Iterator[Buffers]) -> Iterator[Any]:
+        """The reply to each call, in order, errors among them; interruptions are raised."""
         in_flight: deque[list[Buffers]] = deque()
         while True:
+            # The next packet is sent before the replies to the last one are read.
             some = list(islice(calls, CALLS_PER_PACKET))
             if some:
                 self._send(some)
@@ -68,6 +75,18 @@ class GuardedWriter(Session):
                 return
             if not some or len(in_flight) == PACKETS_IN_FLIGHT:
                 yield from self._confirmed(in_flight)
+
+    def _acknowledged(self, calls: Sequence[Buffers]) -> list[Any]:
+        acknowledged: list[Any] = []
+
+        def go_on() -> None:
+            for reply in self.replies(islice(calls, len(acknowledged), None)):
+                if isinstance(reply, redis.ResponseError):
+                    raise StateChangedError if str(reply).startswith("CHANGED") else reply
+                acknowledged.append(reply)
+
+        self.steadily(go_on)
+        return acknowledged
 
     def _confirmed(self, in_flight: deque[list[Buffers]]) -> list[Any]:
         """The replies to the oldest packet in flight, or to all of them, where the server does not know the script."""
@@ -80,12 +99,9 @@ class GuardedWriter(Session):
                 calls = calls + later
                 replies += [self._reply() for _ in later]
             in_flight.clear()
-            self.command("SCRIPT LOAD", self._script)
+            self.exchange("SCRIPT LOAD", self._script)
             self._send(calls[unknown:])
             replies[unknown:] = [self._reply() for _ in calls[unknown:]]
-        for reply in replies:
-            if isinstance(reply, redis.ResponseError):
-                raise StateChangedError if str(reply).startswith("CHANGED") else reply
         return replies
 
     def _send(self, calls: Sequence[Buffers]) -> None:
@@ -101,7 +117,11 @@ class GuardedWriter(Session):
             return error
 
 
-def _counts(rows: int, acknowledged: Iterable[Sequence[int]]) -> RowCounts:
+def row_counts(rows: int, acknowledged: Iterable[Sequence[int]]) -> RowCounts:
+    """The outcomes of rows, as the calls that wrote them have told.
+
+    :raises OnlineDataError: when they do not account for every row.
+    """
     outcomes = [0, 0, 0, 0]
     for counts in acknowledged:
         outcomes = [total + count for total, count in zip(outcomes, counts, strict=True)]
@@ -112,13 +132,11 @@ def _counts(rows: int, acknowledged: Iterable[Sequence[int]]) -> RowCounts:
 
 
 @contextmanager
-def guarded_writer(client: redis.Redis | redis.RedisCluster, script: str) -> Iterator[GuardedWriter]:
+def guarded_writer(client: redis.Redis, script: str, patience: Patience) -> Iterator[GuardedWriter]:
     """A writer on a connection of the client's pool; after a failure the connection is closed, not put back in use."""
-    if isinstance(client, redis.RedisCluster):
-        raise OnlineAccessError("rows cannot be written to a Redis Cluster yet: connect to a server that is none")
-    with client.client() as held:  # type: ignore[no-untyped-call]
+    with patience.attempt(client.client, is_passing) as held:
         try:
-            yield GuardedWriter(held.connection, script)
+            yield GuardedWriter(held, held.connection, script, patience)
         except BaseException:
             held.connection.disconnect()
             raise

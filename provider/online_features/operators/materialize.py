@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from online_features.errors import WindowError
 from online_features.operators.announcement import AnnouncingOperator
 from online_features.operators.metrics import emit_result
-from online_features.operators.rendered import duration, given, instant, truth
+from online_features.operators.rendered import count, duration, given, instant, truth
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,13 +37,17 @@ class MaterializeOperator(AnnouncingOperator):
     :param end: likewise, before this.
     :param prune: with ``window="full"``, also remove online entities that the source no longer has.
     :param lookback: how far an incremental run reads back over the last one: a timedelta or its ISO-8601 text.
+    :param retry_for: how long to try again when a store is away, within the task's attempt; default one minute.
+    :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves; default none.
+    :param replica_timeout: how long to wait for them; default ten seconds.
     :param emit: when the run emits an event of the view's asset: ``"changed"``, if rows were written or removed, the
         default; ``"always"``; or ``"never"``.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
 
     template_fields: Sequence[str] = (
-        *AnnouncingOperator.template_fields, "window", "start", "end", "prune", "lookback"
+        *AnnouncingOperator.template_fields, "window", "start", "end", "prune", "lookback",
+        "retry_for", "wait_for_replicas", "replica_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -58,6 +62,9 @@ class MaterializeOperator(AnnouncingOperator):
         end: datetime | str | None = None,
         prune: bool | str = False,
         lookback: timedelta | str | None = None,
+        retry_for: timedelta | str | None = None,
+        wait_for_replicas: int | str | None = None,
+        replica_timeout: timedelta | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,6 +73,9 @@ class MaterializeOperator(AnnouncingOperator):
         self.end = end
         self.prune = prune
         self.lookback = lookback
+        self.retry_for = retry_for
+        self.wait_for_replicas = wait_for_replicas
+        self.replica_timeout = replica_timeout
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Materialize the window; the result is the task's XCom."""
@@ -83,12 +93,21 @@ class MaterializeOperator(AnnouncingOperator):
                 online,
                 prune=truth("prune", self.prune),
                 lookback=duration("lookback", self.lookback),
+                **{name: option for name, option in self._options().items() if option is not None},
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
             )
         emit_result("materialize", view, result)
         returned = {"feature_view": str(view), **result.to_dict()}
         self.announce(context, view, returned)
         return returned
+
+    def _options(self) -> dict[str, Any]:
+        """Options of the engine, ``None`` where they are not given."""
+        return {
+            "retry_for": duration("retry_for", self.retry_for),
+            "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
+            "replica_timeout": duration("replica_timeout", self.replica_timeout),
+        }
 
 
 def window_arguments(

@@ -42,6 +42,14 @@ def truth(name: str, field: bool | str | None) -> bool:
     return bool(_read(TypeAdapter(bool).validate_python, name, field, "boolean, 'true' or 'false'"))
 
 
+def count(name: str, field: int | str | None) -> int | None:
+    """A whole number, or its text.
+
+    :raises WindowError: naming the field.
+    """
+    return _read(TypeAdapter(int).validate_python, name, field, "whole number")
+
+
 def _read(read: Callable[[str], Field], name: str, field: Field | str | None, kind: str) -> Field | None:
     if not isinstance(field, str):
         return field

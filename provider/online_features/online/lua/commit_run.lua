@@ -1,14 +1,15 @@
 -- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run.
 --
 -- KEYS      state of the view, history of the view, marker of the run
--- ARGV[1]   number of runs to keep
--- ARGV[2]   the run as JSON
--- ARGV[3]   start of what the run has covered; '' means from the beginning
--- ARGV[4]   end of what the run has covered; '' means that it has covered nothing
--- ARGV[5]   newest event timestamp that the run has read; '' when it read none
--- ARGV[6]   fingerprint of the definition that the run found online; '' when it found none
--- ARGV[7]   fingerprint of the run's own definition
--- ARGV[8…]  field, value, …: further fields of the state to set
+-- ARGV[1]   id of the run
+-- ARGV[2]   number of runs to keep
+-- ARGV[3]   the run as JSON
+-- ARGV[4]   start of what the run has covered; '' means from the beginning
+-- ARGV[5]   end of what the run has covered; '' means that it has covered nothing
+-- ARGV[6]   newest event timestamp that the run has read; '' when it read none
+-- ARGV[7]   fingerprint of the definition that the run found online; '' when it found none
+-- ARGV[8]   fingerprint of the run's own definition
+-- ARGV[9…]  field, value, …: further fields of the state to set
 -- returns   the watermark ('' before there is one); false when the run's marker is gone: Redis lost data meanwhile;
 --           'overtaken' when a run with another definition has ended meanwhile
 --
@@ -18,20 +19,27 @@
 local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('DEL', marker) == 0 then
+  -- Or it has ended already, and the reply was lost.
+  for _, ended in ipairs(redis.call('LRANGE', runs, 0, -1)) do
+    local run = cjson.decode(ended)
+    if run.run_id == ARGV[1] and run.outcome == 'success' then
+      return redis.call('HGET', state, 'watermark') or ''
+    end
+  end
   return false
 end
 
 -- A run with another definition has ended since: neither may claim, because rows of both are online.
 local fingerprint = redis.call('HGET', state, 'fingerprint') or ''
-if fingerprint ~= ARGV[6] and fingerprint ~= ARGV[7] then
+if fingerprint ~= ARGV[7] and fingerprint ~= ARGV[8] then
   redis.call('HDEL', state, 'definition', 'fingerprint', 'cursor')
   return 'overtaken'
 end
 
 local watermark = redis.call('HGET', state, 'watermark')
 local pending = cjson.decode(redis.call('HGET', state, 'pending') or '[]')
-if ARGV[4] ~= '' then
-  pending[#pending + 1] = { ARGV[3], ARGV[4] }
+if ARGV[5] ~= '' then
+  pending[#pending + 1] = { ARGV[4], ARGV[5] }
 end
 table.sort(pending, function(a, b) return a[1] < b[1] end)
 
@@ -46,7 +54,7 @@ for _, window in ipairs(pending) do
   end
 end
 
-redis.call('HSET', state, 'fingerprint', ARGV[7], unpack(ARGV, 8))
+redis.call('HSET', state, 'fingerprint', ARGV[8], unpack(ARGV, 9))
 if watermark then
   redis.call('HSET', state, 'watermark', watermark)
 end
@@ -57,10 +65,10 @@ else
 end
 
 local newest = redis.call('HGET', state, 'max_event_timestamp')
-if ARGV[5] ~= '' and (not newest or newest < ARGV[5]) then
-  redis.call('HSET', state, 'max_event_timestamp', ARGV[5])
+if ARGV[6] ~= '' and (not newest or newest < ARGV[6]) then
+  redis.call('HSET', state, 'max_event_timestamp', ARGV[6])
 end
 
-redis.call('LPUSH', runs, ARGV[2])
-redis.call('LTRIM', runs, 0, ARGV[1] - 1)
+redis.call('LPUSH', runs, ARGV[3])
+redis.call('LTRIM', runs, 0, ARGV[2] - 1)
 return watermark or ''
