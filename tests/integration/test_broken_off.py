@@ -36,6 +36,30 @@ def test_a_query_that_fails_at_a_late_row_is_at_fault(
         materialize(make_view(source={"query": query}), offline, online)
 
 
+RAISED_LATE = """
+    CREATE FUNCTION check_of(id int) RETURNS int LANGUAGE plpgsql AS $$
+    BEGIN
+        IF id = 19999 THEN RAISE '{said}' USING ERRCODE = '{sqlstate}'; END IF;
+        RETURN id;
+    END $$
+"""
+
+
+@pytest.mark.parametrize("sqlstate, said, expected", [
+    ("P0001", "canceling statement due to conflict with recovery", SourceError),
+    ("40001", "kann Zugriff nicht serialisieren wegen gleichzeitiger Aktualisierung", OfflineStoreUnavailableError),
+    ("42501", "keine Berechtigung", OfflineAccessError),
+])  # fmt: skip
+def test_what_is_at_fault_at_a_late_row_is_told_by_the_sqlstate_in_any_language(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    sqlstate: str, said: str, expected: type[Exception],
+) -> None:  # fmt: skip
+    database(RAISED_LATE.format(said=said, sqlstate=sqlstate))
+    query = f"SELECT check_of(id) AS id, ts, x FROM ({MANY}) AS many"
+    with pytest.raises(expected, match=f": {said} -> "):
+        materialize(make_view(source={"query": query}), offline, online)
+
+
 def test_a_session_ended_by_the_server_is_worth_a_retry(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

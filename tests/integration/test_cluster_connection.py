@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-from online_features.embedded import HOST, _running, free_port, packaged_redis
+from online_features.embedded import HOST, free_port
 from online_features.errors import OnlineAccessError
 from online_features.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
 from tests.conftest import at
-
-SLOTS = 16_384
+from tests.redis_servers import cluster
 
 
 @pytest.fixture(scope="module")
 def cluster_port() -> Iterator[int]:
-    port = free_port()
-    with workplace("cluster") as folder, redis.Redis(host=HOST, port=port) as node:
-        command: list[str | Path] = [
-            packaged_redis() / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder, "--save", "",
-            "--cluster-enabled", "yes",
-        ]  # fmt: skip
-        with _running(command, folder / "redis.log", ready=node.ping):
-            node.execute_command("CLUSTER", "ADDSLOTS", *range(SLOTS))
-            while b"cluster_state:ok" not in node.execute_command("CLUSTER", "INFO", NEVER_DECODE=True):
-                time.sleep(0.05)
-            yield port
+    with workplace("cluster") as folder, cluster(folder, masters=1, replicas=0) as servers:
+        yield servers.nodes[0].port
 
 
 def test_a_cluster_is_read_and_not_written_to(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,29 +15,20 @@ from online_features.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
 from tests.conftest import at
-from tests.sentinel import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Watched, watched
-
-PATIENCE_SECONDS = 30.0
+from tests.processes import until
+from tests.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Watched, watched
 
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Watched]:
-    with workplace("sentinel") as folder, watched(folder) as servers:
-        eventually(lambda: len(servers.primary().role()[2]) == 1)
+    with workplace("sentinel") as folder, watched(folder, sentinels=1) as servers:
         yield servers
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
 def connect(servers: Watched, monkeypatch: pytest.MonkeyPatch) -> Callable[..., OnlineStoreHook]:
     def connect(**changed: Any) -> OnlineStoreHook:
-        extra = {"sentinels": f"{HOST}:{servers.port}", "sentinel_master": PRIMARY,
+        extra = {"sentinels": servers.addresses, "sentinel_master": PRIMARY,
                  "sentinel_password": SENTINEL_PASSWORD, "db": 3, **changed}  # fmt: skip
         connection = {"conn_type": "redis", "password": PASSWORD, "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
@@ -50,7 +40,7 @@ def connect(servers: Watched, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 def test_rows_go_to_the_primary_and_are_read_back_by_both_stores(
     connect: Callable[..., OnlineStoreHook], servers: Watched, make_view: Any
 ) -> None:
-    one_is_down = f"{HOST}:1,{HOST}:{servers.port}"
+    one_is_down = f"{HOST}:1,{servers.addresses}"
     view, hook = make_view(), connect(sentinels=one_is_down)
     hook.get_store().push(view, [{"id": "a", "ts": at(1), "x": 1}])
 
@@ -59,16 +49,16 @@ def test_rows_go_to_the_primary_and_are_read_back_by_both_stores(
             return await store.get_online_features(view, [{"id": "a"}])
 
     assert asyncio.run(read())[0].values == {"x": 1}
-    assert servers.primary().info("keyspace")["db3"]["keys"] > 0
+    assert servers.primary().client.info("keyspace")["db3"]["keys"] > 0
 
 
 def test_a_failover_is_followed(connect: Callable[..., OnlineStoreHook], servers: Watched, make_view: Any) -> None:
     view, store = make_view(), connect().get_store()
     store.push(view, [{"id": "a", "ts": at(1), "x": 1}])
     before = servers.primary()
-    before.wait(1, 5_000)
+    before.client.wait(1, 5_000)
     servers.fail_over()
-    eventually(lambda: before.role()[0] != b"master")
+    until(lambda: not before.is_primary)
 
     def pushed() -> bool:
         try:
@@ -77,7 +67,7 @@ def test_a_failover_is_followed(connect: Callable[..., OnlineStoreHook], servers
             return False
         return True
 
-    eventually(pushed)
+    until(pushed)
     assert [row.values["x"] for row in store.get_online_features(view, [{"id": "a"}, {"id": "b"}])] == [1, 2]
     assert servers.primary() is not before
 

@@ -9,52 +9,42 @@ from contextlib import contextmanager
 import adbc_driver_manager
 import psycopg
 import psycopg2
-import pyarrow as pa
 import sqlalchemy.exc
+from adbc_driver_manager import AdbcStatusCode
 
 from online_features.drawing import is_producers
-from online_features.errors import (
-    ColumnNotFoundError,
-    OfflineAccessError,
-    OfflineStoreUnavailableError,
-    OnlineFeaturesError,
-    SourceError,
-    SourceNotFoundError,
-)
+from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
+from online_features.offline.sqlstates import CONNECTION_LOST, ERROR_BY_SQLSTATE, LOGIN_REFUSED, decided_by
 
-# By SQLSTATE, whole or its class; the longest match counts.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
-    "42P01": (SourceNotFoundError, "name an existing table in PostgresSource(table=…), with its schema"),
-    "3F000": (SourceNotFoundError, "name an existing schema in PostgresSource(table=…)"),
-    "42703": (ColumnNotFoundError, "name an existing column, spelled and cased as in the source"),
-    "42501": (
-        OfflineAccessError,
-        "GRANT the role SELECT on the source and USAGE on its schema, and INSERT to append rows",
-    ),
-    "42": (SourceError, "correct the query or the names in PostgresSource"),
-    "0A": (SourceError, "correct the query: a run can only read"),
-    "21": (SourceError, "correct the query: a subquery gives more rows than one"),
-    "54": (SourceError, "make the query or its rows smaller"),
-    "P0": (SourceError, "correct what the query calls"),
-    "22": (SourceError, "a value in the source cannot be computed: correct the query or the row"),
-    "23": (SourceError, "a constraint of the table refuses the rows: correct one of them"),
-    "25006": (SourceError, "a run reads in a read-only transaction: take the write out of the query"),
-    "28": (OfflineAccessError, "check user and password of the Postgres connection"),
-    "3D000": (OfflineAccessError, "check the database name of the Postgres connection"),
-    "": (OfflineStoreUnavailableError, "run again; if it stays, look at the Postgres server"),
+# What ADBC finds wrong by itself has a status, and no SQLSTATE.
+SQLSTATE_BY_STATUS = {
+    AdbcStatusCode.UNKNOWN: CONNECTION_LOST,
+    AdbcStatusCode.NOT_IMPLEMENTED: "0A000",
+    AdbcStatusCode.NOT_FOUND: "42704",
+    AdbcStatusCode.ALREADY_EXISTS: "42710",
+    AdbcStatusCode.INVALID_ARGUMENT: "22023",
+    AdbcStatusCode.INVALID_STATE: CONNECTION_LOST,
+    AdbcStatusCode.INVALID_DATA: "22000",
+    AdbcStatusCode.INTEGRITY: "23000",
+    AdbcStatusCode.INTERNAL: CONNECTION_LOST,
+    AdbcStatusCode.IO: CONNECTION_LOST,
+    AdbcStatusCode.CANCELLED: "57014",
+    AdbcStatusCode.TIMEOUT: "57014",
+    AdbcStatusCode.UNAUTHENTICATED: LOGIN_REFUSED,
+    AdbcStatusCode.UNAUTHORIZED: "42501",
 }
 
-# A failed login has no SQLSTATE on the client's side, only libpq's words.
-LOGIN_REFUSED = re.compile(
-    r"password authentication failed|no password supplied|(role|user|database) \".*\" does not exist"
-    r"|no pg_hba\.conf entry|authentication failed|permission denied for database"
+# A failed login has no SQLSTATE on the client's side, only the words of libpq, of the server or of a pooler. The
+# server's are in the language of its lc_messages: in any but English a refusal is taken for something that passes.
+REFUSAL = re.compile(
+    r"authentication failed|no password supplied|empty password|(role|user|database) \".*\" does not exist"
+    r"|no such (user|database)|pg_hba\.conf|permission denied for database|is not permitted to log in"
+    r"|is not currently accepting connections|authentication method requirement|channel binding required"
+    r"|server does not support SSL|certificate verify failed|server certificate for|certificate file|private key file"
+    r"|unsupported startup parameter|unrecognized configuration parameter|invalid value for parameter"
+    r"|permission denied to set parameter|cannot be changed"
 )
-
-
-# Errors of a statement that the same statement may not meet again.
-PASSING = re.compile(r"canceling statement|terminating connection|deadlock|could not serialize")
 
 
 @contextmanager
@@ -69,21 +59,7 @@ def translated(view: FeatureView) -> Iterator[None]:
         if is_producers(error):
             raise
         theirs = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        sqlstate = theirs.sqlstate if isinstance(theirs, adbc_driver_manager.Error) else getattr(theirs, "pgcode", None)
-        raise translation(view, sqlstate, str(theirs)) from error
-
-
-@contextmanager
-def translated_stream(view: FeatureView) -> Iterator[None]:
-    """Raise our error for what breaks a stream of batches, of which Arrow keeps the message only.
-
-    :raises OnlineFeaturesError: from Arrow's exception.
-    """
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        is_query_at_fault = "ERROR:" in str(error) and not PASSING.search(str(error))
-        raise translation(view, "22" if is_query_at_fault else None, str(error)) from error
+        raise translation(view, _sqlstate(theirs), _said(theirs)) from error
 
 
 @contextmanager
@@ -95,7 +71,7 @@ def translated_listening() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise _translation("listening for changes", error.sqlstate, str(error)) from error
+        raise _translation("listening for changes", _sqlstate(error), _said(error)) from error
 
 
 def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:
@@ -104,9 +80,30 @@ def translation(view: FeatureView, sqlstate: str | None, message: str) -> Online
 
 
 def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeaturesError:
-    state = sqlstate or ("28" if LOGIN_REFUSED.search(message) else "")
-    error, cure = next(ERROR_BY_SQLSTATE[state[:n]] for n in (5, 2, 0) if state[:n] in ERROR_BY_SQLSTATE)
+    state = sqlstate or (LOGIN_REFUSED if REFUSAL.search(message) else CONNECTION_LOST)
+    error, cure = ERROR_BY_SQLSTATE[decided_by(state)]
     # The server's own sentence, without the statement that the driver and the server quote around it.
     sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
     said = sentence[1] if sentence else message.strip().partition("\n")[0]
     return error(f"{subject}: {said} -> {cure}")
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    if isinstance(error, adbc_driver_manager.Error):
+        return error.sqlstate or _sqlstate_of_status(error)
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def _sqlstate_of_status(error: adbc_driver_manager.Error) -> str | None:
+    # Failed logins are IO errors, too: their words tell.
+    state = SQLSTATE_BY_STATUS.get(error.status_code, CONNECTION_LOST)
+    return None if state == CONNECTION_LOST else state
+
+
+def _said(error: BaseException | None) -> str:
+    """The server's own sentence where the driver keeps it apart, in whatever language; else all the driver says."""
+    if isinstance(error, adbc_driver_manager.Error):
+        primary = dict(error.details).get(b"PG_DIAG_MESSAGE_PRIMARY")  # type: ignore[call-overload]
+        return str(primary, "utf-8", "replace") if primary else str(error)
+    diagnosis = getattr(error, "diag", None)
+    return (diagnosis and diagnosis.message_primary) or str(error)

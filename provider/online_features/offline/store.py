@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
 from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
-from online_features.offline.failures import translated, translated_stream
+from online_features.offline.failures import translated
 from online_features.offline.listening import changed_tables
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.reading import Reading, chosen_reading
@@ -90,10 +90,10 @@ class Snapshot:
 
         :param batch_rows: the largest number of rows in a batch.
         """
-        with translated(self._view), translated_stream(self._view):
+        with translated(self._view):
             self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
             self._cursor.execute(statements.sql(self._reading.newest))
-            for received in self._cursor.fetch_record_batch():
+            for received in self._received():
                 batch = self._counted(received) if self._reading.counts_rejected else received
                 for offset in range(0, batch.num_rows, batch_rows):
                     yield batch.slice(offset, batch_rows)
@@ -105,6 +105,11 @@ class Snapshot:
     def cancel(self) -> None:
         """End a query that another thread waits for."""
         self._cursor.adbc_cancel()
+
+    def _received(self) -> Iterable[pa.RecordBatch]:
+        # Not fetch_record_batch(), whose errors have lost the SQLSTATE and are Arrow's.
+        received: Iterable[pa.RecordBatch] = self._cursor._results.reader  # noqa: SLF001
+        return received
 
     def _counted(self, received: pa.RecordBatch) -> pa.RecordBatch:
         """The rows without their last column, which counts rejected ones, and without those that are there to count."""

@@ -1,0 +1,215 @@
+"""A TCP proxy in front of a Postgres or Redis that cuts, swallows, stalls, delays and refuses as a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from online_features.embedded import HOST
+
+CHUNK_BYTES = 64 * 1024
+QUIET_SECONDS = 0.05  # a server that says nothing for so long has answered all that it was sent
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, and what is not sent yet is lost
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What befalls a connection.
+
+    :param after_client: bytes of the client that pass before it ends; ``None``: all.
+    :param after_server: bytes of the server that pass before it ends, so replies may be truncated; ``None``: all.
+    :param swallows: when ``after_server`` have passed, wait until the server has said more and is quiet, and only then
+        end: what was asked has been done, and the reply is lost.
+    :param ends: ``close`` as a process that exits, ``reset`` as a host that has forgotten the connection, ``stall`` as
+        a network without a way through: nothing passes any more until the client gives up.
+    :param delay: seconds that everything waits on its way, in both directions.
+    """
+
+    after_client: int | None = None
+    after_server: int | None = None
+    swallows: bool = False
+    ends: Literal["close", "reset", "stall"] = "close"
+    delay: float = 0.0
+
+
+NO_FAULT = Fault()
+
+
+@dataclass
+class Traffic:
+    """Bytes that have passed on one connection; swallowed ones have not."""
+
+    fault: Fault
+    from_client: int = 0
+    from_server: int = 0
+
+
+@dataclass
+class Proxy:
+    """Listens on ``port``.
+
+    :ivar connections: all that were accepted, in their order.
+    :ivar usual: what befalls connections that nothing is armed for.
+    """
+
+    port: int
+    server: tuple[str, int]
+    connections: list[Traffic] = field(default_factory=list)
+    usual: Fault = NO_FAULT
+    _armed: deque[Fault | None] = field(default_factory=deque)
+    _open: set[asyncio.Task[None]] = field(default_factory=set)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _listener: asyncio.Server | None = None
+
+    def arm(self, *faults: Fault | None) -> None:
+        """Have the next connections suffer these, one each; ``None`` is for one that suffers nothing."""
+        self._armed.extend(faults)
+
+    def disarm(self) -> None:
+        """Forget what is armed, for what comes next."""
+        self._armed.clear()
+        self.usual = NO_FAULT
+
+    def cut(self) -> None:
+        """Reset all connections now."""
+        self._do(self._cut())
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse connections, as a port does that nobody listens on; those that are open stay."""
+        self._do(self._ignore())
+        try:
+            yield
+        finally:
+            self._do(self._listen())
+
+    def _do(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _listen(self) -> None:
+        self._listener = await asyncio.start_server(self._accept, HOST, self.port, reuse_port=True)
+
+    async def _ignore(self) -> None:
+        assert self._listener is not None
+        self._listener.close()
+
+    async def _cut(self) -> None:
+        for connection in self._open:
+            connection.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        traffic = Traffic((self._armed.popleft() if self._armed else self.usual) or NO_FAULT)
+        self.connections.append(traffic)
+        try:
+            await _relay(traffic, (reader, writer), await asyncio.open_connection(*self.server))
+        except (OSError, asyncio.CancelledError):
+            await _end("reset", writer)
+        finally:
+            self._open.discard(task)
+
+
+Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _relay(traffic: Traffic, client: Side, server: Side) -> None:
+    """Pass bytes on until a side leaves, the fault strikes or all is cut; then end both sides."""
+    ends = "reset"
+    try:
+        ends = await _pass_until_ended(traffic, client, server)
+        if ends == "stall":
+            await _wait_in_vain(client[0])
+    finally:
+        for _, writer in (server, client):
+            await _end(ends, writer)
+
+
+async def _pass_until_ended(traffic: Traffic, client: Side, server: Side) -> str:
+    fault = traffic.fault
+    ways = [
+        asyncio.ensure_future(_pass_on(traffic, "from_client", fault.after_client, client[0], server[1])),
+        asyncio.ensure_future(_pass_on(traffic, "from_server", fault.after_server, server[0], client[1])),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        ended = await asyncio.gather(*ways, return_exceptions=True)
+    return fault.ends if True in ended else "close"
+
+
+async def _pass_on(
+    traffic: Traffic, way: str, limit: int | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
+    """Whether the fault has struck; else the side that is read from has left."""
+    passed = 0
+    while limit is None or passed < limit:
+        chunk = await reader.read(CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit - passed))
+        if not chunk:
+            return False
+        if traffic.fault.delay:
+            await asyncio.sleep(traffic.fault.delay)
+        writer.write(chunk)
+        await writer.drain()
+        passed += len(chunk)
+        setattr(traffic, way, passed)
+    if traffic.fault.swallows and way == "from_server":
+        await _swallow(reader)
+    return True
+
+
+async def _swallow(reader: asyncio.StreamReader) -> None:
+    swallowed = await reader.read(CHUNK_BYTES)
+    while swallowed:
+        try:
+            swallowed = await asyncio.wait_for(reader.read(CHUNK_BYTES), QUIET_SECONDS)
+        except TimeoutError:
+            return
+
+
+async def _wait_in_vain(reader: asyncio.StreamReader) -> None:
+    while await reader.read(CHUNK_BYTES):
+        pass
+
+
+async def _end(how: str, writer: asyncio.StreamWriter) -> None:
+    if how == "reset":
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        writer.transport.abort()
+    writer.close()
+    with suppress(OSError):  # of a side that has left already
+        await writer.wait_closed()
+
+
+@contextmanager
+def proxied(host: str, port: int) -> Iterator[Proxy]:
+    """Run a proxy in front of the server."""
+    with socket.socket() as reserved:
+        # Bound for as long as the proxy lives, so that nobody takes the port while it refuses connections.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind((HOST, 0))
+        proxy = Proxy(reserved.getsockname()[1], (host, port))
+        thread = threading.Thread(target=proxy._loop.run_forever, name="proxy")
+        thread.start()
+        try:
+            proxy._do(proxy._listen())
+            yield proxy
+        finally:
+            proxy._do(proxy._ignore())
+            proxy.cut()
+            proxy._loop.call_soon_threadsafe(proxy._loop.stop)
+            thread.join()
+            proxy._loop.close()
