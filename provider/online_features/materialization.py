@@ -23,7 +23,8 @@ from online_features.errors import (
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.online.erasure import check_prunable
-from online_features.online.state import REPLICA_TIMEOUT, Replication, ViewState, changes_since
+from online_features.online.replication import REPLICA_TIMEOUT, Replication
+from online_features.online.state import ViewState, changes_since
 from online_features.patience import RETRY_FOR, Patience
 from online_features.rejection import log_rejected
 from online_features.schema import RowSchema
@@ -185,7 +186,7 @@ def materialize(
     :raises TerminalError: for what else needs a change by hand.
     """
     asked = _asked(start, end, full, prune, lookback)
-    replication = Replication(replicas=wait_for_replicas, timeout=replica_timeout)
+    replication = Replication(what=f"feature view {view.name!r}", replicas=wait_for_replicas, timeout=replica_timeout)
     patience = Patience(retry_for)
     run = partial(
         _run, view, offline, online, asked, full=full, prune=prune, lookback=lookback, on_progress=on_progress,
@@ -215,12 +216,13 @@ def _run(
     if prune:
         check_prunable(view, schema.keys)
     run_id = uuid.uuid4().hex
-    with online.run(view, schema, run_id, patience) as run:
+    with online.run(view, schema, run_id, patience, replication) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
         horizon = offline.horizon(view)
         plan = plan_run(
-            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=datetime.now(UTC)
+            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=datetime.now(UTC),
+            doubt=run.doubt(state),
         )  # fmt: skip
         if plan.covered and plan.covered[0] and not state.watermark:
             # A first window claims everything up to its end only if there is nothing before it.
@@ -244,7 +246,6 @@ def _run(
                 cursor=plan.cursor,
                 max_event_timestamp=tally.max_event_timestamp,
                 materialized_at=datetime.now(UTC),
-                replication=replication,
             )
         except BaseException as error:
             run.abandon(_record(run_id, plan, tally, type(error).__name__))
@@ -274,6 +275,7 @@ def plan_run(
     lookback: timedelta | None,
     horizon: Horizon,
     now: datetime,
+    doubt: str = "",
 ) -> Plan:
     """Decide what a run reads and what it may claim; no I/O.
 
@@ -281,6 +283,7 @@ def plan_run(
     :param asked: the window that the caller named; open for incremental and full runs.
     :param horizon: how far the source can be trusted to show everything.
     :param now: by our clock; neither a watermark nor a cursor is ever after it.
+    :param doubt: why rows that were online may no longer be.
     """
     limit = min(horizon.claim, now)
     cursor = min(horizon.cursor, now) if horizon.cursor is not None else None
@@ -291,6 +294,8 @@ def plan_run(
         return replace(everything, reason=f"the view has changed in {' and '.join(changes)}", clears=clears)
     if full:
         return everything
+    if doubt:
+        return replace(everything, reason=doubt)
     if not asked.is_open:
         covered_end = min(asked.end, limit) if asked.end else limit
         begins_in_future = asked.start is not None and asked.start >= covered_end

@@ -61,3 +61,6 @@ class Patience:
             "Attempt %d failed: %s (again in %.1f s, for %.0f s at most)",
             state.attempt_number, failure, state.upcoming_sleep, self._left,
         )  # fmt: skip
+
+
+NONE = Patience(timedelta(0))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from online_features.embedded import HOST, free_port
-from online_features.errors import OnlineAccessError
 from online_features.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
@@ -23,9 +22,7 @@ def cluster_port() -> Iterator[int]:
         yield servers.nodes[0].port
 
 
-def test_a_cluster_is_read_and_not_written_to(
-    cluster_port: int, make_view: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_is_read_and_written_to(cluster_port: int, make_view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     view = make_view()
     connection = {"conn_type": "redis", "host": HOST, "port": cluster_port, "extra": {"cluster": True}}
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
@@ -37,8 +34,8 @@ def test_a_cluster_is_read_and_not_written_to(
     assert OnlineStoreHook().test_connection() == (True, "Redis answers")
     assert OnlineStoreHook().get_store().freshness(view).is_materialized is False
     assert asyncio.run(awaited()).is_materialized is False
-    with pytest.raises(OnlineAccessError, match="cannot be written to a Redis Cluster yet"):
-        OnlineStoreHook().get_store().push(view, [{"id": "a", "ts": at(1), "x": 1}])
+    assert OnlineStoreHook().get_store().push(view, [{"id": "a", "ts": at(1), "x": 1}]).rows_written == 1
+    assert OnlineStoreHook().get_store().get_online_features(view, [{"id": "a"}])[0].values == {"x": 1}
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from online_features.errors import (
     StaleFeaturesError,
     WindowError,
 )
-from online_features.online.writer import guarded_writer
 
 from tests.conftest import Database, at
 from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
@@ -339,15 +338,6 @@ def test_a_frame_has_no_place_for_a_feature_named_like_another_column(make_view:
     online.push(view, [{"id": "a", "ts": at(1), "status": "paid"}])
     with pytest.raises(AmbiguousNameError, match="feature 'status' has the name of another column"):
         online.get_online_features(view, [{"id": "a"}]).to_pandas()
-
-
-def test_a_cluster_is_read_but_not_written_yet() -> None:
-    cluster: Any = redis.RedisCluster.__new__(redis.RedisCluster)
-    with (
-        pytest.raises(OnlineAccessError, match="cannot be written to a Redis Cluster yet"),
-        guarded_writer(cluster, ""),
-    ):
-        pass
 
 
 def test_what_is_no_list_of_entities_or_names_is_refused_in_words(view: FeatureView, online: OnlineStore) -> None:

@@ -208,11 +208,11 @@ def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(
     clear = GuardedScript.__call__
     calls: list[Any] = []
 
-    def crash(self: GuardedScript, *arguments: Any) -> Any:
+    def crash(self: GuardedScript, *arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return clear(self, *arguments)
+        return clear(self, *arguments, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(erasure, "KEYS_PER_CALL", 2)

@@ -34,6 +34,7 @@ NOTHING = ViewState(
     fingerprint=None,
     schema=None,
     schema_fingerprint=None,
+    servers=None,
 )
 SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), definition=definition(VIEW, SCHEMA))
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-
-import redis
 
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
 from online_features.feast_types import FeastType
@@ -15,8 +13,10 @@ from online_features.feature_view import FeastOptions, FeatureView
 from online_features.instants import to_text
 from online_features.online import keyspace, state, values
 from online_features.online.entity_keys import entity_key
+from online_features.online.failures import Client
 from online_features.online.guarded_script import KEYS_PER_CALL, GuardedScript, batched, entities
 from online_features.online.replies import text
+from online_features.online.row_keys import Key
 from online_features.online.tombstones import carry_over
 from online_features.schema import Column, RowSchema
 
@@ -24,7 +24,7 @@ LAST_OF_ALL = to_text(datetime.max.replace(tzinfo=UTC))
 Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 
 
-def erase(client: redis.Redis, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
+def erase(client: Client, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
     """Erase entities and leave tombstones; see :meth:`~online_features.OnlineStore.delete`."""
     recorded = state.read_state(client, view)
     view, stored = state.as_online(view, recorded.layout), recorded.schema
@@ -35,10 +35,10 @@ def erase(client: redis.Redis, view: FeatureView, entity_rows: Sequence[Mapping[
         )
     keys = [entity_key(view, stored.keys if stored else None, row) for row in entity_rows]
     script = GuardedScript(client, view, "delete")
-    return sum(script(some, to_text(now), LAST_OF_ALL) for some in batched(keys, KEYS_PER_CALL))
+    return sum(sum(script(some, to_text(now), LAST_OF_ALL)) for some in batched(keys, KEYS_PER_CALL))
 
 
-def prune(client: redis.Redis, view: FeatureView, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
+def prune(client: Client, view: FeatureView, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
     """Remove entities that the source no longer has.
 
     Entities with an event timestamp from ``before`` on stay: a push may be ahead of the source. An entity that is
@@ -51,17 +51,24 @@ def prune(client: redis.Redis, view: FeatureView, keys: Sequence[Column], before
     limit = to_text(before)
     removed = 0
     for found in batched(entities(client, view, keys), KEYS_PER_CALL):
-        told = [text(stamp) for stamp in stamps_of([key for key, _ in found])]
-        stamps = zip(told[::2], told[1::2], strict=True)
-        # A key that has gone since the scan has no timestamp.
-        seen = [(*entity, *stamp) for entity, stamp in zip(found, stamps, strict=True) if "" < stamp[0] < limit]
+        seen = [(*entity, *stamp) for entity, stamp in _stamped(stamps_of, found) if "" < stamp[0] < limit]
         # Join keys that cannot be read as the source's types were pushed with others: the source has none of them.
         whole = [i for i, (_, texts, *_) in enumerate(seen) if _fits(keys, texts)]
         held = {whole[i] for i in existing([seen[i][1] for i in whole])} if whole else set()
         gone = [row for i, row in enumerate(seen) if i not in held]
         if gone:
-            removed += remove([key for key, *_ in gone], *(part for _, _, *stamp in gone for part in stamp))
+            removed += sum(remove([key for key, *_ in gone], of_each=[stamp for _, _, *stamp in gone]))
     return removed
+
+
+def _stamped(
+    stamps_of: GuardedScript, found: Sequence[tuple[Key, list[str]]]
+) -> Iterator[tuple[tuple[Key, list[str]], tuple[str, str]]]:
+    """Each entity with its timestamps; a key that has gone since the scan has none."""
+    keys = [key for key, _ in found]
+    for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
+        told = [text(stamp) for stamp in stamps]
+        yield from zip((found[i] for i in part), zip(told[::2], told[1::2], strict=True), strict=True)
 
 
 def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
@@ -77,7 +84,7 @@ def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
             )
 
 
-def forget(client: redis.Redis, view: FeatureView, schema: RowSchema) -> None:
+def forget(client: Client, view: FeatureView, schema: RowSchema) -> None:
     """Remove a view's claims, then its rows as they were written, then what is left of its state.
 
     The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones

@@ -23,7 +23,8 @@ from online_features.errors import (
 )
 from online_features.feature_view import FeatureView
 
-AnyClient: TypeAlias = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.RedisCluster
+Client: TypeAlias = redis.Redis | redis.RedisCluster
+AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
 Decision: TypeAlias = tuple[type[OnlineFeaturesError], str]
 
 # What redis-py raises: of clusters, an exception that is none of its others.
@@ -165,9 +166,15 @@ def is_passing(failure: BaseException) -> bool:
     return isinstance(failure, DRIVER_ERRORS) and issubclass(decision(failure)[0], TransientError)
 
 
-def is_read_only(failure: BaseException) -> bool:
-    """Whether Redis refuses to write because it is a replica."""
-    return isinstance(failure, DRIVER_ERRORS) and decision(failure) is REPLICA
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Take what still fails, after all patience, for what will fail again: a replica that nobody promotes."""
+    try:
+        yield
+    except redis.RedisError as failure:
+        if decision(failure) is REPLICA:
+            raise PersistentReadOnlyError(str(failure)) from failure
+        raise
 
 
 def named(*views: FeatureView) -> str:

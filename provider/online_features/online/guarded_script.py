@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 import redis
+from redis.crc import key_slot
+from redis.exceptions import NoScriptError
 
 from online_features.feature_view import FeatureView
-from online_features.online import scripts, state
+from online_features.online import keyspace, scripts, state
+from online_features.online.failures import Client
+from online_features.online.replies import text
 from online_features.online.row_keys import Key, row_keys
 from online_features.schema import Column
 
@@ -22,17 +28,66 @@ Item = TypeVar("Item")
 class GuardedScript:
     """A guarded script for the rows of a view, called with keys and words."""
 
-    def __init__(self, client: redis.Redis, view: FeatureView, name: str) -> None:
-        self._script = client.register_script(scripts.guarded(name, view.layout))
+    def __init__(self, client: Client, view: FeatureView, name: str) -> None:
+        self._client = client
+        self._in_cluster = isinstance(client, redis.RedisCluster)
+        self._source = scripts.guarded(name, view.layout, in_cluster=self._in_cluster)
+        self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self._names_tombstones = scripts.keys_per_row(view.layout, in_cluster=self._in_cluster) > 1
         features = state.features_online(client.execute_command, view, view.features or ())
         self._own_words = row_keys(view).script_words(sorted(features))
 
-    def __call__(self, keys: Sequence[Key], *words: str) -> Any:
-        """The script's reply."""
-        return self._script(keys=keys, args=[*self._own_words, *words])
+    def __call__(self, keys: Sequence[Key], *words: str, of_each: Sequence[Sequence[str]] = ()) -> list[Any]:
+        """The script's replies: one, or in a cluster one to the keys of each slot, in the order of :meth:`parts`.
+
+        :param words: that are for all keys.
+        :param of_each: words that are for one key each.
+        """
+        commands = [self._command(part, keys, words, of_each) for part in self.parts(keys)]
+        if not commands:
+            return []
+        try:
+            return self._replies(commands)
+        except NoScriptError:
+            self._client.script_load(self._source)
+            return self._replies(commands)
+
+    def parts(self, keys: Sequence[Key]) -> list[list[int]]:
+        """Places of keys that one call takes."""
+        if not self._in_cluster:
+            return [[*range(len(keys))]] if keys else []
+        by_slot: dict[int, list[int]] = defaultdict(list)
+        for i, key in enumerate(keys):
+            by_slot[key_slot(key if isinstance(key, bytes) else key.encode())].append(i)
+        return [*by_slot.values()]
+
+    def _command(
+        self, part: Sequence[int], keys: Sequence[Key], words: Sequence[str], of_each: Sequence[Sequence[str]]
+    ) -> list[Any]:
+        named = [name for i in part for name in self._keys_of_row(keys[i])]
+        own = [word for i in part for word in of_each[i]] if of_each else []
+        return ["EVALSHA", self._sha, len(named), *named, *self._own_words, *words, *own]
+
+    def _keys_of_row(self, key: Key) -> list[Key]:
+        if not self._names_tombstones:
+            return [key]
+        before, after = keyspace.around_buried_key()
+        return [key, f"{before}{text(key)}{after}"]
+
+    def _replies(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        if not self._in_cluster:
+            return [self._client.execute_command(*command) for command in commands]  # type: ignore[no-untyped-call]
+        with self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
 
-def entities(client: redis.Redis, view: FeatureView, keys: Sequence[Column]) -> Iterator[tuple[Key, list[str]]]:
+def entities(client: Client, view: FeatureView, keys: Sequence[Column]) -> Iterator[tuple[Key, list[str]]]:
     """Keys of the view's rows, and the texts of the join keys in them."""
     rows = row_keys(view)
     for key in client.scan_iter(match=rows.pattern(keys), count=SCAN_COUNT):

@@ -79,9 +79,14 @@ def entity_prefix(view: FeatureView) -> str:
     return f"{view_id(view)}{SEPARATOR}"
 
 
+def around_buried_key() -> tuple[str, str]:
+    """What stands before and after the key of a row in that of its tombstone; the scripts build on it, too."""
+    return f"{RESERVED_PREFIX}:gone:{{", "}"
+
+
 def tombstone_prefix(view: FeatureView) -> str:
-    """What the keys of the tombstones of all entities of the view begin with; the scripts build on it, too."""
-    return f"{RESERVED_PREFIX}:gone:{{{entity_prefix(view)}"
+    """What the keys of the tombstones of all entities of the view begin with."""
+    return around_buried_key()[0] + entity_prefix(view)
 
 
 def tombstone_key(view: FeatureView, key: str) -> str:

@@ -19,14 +19,15 @@ from online_features.concurrency import made_ahead
 from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.feature_view import FeatureView
-from online_features.online import scripts
-from online_features.online.failures import is_passing
+from online_features.online.failures import Client, is_passing
 from online_features.online.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.online.pushed_views import PushedView, PushedViews, note
-from online_features.online.resp import Buffers
-from online_features.online.writer import StateChangedError, guarded_writer
+from online_features.online.replication import Replication
+from online_features.online.replies import text
+from online_features.online.writer import StateChangedError
+from online_features.online.writers import writer
 from online_features.patience import Patience
 from online_features.rejection import Rejections
 from online_features.schema import RowSchema
@@ -57,7 +58,7 @@ class PushResult(RowCounts):
 
 
 def push_rows(
-    client: redis.Redis,
+    client: Client,
     views: PushedViews,
     view: FeatureView,
     rows: Any,
@@ -79,7 +80,7 @@ def push_rows(
 
 
 def append_and_push(
-    client: redis.Redis,
+    client: Client,
     views: PushedViews,
     view: FeatureView,
     rows: Any,
@@ -142,7 +143,7 @@ class _ReadyBatch(Generic[Given]):
     known: PushedView
     schema: RowSchema
     pushed: PushedRows
-    calls: list[Buffers]
+    calls: list[Any]
 
 
 class _Push(Generic[Given]):
@@ -150,7 +151,7 @@ class _Push(Generic[Given]):
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: Client,
         views: PushedViews,
         view: FeatureView,
         patience: Patience,
@@ -162,7 +163,9 @@ class _Push(Generic[Given]):
         self._client = client
         self._views = views
         self._view = view
+        self._in_cluster = isinstance(client, redis.RedisCluster)
         self._patience = patience
+        self._replication = Replication(what=f"feature view {view.name!r}")
         self._coerced = coerced
         self._rejections = Rejections(view)
 
@@ -209,11 +212,15 @@ class _Push(Generic[Given]):
         _check_identity(self._view, known)
         schema, pushed = self._coerced(known, given)
         known = self._views.with_features(self._view, known, schema)
+        calls = self._calls(known, schema, pushed)
+        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=calls)
+
+    def _calls(self, known: PushedView, schema: RowSchema, pushed: PushedRows) -> list[Any]:
+        if self._in_cluster:
+            layout = encoder(self._view, schema, known.features, in_cluster=True)
+            return list(layout.calls_by_slot(pushed.batch))
         layout = encoder(self._view, schema, known.features, self._views.expected_version(known, schema))
-        return _ReadyBatch(
-            given=given, known=known, schema=schema, pushed=pushed,
-            calls=list(layout.calls(pushed.batch)),
-        )  # fmt: skip
+        return list(layout.calls(pushed.batch))
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
         newest = pc.max(ready.pushed.batch.column(len(ready.schema.keys))).as_py()
@@ -239,14 +246,16 @@ class _Push(Generic[Given]):
             if known.schema != ready.schema:
                 return None
         try:
-            script = scripts.guarded("write", self._view.layout)
-            with guarded_writer(self._client, script, self._patience) as writer:
+            with writer(self._client, self._view, self._patience, self._replication) as opened:
+                if self._in_cluster and text(opened.command(*note(self._view, known.version))) != known.version:
+                    return None
                 question = note(self._view, known.version, newest)
-                counts, _ = writer.write_and_ask(ready.pushed.batch.num_rows, ready.calls, question)
-                self._bytes_sent += writer.bytes_sent
+                counts, version = opened.write_and_ask(ready.pushed.batch.num_rows, ready.calls, question)
+                self._bytes_sent += opened.bytes_sent
         except StateChangedError:
             return None
-        return counts
+        # In a cluster, the script that writes rows cannot look at the state, which may have changed beside it.
+        return None if self._in_cluster and text(version) != known.version else counts
 
 
 def _made(

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-import redis
-
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.online import keyspace, scripts, state
+from online_features.online.failures import Client
 from online_features.online.replies import text
 from online_features.schema import RowSchema
 
@@ -44,7 +43,7 @@ class PushedViews:
     Threads share it without a lock: what one of them keeps is checked by every push in the packet that writes.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self._known: dict[str, PushedView] = {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,11 +24,13 @@ class ScriptHead:
 
     :param words: before those of the rows.
     :param keys: after those of the rows.
+    :param keys_per_row: how many keys each row has.
     """
 
     sha: str
     words: Sequence[str | bytes]
     keys: Sequence[str] = ()
+    keys_per_row: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,27 +86,36 @@ def joined(pieces: Sequence[Piece]) -> pa.BinaryArray:
 
 
 def script_calls(
-    script: ScriptHead, keys: pa.BinaryArray, arguments: pa.BinaryArray, argument_words: np.ndarray, rows_per_call: int
+    script: ScriptHead,
+    keys: pa.BinaryArray,
+    arguments: pa.BinaryArray,
+    argument_words: np.ndarray,
+    spans: Iterable[tuple[int, int]],
 ) -> Iterator[Buffers]:
     """``EVALSHA`` calls over many rows each, as buffers to send one after the other.
 
-    :param keys: one word per row, ready for the wire.
+    :param keys: the keys of each row, ready for the wire.
     :param arguments: the words of each row, ready for the wire.
     :param argument_words: int64, how many words each of ``arguments`` holds.
+    :param spans: the first row of each call, and the one after its last.
     """
     key_offsets, key_bytes = _wire(keys)
     argument_offsets, argument_bytes = _wire(arguments)
     head, own_words = word("EVALSHA") + word(script.sha), b"".join(map(word, (*script.keys, *script.words)))
-    for start in range(0, len(keys), rows_per_call):
-        stop = min(start + rows_per_call, len(keys))
-        rows = stop - start
-        length = 3 + rows + len(script.keys) + len(script.words) + int(argument_words[start:stop].sum())
+    for start, stop in spans:
+        named = (stop - start) * script.keys_per_row + len(script.keys)
+        length = 3 + named + len(script.words) + int(argument_words[start:stop].sum())
         yield [
-            b"*%d%b%b%b" % (length, END, head, word(str(rows + len(script.keys)))),
+            b"*%d%b%b%b" % (length, END, head, word(str(named))),
             key_bytes[key_offsets[start] : key_offsets[stop]],
             own_words,
             argument_bytes[argument_offsets[start] : argument_offsets[stop]],
         ]
+
+
+def spans(rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """The first of every ``size`` rows, and the one after their last."""
+    return ((start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def _wire(column: pa.BinaryArray) -> tuple[list[int], memoryview]:

@@ -14,13 +14,14 @@ import redis
 
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
-from online_features.online import keyspace, scripts, state
+from online_features.online import keyspace, state
 from online_features.online.erasure import Lookup, forget, prune
+from online_features.online.failures import Client
 from online_features.online.layouts import encoder
 from online_features.online.packing import packing
-from online_features.online.resp import Buffers
+from online_features.online.replication import Replication
 from online_features.online.servers import warn_of_eviction
-from online_features.online.writer import guarded_writer
+from online_features.online.writers import writer
 from online_features.patience import Patience
 from online_features.schema import RowSchema
 
@@ -34,20 +35,30 @@ class EncodedRows:
 
     rows: int
     max_event_timestamp: datetime | None
-    calls: list[Buffers]
+    calls: list[Any]
 
 
 class OnlineRun:
     """One run's writes. Encoding does no I/O, so another thread may be ahead of the writing.
 
     :param patience: with interruptions.
+    :param replication: what has to be copied before the run counts.
     """
 
     def __init__(
-        self, client: redis.Redis, view: FeatureView, schema: RowSchema, run_id: str, patience: Patience
+        self,
+        client: Client,
+        view: FeatureView,
+        schema: RowSchema,
+        run_id: str,
+        *,
+        patience: Patience,
+        replication: Replication,
     ) -> None:
         self._client = client
+        self._in_cluster = isinstance(client, redis.RedisCluster)
         self._patience = patience
+        self._replication = replication
         self._view = view
         self._schema = schema
         self._run_id = run_id
@@ -55,8 +66,7 @@ class OnlineRun:
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
         """Mark the run in Redis and hold a connection to write on."""
-        script = scripts.guarded("write", self._view.layout)
-        with guarded_writer(self._client, script, self._patience) as self._writer:
+        with writer(self._client, self._view, self._patience, self._replication) as self._writer:
             self._servers = state.begin_run(self._writer, self._view, self._run_id)
             warn_of_eviction(self._view, self._servers)
             self._packing = packing(self._writer.command, keyspace.packing_key(self._view))
@@ -73,7 +83,7 @@ class OnlineRun:
         return EncodedRows(
             rows=batch.num_rows,
             max_event_timestamp=pc.max(batch.column(len(self._schema.keys))).as_py(),
-            calls=list(self._encoder.calls(batch)),
+            calls=list((self._encoder.calls_by_slot if self._in_cluster else self._encoder.calls)(batch)),
         )
 
     def write(self, encoded: EncodedRows) -> RowCounts:
@@ -83,8 +93,23 @@ class OnlineRun:
     def commit(self, **outcome: Any) -> datetime | None:
         """End the run; see :func:`~online_features.online.state.commit_run`."""
         return state.commit_run(
-            self._writer, self._view, self._run_id, schema=self._schema, servers=self._servers, **outcome
+            self._writer,
+            self._view,
+            self._run_id,
+            schema=self._schema,
+            servers=self._servers,
+            replication=self._replication,
+            **outcome,
         )
+
+    def doubt(self, recorded: state.ViewState) -> str:
+        """Why rows that earlier runs have written may be gone, though their claims are not; empty when they are not.
+
+        In a cluster, claims and rows are on different servers, of which one may have lost what it had.
+        """
+        if not self._in_cluster or recorded.servers in (None, state.identities(self._servers)):
+            return ""
+        return "a server of the cluster has restarted, failed over or joined"
 
     def clear(self) -> None:
         """Remove the view's rows and claims; see :func:`~online_features.online.erasure.forget`."""
@@ -103,4 +128,4 @@ class OnlineRun:
     def _set_encoder(self) -> None:
         names = [feature.name for feature in self._schema.features]
         features = state.features_online(self._writer.command, self._view, names)
-        self._encoder = encoder(self._view, self._schema, features, packing=self._packing)
+        self._encoder = encoder(self._view, self._schema, features, packing=self._packing, in_cluster=self._in_cluster)

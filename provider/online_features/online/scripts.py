@@ -13,6 +13,15 @@ def source(name: str) -> str:
 
 
 @cache
-def guarded(name: str, layout: str) -> str:
-    """Lua source of the script ``name`` for rows of a layout."""
-    return "\n".join(map(source, ("common", layout, name)))
+def guarded(name: str, layout: str, *, in_cluster: bool = False) -> str:
+    """Lua source of the script ``name`` for rows of a layout.
+
+    :param in_cluster: whether calls name the keys of tombstones, too: see :func:`keys_per_row`.
+    """
+    told = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row(layout, in_cluster=in_cluster)}"
+    return "\n".join([told, *map(source, ("common", layout, name))])
+
+
+def keys_per_row(layout: str, *, in_cluster: bool) -> int:
+    """How many keys a guarded script takes for each row: in a cluster, also that of its tombstone, if that has one."""
+    return 2 if in_cluster and layout != "feast" else 1

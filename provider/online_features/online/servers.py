@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import redis
 
 from online_features.feature_view import FeatureView
 
@@ -26,15 +24,8 @@ class Server:
     evicts: str = field(default="", compare=False)
 
 
-def server(info: Callable[[], Mapping[str, Any]], *, anonymous: str) -> Server:
-    """The server that answers ``INFO``.
-
-    :param anonymous: what to take for its identity where the user may not ask.
-    """
-    try:
-        told = info()
-    except redis.exceptions.NoPermissionError:
-        return Server(identity=anonymous)
+def server(told: Mapping[str, Any]) -> Server:
+    """The server that has told this of itself by ``INFO``."""
     policy = told.get("maxmemory_policy", "noeviction")
     return Server(
         identity=f"{told['run_id']}:{told['master_replid']}",

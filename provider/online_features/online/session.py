@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import redis
 
-from online_features.online.failures import PersistentReadOnlyError, is_passing, is_read_only
+from online_features.online.failures import is_passing, lasting
+from online_features.online.replication import Replication
 from online_features.online.servers import Server, server
 from online_features.patience import Patience
 
 T = TypeVar("T")
+
+
+# Longer than any run; the marker of a crashed run is gone after it.
+RUN_MARKER_MILLISECONDS = timedelta(days=7) // timedelta(milliseconds=1)
+
+
+class AnySession(Protocol):
+    """What a run asks Redis by, be it one server or a cluster."""
+
+    def command(self, *words: str | bytes | int) -> Any:
+        """The reply to one command, asked again after an interruption."""
+
+    def exchange(self, *words: str | bytes | int) -> Any:
+        """The reply to one command, asked once."""
+
+    def steadily(self, do: Callable[[], T]) -> T:
+        """What ``do`` returns, done again after an interruption."""
+        ...
+
+    def servers(self) -> frozenset[Server]:
+        """The servers that hold what is written."""
+        ...
+
+    def await_replicas(self, key: str, replication: Replication) -> None:
+        """Wait until replicas have what was written."""
 
 
 class Session:
@@ -44,16 +71,27 @@ class Session:
 
         :raises redis.RedisError: when it cannot succeed, or patience is at an end.
         """
-        try:
+        with lasting():
             return self._patience.attempt(partial(self._attempt, do), is_passing)
-        except redis.RedisError as failure:
-            if is_read_only(failure):
-                raise PersistentReadOnlyError(str(failure)) from failure
-            raise
 
     def servers(self) -> frozenset[Server]:
         """The server that holds what the session has written, as it is now; to be asked within :meth:`steadily`."""
-        return frozenset([server(partial(self._parsed, "INFO"), anonymous=f"connection {self._connections}")])
+        try:
+            return frozenset([server(self._parsed("INFO"))])
+        except redis.exceptions.NoPermissionError:
+            # Who may not ask has to take every other connection for one to another server.
+            return frozenset([Server(identity=f"connection {self._connections}")])
+
+    def await_replicas(self, key: str, replication: Replication) -> None:
+        """Wait until replicas have what the session has written; to be asked within :meth:`steadily`.
+
+        :param key: of the run's marker, which is written to for it: ``WAIT`` is for what its own connection has
+            written, and this may not be the one that has written the rows.
+        :raises NotReplicatedError: when there are too few in time.
+        """
+        if replication.replicas:
+            self.exchange("PEXPIRE", key, RUN_MARKER_MILLISECONDS)
+            replication.await_replicas(self.exchange)
 
     def _attempt(self, do: Callable[[], T]) -> T:
         if self._is_lost:

@@ -4,51 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
-import redis
-
-from online_features.errors import NotReplicatedError, OnlineDataError, OnlineDataLostError, OptionError, OvertakenError
+from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
 from online_features.feast_types import FeastType
 from online_features.feature_view import LAYOUTS, FeastOptions, FeatureView, Layout
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace, scripts
+from online_features.online.failures import Client
+from online_features.online.replication import Replication
 from online_features.online.replies import text
 from online_features.online.servers import Server
-from online_features.online.session import Session
+from online_features.online.session import RUN_MARKER_MILLISECONDS, AnySession
 from online_features.postgres_types import Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
 CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at")  # fields of the state
-# Longer than any run; the marker of a crashed run is gone after it.
-RUN_MARKER_MILLISECONDS = timedelta(days=7) // timedelta(milliseconds=1)
-REPLICA_TIMEOUT = timedelta(seconds=10)
-WAIT_SECONDS = 1.0  # that Redis is asked to wait for replicas at a time, which is less than any client's time-out
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replication:
-    """How many replicas must have a run's rows before the run counts.
-
-    :param replicas: zero asks for none.
-    :param timeout: how long to wait for them.
-    :raises OptionError: when one of them is negative.
-    """
-
-    replicas: int = 0
-    timeout: timedelta = REPLICA_TIMEOUT
-
-    def __post_init__(self) -> None:
-        if self.replicas < 0 or self.timeout < timedelta(0):
-            raise OptionError(
-                f"wait_for_replicas={self.replicas!r} and replica_timeout={self.timeout!r} must not be negative"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +40,7 @@ class ViewState:
     :param fingerprint: of the definition.
     :param schema: types of the columns, as of the last run or the first push.
     :param schema_fingerprint: of the schema; a reader that has met it need not read the schema again.
+    :param servers: which held the rows after the last run.
     """
 
     watermark: datetime | None
@@ -75,6 +52,7 @@ class ViewState:
     fingerprint: str | None
     schema: RowSchema | None
     schema_fingerprint: str | None
+    servers: str | None
 
 
 def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
@@ -122,7 +100,7 @@ def _are_alike(pushed: Sequence[Column], keys: Sequence[Column]) -> bool:
     )
 
 
-def read_state(client: redis.Redis, view: FeatureView) -> ViewState:
+def read_state(client: Client, view: FeatureView) -> ViewState:
     """The state of a view.
 
     :raises OnlineDataError: when it is not what this package writes.
@@ -148,6 +126,7 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
             fingerprint=stored.get("fingerprint"),
             schema=_schema_from(stored["schema"]) if "schema" in stored else None,
             schema_fingerprint=stored.get("schema_fingerprint"),
+            servers=stored.get("servers"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OnlineDataError(
@@ -162,7 +141,7 @@ def as_online(view: FeatureView, layout: Layout | None) -> FeatureView:
     return replace(view, layout=layout, feast=FeastOptions())
 
 
-def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Server]:
+def begin_run(session: AnySession, view: FeatureView, run_id: str) -> frozenset[Server]:
     """Mark the run as writing; :func:`commit_run` finds out by the mark whether Redis lost data meanwhile.
 
     :returns: the servers that will hold the rows, by which it finds out, too.
@@ -185,7 +164,7 @@ def features_online(command: Callable[..., Any], view: FeatureView, added: Colle
 
 
 def commit_run(
-    session: Session,
+    session: AnySession,
     view: FeatureView,
     run_id: str,
     *,
@@ -217,6 +196,7 @@ def commit_run(
         "materialized_at": to_text(materialized_at),
         "layout": view.layout,
         "definition": defined,
+        "servers": identities(servers),
         **schema_fields(schema),
     }
     if cursor is not None:
@@ -246,7 +226,7 @@ def commit_run(
                 f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
                 "lost rows; the watermark has not moved -> run again"
             )
-        _check_replicated(session, view, run_id, replication)
+        session.await_replicas(keyspace.run_key(view, run_id), replication)
         return session.exchange(*commit)
 
     watermark = session.steadily(check_and_commit)
@@ -263,22 +243,12 @@ def commit_run(
     return from_text(text(watermark)) if watermark else None
 
 
-def _check_replicated(session: Session, view: FeatureView, run_id: str, replication: Replication) -> None:
-    if not replication.replicas:
-        return
-    # WAIT is for what its own connection has written, and this may not be the one that has written the rows.
-    session.exchange("PEXPIRE", keyspace.run_key(view, run_id), RUN_MARKER_MILLISECONDS)
-    deadline = time.monotonic() + replication.timeout.total_seconds()
-    while (reached := session.exchange("WAIT", replication.replicas, int(WAIT_SECONDS * 1000))) < replication.replicas:
-        if time.monotonic() >= deadline:
-            raise NotReplicatedError(
-                f"feature view {view.name!r}: {reached} of {replication.replicas} replicas have the run's rows after "
-                f"{replication.timeout.total_seconds():g} seconds; the watermark has not moved -> look at replication "
-                "in Redis, or wait for fewer"
-            )
+def identities(servers: frozenset[Server]) -> str:
+    """The servers in one text."""
+    return " ".join(sorted(server.identity for server in servers))
 
 
-def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
+def abandon_run(client: Client, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run that failed: the history tells it, the watermark stays."""
     with client.pipeline(transaction=False) as pipeline:
         pipeline.delete(keyspace.run_key(view, run_id))
@@ -287,7 +257,7 @@ def abandon_run(client: redis.Redis, view: FeatureView, run_id: str, *, run: Map
         pipeline.execute()
 
 
-def read_runs(client: redis.Redis, view: FeatureView) -> list[dict[str, Any]]:
+def read_runs(client: Client, view: FeatureView) -> list[dict[str, Any]]:
     """The last runs, newest first."""
     return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
 

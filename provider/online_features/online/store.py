@@ -14,13 +14,14 @@ from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold
-from online_features.online.failures import translated
+from online_features.online.failures import Client, translated
 from online_features.online.freshness import Freshness
 from online_features.online.freshness_check import Finding
 from online_features.online.known_views import KnownViews
 from online_features.online.online_sample import refuse_cluster
 from online_features.online.pushed_views import PushedViews
 from online_features.online.reader import FreshnessCheck, Reader
+from online_features.online.replication import Replication
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
 from online_features.patience import Patience
@@ -48,7 +49,7 @@ class OnlineStore:
     :param client: connections, TLS, retries and time-outs are the client's, and so is closing it.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Client) -> None:
         if not hasattr(client, "pipeline"):
             raise OnlineAccessError("OnlineStore takes a client of redis-py; for a URL there is OnlineStore.from_url")
         self._client = client
@@ -184,10 +185,13 @@ class OnlineStore:
             return state.read_state(self._client, view)
 
     @contextmanager
-    def run(self, view: FeatureView, schema: RowSchema, run_id: str, patience: Patience) -> Iterator[OnlineRun]:
+    def run(
+        self, view: FeatureView, schema: RowSchema, run_id: str, patience: Patience, replication: Replication
+    ) -> Iterator[OnlineRun]:
         """A run that writes rows of the view; nothing of it counts before it is committed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.run import OnlineRun
 
-        with translated(self._client, view), OnlineRun(self._client, view, schema, run_id, patience).writing() as run:
+        run = OnlineRun(self._client, view, schema, run_id, patience=patience, replication=replication)
+        with translated(self._client, view), run.writing():
             yield run

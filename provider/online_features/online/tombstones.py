@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import redis
-
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.online import feast_format, keyspace, values
+from online_features.online.failures import Client
 from online_features.online.guarded_script import KEYS_PER_CALL, SCAN_COUNT, GuardedScript, batched, entities
 from online_features.online.replies import optional_text, text
 from online_features.online.row_keys import Key, row_keys
@@ -29,7 +28,7 @@ class Tombstone:
 
 
 def carry_over(
-    client: redis.Redis,
+    client: Client,
     written: FeatureView,
     written_keys: Sequence[Column],
     view: FeatureView,
@@ -49,7 +48,7 @@ def carry_over(
         moved = [(respelled(written_keys, keys, stone.texts), stone) for stone in some]
         # An entity that no longer has a key cannot come back.
         stones = [(rows.key(keys, texts), stone) for texts, stone in moved if texts is not None]
-        bury([key for key, _ in stones], *(word for _, stone in stones for word in (stone.timestamp, stone.created)))
+        bury([key for key, _ in stones], of_each=[(stone.timestamp, stone.created) for _, stone in stones])
         before.update(row_keys(written).key(written_keys, stone.texts) for stone in some)
         after.update(key for key, _ in stones)
     if "feast" not in (written.layout, view.layout):
@@ -67,11 +66,11 @@ def respelled(written_keys: Sequence[Column], keys: Sequence[Column], texts: Seq
         return None
 
 
-def _buried(client: redis.Redis, view: FeatureView, keys: Sequence[Column]) -> Iterator[Tombstone]:
+def _buried(client: Client, view: FeatureView, keys: Sequence[Column]) -> Iterator[Tombstone]:
     return _in_feasts_keys(client, view, keys) if view.layout == "feast" else _in_own_keys(client, view)
 
 
-def _in_feasts_keys(client: redis.Redis, view: FeatureView, keys: Sequence[Column]) -> Iterator[Tombstone]:
+def _in_feasts_keys(client: Client, view: FeatureView, keys: Sequence[Column]) -> Iterator[Tombstone]:
     field = feast_format.tombstone_field(view.name)
     for some in batched(entities(client, view, keys), KEYS_PER_CALL):
         with client.pipeline(transaction=False) as pipeline:
@@ -83,7 +82,7 @@ def _in_feasts_keys(client: redis.Redis, view: FeatureView, keys: Sequence[Colum
                     yield Tombstone(texts=texts, timestamp=timestamp, created=created)
 
 
-def _in_own_keys(client: redis.Redis, view: FeatureView) -> Iterator[Tombstone]:
+def _in_own_keys(client: Client, view: FeatureView) -> Iterator[Tombstone]:
     prefix = keyspace.tombstone_prefix(view)
     for some in batched(client.scan_iter(match=f"{prefix}*", count=SCAN_COUNT), KEYS_PER_CALL):
         with client.pipeline(transaction=False) as pipeline:

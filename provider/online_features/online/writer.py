@@ -76,6 +76,14 @@ class GuardedWriter(Session):
             if not some or len(in_flight) == PACKETS_IN_FLIGHT:
                 yield from self._confirmed(in_flight)
 
+    def asked(self, call: Buffers) -> Any:
+        """The reply to a call in a slot that is on its way to this server."""
+        # Before the permission to ask, which is for one command.
+        self.exchange("SCRIPT LOAD", self._script)
+        self.exchange("ASKING")
+        (reply,) = self.replies(iter([call]))
+        return reply
+
     def _acknowledged(self, calls: Sequence[Buffers]) -> list[Any]:
         acknowledged: list[Any] = []
 

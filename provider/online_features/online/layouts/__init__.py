@@ -21,6 +21,8 @@ def encoder(
     features: Iterable[str] = (),
     version: str | None = None,
     packing: Packing | None = None,
+    *,
+    in_cluster: bool = False,
 ) -> Encoder:
     """The encoder for the view's layout; see :class:`~online_features.online.layouts.encoding.Encoder`."""
-    return ENCODERS[view.layout](view, schema, features, version, packing)
+    return ENCODERS[view.layout](view, schema, features, version, packing, in_cluster=in_cluster)

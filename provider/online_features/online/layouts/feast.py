@@ -66,7 +66,7 @@ class FeastEncoder(Encoder):
             encoded = _key_bytes(column.feast, values)
             lengths = protobuf.fixed(pc.binary_length(encoded).to_numpy(zero_copy_only=False).astype(np.uint32))
             pieces += [feast_format.value_header(column.feast), lengths, encoded]
-        return joined(words(joined([*pieces, self._view.project])))
+        return joined([*pieces, self._view.project])
 
 
 def _key_bytes(kind: FeastType, values: pa.Array) -> pa.Array:

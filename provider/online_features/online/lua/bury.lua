@@ -3,7 +3,8 @@
 -- KEYS      the entity keys
 -- ARGV      the layout's own words, then per key: event timestamp and created timestamp
 
-for i, key in ipairs(KEYS) do
+for i = 1, rows do
+  local key = key_of(i)
   local at = own_words + 2 * i
   local timestamp, created = ARGV[at - 1], ARGV[at]
   local held_timestamp, held_created = stamp_of(key)

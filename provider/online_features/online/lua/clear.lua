@@ -3,6 +3,7 @@
 -- KEYS      the entity keys
 -- ARGV      the layout's own words
 
-for _, key in ipairs(KEYS) do
+for i = 1, rows do
+  local key = key_of(i)
   remove(key)
 end

@@ -1,5 +1,9 @@
--- What every guarded script begins with; the functions of a layout (hash.lua, json.lua, feast.lua) follow, then the
--- script:
+-- What every guarded script begins with, after two words that scripts.py sets:
+--
+--   in_cluster     whether Redis is a cluster
+--   keys_per_row   2 where each key of a row in KEYS is followed by that of its tombstone, else 1
+--
+-- The functions of a layout (hash.lua, json.lua, feast.lua) follow, then the script:
 --
 --   stamp_of(key)                               timestamps of the row at the key, or false and ''
 --   row(at)                                     timestamps of the row whose words begin at ARGV[at], and the places of
@@ -13,12 +17,18 @@
 -- the empty text for it and is older than one that has it at the same event timestamp.
 --
 -- The tombstone of a deleted entity is a hash of its own, unless its layout has it otherwise. The braces put both keys
--- into one slot of a cluster.
+-- into one slot of a cluster. There, scripts name both: while a slot moves, a row must not be written where its
+-- tombstone is not.
 
 local own_words = ARGV[1] + 1
+local rows = #KEYS / keys_per_row
+
+local function key_of(i)
+  return KEYS[(i - 1) * keys_per_row + 1]
+end
 
 -- That any entity of the view has ever been buried is marked once and for all, so that views without tombstones need not
--- look for them, which is a fifth of the work on a new entity.
+-- look for them, which is a fifth of the work on a new entity. In a cluster the mark would be on one node of many.
 
 local function tombstone_of(key)
   return '@online_features:gone:{' .. key .. '}'
@@ -29,11 +39,13 @@ local function mark_of_burials(key)
 end
 
 local function has_burials(key)
-  return redis.call('EXISTS', mark_of_burials(key)) == 1
+  return in_cluster or redis.call('EXISTS', mark_of_burials(key)) == 1
 end
 
 local function bury(key, timestamp, created, expiry)
-  redis.call('SET', mark_of_burials(key), '1')
+  if not in_cluster then
+    redis.call('SET', mark_of_burials(key), '1')
+  end
   local tombstone = tombstone_of(key)
   redis.call('HSET', tombstone, '_ts', timestamp, '_created', created)
   if expiry > 0 then

@@ -12,7 +12,8 @@
 local now, last_of_all = ARGV[own_words + 1], ARGV[own_words + 2]
 local erased = 0
 
-for _, key in ipairs(KEYS) do
+for i = 1, rows do
+  local key = key_of(i)
   local timestamp = stamp_of(key)
   if timestamp then
     erased = erased + 1

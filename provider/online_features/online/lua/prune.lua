@@ -6,7 +6,8 @@
 
 local removed = 0
 
-for i, key in ipairs(KEYS) do
+for i = 1, rows do
+  local key = key_of(i)
   local timestamp, created = stamp_of(key)
   if timestamp == ARGV[own_words + 2 * i - 1] and created == ARGV[own_words + 2 * i] then
     remove(key)

@@ -6,7 +6,8 @@
 
 local stamps = {}
 
-for _, key in ipairs(KEYS) do
+for i = 1, rows do
+  local key = key_of(i)
   local timestamp, created = stamp_of(key)
   stamps[#stamps + 1] = timestamp or ''
   stamps[#stamps + 1] = created

@@ -2,7 +2,8 @@
 --
 -- KEYS      the entity keys, one per row; then the state of the view, if the version is given
 -- ARGV      the layout's own words, then
---             the version of the state under which the rows were made, as push.lua tells it; '' for any
+--             the version of the state under which the rows were made, as push.lua tells it; '' for any, and always in
+--             a cluster, where the state may be on another node
 --           then per row, in the order of KEYS:
 --             end      milliseconds since the epoch at which the row and its tombstone end, 0: never; after a minus
 --                      sign where the row says that its entity is gone
@@ -17,11 +18,10 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local version = ARGV[own_words + 1]
 local at = own_words + 2
-local rows = #KEYS
 local may_be_buried = has_burials(KEYS[1])
 
 if version ~= '' then
-  local told = redis.call('HMGET', KEYS[rows], 'fingerprint', 'schema_fingerprint')
+  local told = redis.call('HMGET', KEYS[#KEYS], 'fingerprint', 'schema_fingerprint')
   if (told[1] or '') .. ':' .. (told[2] or '') ~= version then
     return redis.error_reply('CHANGED is the state of the feature view')
   end
@@ -29,7 +29,7 @@ if version ~= '' then
 end
 
 for i = 1, rows do
-  local key = KEYS[i]
+  local key = key_of(i)
   local expiry, is_deleted = math.abs(tonumber(ARGV[at])), string.byte(ARGV[at]) == minus
   local timestamp, created, first, last = row(at + 1)
   at = last + 1

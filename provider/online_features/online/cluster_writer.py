@@ -1,0 +1,163 @@
+"""Writes ready-made script calls to the nodes of a Redis Cluster, all at once, and follows slots that move."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import redis
+from redis.cluster import ClusterNode
+from redis.exceptions import AskError, MovedError
+
+from online_features.counters import RowCounts
+from online_features.online.failures import DRIVER_ERRORS, is_passing, lasting
+from online_features.online.layouts.encoding import SlotCall
+from online_features.online.replication import Replication
+from online_features.online.servers import Server, server
+from online_features.online.writer import guarded_writer, row_counts
+from online_features.patience import NONE, Patience
+
+T = TypeVar("T")
+
+# More than slots move while a batch is written. Each time, what was refused goes to where it was told to.
+MOST_MOVES = 16
+
+
+class ClusterWriter:
+    """Writes rows by a guarded script, each where its slot is, and asks single commands.
+
+    It has what a :class:`~online_features.online.session.Session` has, and no connection of its own: those that a
+    batch is written on come from the pools of the client's nodes.
+
+    :param script: Lua source that returns the counts written, stale, expired, deleted.
+    :param patience: with interruptions.
+    :param replication: what must be copied before a batch is acknowledged.
+    """
+
+    def __init__(
+        self, client: redis.RedisCluster, script: str, patience: Patience, replication: Replication
+    ) -> None:  # fmt: skip
+        self.bytes_sent = 0
+        self._client = client
+        self._script = script
+        self._patience = patience
+        self._replication = replication
+
+    def command(self, *words: str | bytes | int) -> Any:
+        """The reply to one command, asked again after an interruption: it may have been carried out twice."""
+        return self.steadily(partial(self.exchange, *words))
+
+    def exchange(self, *words: str | bytes | int) -> Any:
+        """The reply to one command, asked once of the node that has its key."""
+        return self._client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def steadily(self, do: Callable[[], T]) -> T:
+        """What ``do`` returns, done again after an interruption, with a new look at the nodes.
+
+        :raises redis.RedisError: when it cannot succeed, or patience is at an end.
+        """
+
+        def attempt() -> T:
+            try:
+                return do()
+            except DRIVER_ERRORS:
+                self._client.nodes_manager.initialize()
+                raise
+
+        with lasting():
+            return self._patience.attempt(attempt, is_passing)
+
+    def servers(self) -> frozenset[Server]:
+        """The primaries of the cluster, as they are now; to be asked within :meth:`steadily`."""
+        self._client.nodes_manager.initialize()
+        nodes = self._client.get_primaries()  # type: ignore[no-untyped-call]
+        return frozenset(server(self._client.get_redis_connection(node).info()) for node in nodes)
+
+    def await_replicas(self, key: str, replication: Replication) -> None:
+        """Nothing is left to wait for: replicas have been waited for where rows were written, batch by batch."""
+
+    def write(self, rows: int, calls: Sequence[SlotCall]) -> RowCounts:
+        """Send the calls and wait until every one of them is acknowledged.
+
+        :param rows: how many rows the calls write.
+        :raises OnlineDataError: when the acknowledgements do not account for every row.
+        :raises NotReplicatedError: when too few replicas have the rows in time.
+        """
+        acknowledged: dict[int, Any] = {}
+
+        def go_on() -> None:
+            for _ in range(MOST_MOVES):
+                refused = self._round({i: call for i, call in enumerate(calls) if i not in acknowledged}, acknowledged)
+                if refused is None:
+                    return
+                self._client.nodes_manager.initialize()
+            raise redis.exceptions.ClusterError(f"slots have moved {MOST_MOVES} times while a batch was written")
+
+        self.steadily(go_on)
+        return row_counts(rows, acknowledged.values())
+
+    def write_and_ask(
+        self, rows: int, calls: Sequence[SlotCall], question: Sequence[str | int]
+    ) -> tuple[RowCounts, Any]:
+        """Likewise, with a command that follows when every row is written, and its reply."""
+        return self.write(rows, calls), self.command(*question)
+
+    def _round(self, waiting: Mapping[int, SlotCall], acknowledged: dict[int, Any]) -> MovedError | None:
+        """Send the calls to where their slots are known to be, and keep the replies.
+
+        :returns: a refusal of a node that no longer has a slot.
+        """
+        by_node: dict[ClusterNode, list[int]] = defaultdict(list)
+        for i, call in waiting.items():
+            by_node[self._client.nodes_manager.get_node_from_slot(call.slot)].append(i)
+        if not by_node:
+            return None
+        with ThreadPoolExecutor(max_workers=len(by_node)) as threads:
+            rounds = [threads.submit(self._write_to, node, places, waiting) for node, places in by_node.items()]
+        failures = []
+        for replies, failure in (each.result() for each in rounds):
+            failures += [] if failure is None else [failure]
+            for i, reply in replies.items():
+                if isinstance(reply, Exception):
+                    failures.append(reply)
+                else:
+                    acknowledged[i] = reply
+        return _moved(failures)
+
+    def _write_to(
+        self, node: ClusterNode, places: Iterable[int], calls: Mapping[int, SlotCall]
+    ) -> tuple[dict[int, Any], Exception | None]:
+        """The replies of a node to the calls at some places, errors among them, and what broke them off."""
+        replies: dict[int, Any] = {}
+        try:
+            with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
+                buffers = (calls[i].buffers for i in places)
+                replies.update(zip(places, writer.replies(buffers), strict=True))
+                self._replication.await_replicas(writer.exchange)
+                self.bytes_sent += writer.bytes_sent
+            for i, reply in replies.items():
+                if type(reply) is AskError:
+                    replies[i] = self._asked(reply, calls[i])
+        except DRIVER_ERRORS as failure:
+            return replies, failure
+        return replies, None
+
+    def _asked(self, redirection: AskError, call: SlotCall) -> Any:
+        """The reply of the node that a slot is on its way to."""
+        node = self._client.get_node(*redirection.node_addr)  # type: ignore[no-untyped-call]
+        with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
+            return writer.asked(call.buffers)
+
+
+def _moved(failures: Sequence[Exception]) -> MovedError | None:
+    """The refusal to be followed at once, where there is nothing else.
+
+    :raises Exception: the first failure that lasts, else the first that may pass.
+    """
+    others = [failure for failure in failures if not isinstance(failure, MovedError)]
+    for failure in sorted(others, key=is_passing):
+        raise failure
+    return next(iter(failures), None)  # type: ignore[return-value]
