@@ -1,11 +1,19 @@
 -- The present, the start of the oldest transaction in flight that may yet commit rows of this database, the oldest
 -- prepared transaction, and whether transactions in flight are hidden: from a role that may not see other sessions,
--- by a session that does not track its activity, and on a standby, whose primary runs them. Parameter: snapshot, the name that read-only snapshots of runs go by.
+-- by a session that does not track its activity, and on a standby, whose primary runs them. Parameter: snapshot, the
+-- name that read-only snapshots of runs go by.
+--
+-- The present of a standby that has replayed less than it received, or receives nothing, is the last commit it knows.
 --
 -- A session is active before it shows the start of its transaction, so until then the start of its query counts.
 
 SELECT
-    clock_timestamp(),
+    CASE
+        WHEN NOT pg_is_in_recovery() THEN clock_timestamp()
+        WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()
+            AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) THEN clock_timestamp()
+        ELSE coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_catalog.pg_control_checkpoint()))
+    END,
     (
         SELECT min(coalesce(xact_start, query_start)) FROM pg_catalog.pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()

@@ -7,6 +7,11 @@ from importlib.resources import files
 import sqlalchemy as sa
 
 
+def text(name: str) -> str:
+    """The text of the file of that name, for a statement without parameters."""
+    return files("online_features.offline").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
 def statement(name: str) -> sa.TextClause:
     """The statement of the file of that name."""
-    return sa.text(files("online_features.offline").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
+    return sa.text(text(name))

@@ -23,7 +23,12 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.appending import AppendResult, append_rows
 from online_features.concurrency import interruptibly
-from online_features.errors import ColumnNotFoundError, OfflineAccessError, UnsupportedTypeError
+from online_features.errors import (
+    ColumnNotFoundError,
+    OfflineAccessError,
+    OfflineStoreUnavailableError,
+    UnsupportedTypeError,
+)
 from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
 from online_features.offline import sql_files, statements
@@ -97,6 +102,7 @@ class Snapshot:
                 batch = self._counted(received) if self._reading.counts_rejected else received
                 for offset in range(0, batch.num_rows, batch_rows):
                     yield batch.slice(offset, batch_rows)
+            self._check_intact()
             ((uncounted,),) = self._rows(statements.count(self._reading.uncounted))
             self.rejected += uncounted
             if self.rejected:
@@ -119,8 +125,19 @@ class Snapshot:
         key, *_ = columns
         return rows.filter(key.is_valid()) if key.null_count else rows
 
+    def _check_intact(self) -> None:
+        rewritten = [name for (name,) in self._fetched(sql_files.text("rewritten"))]
+        if rewritten:
+            raise OfflineStoreUnavailableError(
+                f"feature view {self._view.name!r}: {' and '.join(rewritten)} was truncated, rewritten or replaced "
+                "when the run began to read, which hides rows from it -> run again"
+            )
+
     def _rows(self, statement: GenerativeSelect) -> list[tuple[Any, ...]]:
-        self._cursor.execute(statements.sql(statement))
+        return self._fetched(statements.sql(statement))
+
+    def _fetched(self, statement: str) -> list[tuple[Any, ...]]:
+        self._cursor.execute(statement)
         return [tuple(row.values()) for row in self._cursor.fetch_arrow_table().to_pylist()]
 
 
