@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import redis
 import redis.asyncio
+from redis.exceptions import NoPermissionError
 
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
@@ -78,6 +79,9 @@ def _with_row(view: FeatureView, entities: Mapping[Key, Entity]) -> Conversation
     """Those whose key, which all views of the entities share, holds a row of this one."""
     has_row = CommandForm("HEXISTS", (feast_format.timestamp_field(view.name),))
     replies = (yield [(has_row, key) for key in entities]) if entities else ()
+    # Any other error says that the key is somebody else's.
+    if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
+        raise refused
     return {key: entity for (key, entity), is_there in zip(entities.items(), replies, strict=True) if is_there == 1}
 
 
