@@ -13,7 +13,7 @@ AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
 	asset_events.py operators.py secrets.py sensors.py whole_airflow.py)
 RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help install demo up test test-airflow test-oldest bench bench-small lint format clean
+.PHONY: help install demo up test test-airflow test-oldest soak bench bench-small lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test         the tests'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs'
 	@echo 'make test-oldest  what meets Airflow, with the oldest Airflow and libraries that we support'
+	@echo 'make soak         all that happens to a view, at once, for MINUTES=30: fails where anything grows'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make lint         formatting, lint rules, types'
 	@echo 'make install      the environment alone, in .venv'
@@ -55,6 +56,11 @@ $(OLDEST_INSTALLED): pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest
 	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[test]'
 	@touch $@
+
+MINUTES ?= 30
+
+soak: $(INSTALLED)
+	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 bench: $(PLOTS_INSTALLED)
 	@exec $(BIN)/python -m benchmarks

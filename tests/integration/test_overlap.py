@@ -18,10 +18,16 @@ from tests.model import Model, Row
 
 ENTITIES = 500
 ROWS_EACH = 8
+ERASED = 50
+PROCESSES = 8
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = PostgresSource(
     table="rows", timestamp_field="ts", created_timestamp_column="created", deleted_field="gone"
 )  # fmt: skip
+
+# Forked from one that has imported everything, so that all of them begin at once.
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["tests.integration.test_overlap", "online_features.online.run"])
 
 
 def view_of(project: str) -> FeatureView:
@@ -54,6 +60,19 @@ def run_in_full(uri: str, url: str, project: str) -> int:
     return sum(materialize(view_of(project), *stores, full=True, batch_rows=50).rows_read for _ in range(3))
 
 
+def run_incrementally(uri: str, url: str, project: str) -> int:
+    stores = OfflineStore(uri), OnlineStore.from_url(url)
+    return sum(materialize(view_of(project), *stores, batch_rows=50).rows_read for _ in range(5))
+
+
+def erase(url: str, project: str, names: list[str]) -> int:
+    """Erase entities one after the other, whether they are online yet or not; returns how many."""
+    online = OnlineStore.from_url(url)
+    for name in names:
+        online.delete(view_of(project), [{"id": name}])
+    return len(names)
+
+
 def push(url: str, project: str, rows: list[dict[str, Any]]) -> int:
     online = OnlineStore.from_url(url)
     return sum(online.push(view_of(project), rows[i : i + 7]).rows_read for i in range(0, len(rows), 7))
@@ -65,7 +84,7 @@ def test_overlapping_runs_and_pushes_end_as_the_model_says(
 ) -> None:
     chance = random.Random(seed)
     stored = [random_row(chance, number) for number in range(ENTITIES * ROWS_EACH)]
-    pushed = [random_row(chance, len(stored) + number) for number in range(ENTITIES)]
+    pushed = [random_row(chance, len(stored) + number) for number in range(2 * ENTITIES)]
     database("CREATE TABLE rows (id text, ts timestamptz, created timestamptz, gone bool, x int, y text)")
     database(
         "INSERT INTO rows SELECT * FROM unnest(%s, %s, %s, %s, %s, %s)",
@@ -74,17 +93,25 @@ def test_overlapping_runs_and_pushes_end_as_the_model_says(
     to_push = [
         {name: getattr(row, name) for name in ("id", "ts", "created", "gone", "x", "y")} for row in pushed
     ]  # fmt: skip
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as processes:
+    erased = [f"e{number}" for number in chance.sample(range(ENTITIES), ERASED)]
+    with ProcessPoolExecutor(PROCESSES, mp_context=FORKED) as processes:
         jobs = [
             processes.submit(run_windows, database.uri, redis_url, project, seed),
             processes.submit(run_windows, database.uri, redis_url, project, seed + 100),
-            processes.submit(push, redis_url, project, to_push),
+            processes.submit(push, redis_url, project, to_push[::2]),
+            processes.submit(push, redis_url, project, to_push[1::2]),
             processes.submit(run_in_full, database.uri, redis_url, project),
+            processes.submit(run_incrementally, database.uri, redis_url, project),
+            processes.submit(run_incrementally, database.uri, redis_url, project),
         ]
+        erasure = processes.submit(erase, redis_url, project, erased)
         assert all(job.result(timeout=120) > ENTITIES / 2 for job in jobs)
+        assert erasure.result(timeout=120) == ERASED
 
     model = Model(now=datetime.now(UTC))
     model.push([*stored, *pushed])
+    # Every row is older than the erasure of its entity, whichever of them came first.
+    model.delete(erased)
     view = view_of(project)
     live = {
         keyspace.entity_values(view, key)[0]: client.hgetall(key)
@@ -92,4 +119,4 @@ def test_overlapping_runs_and_pushes_end_as_the_model_says(
     }
     assert live == {name: held.hash for name, held in model.online.items() if held.fields is not None}
     buried = set(client.scan_iter(f"{keyspace.tombstone_prefix(view)}*", count=1000))
-    assert len(buried) == sum(held.fields is None for held in model.online.values()) > 10
+    assert len(buried) == sum(held.fields is None for held in model.online.values()) > ERASED
