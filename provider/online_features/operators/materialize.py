@@ -23,7 +23,7 @@ class MaterializeOperator(AnnouncingOperator):
     Retries, backfills and overlapping runs are safe: no row ever replaces a newer one. What no retry can mend fails
     at once, with the cure in the message. A task that is killed or timed out ends its query in Postgres.
 
-    All parameters are templated; one whose template renders to nothing counts as not given.
+    All parameters but ``statement_timeout`` are templated; one whose template renders to nothing counts as not given.
 
     :param feature_view: what to materialize: a :class:`~online_features.FeatureView`, or where to import it from when
         the task runs, such as ``"features.views.plane_trips"``.
@@ -37,6 +37,7 @@ class MaterializeOperator(AnnouncingOperator):
     :param end: likewise, before this.
     :param prune: with ``window="full"``, also remove online entities that the source no longer has.
     :param lookback: how far an incremental run reads back over the last one: a timedelta or its ISO-8601 text.
+    :param statement_timeout: how long each statement of the run may take in Postgres, the reading of all rows included.
     :param emit: when the run emits an event of the view's asset: ``"changed"``, if rows were written or removed, the
         default; ``"always"``; or ``"never"``.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
@@ -58,6 +59,7 @@ class MaterializeOperator(AnnouncingOperator):
         end: datetime | str | None = None,
         prune: bool | str = False,
         lookback: timedelta | str | None = None,
+        statement_timeout: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,6 +68,7 @@ class MaterializeOperator(AnnouncingOperator):
         self.end = end
         self.prune = prune
         self.lookback = lookback
+        self.statement_timeout = statement_timeout
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Materialize the window; the result is the task's XCom."""
@@ -75,11 +78,12 @@ class MaterializeOperator(AnnouncingOperator):
         from online_features.materialization import materialize
 
         with self.working() as view:
+            reading = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
             online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
             self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
             result = materialize(
                 view,
-                OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store(),
+                reading.get_store(statement_timeout=self.statement_timeout),
                 online,
                 prune=truth("prune", self.prune),
                 lookback=duration("lookback", self.lookback),
