@@ -10,7 +10,7 @@ from online_features.errors import OptionError
 from online_features.patience import NONE, Patience
 
 
-class Away(Exception):
+class AwayError(Exception):
     pass
 
 
@@ -22,14 +22,14 @@ def failing(times: int) -> Callable[[], int]:
         nonlocal calls
         calls += 1
         if calls <= times:
-            raise Away(f"call {calls}")
+            raise AwayError(f"call {calls}")
         return calls
 
     return do
 
 
 def is_away(failure: BaseException) -> bool:
-    return isinstance(failure, Away)
+    return isinstance(failure, AwayError)
 
 
 def test_what_passes_is_attempted_again_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,13 +41,13 @@ def test_what_passes_is_attempted_again_and_told(caplog: pytest.LogCaptureFixtur
 
 def test_what_does_not_pass_is_raised_at_once() -> None:
     began = time.monotonic()
-    with pytest.raises(Away, match="call 1"):
-        Patience(timedelta(minutes=1)).attempt(failing(2), lambda failure: False)
+    with pytest.raises(AwayError, match="call 1"):
+        Patience(timedelta(minutes=1)).attempt(failing(2), lambda _: False)
     assert time.monotonic() - began < 0.1
 
 
 def test_none_gives_up_at_once() -> None:
-    with pytest.raises(Away, match="call 1"):
+    with pytest.raises(AwayError, match="call 1"):
         NONE.attempt(failing(1), is_away)
 
 
@@ -55,10 +55,10 @@ def test_all_attempts_share_the_pauses() -> None:
     patience = Patience(timedelta(seconds=0.5))
     began = time.monotonic()
     for _ in range(2):
-        with pytest.raises(Away):
+        with pytest.raises(AwayError):
             patience.attempt(failing(1_000_000), is_away)
     assert 0.5 <= time.monotonic() - began < 1
-    with pytest.raises(Away, match="call 1"):
+    with pytest.raises(AwayError, match="call 1"):
         patience.attempt(failing(1), is_away)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -22,9 +23,10 @@ class OfflineStoreHook(PostgresHook):
 
     default_conn_name = "offline_store"
 
-    def get_store(self) -> OfflineStore:
+    def get_store(self, *, statement_timeout: timedelta | None = None) -> OfflineStore:
         """The store; it connects when it is first used.
 
+        :param statement_timeout: how long each statement may take; ``None``: as the connection, or the server, says.
         :raises OfflineAccessError: when libpq does not understand the connection, naming the extra and the cure.
         """
         url = self.sqlalchemy_url
@@ -34,7 +36,8 @@ class OfflineStoreHook(PostgresHook):
         }  # fmt: skip
         given = {name: value for name, value in parameters.items() if value is not None}
         # Everything as a parameter, and percent-encoded: libpq takes a plus sign for itself.
-        return OfflineStore(f"postgresql://?{urlencode(given, quote_via=quote)}")
+        uri = f"postgresql://?{urlencode(given, quote_via=quote)}"
+        return OfflineStore(uri, statement_timeout=statement_timeout)
 
     def _libpq_extra(self) -> dict[str, Any]:
         extra = self.connection.extra_dejson

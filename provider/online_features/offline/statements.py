@@ -172,10 +172,14 @@ def rows_of(source: PostgresSource) -> FromClause:
     """What the source is after FROM."""
     if source.table is not None:
         return table_of(source.table)
-    assert source.query is not None
     # The query's own colons are no bind parameters, and its last line may be a comment.
-    query = source.query.strip().removesuffix(";").replace(":", r"\:") + "\n"
+    query = alone(source.query or "").replace(":", r"\:") + "\n"
     return sa.text(query).columns().subquery("source")
+
+
+def alone(query: str) -> str:
+    """The user's query as it stands in ours, between parentheses."""
+    return query.strip().removesuffix(";")
 
 
 def _parts(

@@ -53,6 +53,8 @@ BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encod
 # Sessions of this name only read: they do not hold back the horizon of other runs.
 SNAPSHOT_NAME = "online_features snapshot"
 
+STANDARD_STRINGS = "SET standard_conforming_strings = on"
+
 # What a run's transaction is, and how values are printed in it, whatever server, database and role are set to.
 SESSION = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -62,7 +64,7 @@ SESSION = (
     "SET LOCAL IntervalStyle = 'iso_8601'",
     "SET LOCAL bytea_output = 'hex'",
     "SET LOCAL extra_float_digits = 1",
-    "SET LOCAL standard_conforming_strings = on",
+    STANDARD_STRINGS,
     "SET LOCAL client_encoding = 'UTF8'",
 )
 
@@ -72,6 +74,11 @@ WATCH_CLIENT = """
     SELECT set_config(name, '1s', {is_local}) FROM pg_settings
     WHERE name = 'client_connection_check_interval' AND version() ~ 'linux'
 """
+
+
+# What a time limit may be, as Postgres takes it: it knows no parts of milliseconds, and keeps them in 32 bits.
+SHORTEST_TIMEOUT = timedelta(milliseconds=1)
+LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 
 
 class Snapshot:
@@ -160,14 +167,18 @@ class OfflineStore:
     """Reads feature views from Postgres.
 
     :param uri: a libpq URI, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+    :param statement_timeout: how long each statement of a run may take, the reading of all its rows included;
+        ``None``: as server, role and URI say.
+    :raises OfflineAccessError: when the URI is none, or the time-out is not one that Postgres takes.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
         check_uri(uri)
         self._uri = uri
+        self._limits = _limits(statement_timeout)
         # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
-        self._engine = _engine(uri, readonly=True, autocommit=True)
-        self._writing = _engine(uri)
+        self._engine = _engine(uri, self._limits, readonly=True, autocommit=True)
+        self._writing = _engine(uri, self._limits)
 
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows in the source and their types: all of them where the view has a transform.
@@ -176,11 +187,23 @@ class OfflineStore:
         :raises ColumnNotFoundError: a named column does not exist.
         :raises UnsupportedTypeError: a column's type cannot go online.
         """
+        if view.source.query is not None:
+            self._check_single(view, statements.alone(view.source.query))
         with translated(view), self._engine.connect() as connection:
             types, resolutions = _column_types(connection, statements.no_rows(view.source))
         schema = row_schema(view.before_transform, types)
         created = schema.created_timestamp
         return schema if created is None else replace(schema, created_resolution=resolutions[created.name])
+
+    def _check_single(self, view: FeatureView, query: str) -> None:
+        """Have Postgres parse the query by itself, as one statement: what closes our parenthesis around it is refused.
+
+        The protocol that takes one statement at a time is ADBC's; psycopg2 would execute whatever came behind.
+        """
+        with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
+            for setting in (*SESSION, *self._limits):
+                cursor.execute(setting)
+            cursor.adbc_execute_schema(query)
 
     def has_rows_before(self, view: FeatureView, schema: RowSchema, instant: datetime) -> bool:
         """Whether the source has history before ``instant``."""
@@ -237,7 +260,7 @@ class OfflineStore:
     def snapshot(self, view: FeatureView, reading: Reading) -> Iterator[Snapshot]:
         """Read in one read-only, repeatable-read transaction."""
         with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
-            for setting in (*SESSION, WATCH_CLIENT.format(is_local=True)):
+            for setting in (*SESSION, *self._limits, WATCH_CLIENT.format(is_local=True)):
                 cursor.execute(setting)
             yield Snapshot(view, cursor, reading)
 
@@ -268,15 +291,34 @@ class InterruptibleCursor(psycopg2.extensions.cursor):
         interruptibly(partial(super().execute, query, vars), self.connection.cancel)
 
 
-def _engine(uri: str, **session: bool) -> sa.Engine:
-    """An engine on sessions with these settings of psycopg2."""
+def _limits(statement_timeout: timedelta | None) -> tuple[str, ...]:
+    """Statements that set the limits of a session.
+
+    :raises OfflineAccessError: when it is no time-out that Postgres takes.
+    """
+    if statement_timeout is None:
+        return ()
+    if not SHORTEST_TIMEOUT <= statement_timeout <= LONGEST_TIMEOUT:
+        raise OfflineAccessError(
+            f"statement_timeout={statement_timeout!r} is none that Postgres takes -> give one millisecond to 24 days, "
+            "or None to leave it to the server"
+        )
+    return (f"SET statement_timeout = {statement_timeout // SHORTEST_TIMEOUT}",)
+
+
+def _engine(uri: str, settings: Iterable[str] = (), **session: bool) -> sa.Engine:
+    """An engine on sessions with these settings, of Postgres and of psycopg2.
+
+    Strings are read as ADBC's sessions read them, so that a query that is one statement there is one here.
+    """
 
     def connect() -> Any:
         connection = psycopg2.connect(uri, cursor_factory=InterruptibleCursor)
         # Together: psycopg2 does not enforce what is set as read-only before it is set to autocommit.
         connection.set_session(**session)
         with connection.cursor() as cursor:
-            cursor.execute(WATCH_CLIENT.format(is_local=not connection.autocommit))
+            for setting in (STANDARD_STRINGS, *settings, WATCH_CLIENT.format(is_local=not connection.autocommit)):
+                cursor.execute(setting)
         return connection
 
     return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool)

@@ -40,6 +40,8 @@ class MaterializeOperator(AnnouncingOperator):
     :param retry_for: how long to try again when a store is away, within the task's attempt; default one minute.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves; default none.
     :param replica_timeout: how long to wait for them; default ten seconds.
+    :param statement_timeout: how long each statement of the run may take in Postgres, the reading of all rows
+        included; default what connection, role and server say.
     :param emit: when the run emits an event of the view's asset: ``"changed"``, if rows were written or removed, the
         default; ``"always"``; or ``"never"``.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
@@ -47,7 +49,7 @@ class MaterializeOperator(AnnouncingOperator):
 
     template_fields: Sequence[str] = (
         *AnnouncingOperator.template_fields, "window", "start", "end", "prune", "lookback",
-        "retry_for", "wait_for_replicas", "replica_timeout",
+        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -65,6 +67,7 @@ class MaterializeOperator(AnnouncingOperator):
         retry_for: timedelta | str | None = None,
         wait_for_replicas: int | str | None = None,
         replica_timeout: timedelta | str | None = None,
+        statement_timeout: timedelta | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,6 +79,7 @@ class MaterializeOperator(AnnouncingOperator):
         self.retry_for = retry_for
         self.wait_for_replicas = wait_for_replicas
         self.replica_timeout = replica_timeout
+        self.statement_timeout = statement_timeout
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Materialize the window; the result is the task's XCom."""
@@ -85,11 +89,12 @@ class MaterializeOperator(AnnouncingOperator):
         from online_features.materialization import materialize
 
         with self.working() as view:
+            reading = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
             online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
             self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
             result = materialize(
                 view,
-                OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store(),
+                reading.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout)),
                 online,
                 prune=truth("prune", self.prune),
                 lookback=duration("lookback", self.lookback),
