@@ -89,6 +89,8 @@ def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
             if at == len(message):
                 return seconds, nanoseconds
     fields = dict(_fields(message))
+    if not fields.keys() <= {1, 2}:
+        raise ValueError(message)
     return fields.get(1, 0), fields.get(2, 0)
 
 
