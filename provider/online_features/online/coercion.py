@@ -126,7 +126,10 @@ def coerced(column: Column, given: Values, *, is_key: bool = False) -> pa.Array:
         if cast is not None and not (is_key and column.type == "character"):
             return cast
         given = python_values(column, given)
-    return _one_by_one(column, given, values.encode_key if is_key else values.encode)
+    try:
+        return _one_by_one(column, given, values.encode_key if is_key else values.encode)
+    except RecursionError as error:
+        raise InvalidRowsError(f"column {column.name!r} holds a value that is nested too deeply") from error
 
 
 def coerced_instants(column: Column, given: Values, zone: ZoneInfo) -> pa.TimestampArray:
@@ -249,7 +252,7 @@ def _meant(column: Column, value: Any) -> Any:
         case (Encoding.FLOAT, Decimal() | int()) if not isinstance(value, bool):
             return _rounded(value)
         case (Encoding.NUMERIC, float()):
-            return Decimal(repr(value))
+            return Decimal(float.__repr__(value))
         case (Encoding.DATE, datetime()) if value.tzinfo is None and value.time() == time():
             return value.date()
     return None if column.encoding != Encoding.FLOAT and is_null(value) else value
@@ -259,7 +262,7 @@ def _rounded(value: Decimal | int) -> Any:
     """The nearest floating number; the value itself, of which there is none, where it is too large."""
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):  # which a signaling NaN raises
         return value
     return value if math.isinf(number) and Decimal(value).is_finite() else number
 
@@ -276,7 +279,7 @@ def _instant(column: Column, value: Any, zone: ZoneInfo) -> datetime:
         raise values.misfit(column, value)
     moment = value if isinstance(value, datetime) else datetime.combine(value, time())
     try:
-        if moment.tzinfo is not None:
+        if values.is_aware(moment):
             return moment.astimezone(UTC)
         if column.type != "timestamp with time zone":
             return as_postgres_reads(moment, zone)

@@ -23,13 +23,14 @@ from online_features.schema import Column
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
 MORE = 0x80  # set in every byte of a varint but the last
+VARINT_BITS = 64
 
 SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
 
 Field = tuple[int, "int | bytes"]
 
 # What reading a message raises when it is none.
-DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError)
+DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError, RecursionError)
 
 
 def decode(column: Column, message: bytes) -> Any:
@@ -88,6 +89,8 @@ def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
             if at == len(message):
                 return seconds, nanoseconds
     fields = dict(_fields(message))
+    if not fields.keys() <= {1, 2}:
+        raise ValueError(message)
     return fields.get(1, 0), fields.get(2, 0)
 
 
@@ -135,13 +138,17 @@ def _taken(message: bytes, at: int, length: int) -> tuple[bytes, int]:
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while shift < VARINT_BITS:
         byte = message[at]
         at += 1
         if byte < MORE:
-            return value + (byte << shift), at
+            value += byte << shift
+            if value >> VARINT_BITS:
+                break
+            return value, at
         value += (byte - MORE) << shift
         shift += 7
+    raise ValueError(message)
 
 
 def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:

@@ -99,7 +99,10 @@ def _taken(rows: Iterator[Any], batch_rows: int) -> Iterator[Any]:
     weight = 0
     for row in islice(rows, batch_rows):
         yield row
-        weight += _bytes_of_value(row)
+        try:
+            weight += _bytes_of_value(row)
+        except RecursionError as error:
+            raise InvalidRowsError("a row holds a value that is nested too deeply") from error
         if weight >= BATCH_BYTES:
             return
 
@@ -184,6 +187,8 @@ def _bytes_of_series(series: pd.Series[Any]) -> float:
 
 def _of_series(series: pd.Series[Any]) -> Values:
     """The column; NaN is how pandas says NULL."""
+    if series.dtype == object and _is_mixed(series):
+        return _of_objects(series)  # Lists in lists in lists are more than Arrow's stack holds.
     try:
         array = _whole(pa.array(series, from_pandas=True))
     except (pa.ArrowException, OverflowError, ValueError, TypeError):
@@ -192,6 +197,13 @@ def _of_series(series: pd.Series[Any]) -> Values:
     if series.dtype == object and not _is_plain(array.type):
         return _of_objects(series)  # Arrow would give all decimals one scale, and all objects the same fields.
     return pc.if_else(pc.is_nan(array), None, array) if kinds.is_floating(array.type) else array
+
+
+def _is_mixed(series: pd.Series[Any]) -> bool:
+    """Whether there are other objects than texts, numbers, booleans and times."""
+    from pandas.api.types import infer_dtype
+
+    return infer_dtype(series, skipna=True) in ("mixed", "mixed-integer")
 
 
 def _of_objects(series: pd.Series[Any]) -> list[Any]:

@@ -117,7 +117,7 @@ def _read_one(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> Ro
         raise _told(reply, f"the row of {dict(entity)!r}")
     try:
         return plan.format.row(reply)
-    except (OnlineDataError, ValueError) as error:
+    except DAMAGE as error:
         raise OnlineDataError(
             f"feature view {request.view.name!r}: the row of {dict(entity)!r} is damaged: {error}"
         ) from error
@@ -170,7 +170,13 @@ def _state(view: FeatureView, fields: Sequence[str], reply: Any) -> ViewState:
     if isinstance(reply, redis.ResponseError):
         raise _told(reply, "the state")
     told = zip(fields, reply, strict=True)
-    return state_from(view, {field: text(value) for field, value in told if value is not None})
+    try:
+        stored = {field: text(value) for field, value in told if value is not None}
+    except UnicodeError as error:
+        raise OnlineDataError(
+            f"{keyspace.state_key(view)!r} in Redis is damaged ({error}); delete it and materialize with full=True"
+        ) from error
+    return state_from(view, stored)
 
 
 def _told(error: redis.ResponseError, what: str) -> redis.ResponseError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from uuid import UUID
 
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.instants import from_text, to_text
-from online_features.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
+from online_features.postgres_types import ARRAY_SUFFIX, AS_PRINTED, ENCODING_BY_TYPE, Encoding
 from online_features.schema import Column
 
 DURATION = re.compile(
@@ -31,10 +32,29 @@ DURATION = re.compile(
 FIRST_INSTANT, LAST_INSTANT = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 # What reading a text raises when this package has not written it.
-DAMAGE = (ValueError, KeyError, ArithmeticError, TypeError)
+DAMAGE = (ValueError, KeyError, ArithmeticError, TypeError, AttributeError, RecursionError)
 
 # Made once: json.loads with arguments makes a decoder per call.
 PLAIN_JSON, EXACT_JSON = json.JSONDecoder(), json.JSONDecoder(parse_float=Decimal)
+FLOATING_JSON = json.JSONDecoder(parse_int=float)  # -0 has a sign
+
+INTEGERS = {
+    "smallint": range(-(2**15), 2**15), "integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63),
+    "oid": range(2**32),
+}  # fmt: skip
+
+# What numbers are written with. Python's own types also take white space, underscores and digits of other scripts.
+INTEGER_CHARACTERS, FLOAT_CHARACTERS = b"-0123456789", b"+-.0123456789aefin"
+INFINITE = ("inf", "-inf")
+
+EXACT_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|NaN|-?Infinity")
+
+# Of other years than Python has: before our era, or with more than four digits.
+OTHER_TIME = re.compile(
+    r"(?:(?P<long>[0-9]{5,})|[0-9]{4})-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}(?::[0-9]{2}){0,2})?)?"
+    r"(?P<era> BC)?"
+)
 
 MOST_PLAIN_FLOAT = 10**15
 
@@ -50,15 +70,17 @@ def decode(column: Column, text: str) -> Any:
     try:
         return decoder(column)(text)
     except DAMAGE as error:
-        raise OnlineDataError(
-            f"feature {column.name!r} holds {text[:50]!r}, which is no {column.type}; "
-            "materialize the view with full=True, or push or erase the entity where it is not in the source"
-        ) from error
+        raise _damage(column, text) from error
 
 
 def decoder(column: Column) -> Callable[[str], Any]:
     """What makes Python values of a column's texts; it raises :data:`DAMAGE`, which :func:`decode` puts into words."""
-    return partial(_from_json, column.type) if column.encoding == Encoding.JSON else _DECODE[column.encoding]
+    match column.encoding:
+        case Encoding.JSON:
+            return partial(_from_json, column.type)
+        case Encoding.INTEGER:
+            return partial(_whole, INTEGERS[column.type])
+    return _DECODE[column.encoding]
 
 
 def decoder_of_bytes(column: Column) -> Callable[[bytes], Any]:
@@ -71,14 +93,13 @@ def decoder_of_bytes(column: Column) -> Callable[[bytes], Any]:
 
 def decoder_of_json(column: Column) -> Callable[[Any], Any]:
     """Likewise, of what stands in a JSON object and is not NULL."""
-    if column.encoding == Encoding.JSON:
-        return partial(_from_parsed_json, column.type)
-    if column.encoding in (Encoding.BOOLEAN, Encoding.INTEGER):
-        return lambda value: value
+    match column.encoding:
+        case Encoding.JSON:
+            return partial(_from_parsed_json, column.type)
+        case Encoding.INTEGER:
+            return partial(_one_of, INTEGERS[column.type])
     decode_text, ready = decoder(column), _READY_IN_JSON.get(column.encoding)
-    return lambda value: (
-        value if type(value) is ready else decode_text(value if isinstance(value, str) else repr(value))
-    )
+    return lambda value: value if type(value) is ready else decode_text(_text_in_json(column, value))
 
 
 def from_json(column: Column, value: Any) -> Any:
@@ -86,11 +107,12 @@ def from_json(column: Column, value: Any) -> Any:
 
     :raises OnlineDataError: when that is not what this package writes for the column's type.
     """
-    if value is None or column.encoding in (Encoding.BOOLEAN, Encoding.INTEGER):
-        return value
-    if column.encoding == Encoding.JSON:
-        return _from_parsed_json(column.type, value)
-    return decode(column, value if isinstance(value, str) else repr(value))
+    if value is None:
+        return None
+    try:
+        return decoder_of_json(column)(value)
+    except DAMAGE as error:
+        raise _damage(column, value) from error
 
 
 def encode(column: Column, value: Any) -> str:
@@ -125,7 +147,7 @@ def check(column: Column, value: Any) -> None:
     # A bool is an int to Python, and a datetime a date, but not to Postgres.
     is_stray_boolean = isinstance(value, bool) and column.encoding != Encoding.BOOLEAN
     is_stray_datetime = isinstance(value, datetime) and column.encoding == Encoding.DATE
-    is_stray_naive = column.encoding == Encoding.INSTANT and getattr(value, "tzinfo", None) is None
+    is_stray_naive = column.encoding == Encoding.INSTANT and isinstance(value, datetime) and not is_aware(value)
     if is_stray_boolean or is_stray_datetime or is_stray_naive or not isinstance(value, accepted):
         raise misfit(column, value)
 
@@ -152,7 +174,7 @@ def is_value(column: Column, text: str) -> bool:
             return False
     except (OnlineDataError, InvalidRowsError):
         return False
-    return column.type not in _INTEGERS or value in _INTEGERS[column.type]
+    return column.type not in INTEGERS or value in INTEGERS[column.type]
 
 
 def inferred_column(name: str, value: Any) -> Column:
@@ -170,15 +192,40 @@ def inferred_column(name: str, value: Any) -> Column:
 
 def misfit(column: Column, value: Any) -> InvalidRowsError:
     """The error for a value that does not fit its column's type."""
-    return InvalidRowsError(f"column {column.name!r}: {value!r} is no {column.type}")
+    return InvalidRowsError(f"column {column.name!r}: {_shown(value)} is no {column.type}")
+
+
+def _damage(column: Column, value: Any) -> OnlineDataError:
+    """The error for what is online and is not what this package writes."""
+    shown = repr(value[:50]) if isinstance(value, str) else _shown(value)[:50]
+    return OnlineDataError(
+        f"feature {column.name!r} holds {shown}, which is no {column.type}; "
+        "materialize the view with full=True, or push or erase the entity where it is not in the source"
+    )
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; lists in lists in lists
+        return f"a value of type {type(value).__name__}"
+
+
+def _text_in_json(column: Column, value: Any) -> str:
+    """The text of what stands in a JSON object: only numbers may stand there without quotes."""
+    if type(value) in (int, float) and column.encoding in (Encoding.FLOAT, Encoding.NUMERIC):
+        return repr(value)
+    if type(value) is not str or column.encoding == Encoding.BOOLEAN:
+        raise TypeError(value)
+    return value
 
 
 def _from_infinity(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text)
     except ValueError:
-        # Python's years have four digits and are of our era.
-        if text.endswith(" BC") or text[4:5].isdigit():
+        other = OTHER_TIME.fullmatch(text)
+        if other is not None and (other["era"] or other["long"]):
             return text
         if text not in ("infinity", "-infinity"):
             raise
@@ -204,7 +251,7 @@ def _time(text: str) -> time:
 
 def _interval(text: str) -> Any:
     """As psycopg2 reckons: a year is 365 days, a month 30."""
-    if text.endswith("infinity"):
+    if text in ("infinity", "-infinity"):
         return text
     parts = DURATION.fullmatch(text)
     if parts is None:
@@ -297,21 +344,79 @@ def _trimmed(number: str) -> str:
 
 
 def _from_json(type_name: str, text: str) -> Any:
-    decoder = EXACT_JSON if type_name == f"numeric{ARRAY_SUFFIX}" else PLAIN_JSON
-    return _from_parsed_json(type_name, decoder.decode(text))
+    return _from_parsed_json(type_name, _JSON_DECODERS.get(type_name, PLAIN_JSON).decode(text))
 
 
 def _from_parsed_json(type_name: str, value: Any) -> Any:
     element = type_name.removesuffix(ARRAY_SUFFIX)
-    if element == type_name or element in ("json", "jsonb"):
+    if element == type_name:
         return value
-    return _each(value, _FROM_JSON.get(element, lambda item: item))
+    if not isinstance(value, list):
+        raise TypeError(value)
+    if element in ("json", "jsonb"):
+        return value
+    read = _FROM_JSON.get(element, _text if element in AS_PRINTED else None)
+    return value if read is None else _each(value, read)
+
+
+def _of_kind(kind: type) -> Callable[[Any], Any]:
+    """What takes values of one type as they are, and no others."""
+
+    def taken(value: Any) -> Any:
+        if type(value) is not kind:
+            raise TypeError(value)
+        return value
+
+    return taken
+
+
+_text, _boolean = _of_kind(str), _of_kind(bool)
+
+
+def _whole(values: range, text: str) -> int:
+    return _one_of(values, int(_made_of(INTEGER_CHARACTERS, text)))
+
+
+def _one_of(values: range, number: Any) -> int:
+    if type(number) is not int or number not in values:
+        raise ValueError(number)
+    return number
+
+
+def floating(text: str) -> float:
+    """The number of a text, which is infinite only where the text says so.
+
+    :raises ValueError: when it is none.
+    """
+    number = float(_made_of(FLOAT_CHARACTERS, text))
+    if math.isinf(number) and text not in INFINITE:
+        raise ValueError(text)
+    return number
+
+
+def _made_of(characters: bytes, text: str) -> str:
+    if text.encode().translate(None, characters):
+        raise ValueError(text)
+    return text
+
+
+def _numeric(text: str) -> Decimal:
+    if EXACT_NUMBER.fullmatch(text) is None:
+        raise ValueError(text)
+    return Decimal(text)
+
+
+def _exact(value: Any) -> Decimal:
+    """An exact number in JSON, which has no word for those that are none."""
+    return Decimal(value) if type(value) in (int, Decimal) else _numeric(value)
 
 
 def _plain(value: str | UUID) -> str:
-    if "\0" in str(value):
+    # What str() makes of a member of an Enum of texts is its name.
+    text = str.__str__(value) if isinstance(value, str) else str(value)
+    if "\0" in text:
         raise ValueError("Postgres holds no NUL character")
-    return str(value)
+    return text
 
 
 def _each(value: Any, read: Callable[[Any], Any]) -> Any:
@@ -340,7 +445,8 @@ def _item_text(element: Column, item: Any) -> str:
 
 
 def _element_text(element: Column, value: Any) -> str:
-    if element.type in _INTEGERS and value not in _INTEGERS[element.type]:
+    # A range looks for a member of an IntEnum by counting up to it.
+    if element.type in INTEGERS and int(value) not in INTEGERS[element.type]:
         raise misfit(element, value)
     match element.encoding:
         case Encoding.INTEGER if element.type == "oid":
@@ -388,14 +494,14 @@ def _json_scalar(value: Any, type_name: str) -> str:
         case None | bool() | int():
             return json.dumps(value)
         case str() | UUID():
-            return _quoted(str(value))
+            return _quoted(value)
         case float() | Decimal():
             return _json_number(value, type_name)
         case datetime() if type_name in ("json", "jsonb"):
-            return _quoted(value.isoformat() if value.tzinfo is None else to_text(value))
+            return _quoted(to_text(value) if is_aware(value) else _naive_text(value))
         case datetime():
-            naive = value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
-            return _quoted(_without_zeros(naive.isoformat()) + ("+00:00" if value.tzinfo else ""))
+            naive = value.astimezone(UTC) if is_aware(value) else value
+            return _quoted(_without_zeros(_naive_text(naive)) + ("+00:00" if is_aware(value) else ""))
         case date():
             return _quoted(value.isoformat())
         case time():
@@ -408,34 +514,39 @@ def _json_scalar(value: Any, type_name: str) -> str:
 
 
 def _json_number(value: float | Decimal, type_name: str) -> str:
-    number = Decimal(repr(value)) if isinstance(value, float) else value
+    number = Decimal(float.__repr__(value)) if isinstance(value, float) else value
     if not number.is_finite():
         if type_name in ("json", "jsonb"):
             raise ValueError(f"JSON has no number {value}")
         return _quoted(_number(number))
     if isinstance(value, float) and type_name == "json":
-        return repr(value)
+        return float.__repr__(value)
     if isinstance(value, float) and type_name != "jsonb":
         # Postgres prints a floating number with an exponent from here on, Python a digit later.
-        return format(number.normalize(), "e") if abs(number) >= MOST_PLAIN_FLOAT else repr(value).removesuffix(".0")
+        is_long = abs(number) >= MOST_PLAIN_FLOAT
+        return format(number.normalize(), "e") if is_long else float.__repr__(value).removesuffix(".0")
     return format(number, "f")
 
 
-def _quoted(text: str) -> str:
+def is_aware(moment: datetime) -> bool:
+    """Whether it is an instant: a zone may leave open which."""
+    return moment.utcoffset() is not None
+
+
+def _naive_text(moment: datetime) -> str:
+    # Not pandas' own form, which has nanoseconds.
+    return datetime.isoformat(moment.replace(tzinfo=None))
+
+
+def _quoted(text: str | UUID) -> str:
     return json.dumps(_plain(text), ensure_ascii=False)
 
 
-_INTEGERS = {
-    "smallint": range(-(2**15), 2**15), "integer": range(-(2**31), 2**31), "bigint": range(-(2**63), 2**63),
-    "oid": range(2**32),
-}  # fmt: skip
-
 _DECODE: dict[Encoding, Callable[[str], Any]] = {
     Encoding.BOOLEAN: {"true": True, "false": False}.__getitem__,
-    Encoding.INTEGER: int,
-    Encoding.FLOAT: float,
+    Encoding.FLOAT: floating,
     Encoding.TEXT: str,
-    Encoding.NUMERIC: Decimal,
+    Encoding.NUMERIC: _numeric,
     Encoding.DATE: _date,
     Encoding.TIMESTAMP: _timestamp,
     Encoding.INSTANT: _instant,
@@ -446,13 +557,14 @@ _DECODE: dict[Encoding, Callable[[str], Any]] = {
 
 _DECODE_BYTES: dict[Encoding, Callable[[bytes], Any]] = {
     Encoding.BOOLEAN: {b"true": True, b"false": False}.__getitem__,
-    Encoding.INTEGER: int,
-    Encoding.FLOAT: float,
     Encoding.TEXT: bytes.decode,
 }
 
 # What a JSON parser gives for most values of an encoding, and what is to be given to the reader.
-_READY_IN_JSON = {Encoding.FLOAT: float, Encoding.TEXT: str}
+_READY_IN_JSON = {Encoding.BOOLEAN: bool, Encoding.FLOAT: float, Encoding.TEXT: str}
+
+# What parses the JSON of arrays of numbers.
+_JSON_DECODERS = {"numeric[]": EXACT_JSON, "real[]": FLOATING_JSON, "double precision[]": FLOATING_JSON}
 
 # Types whose values have several texts, of which Postgres prints one.
 CANONICAL: dict[str, Callable[[str], str]] = {
@@ -465,16 +577,18 @@ CANONICAL: dict[str, Callable[[str], str]] = {
 
 # Elements of arrays, as Postgres writes them in JSON.
 _FROM_JSON: dict[str, Callable[[Any], Any]] = {
+    "boolean": _boolean,
+    **{name: partial(_one_of, INTEGERS[name]) for name in ("smallint", "integer", "bigint")},
     "real": float,
     "double precision": float,
-    "numeric": Decimal,
+    "numeric": _exact,
     "date": _date,
     "timestamp without time zone": _timestamp,
     "timestamp with time zone": _instant,
     "time without time zone": _time,
     "time with time zone": _time,
     "interval": _interval,
-    "oid": int,
+    "oid": partial(_whole, INTEGERS["oid"]),
     "bytea": lambda text: bytes.fromhex(text.removeprefix("\\x")),
 }
 
@@ -489,7 +603,7 @@ _ENCODE: dict[Encoding, tuple[Any, Callable[[Any], str]]] = {
     Encoding.INSTANT: (datetime, to_text),
     Encoding.TIME: (time, _clock),
     Encoding.INTERVAL: (timedelta, _duration),
-    Encoding.BASE64: ((bytes, bytearray, memoryview), lambda value: base64.b64encode(value).decode()),
+    Encoding.BASE64: ((bytes, bytearray, memoryview), lambda value: base64.b64encode(bytes(value)).decode()),
 }
 
 # The first that fits counts: bool is an int, and datetime a date.

@@ -27,6 +27,13 @@ local function key_of(i)
   return KEYS[(i - 1) * keys_per_row + 1]
 end
 
+-- A row whose timestamp is damaged is older than any other, so that it can be replaced and removed.
+local unreadable = '0000-01-01T00:00:00.000000Z'
+
+local function readable(timestamp)
+  return #timestamp == #unreadable and string.sub(timestamp, -1) == 'Z' and timestamp or unreadable
+end
+
 -- That any entity of the view has ever been buried is marked once and for all, so that views without tombstones need not
 -- look for them, which is a fifth of the work on a new entity. In a cluster the mark would be on one node of many.
 

@@ -70,9 +70,6 @@ local function instant(message)
   return text
 end
 
--- A row whose timestamp is damaged is older than any other, so that it can be replaced and removed.
-local unreadable = '0000-01-01T00:00:00.000000Z'
-
 local function stamp_of(key)
   local stored = redis.call('HGET', key, timestamp_field)
   if stored then

@@ -6,7 +6,7 @@
 
 local function stamp_of(key)
   local stored = redis.call('HMGET', key, '_ts', '_created')
-  return stored[1], stored[2] or ''
+  return stored[1] and readable(stored[1]), stored[2] or ''
 end
 
 local function row(at)

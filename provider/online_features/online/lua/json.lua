@@ -13,10 +13,11 @@ end
 
 local function stamp_of(key)
   local stored = redis.call('GET', key)
-  if stored then
-    return stamps_in(stored)
+  if not stored then
+    return false, ''
   end
-  return false, ''
+  local timestamp, created = stamps_in(stored)
+  return readable(timestamp), created
 end
 
 local function row(at)
