@@ -29,7 +29,7 @@ SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
 Field = tuple[int, "int | bytes"]
 
 # What reading a message raises when it is none.
-DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError)
+DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError, RecursionError)
 
 
 def decode(column: Column, message: bytes) -> Any:

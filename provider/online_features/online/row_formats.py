@@ -122,7 +122,7 @@ class JsonFormat:
                 column.name: values.from_json(column, (exact if _is_exact(column) else row).get(column.name))
                 for column in self._columns
             }
-        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise OnlineDataError(f"{reply[:50]!r} is no row of layout json; materialize with full=True") from error
         return None if timestamp is None else from_text(timestamp), read
 

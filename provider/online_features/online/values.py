@@ -31,7 +31,7 @@ DURATION = re.compile(
 FIRST_INSTANT, LAST_INSTANT = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 # What reading a text raises when this package has not written it.
-DAMAGE = (ValueError, KeyError, ArithmeticError, TypeError)
+DAMAGE = (ValueError, KeyError, ArithmeticError, TypeError, RecursionError)
 
 # Made once: json.loads with arguments makes a decoder per call.
 PLAIN_JSON, EXACT_JSON = json.JSONDecoder(), json.JSONDecoder(parse_float=Decimal)
@@ -50,8 +50,9 @@ def decode(column: Column, text: str) -> Any:
     try:
         return decoder(column)(text)
     except DAMAGE as error:
+        what = "nested too deeply for Python" if isinstance(error, RecursionError) else f"no {column.type}"
         raise OnlineDataError(
-            f"feature {column.name!r} holds {text[:50]!r}, which is no {column.type}; "
+            f"feature {column.name!r} holds {text[:50]!r}, which is {what}; "
             "materialize the view with full=True, or push or erase the entity where it is not in the source"
         ) from error
 
@@ -108,6 +109,8 @@ def encode(column: Column, value: Any) -> str:
         return CANONICAL[column.type](write(value)) if column.type in CANONICAL else write(value)
     except InvalidRowsError:
         raise
+    except RecursionError as error:
+        raise InvalidRowsError(f"column {column.name!r} holds a value that is nested too deeply for Python") from error
     except (ValueError, ArithmeticError, TypeError) as error:
         raise misfit(column, value) from error
 
@@ -136,12 +139,22 @@ def encode_key(column: Column, value: Any) -> str:
     :raises InvalidRowsError: when the value does not fit the column's type.
     """
     text = encode(column, value)
+    if not has_utf8(text):
+        raise misfit(column, value)
     match column.type:
         case "character" if column.feast is None:
             return text.rstrip(" ")
         case "numeric":
             return _trimmed(text)
     return text
+
+
+def has_utf8(text: str) -> bool:
+    """Whether the text is one that can be sent: without halves of characters."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def is_value(column: Column, text: str) -> bool:
