@@ -220,3 +220,7 @@ def _check_text(label: str, value: Any, *, optional: bool = False) -> None:
         raise FeatureViewError(f"{label} must be a non-empty string, not {value!r}")
     if "\0" in value:
         raise FeatureViewError(f"{label} contains a NUL character, which Postgres cannot hold")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise FeatureViewError(f"{label} {value!r} contains half of a character, which has no UTF-8") from error

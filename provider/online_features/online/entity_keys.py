@@ -52,7 +52,7 @@ def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entit
         for name, kind in plain:
             value = entity.get(name) if type(entity) is dict else None
             text = str(value)
-            if type(value) is not kind or "\0" in text:
+            if type(value) is not kind or "\0" in text or not values.has_utf8(text):
                 return entity_key(view, columns, entity)
             texts.append(text)
         try:

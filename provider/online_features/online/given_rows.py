@@ -99,12 +99,16 @@ def _taken(rows: Iterator[Any], batch_rows: int) -> Iterator[Any]:
     weight = 0
     for row in islice(rows, batch_rows):
         yield row
-        try:
-            weight += _bytes_of_value(row)
-        except RecursionError as error:
-            raise InvalidRowsError("a row holds a value that is nested too deeply") from error
+        weight += _bytes_of_row(row)
         if weight >= BATCH_BYTES:
             return
+
+
+def _bytes_of_row(row: Any) -> int:
+    try:
+        return _bytes_of_value(row)
+    except RecursionError as error:
+        raise InvalidRowsError("a row holds a value that is nested too deeply for Python") from error
 
 
 def _bytes_of_value(value: Any) -> int:

@@ -70,7 +70,7 @@ def decode(column: Column, text: str) -> Any:
     try:
         return decoder(column)(text)
     except DAMAGE as error:
-        raise _damage(column, text) from error
+        raise _damage(column, text, error) from error
 
 
 def decoder(column: Column) -> Callable[[str], Any]:
@@ -112,7 +112,7 @@ def from_json(column: Column, value: Any) -> Any:
     try:
         return decoder_of_json(column)(value)
     except DAMAGE as error:
-        raise _damage(column, value) from error
+        raise _damage(column, value, error) from error
 
 
 def encode(column: Column, value: Any) -> str:
@@ -130,6 +130,8 @@ def encode(column: Column, value: Any) -> str:
         return CANONICAL[column.type](write(value)) if column.type in CANONICAL else write(value)
     except InvalidRowsError:
         raise
+    except RecursionError as error:
+        raise InvalidRowsError(f"column {column.name!r} holds a value that is nested too deeply for Python") from error
     except (ValueError, ArithmeticError, TypeError) as error:
         raise misfit(column, value) from error
 
@@ -158,12 +160,22 @@ def encode_key(column: Column, value: Any) -> str:
     :raises InvalidRowsError: when the value does not fit the column's type.
     """
     text = encode(column, value)
+    if not has_utf8(text):
+        raise misfit(column, value)
     match column.type:
         case "character" if column.feast is None:
             return text.rstrip(" ")
         case "numeric":
             return _trimmed(text)
     return text
+
+
+def has_utf8(text: str) -> bool:
+    """Whether the text is one that can be sent: without halves of characters."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def is_value(column: Column, text: str) -> bool:
@@ -195,11 +207,12 @@ def misfit(column: Column, value: Any) -> InvalidRowsError:
     return InvalidRowsError(f"column {column.name!r}: {_shown(value)} is no {column.type}")
 
 
-def _damage(column: Column, value: Any) -> OnlineDataError:
+def _damage(column: Column, value: Any, error: Exception) -> OnlineDataError:
     """The error for what is online and is not what this package writes."""
     shown = repr(value[:50]) if isinstance(value, str) else _shown(value)[:50]
+    what = "nested too deeply for Python" if isinstance(error, RecursionError) else f"no {column.type}"
     return OnlineDataError(
-        f"feature {column.name!r} holds {shown}, which is no {column.type}; "
+        f"feature {column.name!r} holds {shown}, which is {what}; "
         "materialize the view with full=True, or push or erase the entity where it is not in the source"
     )
 
