@@ -21,6 +21,7 @@
     │   └── OnlineDataError               what Redis holds is not what the keyspace documents
     └── TransientError                    the same run may succeed later
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
+        │   └── QueryCanceledError        Postgres ended a query that took too long, or that somebody cancelled
         ├── OnlineStoreUnavailableError   Redis cannot be reached or broke off
         ├── StaleFeaturesError            what is online is older than the reader can bear
         ├── OnlineDataLostError           Redis lost data while a run was writing
@@ -107,6 +108,10 @@ class OnlineDataError(TerminalError):
 
 class OfflineStoreUnavailableError(TransientError):
     """Postgres cannot be reached or broke off."""
+
+
+class QueryCanceledError(OfflineStoreUnavailableError):
+    """Postgres ended a query that took too long, or that somebody cancelled."""
 
 
 class OnlineStoreUnavailableError(TransientError):

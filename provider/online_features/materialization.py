@@ -18,6 +18,7 @@ from online_features.errors import (
     OfflineStoreUnavailableError,
     OnlineDataLostError,
     OnlineStoreUnavailableError,
+    QueryCanceledError,
     WindowError,
 )
 from online_features.feature_view import FeatureView
@@ -172,7 +173,7 @@ def materialize(
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
     :param batch_rows: the largest number of rows in memory per batch.
-    :param retry_for: how long to try again, in pauses between attempts, when a store is away or breaks off: Redis goes
+    :param retry_for: how long to try again when a store is away or breaks off: Redis goes
         on from the last batch that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives
         up at once.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
@@ -192,7 +193,12 @@ def materialize(
         _run, view, offline, online, asked, full=full, prune=prune, lookback=lookback, on_progress=on_progress,
         batch_rows=batch_rows, replication=replication, patience=patience,
     )  # fmt: skip
-    return patience.attempt(run, lambda failure: isinstance(failure, BEGUN_ANEW))
+    return patience.attempt(run, _is_begun_anew)
+
+
+def _is_begun_anew(failure: BaseException) -> bool:
+    # What took too long would take as long again, and what somebody cancelled is not wanted.
+    return isinstance(failure, BEGUN_ANEW) and not isinstance(failure, QueryCanceledError)
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""How long one run, or one push, waits for stores that are away: its pauses together are bounded."""
+"""How long one run, or one push, tries again when stores are away: all such attempts together are bounded."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ RETRY_FOR = timedelta(minutes=1)  # a failover by Sentinel takes half a minute w
 
 FIRST_PAUSE = 0.2  # seconds at most, doubled from attempt to attempt; pauses are random below that
 LONGEST_PAUSE = 10.0  # seconds
+BACKOFF = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
 
 log = logging.getLogger(__name__)
 
 
 class Patience:
-    """A budget of pauses between attempts, shared by all that one run attempts.
+    """A budget of time for attempts that follow failures, shared by all that one run attempts.
 
-    How long an attempt may hang is for the time-outs of the client and of the connection.
+    How long a single attempt may hang is for the time-outs of the client and of the connection.
 
-    :param retry_for: of pauses in all; zero gives up at once.
+    :param retry_for: how long all such attempts, and the pauses before them, may take together; zero gives up at once.
     :raises OptionError: when that is negative.
     """
 
@@ -35,32 +36,45 @@ class Patience:
         if retry_for < timedelta(0):
             raise OptionError(f"retry_for={retry_for!r} must not be negative; zero gives up at once")
         self._left = retry_for.total_seconds()
-        self._backoff = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
 
     def attempt(self, do: Callable[[], T], is_passing: Callable[[BaseException], bool]) -> T:
         """What ``do`` returns, attempted again while its failures are passing and the budget lasts.
 
         :raises Exception: the last failure, as it was raised.
         """
-        return Retrying(
-            retry=retry_if_exception(is_passing),
-            wait=lambda state: min(self._backoff(state), self._left),
-            stop=lambda _: self._left <= 0,
-            sleep=self._pause,
-            before_sleep=self._tell,
-            reraise=True,
-        )(do)
+        outage = _Outage(self._left)
+        try:
+            return Retrying(
+                retry=retry_if_exception(is_passing),
+                wait=lambda state: min(BACKOFF(state), outage.left()),
+                stop=lambda _: outage.left() <= 0,
+                before_sleep=lambda state: _tell(state, outage.left()),
+                reraise=True,
+            )(do)
+        finally:
+            if outage.began is not None:
+                self._left = min(self._left, outage.left())
 
-    def _pause(self, seconds: float) -> None:
-        self._left -= seconds
-        time.sleep(seconds)
 
-    def _tell(self, state: RetryCallState) -> None:
-        failure = state.outcome.exception() if state.outcome else None
-        log.warning(
-            "Attempt %d failed: %s (again in %.1f s, for %.0f s at most)",
-            state.attempt_number, failure, state.upcoming_sleep, self._left,
-        )  # fmt: skip
+class _Outage:
+    """What is left of a budget of seconds, from the first failure on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.began: float | None = None
+        self._seconds = seconds
+
+    def left(self) -> float:
+        if self.began is None:
+            self.began = time.monotonic()
+        return max(0.0, self._seconds - (time.monotonic() - self.began))
+
+
+def _tell(state: RetryCallState, left: float) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    log.warning(
+        "Attempt %d failed: %s (again in %.1f s, for %.0f s at most)",
+        state.attempt_number, failure, state.upcoming_sleep, left,
+    )  # fmt: skip
 
 
 NONE = Patience(timedelta(0))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg2
 import pytest
@@ -34,6 +35,9 @@ from tests.online import rows_online
 from tests.postgres_servers import Server, copied, through
 from tests.processes import until
 from tests.proxy import Fault, Traffic, proxied
+
+# What becomes of one attempt: others would hide it.
+attempt = partial(materialize, retry_for=timedelta(0))
 
 MakeView = Callable[..., FeatureView]
 
@@ -115,7 +119,7 @@ def check_claim(online: OnlineStore, view: FeatureView, before: datetime | None)
 
 def check_recovery(source: Source, view: FeatureView, offline: OfflineStore, online: OnlineStore) -> None:
     """The next run ends as if nothing had happened."""
-    result = materialize(view, offline, online)
+    result = attempt(view, offline, online)
     assert result.watermark is not None
     assert result.watermark <= datetime.now(UTC)
     assert online_now(online, view) == source.expected()
@@ -178,7 +182,7 @@ def test_a_run_cut_at_any_point_of_the_wire_claims_nothing_and_the_next_one_is_c
     whole = make_url(database.uri)
     with proxied(str(whole.host), int(whole.port or 0)) as proxy:
         offline = OfflineStore(through(database.uri, proxy.port))
-        materialize(view, offline, online, full=True)
+        attempt(view, offline, online, full=True)
         measured = list(proxy.connections)
         failures = 0
         for cut in range(CUTS):
@@ -187,7 +191,7 @@ def test_a_run_cut_at_any_point_of_the_wire_claims_nothing_and_the_next_one_is_c
             proxy.arm(*point_of(chance, measured))
             where = f"seed {seed}, cut {cut}"
             try:
-                materialize(view, offline, online, full=True)
+                attempt(view, offline, online, full=True)
             except OfflineStoreUnavailableError as error:
                 failures += 1
                 assert " -> run again" in str(error), where
@@ -217,7 +221,7 @@ def test_a_server_that_refuses_connections_is_worth_a_retry(
     with proxied(str(whole.host), int(whole.port or 0)) as proxy:
         offline = OfflineStore(through(database.uri, proxy.port))
         with proxy.refusing(), pytest.raises(OfflineStoreUnavailableError, match="efused.* -> run again"):
-            materialize(view, offline, online)
+            attempt(view, offline, online)
         check_claim(online, view, None)
         check_recovery(source, view, offline, online)
 
@@ -240,7 +244,7 @@ def test_a_session_that_is_ended_in_mid_read_is_worth_a_retry(
         meanwhile(when_at_gate(database, lambda: database(ended))),
         pytest.raises(OfflineStoreUnavailableError, match=said),
     ):
-        materialize(view, offline, online)
+        attempt(view, offline, online)
     check_claim(online, view, None)
     check_recovery(source, view, offline, online)
 
@@ -255,7 +259,7 @@ def test_time_outs_of_the_server_name_what_to_raise(
 ) -> None:  # fmt: skip
     hasty = OfflineStore(f"{database.uri}?options=-c%20{setting}%3D300")
     with gate_closed(database.uri), pytest.raises(OfflineStoreUnavailableError, match=said):
-        materialize(view, hasty, online)
+        attempt(view, hasty, online)
     check_claim(online, view, None)
     check_recovery(source, view, offline, online)
 
@@ -267,7 +271,7 @@ def test_a_table_that_is_locked_is_worth_a_retry(
     with closing(psycopg2.connect(database.uri)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE rows")
         with pytest.raises(OfflineStoreUnavailableError, match="lock timeout -> run again when the table"):
-            materialize(view, hasty, online)
+            attempt(view, hasty, online)
     check_claim(online, view, None)
     check_recovery(source, view, hasty, online)
 
@@ -301,7 +305,7 @@ def test_a_server_that_restarts_in_mid_read_is_worth_a_retry(
         meanwhile(when_at_gate(own, lambda: own_server.stop(how))),
         pytest.raises(OfflineStoreUnavailableError, match="-> run again"),
     ):
-        materialize(view, offline, online)
+        attempt(view, offline, online)
     own_server.start()
     check_claim(online, view, None)
     check_recovery(source, view, offline, online)
@@ -317,7 +321,7 @@ def test_a_server_without_a_free_connection_is_worth_a_retry(
         while True:
             held.append(psycopg2.connect(own_server.uri))
     with pytest.raises(OfflineStoreUnavailableError, match="too many clients already -> run again"):
-        materialize(view, offline, online)
+        attempt(view, offline, online)
     check_claim(online, view, None)
     for connection in held:
         connection.close()
@@ -373,7 +377,7 @@ def test_a_query_in_conflict_with_recovery_is_worth_a_retry(
         meanwhile(when_at_gate(on_standby, vacuum)),
         pytest.raises(OfflineStoreUnavailableError, match="conflict with recovery -> run again"),
     ):
-        materialize(view, offline, online)
+        attempt(view, offline, online)
     check_claim(online, view, None)
     source.model.source = [row for row in source.model.source if row.x is None or row.x >= 5]
     replayed(database, standby)
@@ -390,7 +394,7 @@ def test_a_standby_that_lags_is_not_claimed_to_be_complete(
     source.insert(("late", 80))
     replayed(database, standby, how_far="receive")
     ((created,),) = database("SELECT created FROM rows WHERE id = 'late'")
-    result = materialize(view, offline, online)
+    result = attempt(view, offline, online)
     replay("SELECT pg_wal_replay_resume()")
     assert result.rows_read == 50
     assert result.watermark is not None
@@ -446,7 +450,7 @@ def test_what_is_gone_when_a_run_begins_to_read_is_named(
     view = make_view(source=OF_TABLE, features=["x", "y"])
     expected, said = GONE[change]
     with pytest.raises(expected, match=said):
-        materialize(view, AlteredStore(database, change, is_after=is_after), online)
+        attempt(view, AlteredStore(database, change, is_after=is_after), online)
     check_claim(online, view, None)
 
 
@@ -456,7 +460,7 @@ def test_a_table_that_hides_its_rows_from_a_snapshot_is_read_again(
 ) -> None:
     view = make_view(source=OF_TABLE, features=["x", "y"])
     with pytest.raises(OfflineStoreUnavailableError, match="rows was truncated, rewritten or replaced .* -> run again"):
-        materialize(view, AlteredStore(database, change, is_after=True), online)
+        attempt(view, AlteredStore(database, change, is_after=True), online)
     check_claim(online, view, None)
     check_recovery(source, view, offline, online)
 
@@ -502,7 +506,7 @@ def test_what_has_gone_between_runs_is_named_and_what_is_online_stays(
     before = online.freshness(view).watermark
     database(change)
     with pytest.raises(SourceError, match=said):
-        materialize(view, offline, online)
+        attempt(view, offline, online)
     check_claim(online, view, before)
     assert online_now(online, view) == source.expected()
 
@@ -513,6 +517,6 @@ def test_a_feature_of_another_type_and_a_new_column_are_taken_up_by_the_next_run
     view = make_view(source=OF_TABLE)
     check_recovery(source, view, offline, online)
     database("ALTER TABLE rows ALTER x TYPE text USING 'v' || x, ADD z int DEFAULT 5")
-    materialize(view, offline, online)
+    attempt(view, offline, online)
     (row,) = online.get_online_features(view, [{"id": "1"}])
     assert row.values == {"x": "v51", "y": None, "z": 5}

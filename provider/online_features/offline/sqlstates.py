@@ -7,6 +7,7 @@ from online_features.errors import (
     OfflineAccessError,
     OfflineStoreUnavailableError,
     OnlineFeaturesError,
+    QueryCanceledError,
     SourceError,
     SourceNotFoundError,
 )
@@ -103,7 +104,7 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "55P04": (SourceError, CORRECT_CALLED),
     "57": (OfflineStoreUnavailableError, RUN_AGAIN),
     "57014": (
-        OfflineStoreUnavailableError,
+        QueryCanceledError,
         "run again; if it stays, make the query faster or raise statement_timeout, of OfflineStore or the role",
     ),
     "57P04": (OfflineAccessError, "check the database name of the Postgres connection"),

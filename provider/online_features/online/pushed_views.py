@@ -54,7 +54,7 @@ class PushedViews:
     def read(self, view: FeatureView) -> PushedView:
         """The state as it is now."""
         # The version first: should the state change in between, the next push finds out by it.
-        version = self._noted(note(view))
+        version = self._noted(view, note(view))
         recorded = state.read_state(self._client, view)
         return self._keep(view, PushedView(
             version=version, schema=recorded.schema, is_materialized=recorded.definition is not None,
@@ -69,7 +69,7 @@ class PushedViews:
         """
         fields = state.schema_fields(schema)
         self._client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
-        version = self._noted(note(view, known.version, fields={**fields, "layout": view.layout}))
+        version = self._noted(view, note(view, known.version, fields={**fields, "layout": view.layout}))
         if version != f":{fields['schema_fingerprint']}":
             return self.read(view)
         return self._keep(view, replace(known, version=version, schema=schema, layout=view.layout))
@@ -88,8 +88,9 @@ class PushedViews:
         features = state.features_online(self._client.execute_command, view, names)
         return self._keep(view, replace(known, features=frozenset(features)))
 
-    def _noted(self, command: Command) -> str:
-        return text(self._client.execute_command(*command))  # type: ignore[no-untyped-call]
+    def _noted(self, view: FeatureView, command: Command) -> str:
+        with state.named(keyspace.state_key(view)):
+            return text(self._client.execute_command(*command))  # type: ignore[no-untyped-call]
 
     def _keep(self, view: FeatureView, known: PushedView) -> PushedView:
         self._known[keyspace.view_id(view)] = known

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -21,6 +22,9 @@ from online_features.online.servers import Server
 from online_features.online.session import RUN_MARKER_MILLISECONDS, AnySession
 from online_features.postgres_types import Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
+
+# What reading raises when this package has not written it.
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
@@ -105,9 +109,10 @@ def read_state(client: Client, view: FeatureView) -> ViewState:
 
     :raises OnlineDataError: when it is not what this package writes.
     """
-    return state_from(
-        view, {text(field): text(value) for field, value in client.hgetall(keyspace.state_key(view)).items()}
-    )
+    stored = client.hgetall(keyspace.state_key(view))
+    with named(keyspace.state_key(view)):
+        texts = {text(field): text(value) for field, value in stored.items()}
+    return state_from(view, texts)
 
 
 def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
@@ -115,23 +120,19 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
 
     :raises OnlineDataError: when it is not what this package writes.
     """
-    try:
+    with named(keyspace.state_key(view)):
         return ViewState(
             watermark=_instant(stored, "watermark"),
             cursor=_instant(stored, "cursor"),
             max_event_timestamp=_instant(stored, "max_event_timestamp"),
             materialized_at=_instant(stored, "materialized_at"),
             layout=_layout(stored.get("layout")),
-            definition=json.loads(stored["definition"]) if "definition" in stored else None,
+            definition=_object(stored["definition"]) if "definition" in stored else None,
             fingerprint=stored.get("fingerprint"),
             schema=_schema_from(stored["schema"]) if "schema" in stored else None,
             schema_fingerprint=stored.get("schema_fingerprint"),
             servers=stored.get("servers"),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise OnlineDataError(
-            f"{keyspace.state_key(view)!r} in Redis is damaged ({error}); delete it and materialize with full=True"
-        ) from error
 
 
 def as_online(view: FeatureView, layout: Layout | None) -> FeatureView:
@@ -259,7 +260,9 @@ def abandon_run(client: Client, view: FeatureView, run_id: str, *, run: Mapping[
 
 def read_runs(client: Client, view: FeatureView) -> list[dict[str, Any]]:
     """The last runs, newest first."""
-    return [json.loads(run) for run in client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)]
+    recorded = client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)
+    with named(keyspace.runs_key(view)):
+        return [_object(run) for run in recorded]
 
 
 def schema_fields(schema: RowSchema) -> dict[str, str]:
@@ -294,6 +297,25 @@ def _schema_from(stored_text: str) -> RowSchema:
         deleted=column(stored["deleted"]) if stored["deleted"] else None,
         features=tuple(map(column, stored["features"])),
     )
+
+
+@contextmanager
+def named(key: str) -> Iterator[None]:
+    """Name the key at which something is that this package does not write."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise OnlineDataError(
+            f"{key!r} in Redis is damaged ({error}); delete it and materialize with full=True"
+        ) from error
+
+
+def _object(told: str | bytes) -> dict[str, Any]:
+    """An object of JSON."""
+    found = json.loads(told)
+    if not isinstance(found, dict):
+        raise TypeError(f"{told[:50]!r} is no object")
+    return found
 
 
 def _instant(stored: Mapping[str, str], field: str) -> datetime | None:

@@ -132,7 +132,7 @@ class OnlineStore:
             the view declares one, defaults to now.
         :param offline: also append the rows to the view's table there, before they go online; see
             :meth:`~online_features.OfflineStore.append`.
-        :param retry_for: how long to try again, in pauses between attempts, when Redis is away; zero gives up at once.
+        :param retry_for: how long to try again when Redis is away; zero gives up at once.
         :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit, naming it; nothing of
             its batch is written, and where earlier batches have been, the error says how many rows.
         :raises SourceError: with ``offline``, when its table does not fit.

@@ -37,7 +37,11 @@ if fingerprint ~= ARGV[7] and fingerprint ~= ARGV[8] then
 end
 
 local watermark = redis.call('HGET', state, 'watermark')
-local pending = cjson.decode(redis.call('HGET', state, 'pending') or '[]')
+-- Damaged, it is as good as none: the watermark waits for these windows to be covered again.
+local is_readable, pending = pcall(cjson.decode, redis.call('HGET', state, 'pending') or '[]')
+if not is_readable or type(pending) ~= 'table' then
+  pending = {}
+end
 if ARGV[5] ~= '' then
   pending[#pending + 1] = { ARGV[4], ARGV[5] }
 end

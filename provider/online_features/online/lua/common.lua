@@ -34,6 +34,14 @@ local function readable(timestamp)
   return #timestamp == #unreadable and string.sub(timestamp, -1) == 'Z' and timestamp or unreadable
 end
 
+-- What Redis says of a key that holds something else than a row does not name the key. A key may have any bytes.
+local function of_row(key, reply)
+  if type(reply) == 'table' and reply.err then
+    error(reply.err .. ' (key ' .. string.gsub(key, '[^%w%p ]', '?') .. ')', 0)
+  end
+  return reply
+end
+
 -- That any entity of the view has ever been buried is marked once and for all, so that views without tombstones need not
 -- look for them, which is a fifth of the work on a new entity. In a cluster the mark would be on one node of many.
 

@@ -71,7 +71,7 @@ local function instant(message)
 end
 
 local function stamp_of(key)
-  local stored = redis.call('HGET', key, timestamp_field)
+  local stored = of_row(key, redis.pcall('HGET', key, timestamp_field))
   if stored then
     local is_readable, timestamp = pcall(instant, stored)
     return is_readable and timestamp or unreadable, ''

@@ -5,7 +5,7 @@
 -- has a created timestamp.
 
 local function stamp_of(key)
-  local stored = redis.call('HMGET', key, '_ts', '_created')
+  local stored = of_row(key, redis.pcall('HMGET', key, '_ts', '_created'))
   return stored[1] and readable(stored[1]), stored[2] or ''
 end
 

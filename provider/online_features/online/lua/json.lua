@@ -12,7 +12,7 @@ local function stamps_in(object)
 end
 
 local function stamp_of(key)
-  local stored = redis.call('GET', key)
+  local stored = of_row(key, redis.pcall('GET', key))
   if not stored then
     return false, ''
   end
