@@ -214,7 +214,9 @@ def test_who_is_not_who_they_should_be_is_refused(
     }
     offline = clients.offline(servers.postgres[wrong == "client"], **trusted)
     for act in (lambda: offline.describe(view), lambda: asyncio.run(heard(offline))):
-        with pytest.raises(OfflineAccessError, match=f"{pg_says}.* -> check sslmode, certificates and the host's name"):
+        with pytest.raises(
+            OfflineAccessError, match=f"{pg_says}.* -> check user and password, database and TLS settings"
+        ):
             act()
     online = clients.online(servers.redis[wrong == "client"], **trusted)
     # Redis closes at once when it misses a client's certificate, and may take back what it said of it.
@@ -222,19 +224,26 @@ def test_who_is_not_who_they_should_be_is_refused(
     with pytest.raises(expected, match=f"{redis_says}.* -> check") as raised:
         online.freshness(view)
     if isinstance(raised.value, OnlineAccessError):
-        assert str(raised.value).endswith("-> check the certificates of the Redis connection, and its host's name")
+        assert str(raised.value).endswith(
+            "-> check host name, certificates and their authority in the Redis connection"
+        )
 
 
 def test_a_file_that_is_not_there_is_named(servers: Servers, clients: Clients, view: FeatureView) -> None:
     missing = Path("/nowhere/authority.pem")
-    with pytest.raises(OfflineAccessError, match="/nowhere/authority.pem.* -> check sslmode"):
+    with pytest.raises(
+        OfflineAccessError, match="/nowhere/authority.pem.* -> check user and password, database and TLS settings"
+    ):
         clients.offline(servers.postgres[False], authority=missing).describe(view)
-    with pytest.raises(OnlineAccessError, match="-> check the certificates"):
+    with pytest.raises(OnlineAccessError, match="-> check host name, certificates"):
         clients.online(servers.redis[False], authority=missing).freshness(view)
 
 
 def test_a_postgres_without_tls_gets_no_password(
     clients: Clients, view: FeatureView, authority: Authority, postgres_uri: str
 ) -> None:
-    with pytest.raises(OfflineAccessError, match="does not support SSL, but SSL was required -> check sslmode"):
+    with pytest.raises(
+        OfflineAccessError,
+        match="does not support SSL, but SSL was required -> check user and password, database and TLS settings",
+    ):
         clients.offline(make_url(postgres_uri), authority=authority.file).describe(view)
