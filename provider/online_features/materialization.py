@@ -239,8 +239,7 @@ def _run(
         tally = _Tally(view, reading.expected_rows, on_progress, began)
         try:
             with offline.snapshot(view, reading) as snapshot:
-                if plan.clears:
-                    run.clear()
+                run.prepare(state, clears=plan.clears)
                 _transfer(snapshot, transformation, run, tally, batch_rows)
             if prune:
                 with offline.lookup(view, source) as existing:

@@ -353,7 +353,6 @@ def test_without_patience_a_cut_is_an_error_that_claims_nothing(
     check_online(direct, view, model)
 
 
-@pytest.mark.xfail(reason="a run is told as broken off after it was told as ended")
 def test_a_run_that_breaks_off_is_told_once(
     server: Server, proxy: Proxy, scene: Scene, project: str, direct: OnlineStore
 ) -> None:
@@ -373,7 +372,6 @@ def test_a_run_that_breaks_off_is_told_once(
     assert commits_not_told
 
 
-@pytest.mark.xfail(reason="a run that breaks off before it is planned leaves its marker for a week")
 def test_no_marker_is_left(server: Server, proxy: Proxy, scene: Scene, project: str, direct: OnlineStore) -> None:
     (connected, _), attempt = handshake(proxy), Attempt(scene.database, proxy)
     attempt.run(scene.view(f"{project}000", "hash"))

@@ -528,7 +528,6 @@ def test_after_a_failover_all_rows_are_at_the_new_primary(
         check(scene, replica, view, result, ANEW)
 
 
-@pytest.mark.xfail(reason="a refused RESTORE costs the connection, by whose number alone the server is known")
 @pytest.mark.parametrize("layout", ["hash"])
 def test_a_user_who_may_ask_for_no_information_can_run(server: Server, scene: Scene, view: FeatureView) -> None:
     server.client.execute_command("ACL SETUSER", "writer", "reset", "on", ">word", "~*", "+@all", "-info", "-restore")
@@ -536,7 +535,6 @@ def test_a_user_who_may_ask_for_no_information_can_run(server: Server, scene: Sc
         check(scene, server, view, run(scene, client, view, retry_for=timedelta(0)), ONCE)
 
 
-@pytest.mark.xfail(reason="WAIT lasts a second at a time, which is longer than the client waits for a reply")
 @pytest.mark.parametrize("layout", ["hash"])
 def test_an_impatient_client_is_told_of_replicas_that_lag(
     primary: Server, replica: Server, scene: Scene, view: FeatureView
@@ -547,7 +545,6 @@ def test_an_impatient_client_is_told_of_replicas_that_lag(
     until(lambda: primary.replicas == 1)
 
 
-@pytest.mark.xfail(reason="how rows look is recorded when a run ends, not before it writes the first of them")
 @pytest.mark.parametrize("layout", ["hash"])
 @pytest.mark.parametrize("has_run", [False, True], ids=["at first", "changed"])
 def test_a_layout_that_is_taken_back_after_a_run_broke_off_leaves_nothing(
@@ -565,7 +562,6 @@ def test_a_layout_that_is_taken_back_after_a_run_broke_off_leaves_nothing(
         check_online(OnlineStore(server.client), view, model_of(scene, view))
 
 
-@pytest.mark.xfail(reason="pushes take a replica for a failover that is about to end")
 @pytest.mark.parametrize("layout", ["hash"])
 def test_a_replica_that_stays_one_is_no_place_to_push(
     primary: Server, replica: Server, scene: Scene, view: FeatureView

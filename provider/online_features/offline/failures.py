@@ -42,6 +42,7 @@ REFUSAL = re.compile(
     r"|no such (user|database)|pg_hba\.conf|permission denied for database|is not permitted to log in"
     r"|is not currently accepting connections|authentication method requirement|channel binding required"
     r"|server does not support SSL|certificate verify failed|server certificate for|certificate file|private key file"
+    r"|alert certificate required|alert unknown ca|requires a valid client certificate"
     r"|unsupported startup parameter|unrecognized configuration parameter|invalid value for parameter"
     r"|permission denied to set parameter|cannot be changed"
 )

@@ -50,6 +50,13 @@ class ClusterWriter:
         """The reply to one command, asked again after an interruption: it may have been carried out twice."""
         return self.steadily(partial(self.exchange, *words))
 
+    def reply(self, *words: str | bytes | int) -> Any:
+        """Likewise, or the error with which Redis refuses for good."""
+        try:
+            return self.command(*words)
+        except redis.ResponseError as refusal:
+            return refusal
+
     def exchange(self, *words: str | bytes | int) -> Any:
         """The reply to one command, asked once of the node that has its key."""
         return self._client.execute_command(*words)  # type: ignore[no-untyped-call]

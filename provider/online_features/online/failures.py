@@ -35,7 +35,7 @@ class PersistentReadOnlyError(redis.ReadOnlyError):
     """Redis has refused to write for longer than a failover takes."""
 
 
-GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys")
+GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
 LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
 FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
 DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
@@ -152,13 +152,21 @@ def decision(failure: Exception) -> Decision:
 
     :param failure: one of ``DRIVER_ERRORS``.
     """
-    if isinstance(failure.__context__, ssl.SSLCertVerificationError):
+    if _is_of_tls(failure):
         return TLS
     if type(failure) is redis.ResponseError:
         for pattern, decided in REPLIES:
             if pattern.search(str(failure)):
                 return decided
     return next(DECISIONS[kind.__name__] for kind in type(failure).__mro__ if kind.__name__ in DECISIONS)
+
+
+def _is_of_tls(failure: Exception) -> bool:
+    """Whether there can be no TLS with this server: certificates do not change by themselves."""
+    cause = failure.__context__
+    broke_off = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
+    is_file_missing = isinstance(cause, FileNotFoundError) and "unix" not in str(failure)
+    return (isinstance(cause, ssl.SSLError) and not broke_off) or is_file_missing
 
 
 def is_passing(failure: BaseException) -> bool:

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import redis
 
 from online_features.online.crc64 import crc64
 from online_features.online.resp import Piece, by_length, joined
@@ -143,17 +141,16 @@ class Ziplist(Packing):
 PACKINGS = (Listpack(), Ziplist())
 
 
-def packing(command: Callable[..., Any], key: str) -> Packing | None:
+def packing(reply: Callable[..., Any], key: str) -> Packing | None:
     """The packing that the server takes; ``None`` where it takes none, or the user may not ``RESTORE``.
 
-    :param command: sends the words of a command to Redis, and returns its reply.
+    :param reply: sends the words of a command to Redis, and returns its reply, or the error that it is.
     :param key: one that is not in use.
     """
     for tried in PACKINGS:
         (sample,) = tried.packed([("field", pa.array(["value"]))]).to_pylist()
         # Of a row that is already past, the server looks at all and stores nothing.
-        with suppress(redis.ResponseError):
-            command("RESTORE", key, PAST, sample, "ABSTTL")
+        if not isinstance(reply("RESTORE", key, PAST, sample, "ABSTTL"), Exception):
             return tried
     return None
 

@@ -19,7 +19,7 @@ from online_features.concurrency import made_ahead
 from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.feature_view import FeatureView
-from online_features.online.failures import Client, is_passing
+from online_features.online.failures import Client, is_passing, lasting
 from online_features.online.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import PushedRows, pushed_rows, pushed_schema
@@ -99,7 +99,9 @@ def append_and_push(
         _check_types(view, known, transformation.schema)
         return transformation.schema, given
 
-    _check_types(view, patience.attempt(partial(views.read, view), is_passing), transformation.schema)
+    with lasting():
+        known = patience.attempt(partial(views.read, view), is_passing)
+    _check_types(view, known, transformation.schema)
     push: _Push[PushedRows] = _Push(client, views, view, patience, coerced)
     with appended(offline, view, transformation, rows) as (result, every):
         push.send(every)
@@ -196,7 +198,11 @@ class _Push(Generic[Given]):
         )
 
     def _steadily(self, do: Callable[[T], Made]) -> Callable[[T], Made]:
-        return lambda what: self._patience.attempt(partial(do, what), is_passing)
+        def steady(what: T) -> Made:
+            with lasting():
+                return self._patience.attempt(partial(do, what), is_passing)
+
+        return steady
 
     def _ready(self, given: Given) -> _ReadyBatch[Given]:
         known = self._views.known(self._view)

@@ -11,7 +11,7 @@ from typing import Any
 from online_features.errors import NotReplicatedError, OptionError
 
 REPLICA_TIMEOUT = timedelta(seconds=10)
-WAIT_SECONDS = 1.0  # that Redis is asked to wait at a time, which is less than any client's time-out
+WAIT_SECONDS = 0.1  # that Redis is asked to wait at a time, which is less than any client's time-out
 
 
 @dataclass(frozen=True, kw_only=True)

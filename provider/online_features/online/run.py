@@ -16,7 +16,7 @@ from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.online import keyspace, state
 from online_features.online.erasure import Lookup, forget, prune
-from online_features.online.failures import Client
+from online_features.online.failures import DRIVER_ERRORS, Client
 from online_features.online.layouts import encoder
 from online_features.online.packing import packing
 from online_features.online.replication import Replication
@@ -67,11 +67,16 @@ class OnlineRun:
     def writing(self) -> Iterator[OnlineRun]:
         """Mark the run in Redis and hold a connection to write on."""
         with writer(self._client, self._view, self._patience, self._replication) as self._writer:
-            self._servers = state.begin_run(self._writer, self._view, self._run_id)
-            warn_of_eviction(self._view, self._servers)
-            self._packing = packing(self._writer.command, keyspace.packing_key(self._view))
-            self._set_encoder()
-            yield self
+            try:
+                self._servers = state.begin_run(self._writer, self._view, self._run_id)
+                warn_of_eviction(self._view, self._servers)
+                self._packing = packing(self._writer.reply, keyspace.packing_key(self._view))
+                self._set_encoder()
+                yield self
+            except BaseException:
+                with suppress(*DRIVER_ERRORS):
+                    self._client.delete(keyspace.run_key(self._view, self._run_id))
+                raise
 
     @property
     def bytes_sent(self) -> int:
@@ -111,10 +116,18 @@ class OnlineRun:
             return ""
         return "a server of the cluster has restarted, failed over or joined"
 
-    def clear(self) -> None:
-        """Remove the view's rows and claims; see :func:`~online_features.online.erasure.forget`."""
-        forget(self._client, self._view, self._schema)
-        self._set_encoder()
+    def prepare(self, recorded: state.ViewState, *, clears: bool) -> None:
+        """Make ready for the first row.
+
+        :param recorded: the state that the run has found.
+        :param clears: whether to remove the view's rows and claims; see
+            :func:`~online_features.online.erasure.forget`.
+        """
+        if clears:
+            forget(self._client, self._view, self._schema)
+            self._set_encoder()
+        if clears or recorded.definition is None:
+            state.record_schema(self._writer, self._view, self._schema)
 
     def prune(self, before: datetime, existing: Lookup) -> int:
         """Remove entities that the source no longer has; see :func:`~online_features.online.erasure.prune`."""
@@ -122,7 +135,7 @@ class OnlineRun:
 
     def abandon(self, run: Mapping[str, Any]) -> None:
         """End the run after a failure, whose exception is on its way: Redis may be the one that failed."""
-        with suppress(redis.RedisError):
+        with suppress(*DRIVER_ERRORS):
             state.abandon_run(self._client, self._view, self._run_id, run=run)
 
     def _set_encoder(self) -> None:

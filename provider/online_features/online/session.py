@@ -27,6 +27,9 @@ class AnySession(Protocol):
     def command(self, *words: str | bytes | int) -> Any:
         """The reply to one command, asked again after an interruption."""
 
+    def reply(self, *words: str | bytes | int) -> Any:
+        """Likewise, or the error with which Redis refuses for good."""
+
     def exchange(self, *words: str | bytes | int) -> Any:
         """The reply to one command, asked once."""
 
@@ -61,6 +64,10 @@ class Session:
         """The reply to one command, asked again after an interruption: it may have been carried out twice."""
         return self.steadily(partial(self.exchange, *words))
 
+    def reply(self, *words: str | bytes | int) -> Any:
+        """Likewise, or the error with which Redis refuses for good."""
+        return self.steadily(partial(self._reply_to, *words))
+
     def exchange(self, *words: str | bytes | int) -> Any:
         """The reply to one command, asked once."""
         self._connection.send_command(*words)
@@ -92,6 +99,14 @@ class Session:
         if replication.replicas:
             self.exchange("PEXPIRE", key, RUN_MARKER_MILLISECONDS)
             replication.await_replicas(self.exchange)
+
+    def _reply_to(self, *words: str | bytes | int) -> Any:
+        try:
+            return self.exchange(*words)
+        except redis.ResponseError as refusal:
+            if is_passing(refusal):
+                raise
+            return refusal
 
     def _attempt(self, do: Callable[[], T]) -> T:
         if self._is_lost:

@@ -251,11 +251,14 @@ def identities(servers: frozenset[Server]) -> str:
 
 def abandon_run(client: Client, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run that failed: the history tells it, the watermark stays."""
-    with client.pipeline(transaction=False) as pipeline:
-        pipeline.delete(keyspace.run_key(view, run_id))
-        pipeline.lpush(keyspace.runs_key(view), json.dumps(run))
-        pipeline.ltrim(keyspace.runs_key(view), 0, RUNS_KEPT - 1)
-        pipeline.execute()
+    keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    client.eval(scripts.source("abandon_run"), len(keys), *keys, run_id, RUNS_KEPT, json.dumps(run))
+
+
+def record_schema(session: AnySession, view: FeatureView, schema: RowSchema) -> None:
+    """Record how rows look that are about to be written, so that a run after a crash knows what is online."""
+    fields = {"layout": view.layout, **schema_fields(schema)}
+    session.command("HSET", keyspace.state_key(view), *(word for field in fields.items() for word in field))
 
 
 def read_runs(client: Client, view: FeatureView) -> list[dict[str, Any]]:
