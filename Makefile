@@ -11,14 +11,21 @@ OLDEST_TESTED := tests/acceptance/test_airflow.py \
 # What takes minutes, because Airflow's own processes run DAGs.
 AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
 	asset_events.py operators.py secrets.py sensors.py whole_airflow.py)
+
+# What takes minutes, because servers are broken, throttled and flooded.
+FAULTS_TESTED := $(addprefix tests/integration/test_, \
+	fuzz_packing.py fuzz_state.py hostile_names.py kills.py overlap.py passwords.py postgres_faults.py privileges.py \
+	redis_faults.py redis_outages.py soak.py tls.py writing_cluster.py) \
+	$(addprefix tests/unit/test_, fuzz_coercion.py fuzz_encoding.py fuzz_reading.py)
 RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help install demo up test test-airflow test-oldest soak bench bench-small lint format clean
+.PHONY: help install demo up test test-faults test-airflow test-oldest soak bench bench-small lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
 	@echo 'make up           the same with a whole Airflow and its UI, until Ctrl-C'
 	@echo 'make test         the tests'
+	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs'
 	@echo 'make test-oldest  what meets Airflow, with the oldest Airflow and libraries that we support'
 	@echo 'make soak         all that happens to a view, at once, for MINUTES=30: fails where anything grows'
@@ -42,7 +49,10 @@ up: $(INSTALLED)
 	@exec $(BIN)/python -m demo.up
 
 test: $(INSTALLED)
-	@$(RUN_TESTS) --cov --cov-report=term:skip-covered $(addprefix --ignore=,$(AIRFLOW_TESTED)) $(PYTEST_ARGS)
+	@$(RUN_TESTS) --cov --cov-report=term:skip-covered $(addprefix --ignore=,$(AIRFLOW_TESTED) $(FAULTS_TESTED)) $(PYTEST_ARGS)
+
+test-faults: $(INSTALLED)
+	@$(RUN_TESTS) $(FAULTS_TESTED) $(PYTEST_ARGS)
 
 test-airflow: $(INSTALLED)
 	@$(RUN_TESTS) $(AIRFLOW_TESTED) $(PYTEST_ARGS)

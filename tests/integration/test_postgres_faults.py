@@ -465,6 +465,19 @@ def test_a_table_that_hides_its_rows_from_a_snapshot_is_read_again(
     check_recovery(source, view, offline, online)
 
 
+def test_a_column_that_is_retyped_as_a_run_begins_is_read_again(
+    source: Source, database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    view = make_view(source=OF_TABLE, features=["x", "y"])
+    change = "ALTER TABLE rows ALTER x TYPE text USING 'v' || x"
+    with pytest.raises(OfflineStoreUnavailableError, match="columns of table 'rows' were altered as the run began"):
+        attempt(view, AlteredStore(database, change, is_after=False), online)
+    check_claim(online, view, None)
+    materialize(view, offline, online)
+    (row,) = online.get_online_features(view, [{"id": "1"}])
+    assert row.values["x"].startswith("v")
+
+
 def test_changes_that_hide_nothing_end_in_the_rows_of_the_model(
     source: Source, database: Database, make_view: MakeView, online: OnlineStore
 ) -> None:
