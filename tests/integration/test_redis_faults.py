@@ -283,6 +283,24 @@ def test_a_run_begins_anew_after_a_cut_while_it_clears_another_layout(
         server.client.flushdb()
 
 
+def test_a_run_that_breaks_off_while_it_clears_claims_nothing(
+    proxy: Proxy, scene: Scene, project: str, direct: OnlineStore
+) -> None:
+    def attempted(name: str, **options: Any) -> Attempt:
+        materialize(scene.view(name, "json"), OfflineStore(scene.database.uri), direct)
+        attempt = Attempt(scene.database, proxy)
+        attempt.run(scene.view(name, "hash"), **options)
+        return attempt
+
+    found = on_the_pool(attempted(f"{project}000"))
+    for part in (0.5, 0.6, 0.7, 0.8, 0.9):  # of what Redis answers: the state is at its beginning
+        view = scene.view(f"{project}{part}", "hash")
+        proxy.arm(*[None] * found.index, Fault(after_server=int(part * found.end[1])))
+        with pytest.raises(OnlineStoreUnavailableError):
+            attempted(view.project, retry_for=timedelta(0))
+        assert direct.freshness(view).watermark is None
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_run_begins_anew_after_a_cut_while_it_prunes(
     server: Server, proxy: Proxy, scene: Scene, project: str, layout: str, chance: random.Random, direct: OnlineStore
