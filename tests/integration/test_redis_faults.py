@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,15 +58,10 @@ def proxy(server: Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(server: Server, scene: Scene) -> Iterator[None]:
-    """No thread, no connection to Redis and no session of Postgres."""
+def no_connection_is_left(server: Server) -> Iterator[None]:
     server.client.flushdb()
-    threads = threading.active_count()
     yield
     until(lambda: {client["name"] for client in server.client.client_list()[1:]} <= {DIRECT})
-    assert threading.active_count() <= threads
-    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'online_features%'"
-    until(lambda: scene.database(ours) == [(0,)])
 
 
 @pytest.fixture
