@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from online_features.online.layouts import encoding
 from tests.conftest import Database, new_database
 from tests.model import Model, Row
 from tests.online import names_buried, rows_online
+from tests.processes import until
 
 ENTITIES = 300
 TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: nothing expires while a test runs
@@ -26,6 +28,10 @@ ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3
 FIRST_PAUSE = 0.02  # seconds: runs that are interrupted are many
 
+OUR_SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND application_name LIKE 'online_features%'"
+)
 OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
 
 
@@ -92,6 +98,15 @@ def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "ROWS_PER_CALL", ROWS_PER_CALL)
     monkeypatch.setattr(writer, "CALLS_PER_PACKET", CALLS_PER_PACKET)
     monkeypatch.setattr(patience, "FIRST_PAUSE", FIRST_PAUSE)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_and_no_session_is_left(scene: Scene) -> Iterator[None]:
+    """No thread of ours, and no session in Postgres."""
+    threads = threading.active_count()
+    yield
+    assert threading.active_count() <= threads
+    until(lambda: scene.database(OUR_SESSIONS) == [(0,)])
 
 
 def mappings(rows: list[Row]) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ from tests.scene import (  # noqa: F401
     Scene,
     check_counts,
     check_online,
+    no_thread_and_no_session_is_left,
     scene_of_rows,
     small_packets_and_pauses,
 )
