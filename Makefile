@@ -5,8 +5,9 @@ PLOTS_INSTALLED := .venv/.plots-installed
 OLDEST_INSTALLED := .oldest/.installed
 
 OLDEST_TESTED := tests/acceptance/test_airflow.py \
-	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py reading.py sentinel.py skip_scan.py) \
-	$(addprefix tests/unit/test_, hash_layout.py operators.py public_surface.py redis_address.py)
+	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py reading.py redis_faults.py sentinel.py \
+	skip_scan.py writing_cluster.py) \
+	$(addprefix tests/unit/test_, errors.py hash_layout.py operators.py patience.py public_surface.py redis_address.py)
 
 # What takes minutes, because Airflow's own processes run DAGs.
 AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \

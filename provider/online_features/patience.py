@@ -35,6 +35,7 @@ class Patience:
     def __init__(self, retry_for: timedelta) -> None:
         if retry_for < timedelta(0):
             raise OptionError(f"retry_for={retry_for!r} must not be negative; zero gives up at once")
+        self.is_given = retry_for > timedelta(0)
         self._left = retry_for.total_seconds()
 
     def attempt(self, do: Callable[[], T], is_passing: Callable[[BaseException], bool]) -> T:

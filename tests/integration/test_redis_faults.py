@@ -18,6 +18,7 @@ from online_features.embedded import HOST
 from online_features.errors import OnlineStoreUnavailableError
 from online_features.feature_view import LAYOUTS
 from online_features.online import keyspace
+from online_features.online.conversation import PURPOSE
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -185,7 +186,7 @@ def on_the_pool(attempt: Attempt) -> Stage:
 def handshake(proxy: Proxy) -> Bytes:
     """The bytes of a client that does no more than connect."""
     with through(proxy) as client:
-        client.connection_pool.release(client.connection_pool.get_connection())
+        client.connection_pool.release(client.connection_pool.get_connection(*PURPOSE))
     (only,) = passed(proxy)
     return only
 

@@ -74,7 +74,7 @@ class ClusterWriter:
                 self._client.nodes_manager.initialize()
                 raise
 
-        with lasting():
+        with lasting(self._patience):
             return self._patience.attempt(attempt, is_passing)
 
     def servers(self) -> frozenset[Server]:
@@ -117,13 +117,16 @@ class ClusterWriter:
 
         :returns: a refusal of a node that no longer has a slot.
         """
-        by_node: dict[ClusterNode, list[int]] = defaultdict(list)
-        for i, call in waiting.items():
-            by_node[self._client.nodes_manager.get_node_from_slot(call.slot)].append(i)
-        if not by_node:
+        if not waiting:
             return None
+        nodes: dict[str, ClusterNode] = {}
+        by_node: dict[str, list[int]] = defaultdict(list)
+        for i, call in waiting.items():
+            node = self._client.nodes_manager.get_node_from_slot(call.slot)
+            nodes[node.name] = node
+            by_node[node.name].append(i)
         with ThreadPoolExecutor(max_workers=len(by_node)) as threads:
-            rounds = [threads.submit(self._write_to, node, places, waiting) for node, places in by_node.items()]
+            rounds = [threads.submit(self._write_to, nodes[name], places, waiting) for name, places in by_node.items()]
         failures = []
         for replies, failure in (each.result() for each in rounds):
             failures += [] if failure is None else [failure]

@@ -22,6 +22,7 @@ from online_features.errors import (
     TransientError,
 )
 from online_features.feature_view import FeatureView
+from online_features.patience import Patience
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
 AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
@@ -106,6 +107,8 @@ REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
         (r"-?\bOOM command", FULL),
         (r"-?\bMISCONF\b", DISK),
         (r"-READONLY\b", REPLICA),
+        (r"^(MOVED|ASK|CROSSSLOT)\b", NO_CLUSTER),
+        (r"^(CLUSTERDOWN|TRYAGAIN)\b", CLUSTER),
         (r"-?\bNOREPLICAS\b", REPLICAS),
         (r"^BUSY\b", BUSY),
         (r"^UNKILLABLE\b", BUSY),
@@ -175,12 +178,12 @@ def is_passing(failure: BaseException) -> bool:
 
 
 @contextmanager
-def lasting() -> Iterator[None]:
-    """Take what still fails, after all patience, for what will fail again: a replica that nobody promotes."""
+def lasting(patience: Patience) -> Iterator[None]:
+    """Take what still fails, after patience, for what will fail again: a replica that nobody promotes."""
     try:
         yield
     except redis.RedisError as failure:
-        if decision(failure) is REPLICA:
+        if patience.is_given and decision(failure) is REPLICA:
             raise PersistentReadOnlyError(str(failure)) from failure
         raise
 

@@ -99,7 +99,7 @@ def append_and_push(
         _check_types(view, known, transformation.schema)
         return transformation.schema, given
 
-    with lasting():
+    with lasting(patience):
         known = patience.attempt(partial(views.read, view), is_passing)
     _check_types(view, known, transformation.schema)
     push: _Push[PushedRows] = _Push(client, views, view, patience, coerced)
@@ -199,7 +199,7 @@ class _Push(Generic[Given]):
 
     def _steadily(self, do: Callable[[T], Made]) -> Callable[[T], Made]:
         def steady(what: T) -> Made:
-            with lasting():
+            with lasting(self._patience):
                 return self._patience.attempt(partial(do, what), is_passing)
 
         return steady

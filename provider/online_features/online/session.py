@@ -78,7 +78,7 @@ class Session:
 
         :raises redis.RedisError: when it cannot succeed, or patience is at an end.
         """
-        with lasting():
+        with lasting(self._patience):
             return self._patience.attempt(partial(self._attempt, do), is_passing)
 
     def servers(self) -> frozenset[Server]:
