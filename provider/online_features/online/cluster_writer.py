@@ -119,6 +119,7 @@ class ClusterWriter:
         """
         if not waiting:
             return None
+        self.bytes_sent += sum(len(buffer) for call in waiting.values() for buffer in call.buffers)
         nodes: dict[str, ClusterNode] = {}
         by_node: dict[str, list[int]] = defaultdict(list)
         for i, call in waiting.items():
@@ -144,22 +145,25 @@ class ClusterWriter:
         replies: dict[int, Any] = {}
         try:
             with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
-                buffers = (calls[i].buffers for i in places)
-                replies.update(zip(places, writer.replies(buffers), strict=True))
+                replies.update(zip(places, writer.replies(calls[i].buffers for i in places), strict=True))
                 self._replication.await_replicas(writer.exchange)
-                self.bytes_sent += writer.bytes_sent
             for i, reply in replies.items():
                 if type(reply) is AskError:
                     replies[i] = self._asked(reply, calls[i])
         except DRIVER_ERRORS as failure:
-            return replies, failure
+            # What replicas have not confirmed has to be written again, to be confirmed then.
+            return {} if self._replication.replicas else replies, failure
         return replies, None
 
     def _asked(self, redirection: AskError, call: SlotCall) -> Any:
         """The reply of the node that a slot is on its way to."""
         node = self._client.get_node(*redirection.node_addr)  # type: ignore[no-untyped-call]
+        if node is None:
+            raise redis.exceptions.ClusterError(f"slot {call.slot} is on its way to a node that is not known yet")
         with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
-            return writer.asked(call.buffers)
+            reply = writer.asked(call.buffers)
+            self._replication.await_replicas(writer.exchange)
+        return reply
 
 
 def _moved(failures: Sequence[Exception]) -> MovedError | None:
