@@ -7,7 +7,7 @@
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
     │   ├── FeatureViewFileError          a file of definitions is none, or not of a kind we know (ValueError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
-    │   ├── OptionError                   an option of a run or a push is out of its range (ValueError)
+    │   ├── OptionError                   an option of a store, a run or a push is out of its range (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
     │   ├── AmbiguousNameError            one name for two things that are read at once (ValueError)
     │   ├── TransformError                a view's transform fails, or returns what does not fit
@@ -59,7 +59,7 @@ class WindowError(TerminalError, ValueError):
 
 
 class OptionError(TerminalError, ValueError):
-    """An option of a run or a push is out of its range."""
+    """An option of a store, a run or a push is out of its range."""
 
 
 class InvalidRowsError(TerminalError, ValueError):

@@ -10,7 +10,13 @@ from datetime import timedelta
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, OnlineFeaturesError, SourceError
+from online_features.errors import (
+    OfflineAccessError,
+    OfflineStoreUnavailableError,
+    OnlineFeaturesError,
+    OptionError,
+    SourceError,
+)
 from online_features.hooks.offline import OfflineStoreHook
 from sqlalchemy.engine import make_url
 
@@ -145,7 +151,7 @@ def test_a_time_out_that_is_none_leaves_that_of_the_connection(
     "timeout", [timedelta(0), timedelta(microseconds=999), timedelta(seconds=-1), timedelta(days=25)]
 )
 def test_a_time_out_that_postgres_does_not_take_is_refused(timeout: timedelta) -> None:
-    with pytest.raises(OfflineAccessError, match=f"{re.escape(repr(timeout))}.* -> give one millisecond to 24 days"):
+    with pytest.raises(OptionError, match=f"{re.escape(repr(timeout))}.* -> give one millisecond to 24 days"):
         OfflineStore("postgresql://", statement_timeout=timeout)
 
 

@@ -27,6 +27,7 @@ from online_features.errors import (
     ColumnNotFoundError,
     OfflineAccessError,
     OfflineStoreUnavailableError,
+    OptionError,
     UnsupportedTypeError,
 )
 from online_features.feast_columns import FEATURE, feast_column
@@ -169,7 +170,8 @@ class OfflineStore:
     :param uri: a libpq URI, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
     :param statement_timeout: how long each statement of a run may take, the reading of all its rows included;
         ``None``: as server, role and URI say.
-    :raises OfflineAccessError: when the URI is none, or the time-out is not one that Postgres takes.
+    :raises OfflineAccessError: when the URI is none.
+    :raises OptionError: when the time-out is not one that Postgres takes.
     """
 
     def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
@@ -294,12 +296,12 @@ class InterruptibleCursor(psycopg2.extensions.cursor):
 def _limits(statement_timeout: timedelta | None) -> tuple[str, ...]:
     """Statements that set the limits of a session.
 
-    :raises OfflineAccessError: when it is no time-out that Postgres takes.
+    :raises OptionError: when it is no time-out that Postgres takes.
     """
     if statement_timeout is None:
         return ()
     if not SHORTEST_TIMEOUT <= statement_timeout <= LONGEST_TIMEOUT:
-        raise OfflineAccessError(
+        raise OptionError(
             f"statement_timeout={statement_timeout!r} is none that Postgres takes -> give one millisecond to 24 days, "
             "or None to leave it to the server"
         )
