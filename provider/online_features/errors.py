@@ -28,6 +28,10 @@
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         └── OvertakenError                a run with another definition of the view ended meanwhile
 
+After the unavailable stores and lost data a run begins anew by itself, until its patience is at an end; not after a
+cancelled query. Which error of a driver becomes which of these is decided in ``online/failures.py``, by redis-py's
+classes, and in ``offline/sqlstates.py``.
+
 Each takes one message, so each survives pickling on its way between Airflow's processes.
 """
 
