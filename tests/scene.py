@@ -14,6 +14,7 @@ from online_features import FeatureView, OnlineStore, PostgresSource, patience
 from online_features.counters import RowCounts
 from online_features.online import writer
 from online_features.online.layouts import encoding
+from redis.backoff import FullJitterBackoff
 
 from tests.conftest import Database, new_database
 from tests.model import Model, Row
@@ -26,7 +27,7 @@ TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: 
 # So that a batch of a hundred rows has several packets, of which two are in flight and more follow.
 ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3
-FIRST_PAUSE = 0.02  # seconds: runs that are interrupted are many
+BACKOFF = FullJitterBackoff(base=0.01, cap=10.0)  # seconds: runs that are interrupted are many
 
 OUR_SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -97,7 +98,7 @@ def scene_of_rows(postgres_uri: str) -> Iterator[Scene]:
 def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "ROWS_PER_CALL", ROWS_PER_CALL)
     monkeypatch.setattr(writer, "CALLS_PER_PACKET", CALLS_PER_PACKET)
-    monkeypatch.setattr(patience, "FIRST_PAUSE", FIRST_PAUSE)
+    monkeypatch.setattr(patience, "BACKOFF", BACKOFF)
 
 
 @pytest.fixture(autouse=True)

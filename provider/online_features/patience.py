@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+from redis.backoff import FullJitterBackoff
 
 from online_features.errors import OptionError
 
@@ -16,9 +16,8 @@ T = TypeVar("T")
 
 RETRY_FOR = timedelta(minutes=1)  # a failover by Sentinel takes half a minute with its default settings
 
-FIRST_PAUSE = 0.2  # seconds at most, doubled from attempt to attempt; pauses are random below that
-LONGEST_PAUSE = 10.0  # seconds
-BACKOFF = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+# Seconds; pauses are random below a bound that doubles from attempt to attempt.
+BACKOFF = FullJitterBackoff(base=0.1, cap=10.0)
 
 log = logging.getLogger(__name__)
 
@@ -43,39 +42,25 @@ class Patience:
 
         :raises Exception: the last failure, as it was raised.
         """
-        outage = _Outage(self._left)
+        began: float | None = None
+        budget, failures = self._left, 0
         try:
-            return Retrying(
-                retry=retry_if_exception(is_passing),
-                wait=lambda state: min(BACKOFF(state), outage.left()),
-                stop=lambda _: outage.left() <= 0,
-                before_sleep=lambda state: _tell(state, outage.left()),
-                reraise=True,
-            )(do)
+            while True:
+                try:
+                    return do()
+                except Exception as failure:
+                    failures += 1
+                    began = began or time.monotonic()
+                    left = budget - (time.monotonic() - began)
+                    if left <= 0 or not is_passing(failure):
+                        raise
+                    pause = min(BACKOFF.compute(failures), left)
+                    told = "Attempt %d failed: %s (again in %.1f s, for %.0f s at most)"
+                    log.warning(told, failures, failure, pause, left)
+                time.sleep(pause)
         finally:
-            if outage.began is not None:
-                self._left = min(self._left, outage.left())
-
-
-class _Outage:
-    """What is left of a budget of seconds, from the first failure on."""
-
-    def __init__(self, seconds: float) -> None:
-        self.began: float | None = None
-        self._seconds = seconds
-
-    def left(self) -> float:
-        if self.began is None:
-            self.began = time.monotonic()
-        return max(0.0, self._seconds - (time.monotonic() - self.began))
-
-
-def _tell(state: RetryCallState, left: float) -> None:
-    failure = state.outcome.exception() if state.outcome else None
-    log.warning(
-        "Attempt %d failed: %s (again in %.1f s, for %.0f s at most)",
-        state.attempt_number, failure, state.upcoming_sleep, left,
-    )  # fmt: skip
+            if began is not None:
+                self._left = min(self._left, budget - (time.monotonic() - began))
 
 
 NONE = Patience(timedelta(0))

@@ -40,7 +40,6 @@ BATCH_ROWS = 100  # three batches a run
 ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3  # so that two packets of a batch are in flight and more follow
 
-FIRST_PAUSE = 0.02  # seconds: runs are many
 
 DIRECT = "direct"  # the name of connections that are not through the proxy
 STAGES = ("connecting", "marking", "sending", "committing", "being told")
