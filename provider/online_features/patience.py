@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -42,16 +43,15 @@ class Patience:
 
         :raises Exception: the last failure, as it was raised.
         """
-        began: float | None = None
-        budget, failures = self._left, 0
+        failures, deadline = 0, math.inf
         try:
             while True:
                 try:
                     return do()
                 except Exception as failure:
                     failures += 1
-                    began = began or time.monotonic()
-                    left = budget - (time.monotonic() - began)
+                    deadline = min(deadline, time.monotonic() + self._left)
+                    left = self._spend_until(deadline)
                     if left <= 0 or not is_passing(failure):
                         raise
                     pause = min(BACKOFF.compute(failures), left)
@@ -59,8 +59,12 @@ class Patience:
                     log.warning(told, failures, failure, pause, left)
                 time.sleep(pause)
         finally:
-            if began is not None:
-                self._left = min(self._left, budget - (time.monotonic() - began))
+            self._spend_until(deadline)
+
+    def _spend_until(self, deadline: float) -> float:
+        """What is left of the budget: attempts may be part of another one, and what they have used up is gone."""
+        self._left = max(0.0, min(self._left, deadline - time.monotonic()))
+        return self._left
 
 
 NONE = Patience(timedelta(0))
