@@ -217,8 +217,7 @@ def _run(
 ) -> MaterializationResult:
     """One run, from the plan to the watermark."""
     began = time.monotonic()
-    described = offline.describe(view)
-    transformation = Transformation(view, described)
+    transformation = Transformation(view, offline.describe(view))
     source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
@@ -242,7 +241,6 @@ def _run(
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
                 _transfer(snapshot, transformation, run, tally, batch_rows)
-                _check_unaltered(view, offline, described)
             if prune:
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
@@ -344,18 +342,6 @@ def _transfer(
         for rows in encoded:
             tally.add(run.write(rows), rows.max_event_timestamp)
     tally.reject(snapshot.rejected, snapshot.rejected_sample)
-
-
-def _check_unaltered(view: FeatureView, offline: OfflineStore, described: RowSchema) -> None:
-    """Refuse a snapshot that was taken of other columns than the run was made for.
-
-    Until the snapshot ends, what it has read from stays as it is.
-    """
-    if offline.describe(view) != described:
-        raise OfflineStoreUnavailableError(
-            f"feature view {view.name!r}: columns of {view.source.description} were altered as the run began "
-            "-> run again"
-        )
 
 
 class _Tally:
