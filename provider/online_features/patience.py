@@ -42,31 +42,26 @@ class Patience:
 
         :raises Exception: the last failure, as it was raised.
         """
-        outage = _Outage(self._left)
+        deadline: float | None = None
+
+        def left() -> float:
+            # Counted from the first failure on. Attempts may be part of another one: what they have used up is gone.
+            nonlocal deadline
+            deadline = deadline or time.monotonic() + self._left
+            self._left = min(self._left, max(0.0, deadline - time.monotonic()))
+            return self._left
+
         try:
             return Retrying(
                 retry=retry_if_exception(is_passing),
-                wait=lambda state: min(BACKOFF(state), outage.left()),
-                stop=lambda _: outage.left() <= 0,
-                before_sleep=lambda state: _tell(state, outage.left()),
+                wait=lambda state: min(BACKOFF(state), left()),
+                stop=lambda _: left() <= 0,
+                before_sleep=lambda state: _tell(state, left()),
                 reraise=True,
             )(do)
         finally:
-            if outage.began is not None:
-                self._left = min(self._left, outage.left())
-
-
-class _Outage:
-    """What is left of a budget of seconds, from the first failure on."""
-
-    def __init__(self, seconds: float) -> None:
-        self.began: float | None = None
-        self._seconds = seconds
-
-    def left(self) -> float:
-        if self.began is None:
-            self.began = time.monotonic()
-        return max(0.0, self._seconds - (time.monotonic() - self.began))
+            if deadline is not None:
+                left()
 
 
 def _tell(state: RetryCallState, left: float) -> None:

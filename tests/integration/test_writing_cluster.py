@@ -20,7 +20,7 @@ from redis.crc import key_slot
 from demo.workplace import workplace
 from tests.conftest import Database, at
 from tests.processes import until
-from tests.redis_servers import Cluster, cluster
+from tests.redis_servers import Cluster, Server, cluster
 
 MakeView = Callable[..., FeatureView]
 
@@ -342,8 +342,13 @@ def test_replicas_of_a_cluster_are_waited_for(
                 materialize(view, offline, online, full=True, wait_for_replicas=1, replica_timeout=timedelta(seconds=1))
             assert time.monotonic() - began < 10
             # Nor is a connection that is lost while they are waited for an answer.
-            cut = threading.Timer(0.3, lambda: servers.nodes[0].client.client_kill_filter(_type="normal"))
+            cut = threading.Thread(target=cut_off_who_waits, args=[servers.nodes[0]])
             cut.start()
             with pytest.raises(NotReplicatedError):
                 materialize(view, offline, online, full=True, wait_for_replicas=1, replica_timeout=timedelta(seconds=1))
             cut.join()
+
+
+def cut_off_who_waits(server: Server) -> None:
+    until(lambda: server.client.info("clients")["blocked_clients"] > 0)
+    server.client.client_kill_filter(_type="normal")

@@ -62,6 +62,26 @@ def test_all_attempts_share_the_pauses() -> None:
         patience.attempt(failing(1), is_away)
 
 
+def test_attempts_that_are_part_of_another_share_them_too() -> None:
+    patience = Patience(timedelta(seconds=0.5))
+    began = time.monotonic()
+    with pytest.raises(AwayError):
+        patience.attempt(lambda: patience.attempt(failing(1_000_000), is_away), is_away)
+    assert 0.5 <= time.monotonic() - began < 0.9
+
+
+def test_what_is_done_between_two_failures_does_not_count_for_its_parts() -> None:
+    patience = Patience(timedelta(seconds=0.5))
+    first = failing(1)
+
+    def do() -> int:
+        first()
+        time.sleep(0.6)
+        return patience.attempt(failing(1), is_away)
+
+    assert patience.attempt(do, is_away) == 2
+
+
 def test_a_negative_patience_is_none() -> None:
     with pytest.raises(OptionError, match="must not be negative; zero gives up at once"):
         Patience(timedelta(seconds=-1))
