@@ -173,9 +173,8 @@ def materialize(
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
     :param batch_rows: the largest number of rows in memory per batch.
-    :param retry_for: how long to try again when a store is away or breaks off: Redis goes
-        on from the last batch that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives
-        up at once.
+    :param retry_for: how long to try again, all in all, when a store is away or breaks off: Redis goes on from the
+        last call that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives up at once.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
     :param replica_timeout: how long to wait for them.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
