@@ -237,6 +237,19 @@ class Cluster:
         """Take a slot to another master, step by step."""
         return Migration(self, slot, self.owner(slot), target)
 
+    @contextmanager
+    def joined(self, folder: Path) -> Iterator[Server]:
+        """Run a further master, which has no slot, and have it forgotten afterwards."""
+        with running(folder / "joined", *CLUSTER_OPTIONS, port=_node_port()) as joined:
+            everybody = (*self.nodes, joined)
+            self.nodes[0].client.execute_command("CLUSTER", "MEET", HOST, joined.port)
+            until(lambda: all(_knows_all(node, everybody) for node in everybody))
+            until(lambda: _is_healthy(joined))
+            name = _id(joined)
+            yield joined
+        for node in self.nodes:
+            node.client.execute_command("CLUSTER", "FORGET", name)
+
     def await_health(self, *, but: tuple[Server, ...] = ()) -> None:
         """Wait until every node that is not left out takes part, and agrees with the others on all slots."""
         nodes = [node for node in self.nodes if node not in but]
@@ -271,6 +284,10 @@ class Migration:
         moving = keys or self.source.client.execute_command("CLUSTER", "GETKEYSINSLOT", self.slot, 1_000_000)
         if moving:
             self.source.client.execute_command("MIGRATE", HOST, self.target.port, "", 0, 5000, "KEYS", *moving)
+
+    def give_up(self) -> None:
+        """Leave the slot where it was, without what has been moved."""
+        self.source.client.execute_command("CLUSTER", "SETSLOT", self.slot, "STABLE")
 
     def finish(self) -> None:
         """Move what is left, and give the slot to the target: first in its own eyes, so that nobody loses it."""

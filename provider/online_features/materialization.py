@@ -173,9 +173,8 @@ def materialize(
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
     :param batch_rows: the largest number of rows in memory per batch.
-    :param retry_for: how long to try again when a store is away or breaks off: Redis goes
-        on from the last batch that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives
-        up at once.
+    :param retry_for: how long to try again, all in all, when a store is away or breaks off: Redis goes on from the
+        last call that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives up at once.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
     :param replica_timeout: how long to wait for them.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
@@ -217,8 +216,7 @@ def _run(
 ) -> MaterializationResult:
     """One run, from the plan to the watermark."""
     began = time.monotonic()
-    described = offline.describe(view)
-    transformation = Transformation(view, described)
+    transformation = Transformation(view, offline.describe(view))
     source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
@@ -242,7 +240,6 @@ def _run(
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
                 _transfer(snapshot, transformation, run, tally, batch_rows)
-                _check_unaltered(view, offline, described)
             if prune:
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
@@ -344,18 +341,6 @@ def _transfer(
         for rows in encoded:
             tally.add(run.write(rows), rows.max_event_timestamp)
     tally.reject(snapshot.rejected, snapshot.rejected_sample)
-
-
-def _check_unaltered(view: FeatureView, offline: OfflineStore, described: RowSchema) -> None:
-    """Refuse a snapshot that was taken of other columns than the run was made for.
-
-    Until the snapshot ends, what it has read from stays as it is.
-    """
-    if offline.describe(view) != described:
-        raise OfflineStoreUnavailableError(
-            f"feature view {view.name!r}: columns of {view.source.description} were altered as the run began "
-            "-> run again"
-        )
 
 
 class _Tally:

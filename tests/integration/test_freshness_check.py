@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.embedded import embedded_redis
-from online_features.errors import InvalidRowsError, OnlineDataError, WindowError
+from online_features.embedded import HOST, embedded_redis, free_port
+from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.online import keyspace
 from online_features.online.conversation import hold
 from online_features.online.entity_check import EntityFreshnessCheck
@@ -143,6 +144,15 @@ def test_many_views_are_seen_at_once_and_fail_alone(
     assert [type(look) for look in seen] == [Look, Look, OnlineDataError, OnlineDataError]
     assert (seen[0].known_ids, keyspace.view_id(fresh) in seen[1].known_ids) == (None, True)
     assert "'wrong', Redis: WRONGTYPE" in str(seen[3])
+
+
+def test_a_cluster_that_is_away_is_told_of_each_view(view: FeatureView) -> None:
+    async def look() -> list[Any]:
+        nobody = redis.asyncio.RedisCluster(host=HOST, port=free_port())
+        async with AsyncOnlineStore(nobody) as store:
+            return await store.look_at([view, view])
+
+    assert [type(look) for look in asyncio.run(look())] == [OnlineStoreUnavailableError] * 2
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -483,7 +483,12 @@ def test_changes_that_hide_nothing_end_in_the_rows_of_the_model(
 ) -> None:
     view = make_view(source=OF_TABLE, features=["x", "y"])
     for number, change in enumerate(
-        ("ALTER TABLE rows ADD z int DEFAULT 5", RELOADED, "CREATE INDEX ON rows (id, ts)")
+        (
+            "ALTER TABLE rows ADD z int DEFAULT 5",
+            RELOADED,
+            "CREATE INDEX ON rows (id, ts)",
+            "CREATE DOMAIN small AS int; CREATE DOMAIN smaller AS small; ALTER TABLE rows ALTER x TYPE smaller",
+        )
     ):
         source.insert(("1", 90 + number))
         store = AlteredStore(database, change, is_after=change is not RELOADED)
@@ -503,6 +508,25 @@ def test_a_table_waits_with_being_altered_until_a_run_has_read_it(
     with gate_closed(database.uri) as open_gate, meanwhile(when_at_gate(database, lambda: (alter(), open_gate()))):
         check_recovery(source, view, offline, online)
     assert refused
+
+
+def test_a_change_that_waits_for_a_run_to_have_read_the_table_does_not_hold_it_up(
+    source: Source, database: Database, view: FeatureView, online: OnlineStore
+) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE rows%'"
+    altering = threading.Thread(target=database, args=["ALTER TABLE rows ADD z int"])
+    bounded = OfflineStore(database.uri, statement_timeout=timedelta(seconds=10))  # should it be held up
+
+    def begin_to_alter() -> None:
+        altering.start()
+        until(lambda: database(waiting) == [(1,)])
+
+    with (
+        gate_closed(database.uri) as open_gate,
+        meanwhile(when_at_gate(database, lambda: (begin_to_alter(), open_gate()))),
+    ):
+        check_recovery(source, view, bounded, online)
+    altering.join()
 
 
 @pytest.mark.parametrize("change, said", [

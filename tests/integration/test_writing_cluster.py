@@ -20,7 +20,7 @@ from redis.crc import key_slot
 from demo.workplace import workplace
 from tests.conftest import Database, at
 from tests.processes import until
-from tests.redis_servers import Cluster, cluster
+from tests.redis_servers import Cluster, Server, cluster
 
 MakeView = Callable[..., FeatureView]
 
@@ -212,6 +212,55 @@ def test_a_row_is_asked_for_where_its_slot_is_going(make_view: MakeView, steady_
     steady_servers.await_health()
 
 
+def test_a_node_that_joins_is_written_to_before_it_has_a_slot(
+    make_view: MakeView, table: Database, offline: OfflineStore, steady_servers: Cluster
+) -> None:
+    view = view_in(make_view, "feast")
+    with workplace("joining") as folder, steady_servers.client(socket_timeout=1) as client:
+        online = OnlineStore(client)
+        online.push(view, pushed(1))
+        (key,) = (key for key in client.scan_iter("*e1*") if view.project.encode() in key)
+        with steady_servers.joined(folder) as joined:
+            move = steady_servers.migration(key_slot(key), joined)
+            move.begin()
+            move.move(key)
+            assert online.push(view, pushed(1, hour=21), retry_for=AT_ONCE).rows_written == 1
+            with pytest.raises(NotReplicatedError, match="0 of 1 replicas have the run's rows"):
+                materialize(view, offline, online, wait_for_replicas=1, replica_timeout=timedelta(seconds=0.2))
+            with joined.paused(), pytest.raises(OnlineStoreUnavailableError, match="Timeout"):
+                online.push(view, pushed(1, hour=22), retry_for=AT_ONCE)
+            move.give_up()
+
+
+def test_what_is_erased_is_counted_once_though_a_node_has_forgotten_the_script(
+    make_view: MakeView, steady_servers: Cluster
+) -> None:
+    view = make_view(features=["x"])
+    entities = [{"id": f"e{n}"} for n in range(60)]
+    with steady_servers.client() as client:
+        online = OnlineStore(client)
+        online.push(view, [{**entity, "ts": at(1), "x": 1} for entity in entities])
+        assert online.delete(view, entities[:30]) == 30
+        steady_servers.nodes[1].client.script_flush()
+        assert online.delete(view, entities[30:]) == 30
+
+
+def test_a_user_whom_the_cluster_no_longer_knows_is_told_so_at_once(
+    make_view: MakeView, table: Database, offline: OfflineStore, steady_servers: Cluster
+) -> None:
+    view = view_in(make_view, "hash")
+    for node in steady_servers.nodes:
+        node.client.execute_command("ACL", "SETUSER", "writer", "on", ">secret", "~*", "+@all")
+    with steady_servers.client(username="writer", password="secret") as client:
+
+        def dismiss(_: Progress) -> None:
+            for node in steady_servers.nodes:
+                node.client.execute_command("ACL", "DELUSER", "writer")
+
+        with pytest.raises(OnlineAccessError, match="check user and password"):
+            materialize(view, offline, OnlineStore(client), batch_rows=20, on_progress=dismiss)
+
+
 def test_a_master_dies_while_a_run_writes(
     make_view: MakeView, table: Database, offline: OfflineStore, online: OnlineStore, servers: Cluster,
     caplog: pytest.LogCaptureFixture,
@@ -292,3 +341,14 @@ def test_replicas_of_a_cluster_are_waited_for(
             with pytest.raises(NotReplicatedError, match="feature view 'view': 0 of 1 replicas have the run's rows"):
                 materialize(view, offline, online, full=True, wait_for_replicas=1, replica_timeout=timedelta(seconds=1))
             assert time.monotonic() - began < 10
+            # Nor is a connection that is lost while they are waited for an answer.
+            cut = threading.Thread(target=cut_off_who_waits, args=[servers.nodes[0]])
+            cut.start()
+            with pytest.raises(NotReplicatedError):
+                materialize(view, offline, online, full=True, wait_for_replicas=1, replica_timeout=timedelta(seconds=1))
+            cut.join()
+
+
+def cut_off_who_waits(server: Server) -> None:
+    until(lambda: server.client.info("clients")["blocked_clients"] > 0)
+    server.client.client_kill_filter(_type="normal")

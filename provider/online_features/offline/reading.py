@@ -37,6 +37,8 @@ Node = dict[str, Any]  # of a plan, as EXPLAIN (FORMAT JSON) prints it
 class Reading:
     """What a snapshot of a window is to read.
 
+    :param schema: of the rows, as they were when the reading was chosen.
+    :param types: selects the types that their columns have now.
     :param newest: selects the newest row of each entity, in the form in which it goes online.
     :param rejected: selects join keys and event timestamp, as text, of rows without an entity or an event timestamp.
     :param counts_rejected: whether the last column of ``newest`` counts rejected rows of the entity, of which there may
@@ -46,6 +48,8 @@ class Reading:
     :param in_words: which way was chosen and why; empty where there was nothing to choose.
     """
 
+    schema: RowSchema
+    types: Select[*tuple[Any, ...]]
     newest: Select[*tuple[Any, ...]]
     rejected: GenerativeSelect
     counts_rejected: bool = False
@@ -60,7 +64,8 @@ def chosen_reading(connection: sa.Connection, source: PostgresSource, schema: Ro
     plan = _explained(connection, newest)
     rejected = statements.rejected_rows(source, schema, window)
     at_all_rows = Reading(
-        newest=newest, rejected=rejected, uncounted=rejected, expected_rows=int(plan["Plan Rows"])
+        schema=schema, types=statements.types(source, schema), newest=newest, rejected=rejected, uncounted=rejected,
+        expected_rows=int(plan["Plan Rows"]),
     )  # fmt: skip
     if not window.is_open:
         return at_all_rows

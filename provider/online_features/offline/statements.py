@@ -87,6 +87,16 @@ def no_rows(source: PostgresSource) -> Select[*tuple[Any, ...]]:
     return sa.select(sa.text("*")).select_from(rows_of(source)).limit(0)
 
 
+def types(source: PostgresSource, schema: RowSchema) -> Select[*tuple[Any, ...]]:
+    """Selects one row: the type of each column as ``format_type`` prints it, of a domain that of its base type."""
+    one = sa.select(sa.literal(1)).subquery("one")
+    # Beside an untyped NULL, Postgres takes a domain for its base type.
+    bases = (sa.func.coalesce(column_of(column), sa.null()) for column in schema.columns)
+    return sa.select(
+        *(sa.cast(sa.func.pg_typeof(base), sa.Text).label(f"c{i}") for i, base in enumerate(bases))
+    ).select_from(one.outerjoin(rows_of(source), sa.false()))
+
+
 def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
     """Selects the newest row of each entity in ``window``, in the form in which it goes online."""
     keys = [column_of(key) for key in schema.keys]

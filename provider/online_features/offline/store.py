@@ -140,6 +140,12 @@ class Snapshot:
                 f"feature view {self._view.name!r}: {' and '.join(rewritten)} was truncated, rewritten or replaced "
                 "when the run began to read, which hides rows from it -> run again"
             )
+        # Asked in this transaction: another session would wait behind whoever waits for this one to alter the table.
+        if self._rows(self._reading.types) != [tuple(column.type for column in self._reading.schema.columns)]:
+            raise OfflineStoreUnavailableError(
+                f"feature view {self._view.name!r}: columns of {self._view.source.description} were altered as the run "
+                "began -> run again"
+            )
 
     def _rows(self, statement: GenerativeSelect) -> list[tuple[Any, ...]]:
         return self._fetched(statements.sql(statement))

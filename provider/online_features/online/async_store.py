@@ -13,7 +13,7 @@ from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold_async
-from online_features.online.failures import named, translated, translation
+from online_features.online.failures import DRIVER_ERRORS, DriverError, named, translated, translation
 from online_features.online.freshness import Freshness
 from online_features.online.freshness_check import Finding, Look, look_at
 from online_features.online.known_views import KnownViews
@@ -97,12 +97,12 @@ class AsyncOnlineStore:
 
     async def look_at(self, views: Sequence[FeatureView]) -> list[Look | OnlineFeaturesError]:
         """What :class:`~online_features.online.freshness_check.ViewFreshnessCheck` judges, for many views at once."""
-        looks: Sequence[Look | OnlineFeaturesError | redis.RedisError]
+        looks: Sequence[Look | OnlineFeaturesError | DriverError]
         try:
             looks = await hold_async(self._client, look_at(views, datetime.now(UTC)))
-        except redis.RedisError as failure:
+        except DRIVER_ERRORS as failure:
             looks = [failure] * len(views)
         return [
-            translation(look, named(view)) if isinstance(look, redis.RedisError) else look
+            translation(look, named(view)) if isinstance(look, DRIVER_ERRORS) else look
             for view, look in zip(views, looks, strict=True)
         ]

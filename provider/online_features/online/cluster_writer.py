@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import redis
@@ -55,6 +56,8 @@ class ClusterWriter:
         try:
             return self.command(*words)
         except redis.ResponseError as refusal:
+            if is_passing(refusal):
+                raise
             return refusal
 
     def exchange(self, *words: str | bytes | int) -> Any:
@@ -70,8 +73,10 @@ class ClusterWriter:
         def attempt() -> T:
             try:
                 return do()
-            except DRIVER_ERRORS:
-                self._client.nodes_manager.initialize()
+            except DRIVER_ERRORS as failure:
+                # What lasts is told as it is, not as the nodes' refusal to tell of each other.
+                if is_passing(failure):
+                    self._client.nodes_manager.initialize()
                 raise
 
         with lasting(self._patience):
@@ -117,52 +122,46 @@ class ClusterWriter:
 
         :returns: a refusal of a node that no longer has a slot.
         """
-        if not waiting:
-            return None
-        self.bytes_sent += sum(len(buffer) for call in waiting.values() for buffer in call.buffers)
-        nodes: dict[str, ClusterNode] = {}
-        by_node: dict[str, list[int]] = defaultdict(list)
+        by_node: dict[str, dict[int, SlotCall]] = defaultdict(dict)
         for i, call in waiting.items():
-            node = self._client.nodes_manager.get_node_from_slot(call.slot)
-            nodes[node.name] = node
-            by_node[node.name].append(i)
+            by_node[self._client.nodes_manager.get_node_from_slot(call.slot).name][i] = call
+            self.bytes_sent += sum(map(len, call.buffers))
+        if not by_node:
+            return None
         with ThreadPoolExecutor(max_workers=len(by_node)) as threads:
-            rounds = [threads.submit(self._write_to, nodes[name], places, waiting) for name, places in by_node.items()]
+            replies = [*threads.map(self._write_to, by_node.keys(), by_node.values())]
         failures = []
-        for replies, failure in (each.result() for each in rounds):
-            failures += [] if failure is None else [failure]
-            for i, reply in replies.items():
-                if isinstance(reply, Exception):
-                    failures.append(reply)
-                else:
-                    acknowledged[i] = reply
+        for i, reply in chain.from_iterable(of_node.items() for of_node in replies):
+            if isinstance(reply, Exception):
+                failures.append(reply)
+            else:
+                acknowledged[i] = reply
         return _moved(failures)
 
-    def _write_to(
-        self, node: ClusterNode, places: Iterable[int], calls: Mapping[int, SlotCall]
-    ) -> tuple[dict[int, Any], Exception | None]:
-        """The replies of a node to the calls at some places, errors among them, and what broke them off."""
+    def _write_to(self, name: str, calls: Mapping[int, SlotCall]) -> dict[int, Any]:
+        """What became of calls to a node: replies, errors among them, and where there are none, what broke them off."""
         replies: dict[int, Any] = {}
+        node = self._client.get_node(node_name=name)  # type: ignore[no-untyped-call]
         try:
             with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
-                replies.update(zip(places, writer.replies(calls[i].buffers for i in places), strict=True))
+                replies.update(zip(calls, writer.replies(call.buffers for call in calls.values()), strict=True))
                 self._replication.await_replicas(writer.exchange)
-            for i, reply in replies.items():
-                if type(reply) is AskError:
-                    replies[i] = self._asked(reply, calls[i])
         except DRIVER_ERRORS as failure:
-            # What replicas have not confirmed has to be written again, to be confirmed then.
-            return {} if self._replication.replicas else replies, failure
-        return replies, None
+            # Of what was written on a connection that is lost, nobody can ask any more whether replicas have it.
+            replies = {**dict.fromkeys(calls, failure), **({} if self._replication.replicas else replies)}
+        return {i: self._asked(reply, calls[i]) if type(reply) is AskError else reply for i, reply in replies.items()}
 
     def _asked(self, redirection: AskError, call: SlotCall) -> Any:
-        """The reply of the node that a slot is on its way to."""
-        node = self._client.get_node(*redirection.node_addr)  # type: ignore[no-untyped-call]
-        if node is None:
-            raise redis.exceptions.ClusterError(f"slot {call.slot} is on its way to a node that is not known yet")
-        with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
-            reply = writer.asked(call.buffers)
-            self._replication.await_replicas(writer.exchange)
+        """The reply of the node that a slot is on its way to, or what broke it off."""
+        host, port = redirection.node_addr
+        # The client does not know a node that has joined and has no slot yet.
+        node = self._client.get_node(host, port) or ClusterNode(host, port)  # type: ignore[no-untyped-call]
+        try:
+            with guarded_writer(self._client.get_redis_connection(node), self._script, NONE) as writer:
+                reply = writer.asked(call.buffers)
+                self._replication.await_replicas(writer.exchange)
+        except DRIVER_ERRORS as failure:
+            return failure
         return reply
 
 

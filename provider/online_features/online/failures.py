@@ -29,6 +29,7 @@ AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
 Decision: TypeAlias = tuple[type[OnlineFeaturesError], str]
 
 # What redis-py raises: of clusters, an exception that is none of its others.
+DriverError: TypeAlias = redis.RedisError | redis.exceptions.RedisClusterException
 DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 

@@ -46,11 +46,17 @@ class GuardedScript:
         commands = [self._command(part, keys, words, of_each) for part in self.parts(keys)]
         if not commands:
             return []
-        try:
-            return self._replies(commands)
-        except NoScriptError:
+        replies = self._replies(commands)
+        # One node of a cluster may have forgotten the script. What the others have done is not to be counted anew.
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
             self._client.script_load(self._source)
-            return self._replies(commands)
+            for i, reply in zip(unknown, self._replies([commands[i] for i in unknown]), strict=True):
+                replies[i] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
         """Places of keys that one call takes."""
@@ -75,15 +81,11 @@ class GuardedScript:
         return [key, f"{before}{text(key)}{after}"]
 
     def _replies(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        if not self._in_cluster:
-            return [self._client.execute_command(*command) for command in commands]  # type: ignore[no-untyped-call]
+        """The reply to each command, or the error that it is."""
         with self._client.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
             replies: list[Any] = pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
         return replies
 
 

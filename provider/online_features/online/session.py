@@ -16,7 +16,6 @@ from online_features.patience import Patience
 
 T = TypeVar("T")
 
-
 # Longer than any run; the marker of a crashed run is gone after it.
 RUN_MARKER_MILLISECONDS = timedelta(days=7) // timedelta(milliseconds=1)
 

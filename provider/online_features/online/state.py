@@ -221,7 +221,8 @@ def commit_run(
     )
 
     def check_and_commit() -> Any:
-        # On one connection: a server that restarts in between breaks it.
+        # One server is asked on one connection, which breaks if it restarts in between. Of a cluster, the next run
+        # finds out: what is recorded are the servers of before.
         if session.servers() != servers:
             raise OnlineDataLostError(
                 f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
