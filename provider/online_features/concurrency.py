@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -64,6 +65,13 @@ def interruptibly(make: Callable[[], Made], cancel: Callable[[], None]) -> Made:
         except BaseException:
             _hasten([making], cancel)
             raise
+
+
+def briefly(do: Callable[[], object], seconds: float) -> None:
+    """Do something that may hang, for at most so long; what goes on longer does not keep the process from ending."""
+    thread = Thread(target=do, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def _hasten(futures: Iterable[Future[Any]], cancel: Callable[[], None]) -> None:

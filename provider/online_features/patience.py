@@ -29,12 +29,12 @@ class Patience:
     How long a single attempt may hang is for the time-outs of the client and of the connection.
 
     :param retry_for: how long all such attempts, and the pauses before them, may take together; zero gives up at once.
-    :raises OptionError: when that is negative.
+    :raises OptionError: when that is negative, or no timedelta.
     """
 
     def __init__(self, retry_for: timedelta) -> None:
-        if retry_for < timedelta(0):
-            raise OptionError(f"retry_for={retry_for!r} must not be negative; zero gives up at once")
+        if not isinstance(retry_for, timedelta) or retry_for < timedelta(0):
+            raise OptionError(f"retry_for={retry_for!r} must be a timedelta, and not negative; zero gives up at once")
         self.is_given = retry_for > timedelta(0)
         self._left = retry_for.total_seconds()
 

@@ -26,6 +26,7 @@ from online_features.errors import (
 from online_features.feature_view import LAYOUTS
 from online_features.hooks.online import OnlineStoreHook
 from online_features.online import keyspace
+from online_features.online.run import CLEANUP_SECONDS
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -570,3 +571,19 @@ def test_a_replica_that_stays_one_is_no_place_to_push(
     assert primary.client.wait(1, 5000) == 1  # nothing is known of the view
     with connected(replica) as client, pytest.raises(OnlineAccessError, match="-> connect to the primary: this server"):
         scene.push(OnlineStore(client), view, retry_for=timedelta(seconds=0.2))
+
+
+@pytest.mark.parametrize("layout", ["hash"])
+def test_who_ends_a_run_does_not_wait_for_a_redis_that_hangs(server: Server, scene: Scene, view: FeatureView) -> None:
+    threads = threading.active_count()
+    with ExitStack() as hanging:
+
+        def hang_and_interrupt() -> None:
+            hanging.enter_context(server.paused())
+            raise KeyboardInterrupt
+
+        began = time.monotonic()
+        with redis.Redis(host=HOST, port=server.port) as patient, pytest.raises(KeyboardInterrupt):
+            run(scene, patient, view, {2: hang_and_interrupt})
+        assert time.monotonic() - began < 2 * CLEANUP_SECONDS
+    until(lambda: threading.active_count() <= threads)

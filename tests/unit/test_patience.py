@@ -83,5 +83,5 @@ def test_what_is_done_between_two_failures_does_not_count_for_its_parts() -> Non
 
 
 def test_a_negative_patience_is_none() -> None:
-    with pytest.raises(OptionError, match="must not be negative; zero gives up at once"):
+    with pytest.raises(OptionError, match="must be a timedelta, and not negative; zero gives up at once"):
         Patience(timedelta(seconds=-1))

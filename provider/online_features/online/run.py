@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import redis
 
+from online_features.concurrency import briefly
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.online import keyspace, state
@@ -24,6 +26,9 @@ from online_features.online.servers import warn_of_eviction
 from online_features.online.writers import writer
 from online_features.patience import Patience
 from online_features.schema import RowSchema
+
+# How long whoever ends a run, by a signal or a time-out, waits for Redis to be told; the run's marker ends by itself.
+CLEANUP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ class OnlineRun:
         self._view = view
         self._schema = schema
         self._run_id = run_id
+        self._is_abandoned = False
 
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
@@ -74,8 +80,8 @@ class OnlineRun:
                 self._set_encoder()
                 yield self
             except BaseException:
-                with suppress(*DRIVER_ERRORS):
-                    self._client.delete(keyspace.run_key(self._view, self._run_id))
+                if not self._is_abandoned:
+                    briefly(self._unmark, CLEANUP_SECONDS)
                 raise
 
     @property
@@ -134,9 +140,17 @@ class OnlineRun:
         return prune(self._client, self._view, self._schema.keys, before, existing)
 
     def abandon(self, run: Mapping[str, Any]) -> None:
-        """End the run after a failure, whose exception is on its way: Redis may be the one that failed."""
+        """End the run after a failure, whose exception is on its way: Redis may be the one that failed, or hang."""
+        self._is_abandoned = True
+        briefly(partial(self._abandon, run), CLEANUP_SECONDS)
+
+    def _abandon(self, run: Mapping[str, Any]) -> None:
         with suppress(*DRIVER_ERRORS):
             state.abandon_run(self._client, self._view, self._run_id, run=run)
+
+    def _unmark(self) -> None:
+        with suppress(*DRIVER_ERRORS):
+            self._client.delete(keyspace.run_key(self._view, self._run_id))
 
     def _set_encoder(self) -> None:
         names = [feature.name for feature in self._schema.features]

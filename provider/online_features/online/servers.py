@@ -28,7 +28,7 @@ def server(told: Mapping[str, Any]) -> Server:
     """The server that has told this of itself by ``INFO``."""
     policy = told.get("maxmemory_policy", "noeviction")
     return Server(
-        identity=f"{told['run_id']}:{told['master_replid']}",
+        identity=f"{told['run_id']}:{told.get('master_replid')}",
         evicts=policy if told.get("maxmemory") and policy != "noeviction" else "",
     )
 

@@ -82,11 +82,13 @@ class Session:
 
     def servers(self) -> frozenset[Server]:
         """The server that holds what the session has written, as it is now; to be asked within :meth:`steadily`."""
+        # Who may not ask, or is not told, has to take every other connection for one to another server.
+        anonymous = frozenset([Server(identity=f"connection {self._connections}")])
         try:
-            return frozenset([server(self._parsed("INFO"))])
+            told = self._parsed("INFO")
         except redis.exceptions.NoPermissionError:
-            # Who may not ask has to take every other connection for one to another server.
-            return frozenset([Server(identity=f"connection {self._connections}")])
+            return anonymous
+        return frozenset([server(told)]) if "run_id" in told else anonymous
 
     def await_replicas(self, key: str, replication: Replication) -> None:
         """Wait until replicas have what the session has written; to be asked within :meth:`steadily`.
