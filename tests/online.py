@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import redis
@@ -83,3 +83,15 @@ def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: 
     return {
         "_ts": to_text(timestamp), **{name: str(value) for name, value in values.items() if value is not None}
     }  # fmt: skip
+
+
+def replies(client: redis.Redis) -> Callable[..., Any]:
+    """What the client's server replies to commands, errors among them."""
+
+    def reply(*words: Any) -> Any:
+        try:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        except redis.ResponseError as refusal:
+            return refusal
+
+    return reply

@@ -12,6 +12,7 @@ from online_features.online.crc64 import crc64
 from online_features.online.packing import MAX_BYTES, Packing, packing
 
 from tests.integration.test_packing import checksum, server  # noqa: F401
+from tests.online import replies
 
 ROWS = 100
 BATCHES = 40
@@ -42,7 +43,7 @@ def fields_of(chance: random.Random) -> list[tuple[str, pa.Array]]:
 
 @pytest.fixture
 def packing_of_server(server: redis.Redis) -> Packing:  # noqa: F811
-    found = packing(server.execute_command, "packed")
+    found = packing(replies(server), "packed")
     assert found is not None
     return found
 

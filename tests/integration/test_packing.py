@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,6 +14,7 @@ from online_features.online.crc64 import REFLECTED_POLYNOMIAL, crc64
 from online_features.online.packing import MAX_BYTES, PACKINGS, Listpack, Packing, Ziplist, packing
 
 from tests.conftest import Database
+from tests.online import replies
 
 LENGTHS = st.sampled_from([0, 1, 7, 62, 63, 64, 65, 125, 126, 127, 128, 249, MAX_BYTES])
 NAMES = LENGTHS.flatmap(lambda length: st.text("aä0", min_size=length, max_size=length)).filter(
@@ -43,18 +43,6 @@ def server(redis_url: str) -> Iterator[redis.Redis]:
         yield client
         client.config_set("sanitize-dump-payload", usual["sanitize-dump-payload"])
         client.delete("packed")
-
-
-def replies(client: redis.Redis) -> Callable[..., Any]:
-    """What the client's server replies to commands, errors among them."""
-
-    def reply(*words: Any) -> Any:
-        try:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]
-        except redis.ResponseError as refusal:
-            return refusal
-
-    return reply
 
 
 @pytest.fixture(scope="module")
