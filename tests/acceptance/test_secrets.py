@@ -6,6 +6,7 @@ import json
 import traceback
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ view = FeatureView(name="view", project={project!r}, entities=["id"],
 with DAG("secrets", schedule=None) as dag:
     for postgres, redis in {pairs!r}:
         MaterializeOperator(task_id=f"from-{{postgres}}-to-{{redis}}", feature_view=view,
-                            postgres_conn_id=f"postgres_{{postgres}}", redis_conn_id=f"redis_{{redis}}")
+                            postgres_conn_id=f"postgres_{{postgres}}", redis_conn_id=f"redis_{{redis}}",
+                            retry_for="PT1S")
     for redis in {ways!r}:
         FeatureViewFreshnessSensor(task_id=f"in-{{redis}}", feature_view=view, redis_conn_id=f"redis_{{redis}}",
                                    max_staleness=timedelta(days=1), timeout=1, poke_interval=0.1)
@@ -106,7 +108,7 @@ def test_errors_hooks_and_stores_show_no_password(
     try:
         stores = hooks[0].get_store(), hooks[1].get_store()
         shown += repr(stores) + repr(hooks[1].get_conn()) + repr(hooks[1].address())
-        materialize(make_view(), *stores)
+        materialize(make_view(), *stores, retry_for=timedelta(seconds=1))
     except OnlineFeaturesError as error:
         shown += "".join(traceback.format_exception(error)) + repr(error)
         assert (postgres, online) != ("right", "right")
