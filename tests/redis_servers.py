@@ -170,7 +170,15 @@ class Watched:
 
     def fail_over(self) -> None:
         """Have a Sentinel make a replica the primary; it takes a second or two."""
-        self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", PRIMARY)
+
+        def is_begun() -> bool:
+            # Until the Sentinel has heard of the replica lately, there is no good one.
+            with suppress(redis.ResponseError):
+                self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", PRIMARY)
+                return True
+            return False
+
+        until(is_begun)
 
 
 @contextmanager

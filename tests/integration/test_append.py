@@ -17,6 +17,8 @@ import redis
 import sqlalchemy as sa
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, OfflineAccessError, OnlineStoreUnavailableError, SourceError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
@@ -209,7 +211,7 @@ def test_a_failure_online_leaves_the_rows_in_the_table_and_a_retry_is_harmless(
         connection_pool=redis.ConnectionPool.from_url(redis_url, connection_class=Failing)
     ))  # fmt: skip
     with pytest.raises(OnlineStoreUnavailableError, match="cut"):
-        failing.push(view, [row("a", 1, 1)], offline=offline)
+        failing.push(view, [row("a", 1, 1)], offline=offline, retry_for=timedelta(0))
     assert table("SELECT id, x FROM rows") == [("a", 1)]
     assert online.push(view, [row("a", 1, 1)], offline=offline).rows_written == 1
     assert materialize(view, offline, online).rows_written == 1
@@ -281,7 +283,7 @@ def test_what_feast_cannot_hold_is_not_in_the_table_either(
 
 
 def ask_redis(_: Database) -> None:
-    with redis.Redis(port=1) as client:
+    with redis.Redis(port=1, retry=Retry(NoBackoff(), 0)) as client:
         client.ping()
 
 

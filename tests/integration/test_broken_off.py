@@ -57,7 +57,7 @@ def test_what_is_at_fault_at_a_late_row_is_told_by_the_sqlstate_in_any_language(
     database(RAISED_LATE.format(said=said, sqlstate=sqlstate))
     query = f"SELECT check_of(id) AS id, ts, x FROM ({MANY}) AS many"
     with pytest.raises(expected, match=f": {said} -> "):
-        materialize(make_view(source={"query": query}), offline, online)
+        materialize(make_view(source={"query": query}), offline, online, retry_for=timedelta(0))
 
 
 def test_a_session_ended_by_the_server_is_worth_a_retry(

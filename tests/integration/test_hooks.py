@@ -97,7 +97,7 @@ def test_what_a_retry_may_mend_is_left_to_retries(
     with monkeypatch.context() as patch:
         patch.setattr(redis.connection.Connection, "connect", _refuse)
         with pytest.raises(TransientError, match="check host and port"):
-            MaterializeOperator(task_id="m", feature_view=make_view()).execute({})
+            MaterializeOperator(task_id="m", feature_view=make_view(), retry_for="PT0S").execute({})
 
 
 def _refuse(*_: object, **__: object) -> None:
