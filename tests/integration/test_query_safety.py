@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
 from tests.conftest import Database, at, new_database
+from tests.integration.test_broken_off import SLOW
 
 MakeView = Callable[..., FeatureView]
 
@@ -112,14 +113,6 @@ def test_what_a_query_sets_is_gone_with_its_session(
     assert database("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
     with pytest.raises(SourceError, match="read-only"):
         materialize(make_view(source={"query": WRITES[0]}), offline, online)
-
-
-INSIDE = "timestamptz '2026-01-01 00:30Z'"
-SLOW = {
-    "to give rows": f"SELECT i AS id, {INSIDE} AS ts, pg_sleep(0.5)::text AS x FROM generate_series(1, 60) AS i",
-    "to find rejected rows": f"SELECT NULL AS id, {INSIDE} AS ts WHERE pg_sleep(30) IS NOT NULL",
-    "to say what is before the window": "SELECT 1 AS id, date '2000-01-01' AS ts WHERE pg_sleep(30) IS NOT NULL",
-}
 
 
 @pytest.mark.parametrize("query", SLOW.values(), ids=SLOW)

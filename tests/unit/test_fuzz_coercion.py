@@ -147,7 +147,7 @@ def given(chance: random.Random, row: dict[str, Any]) -> Any:
     forms = FORMS[:-1] if any(map(is_deep, row.values())) else FORMS
     try:
         return chance.choice(forms)(row)
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - pandas and Arrow refuse hostile values in every way
         return [row]
 
 

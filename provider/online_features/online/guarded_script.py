@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -32,7 +31,7 @@ class GuardedScript:
         self._client = client
         self._in_cluster = isinstance(client, redis.RedisCluster)
         self._source = scripts.guarded(name, view.layout, in_cluster=self._in_cluster)
-        self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+        self._sha = scripts.sha(self._source)
         self._names_tombstones = scripts.keys_per_row(view.layout, in_cluster=self._in_cluster) > 1
         features = state.features_online(client.execute_command, view, view.features or ())
         self._own_words = row_keys(view).script_words(sorted(features))

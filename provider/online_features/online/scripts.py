@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib.resources import files
 
@@ -20,6 +21,11 @@ def guarded(name: str, layout: str, *, in_cluster: bool = False) -> str:
     """
     told = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row(layout, in_cluster=in_cluster)}"
     return "\n".join([told, *map(source, ("common", layout, name))])
+
+
+def sha(script: str) -> str:
+    """The name by which Redis calls a script, from its Lua source."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def keys_per_row(layout: str, *, in_cluster: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class Encoder(ABC):
         script = scripts.guarded("write", view.layout, in_cluster=in_cluster)
         names = [feature.name for feature in schema.features]
         self._script = ScriptHead(
-            hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest(),
+            scripts.sha(script),
             words=[*row_keys(view).script_words(names, set(features).difference(names)), version or ""],
             keys=[keyspace.state_key(view)] if version else [],
             keys_per_row=scripts.keys_per_row(view.layout, in_cluster=in_cluster),
