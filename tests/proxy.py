@@ -162,10 +162,10 @@ async def _pass_on(
             return False
         if traffic.fault.delay:
             await asyncio.sleep(traffic.fault.delay)
+        passed += len(chunk)
+        setattr(traffic, way, passed)  # first, since a test may look as soon as the bytes are there
         writer.write(chunk)
         await writer.drain()
-        passed += len(chunk)
-        setattr(traffic, way, passed)
     if traffic.fault.swallows and way == "from_server":
         await _swallow(reader)
     return True
