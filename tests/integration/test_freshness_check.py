@@ -212,7 +212,7 @@ def test_a_sample_is_not_always_from_the_same_place(
     _, first_page = client.scan(0, count=SCAN_COUNT)
     in_first_page = []
     for _ in range(20):
-        keys = {keyspace.entity_key(view, [row["id"]]) for row in hold(client, sample_online(view, 10))}
+        keys = {keyspace.entity_key(view, [row["id"]]) for row in hold(client, sample_online(view, 10, 1))}
         assert len(keys) == 10
         in_first_page.append(keys <= set(first_page))
     assert not all(in_first_page)

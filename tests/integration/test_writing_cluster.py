@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import threading
@@ -11,10 +12,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+import redis.asyncio
+from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.embedded import HOST
 from online_features.errors import NotReplicatedError, OnlineAccessError, OnlineStoreUnavailableError
 from online_features.materialization import Progress
 from online_features.online import keyspace
+from online_features.online.conversation import hold, primaries
+from online_features.online.entity_check import EntityFreshnessCheck
+from online_features.online.freshness_check import Finding
+from online_features.online.online_sample import sample_online
 from redis.crc import key_slot
 
 from demo.workplace import workplace
@@ -127,6 +134,24 @@ def test_another_layout_replaces_what_was_in_the_cluster(
         kinds = {client.type(key) for key in client.scan_iter(f"{before.project}:*")}
         assert kinds == {b"hash"}
     assert rows[1][0] == "not_found"
+
+
+def test_what_is_online_is_sampled_from_all_nodes(view: FeatureView, steady_servers: Cluster) -> None:
+    with steady_servers.client() as client:
+        OnlineStore(client).push(view, pushed(*range(ENTITIES)))
+        everything = hold(client, sample_online(view, ENTITIES + 1, primaries(client)))
+        assert sorted(entity["id"] for entity in everything) == sorted(f"e{n}" for n in range(ENTITIES))
+        some = hold(client, sample_online(view, ENTITIES // 2, primaries(client)))
+        assert len({entity["id"] for entity in some}) == ENTITIES // 2
+        found = OnlineStore(client).check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))
+    assert found.measured["entities_fresh"] == ENTITIES
+
+    async def find() -> Finding:
+        port = steady_servers.nodes[0].port
+        async with AsyncOnlineStore(redis.asyncio.RedisCluster(host=HOST, port=port)) as store:
+            return await store.check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))
+
+    assert asyncio.run(find()).measured["entities_fresh"] == ENTITIES
 
 
 def test_a_client_of_one_node_is_told_what_is_missing(make_view: MakeView, steady_servers: Cluster) -> None:

@@ -12,12 +12,11 @@ import redis.asyncio
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.consistency import Bounds
-from online_features.online.conversation import hold_async
+from online_features.online.conversation import hold_async, primaries_async
 from online_features.online.failures import DRIVER_ERRORS, DriverError, named, translated, translation
 from online_features.online.freshness import Freshness
 from online_features.online.freshness_check import Finding, Look, look_at
 from online_features.online.known_views import KnownViews
-from online_features.online.online_sample import refuse_cluster
 from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.rows import OnlineRows
 from online_features.online.vectors import FeatureVectors
@@ -91,9 +90,7 @@ class AsyncOnlineStore:
     async def check(self, check: FreshnessCheck) -> Finding:
         """Whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
         with translated(self._client, check.view):
-            if check.samples_online:
-                refuse_cluster(self._client, check.view)
-            return await hold_async(self._client, self._reader.check(check))
+            return await hold_async(self._client, self._reader.check(check, await primaries_async(self._client)))
 
     async def look_at(self, views: Sequence[FeatureView]) -> list[Look | OnlineFeaturesError]:
         """What :class:`~online_features.online.freshness_check.ViewFreshnessCheck` judges, for many views at once."""

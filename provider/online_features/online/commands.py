@@ -22,10 +22,13 @@ class CommandForm:
 
     :param name: of the command, e.g. ``"HMGET"``.
     :param words: that follow the key.
+    :param primary: of a command whose first word is no key, such as ``SCAN``: which of a cluster's primaries gets it,
+        by number.
     """
 
     name: str
     words: tuple[Word, ...] = ()
+    primary: int | None = None
 
     @cached_property
     def _head(self) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import redis
 import redis.asyncio
 
-from online_features.online.commands import Command, packed
+from online_features.online.commands import Command, CommandForm, packed
 
 Result = TypeVar("Result")
 # A reply may be a redis.ResponseError: whether it matters is for the conversation to say.
@@ -102,20 +102,46 @@ async def _reply_async(connection: Any) -> Any:
         return error
 
 
+def primaries(client: redis.Redis | redis.RedisCluster) -> int:
+    """How many nodes have keys of their own."""
+    return 1 if isinstance(client, redis.Redis) else len(_primaries(client))
+
+
+async def primaries_async(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> int:
+    """How many nodes have keys of their own."""
+    if isinstance(client, redis.asyncio.Redis):
+        return 1
+    await client.initialize()  # before, it knows of none
+    return len(_primaries(client))
+
+
 def _of_nodes(cluster: Any, commands: Sequence[Command]) -> list[Any]:
     with cluster.pipeline(transaction=False) as pipeline:
         for form, key in commands:
-            pipeline.execute_command(*form.on(key))
+            pipeline.execute_command(*form.on(key), **_target(cluster, form))
         replies: list[Any] = pipeline.execute(raise_on_error=False)
     return replies
 
 
 async def _of_nodes_async(cluster: Any, commands: Sequence[Command]) -> list[Any]:
+    await cluster.initialize()  # so that its primaries are known
     async with cluster.pipeline(transaction=False) as pipeline:
         for form, key in commands:
-            pipeline.execute_command(*form.on(key))
+            pipeline.execute_command(*form.on(key), **_target(cluster, form))
         replies: list[Any] = await pipeline.execute(raise_on_error=False)
     return replies
+
+
+def _target(cluster: Any, form: CommandForm) -> dict[str, Any]:
+    if form.primary is None:
+        return {}
+    nodes = _primaries(cluster)
+    # They may have become fewer: asking one of them twice does no harm.
+    return {"target_nodes": nodes[form.primary % len(nodes)]}
+
+
+def _primaries(cluster: Any) -> list[Any]:
+    return cluster.get_primaries()  # type: ignore[no-any-return]
 
 
 def together(conversations: Sequence[Conversation[Result]]) -> Conversation[list[Result]]:

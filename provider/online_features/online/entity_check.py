@@ -56,20 +56,18 @@ class EntityFreshnessCheck:
         if not 0 < self.share <= 1:
             raise InvalidRowsError(f"{name}: share={self.share!r} must be above 0 and at most 1, such as 0.95")
 
-    @property
-    def samples_online(self) -> bool:
-        """Whether it finds its entities by a scan of Redis."""
-        return self.entities is None
+    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[Finding]:
+        """Look at the entities, and judge what is seen.
 
-    def ask(self, views: KnownViews, now: datetime) -> Conversation[Finding]:
-        """Look at the entities, and judge what is seen."""
+        :param primaries: nodes that a sample of what is online is taken from.
+        """
         # What is unknown has no entities: why it is unknown tells more.
         of_view = yield from ViewFreshnessCheck(
             view=self.view, max_staleness=timedelta.max, measure="event_timestamp"
-        ).ask(views, now)
+        ).ask(views, now, primaries)
         if of_view.kind == "absent":
             return of_view
-        entities = yield from self._entities()
+        entities = yield from self._entities(primaries)
         tally = _Tally(self.view, now, self.max_staleness)
         for some in batched(entities, KEYS_PER_CALL):
             rows = yield from read_rows(Request(self.view, some, (), Bounds(), now), views)
@@ -77,10 +75,10 @@ class EntityFreshnessCheck:
             tally.add(rows if self.entities is not None else [row for row in rows if row.status != "not_found"])
         return tally.finding(self.share)
 
-    def _entities(self) -> Conversation[Sequence[Entity]]:
+    def _entities(self, primaries: int) -> Conversation[Sequence[Entity]]:
         if self.entities is None:
             assert self.sample is not None
-            return (yield from sample_online(self.view, self.sample))
+            return (yield from sample_online(self.view, self.sample, primaries))
         if self.sample is None or self.sample >= len(self.entities):
             return self.entities
         return random.sample(self.entities, self.sample)

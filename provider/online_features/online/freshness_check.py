@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import redis
 
@@ -72,7 +72,6 @@ class ViewFreshnessCheck:
     max_staleness: timedelta | None = None
     at_least: datetime | None = None
     measure: Measure = "watermark"
-    samples_online: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.max_staleness is None and self.at_least is None:
@@ -83,7 +82,7 @@ class ViewFreshnessCheck:
         if self.measure not in get_args(Measure):
             raise WindowError(f"measure={self.measure!r} is unknown: choose one of {', '.join(get_args(Measure))}")
 
-    def ask(self, views: KnownViews, now: datetime) -> Conversation[Finding]:  # noqa: ARG002
+    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[Finding]:  # noqa: ARG002
         """Look, and judge what is seen."""
         (look,) = yield from look_at([self.view], now)
         if isinstance(look, Exception):

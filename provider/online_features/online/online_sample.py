@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import redis
-import redis.asyncio
 from redis.exceptions import NoPermissionError
 
-from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online import feast_format, keyspace, values
 from online_features.online.commands import CommandForm
 from online_features.online.conversation import Conversation
 from online_features.online.entity_keys import Entity
-from online_features.online.failures import AnyClient
 from online_features.online.guarded_script import SCAN_COUNT
 from online_features.online.replies import text
 from online_features.online.row_keys import Key, row_keys
@@ -26,12 +22,14 @@ STATE_FIELDS = ("layout", "schema")
 CURSOR_BITS = 48  # more than a table of Redis has buckets, less than its cursors hold
 
 
-def sample_online(view: FeatureView, size: int) -> Conversation[list[Entity]]:
+def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[list[Entity]]:
     """Entities of the view that have a row; all of them where they are fewer.
 
     A scan that begins at a random place and ends when it has found enough: where a key is in Redis depends on a secret
     hash of it, so neighbours have nothing in common. It passes by the keys of other views: where the view's are few
     among many others, it may pass by all of them.
+
+    :param primaries: how many nodes there are to scan, all of them side by side.
     """
     (reply,) = yield [(CommandForm("HMGET", STATE_FIELDS), keyspace.state_key(view))]
     told = zip(STATE_FIELDS, reply, strict=True)
@@ -42,37 +40,33 @@ def sample_online(view: FeatureView, size: int) -> Conversation[list[Entity]]:
     rows = row_keys(written)
     found: dict[Key, Entity] = {}
     for start in (random.getrandbits(CURSOR_BITS), 0):
-        cursor = str(start)
-        while True:
-            cursor, keys = yield from _scan(cursor, rows.pattern(columns))
+        cursors = dict.fromkeys(range(primaries), str(start))
+        while cursors:
+            cursors, keys = yield from _scan(cursors, rows.pattern(columns))
             entities = {key: entity for key in keys if (entity := _entity(columns, rows.texts(columns, key)))}
             if written.layout == "feast":
                 entities = yield from _with_row(view, entities)
             found.update(entities)
             if len(found) >= size:
                 return random.sample([*found.values()], size)
-            if cursor == "0":
-                break
     return [*found.values()]
 
 
-def refuse_cluster(client: AnyClient, view: FeatureView) -> None:
-    """Refuse to sample where a scan sees one node of many.
-
-    :raises InvalidRowsError: naming the view.
-    """
-    if isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
-        raise InvalidRowsError(
-            f"feature view {view.name!r}: what is online in a cluster cannot be sampled -> give entities="
-        )
-
-
-def _scan(cursor: str, pattern: Key) -> Conversation[tuple[str, Iterable[Key]]]:
-    (reply,) = yield [(CommandForm("SCAN", ("MATCH", pattern, "COUNT", str(SCAN_COUNT))), cursor)]
-    if isinstance(reply, Exception):
-        raise reply
-    following, keys = reply
-    return text(following) if isinstance(following, bytes | str) else str(following), keys
+def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[int, str], list[Key]]]:
+    """Where to go on, of the primaries that have more, and the keys."""
+    words = ("MATCH", pattern, "COUNT", str(SCAN_COUNT))
+    replies = yield [(CommandForm("SCAN", words, primary), cursor) for primary, cursor in cursors.items()]
+    following: dict[int, str] = {}
+    keys: list[Key] = []
+    for primary, reply in zip(cursors, replies, strict=True):
+        if isinstance(reply, Exception):
+            raise reply
+        cursor, some = reply
+        keys += some
+        # A pipeline of redis-py makes a number of it.
+        if (cursor := str(cursor) if isinstance(cursor, int) else text(cursor)) != "0":
+            following[primary] = cursor
+    return following, keys
 
 
 def _with_row(view: FeatureView, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:

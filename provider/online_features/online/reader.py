@@ -66,6 +66,6 @@ class Reader:
         """See :meth:`~online_features.OnlineStore.freshness`."""
         return read_freshness(view, datetime.now(UTC) if now is None else aware("now", now))
 
-    def check(self, check: FreshnessCheck) -> Conversation[Finding]:
+    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[Finding]:
         """See :meth:`~online_features.OnlineStore.check`."""
-        return check.ask(self._views, datetime.now(UTC))
+        return check.ask(self._views, datetime.now(UTC), primaries)

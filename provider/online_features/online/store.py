@@ -13,12 +13,11 @@ from online_features.errors import OnlineAccessError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
 from online_features.online.consistency import Bounds
-from online_features.online.conversation import hold
+from online_features.online.conversation import hold, primaries
 from online_features.online.failures import Client, translated
 from online_features.online.freshness import Freshness
 from online_features.online.freshness_check import Finding
 from online_features.online.known_views import KnownViews
-from online_features.online.online_sample import refuse_cluster
 from online_features.online.pushed_views import PushedViews
 from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.replication import Replication
@@ -170,9 +169,7 @@ class OnlineStore:
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
         with translated(self._client, check.view):
-            if check.samples_online:
-                refuse_cluster(self._client, check.view)
-            return hold(self._client, self._reader.check(check))
+            return hold(self._client, self._reader.check(check, primaries(self._client)))
 
     def runs(self, view: FeatureView) -> list[dict[str, Any]]:
         """The view's last runs, newest first: window, counters, seconds, outcome."""
