@@ -175,11 +175,7 @@ def _is_of_tls(failure: Exception) -> bool:
 
 def is_passing(failure: BaseException) -> bool:
     """Whether the same command may succeed later."""
-    return (
-        isinstance(failure, DRIVER_ERRORS)
-        and not is_producers(failure)
-        and issubclass(decision(failure)[0], TransientError)
-    )  # fmt: skip
+    return isinstance(failure, DRIVER_ERRORS) and issubclass(decision(failure)[0], TransientError)
 
 
 @contextmanager
