@@ -10,8 +10,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from online_features.embedded import embedded_postgres, free_port
 
@@ -29,20 +30,51 @@ class WholeAirflow:
 
     :param url: of its UI and API; whoever asks is an administrator.
     :param command: Airflow's command line in its environment.
+    :param logs: the folder of what its parts print.
     """
 
     url: str
     command: DemoAirflow
-    parts: list[subprocess.Popen[bytes]]
+    logs: Path
+    _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start a part of it, such as ``triggerer``."""
+        setpriv = shutil.which("setpriv")
+        dies_with_us = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        with (self.logs / f"{name}.log").open("ab") as output:
+            self._parts[name] = subprocess.Popen(
+                [*dies_with_us, "airflow", name, *self._arguments(name)],
+                env=self.command.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        # Tasks talk to the API server, so it answers before the scheduler starts any.
+        _wait_for(f"{self.url}/api/v2/monitor/health", self._parts["api-server"])
+
+    def kill(self, name: str) -> None:
+        """End a part of it, as a machine that is lost."""
+        part = self._parts.pop(name)
+        os.killpg(part.pid, signal.SIGKILL)
+        part.wait()
 
     def check(self) -> None:
         """Make sure that all of it still runs.
 
         :raises SystemExit: naming the part that has stopped by itself.
         """
-        for part in self.parts:
+        for part in self._parts.values():
             if part.poll() is not None:
                 raise SystemExit(f"{part.args!r} stopped by itself with exit code {part.returncode}")
+
+    def stop(self) -> None:
+        """End all of it, what was started last first."""
+        while self._parts:
+            _, part = self._parts.popitem()
+            _stop(part)
+
+    def _arguments(self, name: str) -> tuple[str, ...]:
+        if name == "api-server":
+            return ("--host", LOCAL, "--port", str(urlsplit(self.url).port))
+        return () if name == "dag-processor" else ("--skip-serve-logs",)
 
 
 @contextmanager
@@ -57,8 +89,7 @@ def whole_airflow(folder: Path, *, postgres_uri: str, redis_url: str, **settings
     with ExitStack() as stack:
         (folder / "metadata").mkdir()
         metadata_uri = stack.enter_context(embedded_postgres(folder / "metadata"))
-        port = free_port()
-        url = f"http://{LOCAL}:{port}"
+        url = f"http://{LOCAL}:{free_port()}"
         command = DemoAirflow(
             folder / "airflow",
             postgres_uri=postgres_uri,
@@ -73,16 +104,10 @@ def whole_airflow(folder: Path, *, postgres_uri: str, redis_url: str, **settings
             **settings,
         )
         command.run("db", "migrate")
-        airflow = WholeAirflow(url=url, command=command, parts=[])
-        for arguments in (
-            ("api-server", "--host", LOCAL, "--port", str(port)),
-            ("scheduler", "--skip-serve-logs"),
-            ("dag-processor",),
-            ("triggerer", "--skip-serve-logs"),
-        ):
-            airflow.parts.append(stack.enter_context(_running(command, folder / f"{arguments[0]}.log", *arguments)))
-            # Tasks talk to the API server, so it answers before the scheduler starts any.
-            _wait_for(f"{url}/api/v2/monitor/health", airflow.parts[0])
+        airflow = WholeAirflow(url=url, command=command, logs=folder)
+        stack.callback(airflow.stop)
+        for name in ("api-server", "scheduler", "dag-processor", "triggerer"):
+            airflow.start(name)
         yield airflow
 
 
@@ -96,21 +121,6 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{server.args!r} does not answer at {url}: {error}") from error
             time.sleep(0.2)
-
-
-@contextmanager
-def _running(airflow: DemoAirflow, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    setpriv = shutil.which("setpriv")
-    dies_with_us = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
-    with log.open("wb") as output:
-        part = subprocess.Popen(
-            [*dies_with_us, "airflow", *arguments],
-            env=airflow.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield part
-    finally:
-        _stop(part)
 
 
 def _stop(part: subprocess.Popen[bytes]) -> None:

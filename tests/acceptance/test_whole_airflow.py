@@ -12,9 +12,10 @@ import pytest
 import redis
 from online_features import OnlineStore
 from online_features.embedded import embedded_redis
+from online_features.online.rows import OnlineRow
 
 from demo.flights import Flights
-from demo.whole_airflow import whole_airflow
+from demo.whole_airflow import WholeAirflow, whole_airflow
 from demo.workplace import PROJECT
 from tests.acceptance.whole import Api
 from tests.conftest import Database, new_database
@@ -45,14 +46,39 @@ def online(online_url: str) -> Iterator[OnlineStore]:
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory, offline_database: Database, online_url: str) -> Iterator[Api]:
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, offline_database: Database, online_url: str
+) -> Iterator[WholeAirflow]:
     folder = tmp_path_factory.mktemp("whole")
     with whole_airflow(folder, postgres_uri=offline_database.uri, redis_url=online_url) as airflow:
-        api = Api(airflow)
-        examples = len(list((PROJECT / "dags_examples").glob("*.py"))) - 1  # all but the views are DAGs
-        api.wait_for("the example DAGs", lambda: len(api.get("dags")["dags"]) == examples)
-        assert api.get("importErrors")["import_errors"] == []
-        yield api
+        yield airflow
+
+
+@pytest.fixture(scope="module")
+def api(airflow: WholeAirflow) -> Api:
+    api = Api(airflow)
+    examples = len(list((PROJECT / "dags_examples").glob("*.py"))) - 1  # all but the views are DAGs
+    api.wait_for("the example DAGs", lambda: len(api.get("dags")["dags"]) == examples)
+    assert api.get("importErrors")["import_errors"] == []
+    return api
+
+
+def commit_flight(offline_database: Database, tailnum: str) -> None:
+    offline_database(
+        "INSERT INTO nycflights.flights (tailnum, event_timestamp, dep_delay) VALUES (%s, now(), 7)", tailnum
+    )
+
+
+def wait_for_flight(api: Api, online: OnlineStore, tailnum: str) -> OnlineRow:
+    """The row of a plane, when there is one."""
+    from flights_views import plane_trips
+
+    def find() -> list[OnlineRow]:
+        rows = online.get_online_features(plane_trips, [{"tailnum": tailnum}], ["dep_delay"])
+        return [row for row in rows if row.status == "present"]
+
+    (row,) = api.wait_for(f"the row of {tailnum}", find)
+    return row
 
 
 def test_scheduled_runs_are_full_first_and_then_incremental(
@@ -115,25 +141,32 @@ def test_a_deferred_sensor_goes_on_when_a_materialization_lands(api: Api) -> Non
 def test_a_commit_is_online_within_seconds(
     api: Api, offline_database: Database, online: OnlineStore, record_property: Callable[[str, object], None]
 ) -> None:
-    from flights_views import plane_trips
-
     api.wait_for_run("flights_features", run_type="scheduled")
     before = len(api.runs("flights_on_commit", run_type="asset_triggered"))
-    offline_database("INSERT INTO nycflights.flights (tailnum, event_timestamp, dep_delay) VALUES ('N-TEST', now(), 7)")
+    commit_flight(offline_database, "N-TEST")
     began = time.monotonic()
-    (row,) = api.wait_for(
-        "the committed row",
-        lambda: [
-            row
-            for row in online.get_online_features(plane_trips, [{"tailnum": "N-TEST"}], ["dep_delay"])
-            if row.status == "present"
-        ],
-    )
+    row = wait_for_flight(api, online, "N-TEST")
     record_property("seconds_from_commit_to_online", time.monotonic() - began)
     assert row.values == {"dep_delay": 7}
     api.wait_for(
         "its run", lambda: len(api.runs("flights_on_commit", run_type="asset_triggered", state="success")) > before
     )
+
+
+def test_a_triggerer_that_is_lost_loses_nothing(
+    api: Api, airflow: WholeAirflow, offline_database: Database, online: OnlineStore
+) -> None:
+    """Neither who waits, nor what is committed before there is another."""
+    api.wait_for_run("flights_features", run_type="scheduled")
+    run_id = api.trigger("flights_scoring")
+    sensor = ("flights_scoring", run_id, "features_are_online")
+    api.wait_for("the sensor to defer", lambda: api.task(*sensor)["state"] == "deferred")
+    airflow.kill("triggerer")
+    commit_flight(offline_database, "N-LOST")
+    assert api.task(*sensor)["state"] == "deferred"
+    airflow.start("triggerer")
+    wait_for_flight(api, online, "N-LOST")
+    api.wait_for_run("flights_scoring", dag_run_id=run_id)
 
 
 def test_no_password_is_in_what_the_api_tells(api: Api, offline_database: Database) -> None:
