@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PLOTS_INSTALLED := .venv/.plots-installed
+FUZZ_INSTALLED := .venv/.fuzz-installed
 OLDEST_INSTALLED := .oldest/.installed
 
 OLDEST_TESTED := tests/acceptance/test_airflow.py \
@@ -20,7 +21,7 @@ FAULTS_TESTED := $(addprefix tests/integration/test_, \
 	$(addprefix tests/unit/test_, fuzz_coercion.py fuzz_encoding.py fuzz_reading.py)
 RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help install demo up test test-faults test-airflow test-oldest soak bench bench-small lint format clean
+.PHONY: help install demo up test test-faults test-airflow test-oldest soak fuzz bench bench-small lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -30,6 +31,7 @@ help:
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs'
 	@echo 'make test-oldest  what meets Airflow, with the oldest Airflow and libraries that we support'
 	@echo 'make soak         all that happens to a view, at once, for MINUTES=30: fails where anything grows'
+	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make lint         formatting, lint rules, types'
 	@echo 'make install      the environment alone, in .venv'
@@ -72,6 +74,14 @@ MINUTES ?= 30
 
 soak: $(INSTALLED)
 	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+fuzz: $(FUZZ_INSTALLED)
+	@for layout in hash json feast; do \
+		$(BIN)/python -m tests.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
+
+$(FUZZ_INSTALLED): $(INSTALLED)
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
 
 bench: $(PLOTS_INSTALLED)
 	@exec $(BIN)/python -m benchmarks

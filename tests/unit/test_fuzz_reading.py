@@ -80,6 +80,7 @@ class Online:
             at = end
         fields = schema_fields(self.schema)
         self.state = {"layout": layout, **fields}
+        self.whole = self.read(self.replies, KnownViews())
 
     def reply(self, words: Sequence[bytes]) -> Any:
         match self.layout:
@@ -163,32 +164,44 @@ def all_fit(element: Column, item: Any) -> bool:
     return all(all_fit(element, inner) for inner in item) if isinstance(item, list) else fits(element, item)
 
 
+def is_refused(online: Online, views: KnownViews, first: int, reply: Any) -> bool:
+    """Whether a row is refused by name; else it, and its neighbours in any case, are what they may be.
+
+    :param first: number of the row before it.
+    :param reply: in place of the row.
+    """
+    replies = online.replies[first : first + 3]
+    replies[1] = reply
+    try:
+        before, row, after = online.read(replies, views)
+    except OnlineDataError as error:
+        assert "{'id': 1}" in str(error)
+        return True
+    except redis.ResponseError as error:  # for the store to translate
+        assert "(reading the row of {'id': 1})" in str(error)
+        return True
+    assert [repr(other.values) for other in (before, after)] == [
+        repr(online.whole[i].values) for i in (first, first + 2)
+    ]
+    if online.layout != "feast":  # whose messages say themselves of which type they are
+        misfits = {c.name: row.values[c.name] for c in online.features if not fits(c, row.values[c.name])}
+        assert not misfits
+    return False
+
+
 @pytest.mark.parametrize("layout", REQUESTS)
 def test_a_damaged_row_is_read_or_refused_by_name(layout: str) -> None:
     chance = random.Random(f"{SEED} {layout}")
     online, views = Online(layout, chance), KnownViews()
-    whole = online.read(online.replies, views)
-    assert [row.status for row in whole] == ["present"] * ROWS
+    assert [row.status for row in online.whole] == ["present"] * ROWS
     refused = 0
     for number in range(REQUESTS[layout]):
         first = chance.randrange(ROWS - 3)
-        replies = online.replies[first : first + 3]
-        replies[1] = damaged(replies[1], chance)
-        where = f"seed {SEED}, request {number}: {str(replies[1])[:500]}"
+        reply = damaged(online.replies[first + 1], chance)
         try:
-            before, row, after = online.read(replies, views)
-        except OnlineDataError as error:
-            assert "{'id': 1}" in str(error), where
-            refused += 1
-        except redis.ResponseError as error:  # for the store to translate
-            assert "(reading the row of {'id': 1})" in str(error), where
-            refused += 1
-        else:
-            assert [repr(other.values) for other in (before, after)] == [
-                repr(whole[i].values) for i in (first, first + 2)
-            ], where
-            if layout != "feast":  # whose messages say themselves of which type they are
-                misfits = {c.name: row.values[c.name] for c in online.features if not fits(c, row.values[c.name])}
-                assert not misfits, f"{misfits} {where}"
+            refused += is_refused(online, views, first, reply)
+        except Exception as error:
+            error.add_note(f"seed {SEED}, request {number}: {str(reply)[:500]}")
+            raise
     print(f"{REQUESTS[layout]} damaged rows in layout {layout}, {refused} refused by name, seed {SEED}")
     assert refused > REQUESTS[layout] / 4
