@@ -6,10 +6,11 @@ import asyncio
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing, closing, contextmanager
+from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,12 @@ from online_features.pending import has_pending_rows
 from online_features.triggers.check_json import dump
 from online_features.triggers.freshness import FreshnessTrigger
 from online_features.window import Window
+from redis.crc import key_slot
 from sqlalchemy.engine import make_url
 
+from demo.workplace import workplace
 from tests.conftest import Database, new_database
+from tests.redis_servers import Cluster, cluster
 
 MakeView = Callable[..., FeatureView]
 Job = Callable[[FeatureView, OfflineStore, OnlineStore, OnlineStore], Any]  # the last store may do everything
@@ -150,41 +154,55 @@ def redefining(before: str) -> Job:
 
 
 @contextmanager
-def user_of(client: redis.Redis, view: FeatureView, rights: Sequence[str]) -> Iterator[str]:
-    """The name of a user of Redis who has these rights on the view."""
+def user_of(nodes: Sequence[redis.Redis], view: FeatureView, rights: Sequence[str]) -> Iterator[str]:
+    """The name of a user of these nodes of Redis who has these rights on the view."""
     name = f"user_{uuid.uuid4().hex[:8]}"
-    given = (_rendered(right, view) for right in rights)
-    client.execute_command("ACL", "SETUSER", name, "on", f">{PASSWORD}", *given)
+    given = [_rendered(right, view) for right in rights]
+    for node in nodes:
+        node.execute_command("ACL", "SETUSER", name, "on", f">{PASSWORD}", *given)
     try:
         yield name
     finally:
-        client.acl_deluser(name)
+        for node in nodes:
+            node.acl_deluser(name)
 
 
 class Users:
-    """Users of Redis, each for one view and one job."""
+    """Users of Redis, each for one view and one job.
 
-    def __init__(self, url: str, make_view: MakeView, offline: OfflineStore) -> None:
+    :param nodes: clients of all of its nodes.
+    :param connect: gives a client of Redis for a login, or for one who may do everything.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[redis.Redis],
+        connect: Callable[..., AbstractContextManager[Any]],
+        make_view: MakeView,
+        offline: OfflineStore,
+    ) -> None:
         self.denied = 0
-        self._url = url
+        self._nodes = nodes
+        self._connect = connect
         self._make_view = make_view
         self._offline = offline
 
     def can(self, job: Job, layout: str, rights: Sequence[str], *, without: str = "") -> bool:
         """Whether a user with these rights can do the job; if not, Redis's log must tell what is missing."""
         view = self._view(layout)
-        with redis.Redis.from_url(self._url) as client:
-            client.script_flush()
-            with user_of(client, view, [right for right in rights if right != without]) as user:
-                try:
-                    with redis.Redis.from_url(self._url, username=user, password=PASSWORD) as own:
-                        job(view, self._offline, OnlineStore(own), OnlineStore(client))
-                except OnlineAccessError as error:
-                    self.denied += 1
-                    assert "grant the Redis user the command and the keys" in str(error)
-                    refused = [entry["object"] for entry in client.acl_log() if entry["username"] == user]
-                    assert any(_is_of(what, _rendered(without, view)) for what in refused), (without, refused)
-                    return False
+        for node in self._nodes:
+            node.script_flush()
+        with user_of(self._nodes, view, [right for right in rights if right != without]) as user:
+            try:
+                with self._connect(username=user, password=PASSWORD) as own, self._connect() as client:
+                    job(view, self._offline, OnlineStore(own), OnlineStore(client))
+            except OnlineAccessError as error:
+                self.denied += 1
+                assert "grant the Redis user the command and the keys" in str(error)
+                log = [entry for node in self._nodes for entry in node.acl_log()]
+                refused = [entry["object"] for entry in log if entry["username"] == user]
+                assert any(_is_of(what, _rendered(without, view)) for what in refused), (without, refused)
+                return False
         return True
 
     def _view(self, layout: str) -> FeatureView:
@@ -205,8 +223,20 @@ def _is_of(refused: str, right: str) -> bool:
 
 
 @pytest.fixture
-def users(redis_url: str, make_view: MakeView, everything: OfflineStore) -> Users:
-    return Users(redis_url, make_view, everything)
+def users(redis_url: str, make_view: MakeView, everything: OfflineStore) -> Iterator[Users]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield Users([client], partial(redis.Redis.from_url, redis_url), make_view, everything)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Cluster]:
+    with workplace("privileges") as folder, cluster(folder, replicas=0) as servers:
+        yield servers
+
+
+@pytest.fixture
+def users_of_cluster(servers: Cluster, make_view: MakeView, everything: OfflineStore) -> Users:
+    return Users([node.client for node in servers.nodes], servers.client, make_view, everything)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -255,6 +285,47 @@ def test_what_is_wanted_is_not_needed(users: Users, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("job", [materializing, pushing, erasing, reading, watching])
+def test_a_cluster_needs_its_rights_besides(users_of_cluster: Users, job: Job, layout: str) -> None:
+    given = rights(job.__name__, "always", *(() if job is watching else (layout,)), "cluster")
+    assert users_of_cluster.can(job, layout, given)
+    if job is materializing:
+        assert not users_of_cluster.can(job, layout, given, without="+info")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sample_of_a_cluster_needs_no_more(users_of_cluster: Users, layout: str) -> None:
+    given = rights("watching", "always", "sample", "cluster") + rights("reading", layout)
+    assert users_of_cluster.can(sampling, layout, given)
+
+
+@pytest.mark.parametrize("role, act", [
+    ("pushing", lambda online, view: online.push(view, [pushed("a", NOW)])),
+    ("erasing", lambda online, view: online.delete(view, [{"id": "a"}])),
+    ("reading", lambda online, view: online.get_online_features(view, [{"id": "a"}])),
+])  # fmt: skip
+def test_a_slot_that_moves_is_followed_by_a_right(
+    users_of_cluster: Users, servers: Cluster, role: str, act: Callable[[OnlineStore, FeatureView], Any]
+) -> None:
+    def job(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+        admin.push(view, [pushed("a", NOW)])
+        (key,) = (key for key in admin._client.scan_iter() if key.endswith(view.project.encode()))
+        source = servers.owner(key_slot(key))
+        move = servers.migration(key_slot(key), next(node for node in servers.nodes if node is not source))
+        move.begin()
+        move.move()
+        try:
+            act(online, view)
+        finally:
+            move.finish()
+            admin._client.delete(key)
+
+    given = rights(role, "always", "feast", "cluster")
+    assert users_of_cluster.can(job, "feast", given)
+    assert not users_of_cluster.can(job, "feast", given, without="+asking")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_run_that_fails_may_tell_so_in_the_history(users: Users, layout: str) -> None:
     assert users.can(failing, layout, rights("materializing", "always", layout))
 
@@ -262,7 +333,7 @@ def test_a_run_that_fails_may_tell_so_in_the_history(users: Users, layout: str) 
 def test_another_database_needs_select(redis_url: str, make_view: MakeView, client: redis.Redis) -> None:
     view, given = make_view(), rights("reading", "always", "hash")
     for more, works in (([], False), (["+select"], True)):
-        with user_of(client, view, given + more) as user:
+        with user_of([client], view, given + more) as user:
             login = {"db": 1, "username": user, "password": PASSWORD}
             with redis.Redis.from_url(redis_url.removesuffix("/0"), **login) as own:
                 if works:
@@ -288,7 +359,7 @@ def test_hooks_and_the_trigger_need_no_more(
         async with aclosing(trigger.run()) as events:  # type: ignore[type-var]
             return await anext(events)
 
-    with user_of(client, view, rights("watching", "always")) as user:
+    with user_of([client], view, rights("watching", "always")) as user:
         monkeypatch.setenv("AIRFLOW_CONN_WATCHING", redis_url.replace("redis://", f"redis://{user}:{PASSWORD}@"))
         assert asyncio.run(first()).payload["outcome"] == "fresh"
 
