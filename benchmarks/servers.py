@@ -46,7 +46,8 @@ class Servers:
         self.postgres_uri = postgres_uri
         self.redis_url = redis_url
         self.redis_programs = redis_programs
-        self.redis = redis.Redis.from_url(redis_url)
+        # Emptying ten million keys takes longer than clients usually wait.
+        self.redis = redis.Redis.from_url(redis_url, socket_timeout=None)
         self._postgres_process = psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))
         self._redis_process = psutil.Process(self.redis.info("server")["process_id"])
 
