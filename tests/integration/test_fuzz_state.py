@@ -63,6 +63,14 @@ def test_damaged_state_is_named(view: FeatureView, redis_url: str, offline: Offl
     assert not others, f"seed {SEED}: {others}"
 
 
+def test_an_integer_of_a_type_that_is_none_is_named(view: FeatureView, redis_url: str) -> None:
+    raw = redis.Redis.from_url(redis_url)
+    key = keyspace.state_key(view)
+    raw.hset(key, "schema", raw.hget(key, "schema").replace(b'"integer"', b'"2nteger"', 1))
+    with pytest.raises(OnlineFeaturesError, match="2nteger"):
+        OnlineStore(raw).get_online_features(view, [{"id": "a"}])
+
+
 @pytest.mark.parametrize("damaged", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_damaged_history_is_named(view: FeatureView, redis_url: str, damaged: bytes) -> None:
     raw = redis.Redis.from_url(redis_url)

@@ -20,7 +20,7 @@ from online_features.online.replication import Replication
 from online_features.online.replies import text
 from online_features.online.servers import Server
 from online_features.online.session import RUN_MARKER_MILLISECONDS, AnySession
-from online_features.postgres_types import Encoding
+from online_features.postgres_types import ENCODING_BY_TYPE, Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
 
 # What reading raises when this package has not written it.
@@ -292,7 +292,10 @@ def _schema_from(stored_text: str) -> RowSchema:
     def column(fields: dict[str, str]) -> Column:
         feast = fields.get("feast")
         kind = FeastType(feast) if feast else None
-        return Column(fields["name"], fields["type"], Encoding(fields["encoding"]), kind)
+        found = Column(fields["name"], fields["type"], Encoding(fields["encoding"]), kind)
+        if found.encoding == Encoding.INTEGER and ENCODING_BY_TYPE.get(found.type) != Encoding.INTEGER:
+            raise ValueError(f"no integer has type {found.type!r}")  # which readers would look up its range by
+        return found
 
     return RowSchema(
         keys=tuple(map(column, stored["keys"])),
