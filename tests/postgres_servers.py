@@ -17,8 +17,8 @@ from online_features.embedded import (
     THROW_AWAY_SETTINGS,
     _as_server_user,
     _running,
-    free_port,
     packaged_postgres,
+    reserved_port,
 )  # fmt: skip
 from sqlalchemy.engine import make_url
 
@@ -58,12 +58,13 @@ class Server:
 def copied(folder: Path, uri: str, *, is_standby: bool = False, **settings: str) -> Iterator[Server]:
     """Copy the server at the URI and run the copy, which follows the original if it is to be a standby."""
     programs = on_debian_servers.POSTGRES if os.environ.get(POSTGRES_URI_VARIABLE) else packaged_postgres()
-    data, port = folder / "copy", free_port()
+    data = folder / "copy"
     copying = [programs / "pg_basebackup", "--dbname", uri, "--pgdata", data, "--checkpoint=fast", "--no-sync",
                *(["--write-recovery-conf"] if is_standby else [])]  # fmt: skip
     subprocess.run([*_as_server_user(), *copying], check=True, capture_output=True)
     chosen = [word for name, value in {**THROW_AWAY_SETTINGS, **settings}.items() for word in ("-c", f"{name}={value}")]
-    command = [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *chosen]
-    with closing(Server(through(uri, port), command, data)) as server:
-        server.start()
-        yield server
+    with reserved_port() as port:
+        command = [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *chosen]
+        with closing(Server(through(uri, port), command, data)) as server:
+            server.start()
+            yield server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ from online_features.embedded import (
     REDIS_URL_VARIABLE,
     _give_to_server_user,
     _running,
-    free_port,
     packaged_redis,
+    reserved_port,
 )  # fmt: skip
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
@@ -128,10 +127,11 @@ def running(folder: Path, *options: str, port: int | None = None, password: str 
     :param folder: for its log and what it keeps; made if there is none.
     """
     folder.mkdir(exist_ok=True)
-    port = port or free_port()
     login = ("--requirepass", password, "--masterauth", password) if password else ()
-    command = [program(), "--bind", HOST, "--port", str(port), "--dir", folder, *OPTIONS, *login, *options]
-    with closing(Server(port, command, folder / "redis.log", password)) as server:
+    with ExitStack() as stack:
+        port = port or stack.enter_context(reserved_port())
+        command = [program(), "--bind", HOST, "--port", str(port), "--dir", folder, *OPTIONS, *login, *options]
+        server = stack.enter_context(closing(Server(port, command, folder / "redis.log", password)))
         server.start()
         yield server
 
@@ -197,17 +197,19 @@ def watched(folder: Path, *, replicas: int = 1, sentinels: int = 3) -> Iterator[
 @contextmanager
 def _sentinel(folder: Path, primary_port: int, *, quorum: int) -> Iterator[Server]:
     folder.mkdir()
-    port = free_port()
     configuration = folder / "sentinel.conf"
-    configuration.write_text(
-        SENTINEL.format(
-            host=HOST, port=port, folder=folder, primary=PRIMARY, primary_port=primary_port, quorum=quorum,
-            password=PASSWORD, sentinel_password=SENTINEL_PASSWORD,
-        )
-    )  # fmt: skip
-    _give_to_server_user(configuration)  # which it keeps up to date
     command: list[str | Path] = [program(), configuration, "--sentinel"]
-    with closing(Server(port, command, folder / "sentinel.log", SENTINEL_PASSWORD)) as server:
+    with (
+        reserved_port() as port,
+        closing(Server(port, command, folder / "sentinel.log", SENTINEL_PASSWORD)) as server,
+    ):
+        configuration.write_text(
+            SENTINEL.format(
+                host=HOST, port=port, folder=folder, primary=PRIMARY, primary_port=primary_port, quorum=quorum,
+                password=PASSWORD, sentinel_password=SENTINEL_PASSWORD,
+            )
+        )  # fmt: skip
+        _give_to_server_user(configuration)  # which it keeps up to date
         server.start()
         yield server
 
@@ -248,7 +250,7 @@ class Cluster:
     @contextmanager
     def joined(self, folder: Path) -> Iterator[Server]:
         """Run a further master, which has no slot, and have it forgotten afterwards."""
-        with running(folder / "joined", *CLUSTER_OPTIONS, port=_node_port()) as joined:
+        with _node_port() as port, running(folder / "joined", *CLUSTER_OPTIONS, port=port) as joined:
             everybody = (*self.nodes, joined)
             self.nodes[0].client.execute_command("CLUSTER", "MEET", HOST, joined.port)
             until(lambda: all(_knows_all(node, everybody) for node in everybody))
@@ -310,7 +312,9 @@ def cluster(folder: Path, *options: str, masters: int = 3, replicas: int = 1) ->
     """Run a cluster whose slots are shared evenly by the masters, each with so many replicas."""
     with ExitStack() as stack:
         nodes = tuple(
-            stack.enter_context(running(folder / str(i), *CLUSTER_OPTIONS, *options, port=_node_port()))
+            stack.enter_context(
+                running(folder / str(i), *CLUSTER_OPTIONS, *options, port=stack.enter_context(_node_port()))
+            )
             for i in range(masters * (1 + replicas))
         )
         share = -(-SLOTS // masters)
@@ -329,12 +333,19 @@ def cluster(folder: Path, *options: str, masters: int = 3, replicas: int = 1) ->
         yield cluster
 
 
-def _node_port() -> int:
-    """A port for a node, of which the one of its bus is free, too."""
+@contextmanager
+def _node_port() -> Iterator[int]:
+    """A port for a node; that of its bus is reserved, too."""
     while True:
         port = random.randint(LOWEST_PORT, HIGHEST_PORT - BUS_OFFSET)
-        with suppress(OSError), socket.create_server((HOST, port)), socket.create_server((HOST, port + BUS_OFFSET)):
-            return port
+        with ExitStack() as reserved:
+            try:
+                reserved.enter_context(reserved_port(port))
+                reserved.enter_context(reserved_port(port + BUS_OFFSET))
+            except OSError:
+                continue
+            yield port
+            return
 
 
 def _knows_all(node: Server, nodes: tuple[Server, ...]) -> bool:

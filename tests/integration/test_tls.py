@@ -22,7 +22,7 @@ from online_features.embedded import (
     _give_to_server_user,
     embedded_postgres,
     embedded_redis,
-    free_port,
+    reserved_port,
 )
 from online_features.errors import OfflineAccessError, OnlineAccessError, OnlineStoreUnavailableError
 from online_features.hooks.offline import OfflineStoreHook
@@ -119,8 +119,7 @@ def that_speak_tls(folder: Path, identity: Identity) -> Iterator[Servers]:
 
 @contextmanager
 def redis_that_speaks_tls(folder: Path, identity: Identity, demands_certificate: bool) -> Iterator[URL]:
-    with embedded_redis(folder, REDIS) as url, redis.Redis.from_url(url) as client:
-        port = free_port()
+    with embedded_redis(folder, REDIS) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
         client.config_set(
             "tls-cert-file", str(identity.certificate), "tls-key-file", str(identity.key),
             "tls-ca-cert-file", str(identity.authority), "tls-auth-clients", "yes" if demands_certificate else "no",
