@@ -20,6 +20,7 @@ from online_features.embedded import (
     packaged_redis,
     reserved_port,
 )  # fmt: skip
+from online_features.online.replies import text
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.retry import Retry
@@ -215,10 +216,18 @@ def _sentinel(folder: Path, primary_port: int, *, quorum: int) -> Iterator[Serve
 
 
 def _knows(sentinel: Server, replicas: int, others: int) -> bool:
-    words = sentinel.client.execute_command("SENTINEL", "MASTER", PRIMARY)
-    known = words if isinstance(words, dict) else dict(zip(words[::2], words[1::2], strict=True))
-    found = {str(name, "ascii") if isinstance(name, bytes) else name: value for name, value in known.items()}
-    return (int(found["num-slaves"]), int(found["num-other-sentinels"])) == (replicas, others)
+    """Whether a Sentinel knows so many others, and so many replicas that have told it of themselves."""
+    primary = _told(sentinel.client.execute_command("SENTINEL", "MASTER", PRIMARY))
+    heard = [_told(words) for words in sentinel.client.execute_command("SENTINEL", "REPLICAS", PRIMARY)]
+    # Of one that has not been heard yet the link is said to be down, and it is no good one to fail over to.
+    good = sum(replica["master-link-status"] == "ok" for replica in heard)
+    return (good, int(primary["num-other-sentinels"])) == (replicas, others)
+
+
+def _told(words: Any) -> dict[str, str]:
+    """What a Sentinel tells of a server, by name."""
+    pairs = words.items() if isinstance(words, dict) else zip(words[::2], words[1::2], strict=True)
+    return {text(name): text(value) for name, value in pairs}
 
 
 @dataclass(frozen=True)
