@@ -18,6 +18,7 @@ CHUNK_BYTES = 64 * 1024
 QUIET_SECONDS = 0.05  # a server that says nothing for so long has answered all that it was sent
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, and what is not sent yet is lost
 
+Way = Literal["from_client", "from_server"]
 Result = TypeVar("Result")
 
 
@@ -27,6 +28,7 @@ class Fault:
 
     :param after_client: bytes of the client that pass before it ends; ``None``: all.
     :param after_server: bytes of the server that pass before it ends, so replies may be truncated; ``None``: all.
+    :param since: what the client says before ``after_server`` is counted; empty: count from the beginning.
     :param swallows: when ``after_server`` have passed, wait until the server has said more and is quiet, and only then
         end: what was asked has been done, and the reply is lost.
     :param ends: ``close`` as a process that exits, ``reset`` as a host that has forgotten the connection, ``stall`` as
@@ -36,6 +38,7 @@ class Fault:
 
     after_client: int | None = None
     after_server: int | None = None
+    since: bytes = b""
     swallows: bool = False
     ends: Literal["close", "reset", "stall"] = "close"
     delay: float = 0.0
@@ -51,6 +54,32 @@ class Traffic:
     fault: Fault
     from_client: int = 0
     from_server: int = 0
+    _last_words: bytes = b""  # of the client
+    _counted_from: int | None = None  # of the server's bytes: the first that the fault counts
+
+    def __post_init__(self) -> None:
+        self.listen(b"")
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether the fault has ended the connection, or is about to."""
+        return 0 in (self.left("from_client"), self.left("from_server"))
+
+    def left(self, way: Way) -> int | None:
+        """How many more bytes pass; ``None``: any number."""
+        if way == "from_client":
+            return None if self.fault.after_client is None else self.fault.after_client - self.from_client
+        if self.fault.after_server is None or self._counted_from is None:
+            return None
+        return self._counted_from + self.fault.after_server - self.from_server
+
+    def listen(self, said: bytes) -> None:
+        """Count the server's bytes from now on, if the client has said what the fault waits for."""
+        if self._counted_from is None:
+            words = self._last_words + said
+            if self.fault.since in words:
+                self._counted_from = self.from_server
+            self._last_words = words[-len(self.fault.since) :]
 
 
 @dataclass
@@ -137,10 +166,9 @@ async def _relay(traffic: Traffic, client: Side, server: Side) -> None:
 
 
 async def _pass_until_ended(traffic: Traffic, client: Side, server: Side) -> str:
-    fault = traffic.fault
     ways = [
-        asyncio.ensure_future(_pass_on(traffic, "from_client", fault.after_client, client[0], server[1])),
-        asyncio.ensure_future(_pass_on(traffic, "from_server", fault.after_server, server[0], client[1])),
+        asyncio.ensure_future(_pass_on(traffic, "from_client", client[0], server[1])),
+        asyncio.ensure_future(_pass_on(traffic, "from_server", server[0], client[1])),
     ]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -148,31 +176,35 @@ async def _pass_until_ended(traffic: Traffic, client: Side, server: Side) -> str
         for way in ways:
             way.cancel()
         ended = await asyncio.gather(*ways, return_exceptions=True)
-    return fault.ends if True in ended else "close"
+    return traffic.fault.ends if True in ended else "close"
 
 
 async def _pass_on(
-    traffic: Traffic, way: str, limit: int | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> bool:
+    traffic: Traffic, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:  # fmt: skip
     """Whether the fault has struck; else the side that is read from has left."""
-    passed = 0
-    while limit is None or passed < limit:
-        chunk = await reader.read(CHUNK_BYTES if limit is None else min(CHUNK_BYTES, limit - passed))
+    rest = b""
+    while traffic.left(way) != 0:
+        chunk = await reader.read(CHUNK_BYTES)
         if not chunk:
             return False
         if traffic.fault.delay:
             await asyncio.sleep(traffic.fault.delay)
-        passed += len(chunk)
-        setattr(traffic, way, passed)  # first, since a test may look as soon as the bytes are there
-        writer.write(chunk)
+        if way == "from_client":
+            traffic.listen(chunk)
+        left = traffic.left(way)
+        passing, rest = (chunk, b"") if left is None else (chunk[:left], chunk[left:])
+        # Counted first, since a test may look as soon as the bytes are there.
+        setattr(traffic, way, getattr(traffic, way) + len(passing))
+        writer.write(passing)
         await writer.drain()
     if traffic.fault.swallows and way == "from_server":
-        await _swallow(reader)
+        await _swallow(reader, rest)
     return True
 
 
-async def _swallow(reader: asyncio.StreamReader) -> None:
-    swallowed = await reader.read(CHUNK_BYTES)
+async def _swallow(reader: asyncio.StreamReader, swallowed: bytes) -> None:
+    swallowed = swallowed or await reader.read(CHUNK_BYTES)
     while swallowed:
         try:
             swallowed = await asyncio.wait_for(reader.read(CHUNK_BYTES), QUIET_SECONDS)

@@ -70,6 +70,20 @@ def test_a_swallowed_reply_is_to_what_was_done(proxy: Proxy, project: str, clien
     assert client.get(project) == "3"
 
 
+def test_what_the_client_says_may_begin_the_count(proxy: Proxy) -> None:
+    proxy.arm(Fault(after_server=4, since=b"QUIT"))
+    with socket.create_connection((HOST, proxy.port), timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(QUESTION)
+            assert connection.recv(1024) == ANSWER
+        for word in (QUIT[:10], QUIT[10:]):  # not in one piece either
+            connection.sendall(word)
+            time.sleep(0.1)
+        assert connection.recv(1024) == OK[:4]
+        assert connection.recv(1024) == b""
+    assert proxy.connections[0].has_struck
+
+
 def test_a_reset_is_no_end_of_file(proxy: Proxy) -> None:
     proxy.arm(Fault(after_client=1, ends="reset"))
     with pytest.raises(ConnectionResetError):
