@@ -280,11 +280,18 @@ def test_a_table_that_is_locked_is_worth_a_retry(
 
 # A server of the tests' own: restarted, crashed, full.
 
+MOST_SESSIONS = 12
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+
 
 @pytest.fixture(scope="module")
 def own_server(postgres_uri: str) -> Iterator[Server]:
     # Commits are flushed, else a crash would take rows along that a test has seen.
-    settings = {"superuser_reserved_connections": "0", "max_connections": "12", "synchronous_commit": "on"}
+    settings = {
+        "superuser_reserved_connections": "0",
+        "max_connections": f"{MOST_SESSIONS}",
+        "synchronous_commit": "on",
+    }
     with workplace("copied") as folder, copied(folder, postgres_uri, **settings) as server:
         yield server
 
@@ -319,14 +326,26 @@ def test_a_server_without_a_free_connection_is_worth_a_retry(
     source, offline = Source(own), OfflineStore(own_server.uri)
     source.fill()
     held = []
-    with suppress(psycopg2.OperationalError):
-        while True:
-            held.append(psycopg2.connect(own_server.uri))
+
+    # Sessions that have just been closed keep their places until they have ended.
+    def all_are_taken() -> bool:
+        with suppress(psycopg2.OperationalError):
+            while True:
+                held.append(psycopg2.connect(own_server.uri))
+        return len(held) == MOST_SESSIONS
+
+    def all_are_free() -> bool:
+        with suppress(psycopg2.OperationalError):
+            return own(SESSIONS) == [(1,)]
+        return False
+
+    until(all_are_taken)
     with pytest.raises(OfflineStoreUnavailableError, match="too many clients already -> run again"):
         attempt(view, offline, online)
     check_claim(online, view, None)
     for connection in held:
         connection.close()
+    until(all_are_free)
     check_recovery(source, view, offline, online)
 
 
