@@ -104,9 +104,9 @@ def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_thread_and_no_session_is_left(scene: Scene) -> Iterator[None]:
     """No thread of ours, and no session in Postgres."""
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     yield
-    assert threading.active_count() <= threads
+    assert set(threading.enumerate()) <= threads
     until(lambda: scene.database(OUR_SESSIONS) == [(0,)])
 
 

@@ -17,6 +17,7 @@ from online_features.materialization import Progress
 
 from tests.conftest import Database, at
 from tests.processes import until
+from tests.scene import OUR_SESSIONS
 
 MakeView = Callable[..., FeatureView]
 
@@ -94,7 +95,7 @@ def test_queries_that_cannot_work_are_at_fault(
 def test_a_failure_leaves_no_thread_and_no_session(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     def fail(_: Progress) -> None:
         raise LookupError("the caller's")
@@ -102,8 +103,8 @@ def test_a_failure_leaves_no_thread_and_no_session(
     with pytest.raises(LookupError, match="the caller's") as caught:
         materialize(make_view(source={"query": MANY}), offline, online, batch_rows=100, on_progress=fail)
     assert caught.tb is not None
-    assert threading.active_count() == before
-    assert database("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'online_features%'") == [(0,)]
+    assert set(threading.enumerate()) <= before
+    until(lambda: database(OUR_SESSIONS) == [(0,)])
 
 
 INSIDE = "timestamptz '2026-01-01 00:30Z'"

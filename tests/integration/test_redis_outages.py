@@ -576,7 +576,7 @@ def test_a_replica_that_stays_one_is_no_place_to_push(
 
 @pytest.mark.parametrize("layout", ["hash"])
 def test_who_ends_a_run_does_not_wait_for_a_redis_that_hangs(server: Server, scene: Scene, view: FeatureView) -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     with ExitStack() as hanging:
 
         def hang_and_interrupt() -> None:
@@ -587,4 +587,4 @@ def test_who_ends_a_run_does_not_wait_for_a_redis_that_hangs(server: Server, sce
         with redis.Redis(host=HOST, port=server.port) as patient, pytest.raises(KeyboardInterrupt):
             run(scene, patient, view, {2: hang_and_interrupt})
         assert time.monotonic() - began < 2 * CLEANUP_SECONDS
-    until(lambda: threading.active_count() <= threads)
+    until(lambda: set(threading.enumerate()) <= threads)
