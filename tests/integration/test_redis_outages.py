@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import redis
-from online_features import FeatureView, MaterializationResult, OfflineStore, OnlineStore, materialize
-from online_features.embedded import HOST, free_port
+from online_features import FeatureView, MaterializationResult, OfflineStore, OnlineStore, materialize, patience
+from online_features.embedded import HOST, reserved_port
 from online_features.errors import (
     NotReplicatedError,
     OnlineAccessError,
@@ -27,12 +27,12 @@ from online_features.feature_view import LAYOUTS
 from online_features.hooks.online import OnlineStoreHook
 from online_features.online import keyspace
 from online_features.online.run import CLEANUP_SECONDS
-from redis.backoff import NoBackoff
+from redis.backoff import FullJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from demo.workplace import workplace
 from tests.model import Model
-from tests.online import key_of
+from tests.online import key_of, replies
 from tests.processes import until
 from tests.proxy import Fault, proxied
 from tests.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Server, Watched, replicated, running, watched
@@ -49,8 +49,10 @@ from tests.scene import (  # noqa: F401
 
 RETRY_FOR = timedelta(seconds=30)
 BATCH_ROWS, BATCHES = 50, 6
-TIMEOUT = 0.3  # seconds
-WHILE = 0.6  # seconds that a fault lasts: longer than the time-out
+TIMEOUT = 5.0  # seconds: no pause of a machine that is busy is taken for a fault
+BRIEF_TIMEOUT = 0.3  # where one is to be noticed
+WHILE = 0.6  # seconds that a fault goes on when it has been noticed: longer than the time-out
+PAUSE = 3.0  # seconds of one that ends by itself: long enough for the slowest to notice it
 ANEW = ["success", "OnlineDataLostError"]  # outcomes in the history, newest first
 ONCE = ["success"]
 
@@ -160,7 +162,7 @@ def no_more_clients(server: Server) -> Iterator[None]:
 
 @contextmanager
 def clients_paused(server: Server) -> Iterator[None]:
-    server.client.client_pause(int(WHILE * 1000))
+    server.client.client_pause(int(PAUSE * 1000))
     yield
 
 
@@ -173,7 +175,7 @@ def somebodys_endless_script(server: Server) -> Iterator[None]:
     with setting(server, "lua-time-limit", 50, 5000):
         looping = threading.Thread(target=loop)
         looping.start()
-        time.sleep(0.1)
+        until(lambda: str(replies(server.client)("PING")).startswith("BUSY"))
         try:
             yield
         finally:
@@ -183,11 +185,12 @@ def somebodys_endless_script(server: Server) -> Iterator[None]:
 
 @contextmanager
 def read_only(server: Server) -> Iterator[None]:
-    server.client.replicaof(HOST, free_port())
-    try:
-        yield
-    finally:
-        server.client.replicaof("NO", "ONE")
+    with reserved_port() as nobodys:
+        server.client.replicaof(HOST, nobodys)
+        try:
+            yield
+        finally:
+            server.client.replicaof("NO", "ONE")
 
 
 PASSING: dict[str, tuple[str, Outage, list[str]]] = {
@@ -205,8 +208,13 @@ def test_what_passes_is_waited_for(
     server: Server, scene: Scene, view: FeatureView, outage: Outage, outcomes: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    with ExitStack() as lasting, connected(server) as client:
-        end = threading.Timer(WHILE, lasting.close)
+    def end_when_noticed() -> None:
+        until(lambda: "again in" in caplog.text)
+        time.sleep(WHILE)
+        lasting.close()
+
+    with ExitStack() as lasting, connected(server, socket_timeout=BRIEF_TIMEOUT) as client:
+        end = threading.Thread(target=end_when_noticed)
 
         def begin() -> None:
             lasting.enter_context(outage(server))
@@ -292,9 +300,12 @@ LOADED = {f"other:{i}": "x" * 100_000 for i in range(300)}  # every 2 MiB Redis 
 @pytest.mark.parametrize("layout", ["hash"])
 @pytest.mark.parametrize("begins", ["before the run", "within the run"])
 def test_a_server_that_loads_its_data_is_waited_for(
-    folder: Path, scene: Scene, view: FeatureView, project: str, begins: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    with running(folder / project, *SLOW_LOADING) as server, connected(server, socket_timeout=5) as client:
+    folder: Path, scene: Scene, view: FeatureView, project: str, begins: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # It loads for more than a second: no pause between attempts is so long that none falls into it.
+    monkeypatch.setattr(patience, "BACKOFF", FullJitterBackoff(base=0.01, cap=0.1))
+    with running(folder / project, *SLOW_LOADING) as server, connected(server) as client:
         server.client.mset(LOADED)
         server.client.save()
         server.kill()
