@@ -26,6 +26,7 @@ from redis.crc import key_slot
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
+from tests.online import key_of
 from tests.processes import until
 from tests.redis_servers import Cluster, Server, cluster
 
@@ -225,7 +226,7 @@ def test_a_row_is_asked_for_where_its_slot_is_going(make_view: MakeView, steady_
     with steady_servers.client() as client:
         online = OnlineStore(client)
         online.push(view, [{"id": "moved", "ts": at(1), "x": 1}])
-        (key,) = (key for key in client.scan_iter("*moved*") if view.project.encode() in key)
+        key = key_of(online, view, id="moved")
         source = steady_servers.owner(key_slot(key))
         target = next(node for node in steady_servers.nodes if node.is_primary and node is not source)
         move = steady_servers.migration(key_slot(key), target)
@@ -244,7 +245,7 @@ def test_a_node_that_joins_is_written_to_before_it_has_a_slot(
     with workplace("joining") as folder, steady_servers.client(socket_timeout=1) as client:
         online = OnlineStore(client)
         online.push(view, pushed(1))
-        (key,) = (key for key in client.scan_iter("*e1*") if view.project.encode() in key)
+        key = key_of(online, view, id="e1")
         with steady_servers.joined(folder) as joined:
             move = steady_servers.migration(key_slot(key), joined)
             move.begin()
