@@ -7,14 +7,14 @@ import logging
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from online_features import FeatureView, OnlineStore
+from online_features import AsyncOnlineStore, FeatureView, OnlineStore
 from online_features.embedded import HOST, free_port, packaged_redis
 from online_features.instants import to_text
 from online_features.online.entity_check import EntityFreshnessCheck
@@ -107,6 +107,27 @@ def test_it_gives_up_in_time_and_says_what_it_saw(view: FeatureView) -> None:
     assert 0.5 <= time.monotonic() - began < 5
     assert told["outcome"] == "timeout"
     assert "lags 0:10:0" in told["message"]
+
+
+def test_it_gives_up_in_time_though_its_cancellation_is_swallowed(
+    view: FeatureView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = AsyncOnlineStore.check
+    waits = [3600.0]
+
+    async def swallow(store: AsyncOnlineStore, check: EntityFreshnessCheck) -> Any:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(waits.pop() if waits else 0)
+        return await find(store, check)
+
+    monkeypatch.setattr(AsyncOnlineStore, "check", swallow)
+    check = EntityFreshnessCheck(view=view, entities=[{"id": "a"}], max_staleness=MINUTE)
+
+    async def give_up() -> dict[str, Any]:
+        async with asyncio.timeout(30):
+            return await event(waiting(view, seconds=0.5, check=check))
+
+    assert asyncio.run(give_up())["outcome"] == "timeout"
 
 
 def test_it_gives_up_on_an_unknown_view_unless_told_to_wait(make_view: MakeView) -> None:

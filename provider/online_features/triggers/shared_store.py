@@ -42,8 +42,11 @@ class SharedStore:
         :raises OnlineFeaturesError: when Redis cannot be asked, or refuses.
         """
         if isinstance(check, EntityFreshnessCheck):
-            async with self._store() as store:
-                return await store.check(check)
+            try:
+                async with self._store() as store:
+                    return await store.check(check)
+            finally:
+                _end_if_cancelled()
         look = await self._look(check.view)
         if isinstance(look, Exception):
             raise look
@@ -107,6 +110,18 @@ class SharedStore:
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.aclose()
+
+
+def _end_if_cancelled() -> None:
+    """Raise a cancellation that was swallowed.
+
+    Redis-py sends by ``asyncio.wait_for``, which may do so before Python 3.12.
+
+    :raises asyncio.CancelledError: when the task has been cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 # A triggerer has one event loop; tests have many.
