@@ -45,6 +45,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
         self.project = f"machine-{uuid.uuid4().hex[:8]}"
         self.client = redis.Redis.from_url(self.redis_url)
         self.model = Model(now=datetime.now(UTC), is_feasts=self.layout == "feast")
+        self.online = OnlineStore.from_url(self.redis_url)
         self.restart()
 
     @initialize()
@@ -134,16 +135,20 @@ class FeatureViewMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        self.teardown()
+        for key in self.client.scan_iter(f"*{self.project}*", count=10_000):
+            self.client.delete(key)
         self.model.flush()
 
     def teardown(self) -> None:
-        for key in self.client.scan_iter(f"*{self.project}*", count=10_000):
-            self.client.delete(key)
+        self.flush()
+        # Hypothesis keeps machines in cycles, of which the collector may come upon a socket before its owner.
+        self.client.close()
+        self.online._client.close()
 
     @rule()
     def restart(self) -> None:
         self.offline = OfflineStore(self.database.uri)
+        self.online._client.close()
         self.online = OnlineStore.from_url(self.redis_url)
 
     def check_run(self, result: Any, kind: str, *is_inside: Any) -> None:
