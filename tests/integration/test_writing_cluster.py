@@ -360,7 +360,8 @@ def test_replicas_of_a_cluster_are_waited_for(
     make_view: MakeView, table: Database, offline: OfflineStore, servers: Cluster
 ) -> None:
     view = view_in(make_view, "hash")
-    with servers.client() as client:
+    # A replica that is paused may be asked for the nodes, too, and is not waited for five seconds.
+    with servers.client(socket_timeout=1) as client:
         online = OnlineStore(client)
         assert materialize(view, offline, online, wait_for_replicas=1).watermark is not None
         with servers.replica(servers.nodes[0]).paused():
