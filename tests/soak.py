@@ -70,6 +70,7 @@ class Soak:
     """Everything that goes on at once, and what came of it.
 
     :param seconds: how long it goes on.
+    :param least: how often what is to be done; it goes on for longer until it is.
     """
 
     database: Database
@@ -77,6 +78,7 @@ class Soak:
     project: str
     seconds: float
     seed: int
+    least: Mapping[str, int] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     reads: Latencies = field(default_factory=Latencies)
     samples: list[Mapping[str, float]] = field(default_factory=list)
@@ -95,7 +97,7 @@ class Soak:
         )  # fmt: skip
 
     def go_on(self) -> None:
-        """Let everything go on for the time given.
+        """Let everything go on for the time given, and until enough has been done.
 
         :raises Exception: of any part that has failed for good.
         """
@@ -227,11 +229,11 @@ class Soak:
                 self.done[name] += 1
 
     def sample(self) -> None:
-        """Look, until the time is over, at what must not grow."""
+        """Look, until the time is over and enough has been done, at what must not grow."""
         process = psutil.Process()
         deadline = time.monotonic() + self.seconds
         with session(self.database.uri) as execute, redis.Redis.from_url(self.redis_url) as admin:
-            while time.monotonic() < deadline and not self._over.wait(SAMPLES_EVERY):
+            while (time.monotonic() < deadline or self._is_lacking()) and not self._over.wait(SAMPLES_EVERY):
                 ((sessions,),) = execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
                 told = admin.info()
                 # Tombstones are as many as entities, and as many as the model says.
@@ -248,6 +250,9 @@ class Soak:
                     }
                 )
         self._over.set()
+
+    def _is_lacking(self) -> bool:
+        return any(self.done[name] < count for name, count in self.least.items())
 
     def growth(self) -> Mapping[str, tuple[float, float]]:
         """Of each quantity, the median over the middle third of the time, and over the last."""
