@@ -18,7 +18,7 @@ def modules_after(statement: str) -> set[str]:
     return set(json.loads(printed.splitlines()[-1]))
 
 
-def until(holds: Callable[[], bool], *, seconds: float = 20) -> None:
+def until(holds: Callable[[], bool], *, seconds: float = 60) -> None:
     """Wait until something holds; it fails the test when it still does not after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not holds():
