@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from demo.workplace import PROJECT
 from tests.conftest import Database, at, new_database
 from tests.integration.test_broken_off import SLOW
+from tests.processes import until
 
 MakeView = Callable[..., FeatureView]
 
@@ -110,7 +111,7 @@ def test_what_a_query_sets_is_gone_with_its_session(
     settings = "set_config('default_transaction_read_only', 'off', false) || set_config('search_path', 'x', false)"
     view = make_view(source={"query": f"SELECT *, {settings} || pg_advisory_lock(7)::text AS x FROM ({ROW}) AS row"})
     materialize(view, offline, online)
-    assert database("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    until(lambda: database("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)])
     with pytest.raises(SourceError, match="read-only"):
         materialize(make_view(source={"query": WRITES[0]}), offline, online)
 
