@@ -14,6 +14,7 @@ from tests.conftest import Database
 # Python's own sockets are audited; those that libpq opens are in the process's table.
 SCRIPT = """
 import json, os, sys
+from contextlib import suppress
 from pathlib import Path
 
 contacted, looked_up = set(), set()
@@ -26,12 +27,17 @@ def audit(event, arguments):
     elif event in ("subprocess.Popen", "os.system", "os.exec", "urllib.Request"):
         contacted.add(event)
 
+def opened():
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile, by another thread
+            yield os.readlink(file)
+
 def look(_=None):
-    opened = {os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()}
+    sockets = set(opened())
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path("/proc/self/net", table).read_text().splitlines()[1:]:
             words = line.split()
-            if f"socket:[{words[9]}]" in opened:
+            if f"socket:[{words[9]}]" in sockets:
                 contacted.add(int(words[2].rpartition(":")[2], 16))
 
 sys.addaudithook(audit)
