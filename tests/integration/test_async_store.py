@@ -58,7 +58,7 @@ def test_a_read_does_not_hold_up_the_loop(view: FeatureView, redis_url: str, cli
         async with AsyncOnlineStore.from_url(redis_url) as store:
             await x_of(store, view, 1)
             pause = redis.asyncio.Redis.from_url(redis_url)
-            await pause.execute_command("CLIENT", "PAUSE", 300, "ALL")
+            await pause.execute_command("CLIENT", "PAUSE", 2000, "ALL")
             reading, turns = asyncio.create_task(x_of(store, view, 1)), 0
             while not reading.done():
                 await asyncio.sleep(0.01)
