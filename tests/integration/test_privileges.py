@@ -41,7 +41,7 @@ Job = Callable[[FeatureView, OfflineStore, OnlineStore, OnlineStore], Any]  # th
 
 PAGE = Path(__file__).parents[2].joinpath("docs", "security.md").read_text(encoding="utf-8")
 NOW = datetime.now(UTC)
-HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)  # longer than it takes from the import of this module to its last test
 TTL = timedelta(days=30)
 PASSWORD = "of-a-user"
 
@@ -64,7 +64,7 @@ def source(postgres_uri: str) -> Iterator[Database]:
     with new_database(postgres_uri) as database:
         database("CREATE SCHEMA sales")
         database("CREATE TABLE sales.orders (id text, ts timestamptz, gone bool, x int, note text)")
-        stamps = {"new": NOW, "older": NOW, "wide": NOW, "gone": NOW, "back": NOW + HOUR, "past": NOW - 2 * TTL}
+        stamps = {"new": NOW, "older": NOW, "wide": NOW, "gone": NOW, "back": NOW + DAY, "past": NOW - 2 * TTL}
         for name, ts in stamps.items():
             note = "too long to be packed" * 20 if name == "wide" else ""
             database("INSERT INTO sales.orders VALUES (%s, %s, %s, 1, %s)", name, ts, name == "gone", note)
@@ -81,7 +81,7 @@ def pushed(name: str, ts: datetime, gone: bool = False) -> dict[str, Any]:
 
 
 def materializing(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
-    admin.push(view, [pushed("older", NOW - HOUR), pushed("gone", NOW - HOUR)])
+    admin.push(view, [pushed("older", NOW - DAY), pushed("gone", NOW - DAY)])
     admin.delete(view, [{"id": "back"}])
     admin._client.script_flush()
     result = materialize(view, offline, online)
@@ -92,14 +92,14 @@ def materializing(view: FeatureView, offline: OfflineStore, online: OnlineStore,
 
 
 def pruning(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
-    admin.push(view, [pushed("not in the source", NOW - HOUR)])
+    admin.push(view, [pushed("not in the source", NOW - DAY)])
     assert materialize(view, offline, online, full=True, prune=True).entities_pruned == 1
 
 
 def pushing(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
     admin.delete(view, [{"id": "back"}])
     assert online.push(view, [pushed("a", NOW)]).rows_written == 1
-    later = [pushed("a", NOW + HOUR), pushed("back", NOW + HOUR), pushed("gone", NOW, gone=True)]
+    later = [pushed("a", NOW + DAY), pushed("back", NOW + DAY), pushed("gone", NOW, gone=True)]
     result = online.push(view, later)
     assert (result.rows_written, result.rows_deleted) == (2, 1)
 
@@ -117,7 +117,7 @@ def reading(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin
 
 
 def watching(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
-    check = ViewFreshnessCheck(view=view, max_staleness=HOUR, measure="event_timestamp")
+    check = ViewFreshnessCheck(view=view, max_staleness=DAY, measure="event_timestamp")
     assert online.check(check).kind == "absent"
     admin.push(view, [pushed("a", NOW)])
     assert online.check(check).is_fresh
@@ -348,11 +348,11 @@ def test_hooks_and_the_trigger_need_no_more(
 ) -> None:
     view = make_view(features=["x"])
     online.push(view, [{"id": "a", "ts": NOW, "x": 1}])
-    check = ViewFreshnessCheck(view=view, max_staleness=HOUR, measure="event_timestamp")
+    check = ViewFreshnessCheck(view=view, max_staleness=DAY, measure="event_timestamp")
 
     trigger = FreshnessTrigger(
         check=dump(check), redis_conn_id="watching", poke_interval=1, longest_interval=1,
-        deadline=(NOW + HOUR).isoformat(), fail_fast=True,
+        deadline=(NOW + DAY).isoformat(), fail_fast=True,
     )  # fmt: skip
 
     async def first() -> Any:
