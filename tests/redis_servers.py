@@ -52,6 +52,7 @@ CLUSTER_OPTIONS = (
     "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-announce-ip", HOST,
     "--cluster-replica-validity-factor", "0",
 )  # fmt: skip
+STEADY = ("--cluster-node-timeout", "10000")  # no node has failed that a busy machine keeps silent for a second
 BUS_OFFSET = 10_000  # from a node's port to that on which it talks with the others
 LOWEST_PORT, HIGHEST_PORT = 20_000, 32_000  # where the kernel gives nobody a port, and none to the bus
 

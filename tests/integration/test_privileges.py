@@ -34,7 +34,7 @@ from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
 from tests.conftest import Database, new_database
-from tests.redis_servers import Cluster, cluster
+from tests.redis_servers import STEADY, Cluster, cluster
 
 MakeView = Callable[..., FeatureView]
 Job = Callable[[FeatureView, OfflineStore, OnlineStore, OnlineStore], Any]  # the last store may do everything
@@ -230,7 +230,7 @@ def users(redis_url: str, make_view: MakeView, everything: OfflineStore) -> Iter
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Cluster]:
-    with workplace("privileges") as folder, cluster(folder, replicas=0) as servers:
+    with workplace("privileges") as folder, cluster(folder, *STEADY, replicas=0) as servers:
         yield servers
 
 

@@ -28,7 +28,7 @@ from demo.workplace import workplace
 from tests.conftest import Database, at
 from tests.online import key_of
 from tests.processes import until
-from tests.redis_servers import Cluster, Server, cluster
+from tests.redis_servers import STEADY, Cluster, Server, cluster
 
 MakeView = Callable[..., FeatureView]
 
@@ -44,8 +44,7 @@ AT_ONCE = timedelta(0)
 
 @pytest.fixture(scope="module")
 def steady_servers() -> Iterator[Cluster]:
-    # No replica takes over from a master that a busy machine has kept silent for a second.
-    with workplace("cluster") as folder, cluster(folder, "--cluster-node-timeout", "10000") as servers:
+    with workplace("cluster") as folder, cluster(folder, *STEADY) as servers:
         yield servers
 
 
