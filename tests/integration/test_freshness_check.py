@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -195,12 +194,15 @@ class TestEntities:
         online = OnlineStore.from_url(empty_redis.replace("/0", f"/{1 + LAYOUTS.index(view.layout)}"))
         self.rows_at_ages(view, online)
         push(online, make_view(name="view.2"), **{f"other{i}": timedelta(0) for i in range(50)})
-        seen: Counter[str] = Counter()
-        for _ in range(30):
+        seen: set[str] = set()
+        # Where rows happen to be close together, one of them is all but always met first.
+        for _ in range(20_000):
             found = self.find(online, view, sample=1, max_staleness=90 * timedelta(minutes=1))
             assert found.measured["entities_checked"] <= 1
-            seen[found.kind] += 1
-        assert set(seen) == {"fresh", "stale"}
+            seen.add(found.kind)
+            if len(seen) > 1:
+                break
+        assert seen == {"fresh", "stale"}
         everything = self.find(online, view, sample=1000)
         assert (everything.kind, everything.measured["entities_fresh"]) == ("fresh", 3)
 
