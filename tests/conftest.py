@@ -13,6 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource
 from online_features.embedded import postgres_server, redis_server
 from online_features.online.guarded_script import KEYS_PER_CALL, batched
@@ -21,6 +22,10 @@ from sqlalchemy.engine import make_url
 from demo.workplace import workplace
 
 NUMBER = itertools.count()
+
+# How long an example takes is for the machine, and nothing that these tests are about.
+settings.register_profile("any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any pace")
 
 
 @pytest.fixture(scope="session")

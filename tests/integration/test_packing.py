@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.online.crc64 import REFLECTED_POLYNOMIAL, crc64
@@ -88,7 +88,6 @@ def test_runs_of_a_user_who_may_not_restore_write_the_same(
     assert written[0][299][b"y"] == b"y" * 300
 
 
-@settings(deadline=None)
 @given(table=tables())
 def test_what_is_packed_is_what_a_server_reads(
     server: redis.Redis, packing_of_server: Packing, table: dict[str, list[bytes | None]]

@@ -183,7 +183,6 @@ def test_random_interleavings_end_as_the_model_says(database: Database, redis_ur
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
             phases=[Phase.reuse, Phase.generate],  # shrinking on real servers would take minutes
