@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
+from tests.processes import alone
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"
@@ -23,11 +24,12 @@ REQUIREMENT = "feast[redis,postgres]"
 def feast_python() -> Path:
     """Python of an environment with Feast, built when there is none yet or the constraints have changed."""
     python, installed = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "constraints.txt"
-    if not installed.exists() or installed.read_text() != CONSTRAINTS.read_text():
-        venv.create(ENVIRONMENT, clear=True, with_pip=True)
-        install = ["-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([python, *install, "--constraint", CONSTRAINTS, REQUIREMENT], check=True)
-        installed.write_text(CONSTRAINTS.read_text())
+    with alone(CONSTRAINTS):
+        if not installed.exists() or installed.read_text() != CONSTRAINTS.read_text():
+            venv.create(ENVIRONMENT, clear=True, with_pip=True)
+            install = ["-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([python, *install, "--constraint", CONSTRAINTS, REQUIREMENT], check=True)
+            installed.write_text(CONSTRAINTS.read_text())
     return python
 
 
