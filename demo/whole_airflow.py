@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from online_features.embedded import embedded_postgres, free_port
+from online_features.embedded import embedded_postgres, reserved_port
 
 from demo.airflow import DemoAirflow
 
@@ -89,7 +89,7 @@ def whole_airflow(folder: Path, *, postgres_uri: str, redis_url: str, **settings
     with ExitStack() as stack:
         (folder / "metadata").mkdir()
         metadata_uri = stack.enter_context(embedded_postgres(folder / "metadata"))
-        url = f"http://{LOCAL}:{free_port()}"
+        url = f"http://{LOCAL}:{stack.enter_context(reserved_port())}"
         command = DemoAirflow(
             folder / "airflow",
             postgres_uri=postgres_uri,

@@ -187,12 +187,6 @@ def _give_to_server_user(*paths: Path) -> None:
             shutil.chown(path, UNPRIVILEGED_USER)
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.create_server((HOST, 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def reserved_port(port: int = 0) -> Iterator[int]:
     """A port of the loopback interface that nobody but a server of ours takes meanwhile, even while it is down.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 from online_features import materialize
-from online_features.embedded import free_port
+from online_features.embedded import reserved_port
 from online_features.errors import OnlineFeaturesError
 from online_features.hooks.offline import OfflineStoreHook
 from online_features.hooks.online import OnlineStoreHook
@@ -69,7 +69,13 @@ def user(client: redis.Redis) -> Iterator[str]:
 
 
 @pytest.fixture
-def connections(database: Database, redis_url: str, role: str, user: str) -> dict[str, str]:
+def nobodys_port() -> Iterator[int]:
+    with reserved_port() as port:
+        yield port
+
+
+@pytest.fixture
+def connections(database: Database, redis_url: str, role: str, user: str, nobodys_port: int) -> dict[str, str]:
     """A connection of each kind, and every way in which one can be wrong, as Airflow's environment variables."""
     postgres, online = make_url(database.uri), make_url(redis_url)
     right: dict[str, dict[str, Any]] = {
@@ -86,7 +92,7 @@ def connections(database: Database, redis_url: str, role: str, user: str) -> dic
         "right": {},
         "wrong_password": {"password": f"{PASSWORD}!"},
         "wrong_user": {"login": "nobody"},
-        "refused": {"port": free_port()},
+        "refused": {"port": nobodys_port},
         "bad_host": {"host": "nowhere.invalid"},
         "bad_extra": {"extra": {"pasword": PASSWORD}},
     }

@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.embedded import HOST, embedded_redis, free_port
+from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.online import keyspace
 from online_features.online.conversation import hold
@@ -147,9 +147,9 @@ def test_many_views_are_seen_at_once_and_fail_alone(
 
 def test_a_cluster_that_is_away_is_told_of_each_view(view: FeatureView) -> None:
     async def look() -> list[Any]:
-        nobody = redis.asyncio.RedisCluster(host=HOST, port=free_port())
-        async with AsyncOnlineStore(nobody) as store:
-            return await store.look_at([view, view])
+        with reserved_port() as nobodys:
+            async with AsyncOnlineStore(redis.asyncio.RedisCluster(host=HOST, port=nobodys)) as store:
+                return await store.look_at([view, view])
 
     assert [type(look) for look in asyncio.run(look())] == [OnlineStoreUnavailableError] * 2
 

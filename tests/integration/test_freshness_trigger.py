@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore
-from online_features.embedded import HOST, free_port, packaged_redis
+from online_features.embedded import HOST, packaged_redis, reserved_port
 from online_features.instants import to_text
 from online_features.online.entity_check import EntityFreshnessCheck
 from online_features.online.freshness_check import ViewFreshnessCheck
@@ -225,10 +225,7 @@ def redis_on(port: int, folder: Path) -> Iterator[redis.Redis]:
 def test_it_survives_a_restart_of_redis(
     view: FeatureView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: Any
 ) -> None:
-    port = free_port()
-    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", f"redis://{HOST}:{port}/0")
-
-    async def restart_meanwhile() -> tuple[list[dict[str, Any]], float]:
+    async def restart_meanwhile(port: int) -> tuple[list[dict[str, Any]], float]:
         with redis_on(port, tmp_path) as client:
             push(OnlineStore(client), view, age=10 * MINUTE)
             check = EntityFreshnessCheck(view=view, entities=[{"id": "a"}], max_staleness=MINUTE)
@@ -242,8 +239,9 @@ def test_it_survives_a_restart_of_redis(
             push(OnlineStore(client), view)
             return await asyncio.gather(*tasks), held_up - by_machine
 
-    with caplog.at_level(logging.INFO):
-        told, held_up = asyncio.run(restart_meanwhile())
+    with caplog.at_level(logging.INFO), reserved_port() as port:
+        monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", f"redis://{HOST}:{port}/0")
+        told, held_up = asyncio.run(restart_meanwhile(port))
     assert [end["outcome"] for end in told] == ["fresh"] * 3
     said = caplog.text + capsys.readouterr().out
     assert 1 <= said.count("(waiting for Redis)") <= 3
@@ -274,7 +272,6 @@ def test_a_redis_that_hangs_does_not_hold_up_the_time_out(view: FeatureView, mon
 def test_a_connection_that_was_mended_is_looked_up_again(
     view: FeatureView, online: OnlineStore, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", f"redis://{HOST}:{free_port()}/0")
     push(online, view)
 
     async def mend() -> dict[str, Any]:
@@ -284,7 +281,9 @@ def test_a_connection_that_was_mended_is_looked_up_again(
         monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url)
         return await task
 
-    assert asyncio.run(mend())["outcome"] == "fresh"
+    with reserved_port() as nobodys:
+        monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", f"redis://{HOST}:{nobodys}/0")
+        assert asyncio.run(mend())["outcome"] == "fresh"
 
 
 def test_every_look_is_a_metric(view: FeatureView, online: OnlineStore, monkeypatch: pytest.MonkeyPatch) -> None:

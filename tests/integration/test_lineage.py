@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from online_features import FeatureView, OnlineStore
-from online_features.embedded import free_port
+from online_features.embedded import reserved_port
 from online_features.operators.materialize import MaterializeOperator
 from online_features.operators.push import PushOperator
 
@@ -74,7 +74,8 @@ def test_a_redis_that_does_not_answer_costs_the_columns_only(view: FeatureView, 
     operator = MaterializeOperator(task_id="t", feature_view=view)
     operator.execute({})
     assert operator._lineage is not None
-    operator._lineage.store = OnlineStore.from_url(f"redis://127.0.0.1:{free_port()}")
-    lineage = operator.get_openlineage_facets_on_complete(None)
+    with reserved_port() as nobodys:
+        operator._lineage.store = OnlineStore.from_url(f"redis://127.0.0.1:{nobodys}")
+        lineage = operator.get_openlineage_facets_on_complete(None)
     assert lineage is not None
     assert set(lineage.outputs[0].facets) == {"symlinks"}
