@@ -6,7 +6,7 @@ import enum
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -134,17 +134,29 @@ FORMS: Sequence[Callable[[dict[str, Any]], Any]] = (
 )
 
 
+def ends_arrow(value: Any) -> bool:
+    """Whether Arrow ends the process over a value: nested deeper than its stack, or with datetimes of numpy's mixed."""
+    return is_deep(value) or {"M"} < numpy_kinds(value)
+
+
 def is_deep(value: Any, depth: int = 0) -> bool:
-    """Whether a value is deeper nested than Arrow's stack holds, which ends the process."""
-    if depth > 100:
-        return True
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return any(is_deep(item, depth + 1) for item in items)
+    return depth > 100 or any(is_deep(item, depth + 1) for item in items(value))
+
+
+def numpy_kinds(value: Any) -> set[str]:
+    """The kinds of numpy's types that stand side by side in a value."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return {value.dtype.kind}
+    return {kind for item in items(value) for kind in numpy_kinds(item)}
+
+
+def items(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
 
 
 def given(chance: random.Random, row: dict[str, Any]) -> Any:
     """The row in some form; as a mapping where Arrow or pandas do not take its values."""
-    forms = FORMS[:-1] if any(map(is_deep, row.values())) else FORMS
+    forms = FORMS[:-1] if any(map(ends_arrow, row.values())) else FORMS
     try:
         return chance.choice(forms)(row)
     except Exception:  # noqa: BLE001 - pandas and Arrow refuse hostile values in every way
