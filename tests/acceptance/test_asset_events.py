@@ -65,6 +65,7 @@ class Heard:
             home / "airflow", postgres_uri=database.uri, redis_url=redis_url,
             AIRFLOW__CORE__DAGS_FOLDER=str(self._dags.parent),
             AIRFLOW__OPENLINEAGE__TRANSPORT=json.dumps(transport),
+            AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT="120",  # after which an event is given up
         )  # fmt: skip
         self._dags.parent.mkdir()
         self._dags.write_text(DAGS.replace("PROJECT", project))
