@@ -18,7 +18,9 @@ class RowCounts:
     :param rows_stale: older than what was online already, so not written.
     :param rows_expired: past their ttl, so not written.
     :param rows_deleted: said that their entity is gone, so it was taken offline.
-    :param rows_rejected: without an entity or an event timestamp.
+    :param rows_rejected: without an entity or an event timestamp, or with one in the future where the source says
+        ``future_rows="reject"``.
+    :param rows_future: how many of the others have an event timestamp in the future, whatever became of them.
     """
 
     rows_read: int = 0
@@ -27,6 +29,7 @@ class RowCounts:
     rows_expired: int = 0
     rows_deleted: int = 0
     rows_rejected: int = 0
+    rows_future: int = 0
 
     @property
     def outcomes(self) -> int:
@@ -45,4 +48,5 @@ class RowCounts:
             rows_expired=self.rows_expired + other.rows_expired,
             rows_deleted=self.rows_deleted + other.rows_deleted,
             rows_rejected=self.rows_rejected + other.rows_rejected,
+            rows_future=self.rows_future + other.rows_future,
         )

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from online_features.errors import FeatureViewError
 from online_features.feast_types import FeastType
 
+FutureRows = Literal["warn", "reject", "allow"]
 Layout = Literal["hash", "json", "feast"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
@@ -37,6 +38,9 @@ class PostgresSource:
         timestamps and is the cursor of incremental runs, so that rows which arrive late are not missed.
     :param deleted_field: boolean column; an entity whose newest row has it true is gone online.
     :param timezone: IANA zone in which ``timestamp without time zone`` columns of the source are read.
+    :param future_rows: what to do with rows whose event timestamp is more than five minutes in the future. They keep
+        every row of the present out until then, so by default runs and pushes ``"warn"`` of them; ``"reject"`` them,
+        or ``"allow"`` them where they are meant, as forecasts are. They never count for freshness.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -46,6 +50,7 @@ class PostgresSource:
     created_timestamp_column: str | None = None
     deleted_field: str | None = None
     timezone: str = "UTC"
+    future_rows: FutureRows = "warn"
 
     def __post_init__(self) -> None:
         if (self.table is None) == (self.query is None):
@@ -58,6 +63,11 @@ class PostgresSource:
             raise FeatureViewError(
                 f"PostgresSource: timezone={self.timezone!r} is no IANA time zone; for example 'UTC' or 'Europe/Paris'"
             ) from error
+        if self.future_rows not in get_args(FutureRows):
+            raise FeatureViewError(
+                f"PostgresSource: future_rows={self.future_rows!r} is unknown -> choose one of "
+                f"{', '.join(map(repr, get_args(FutureRows)))}"
+            )
 
     @property
     def description(self) -> str:

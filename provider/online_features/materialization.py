@@ -21,6 +21,7 @@ from online_features.errors import (
     QueryCanceledError,
     WindowError,
 )
+from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.online.erasure import check_prunable
@@ -29,13 +30,17 @@ from online_features.online.state import ViewState, changes_since
 from online_features.patience import RETRY_FOR, Patience
 from online_features.rejection import log_rejected
 from online_features.schema import RowSchema
+from online_features.source_check import SourceCheck
+from online_features.source_note import SourceNote
 from online_features.transformation import Transformation
-from online_features.window import Axis, Window
+from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Window
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from online_features.offline.reading import Reading
     from online_features.offline.store import Horizon, OfflineStore, Snapshot
-    from online_features.online.run import OnlineRun
+    from online_features.online.run import EncodedRows, OnlineRun
     from online_features.online.store import OnlineStore
 
 log = logging.getLogger(__name__)
@@ -101,7 +106,7 @@ class MaterializationResult(RowCounts):
     :param start: start of the window; ``None`` when open.
     :param end: end of the window; of a full or incremental run, the instant up to which it is complete.
     :param watermark: of the view after the run; ``None`` when no run has set one yet.
-    :param max_event_timestamp: the newest event timestamp among the rows read.
+    :param max_event_timestamp: the newest event timestamp among the rows read that is not in the future.
     :param run_id: of this run, also in the view's run history.
     """
 
@@ -124,19 +129,23 @@ class Plan:
     :param covered: the part of history that is online after the run, or ``None`` when nothing can be claimed.
     :param cursor: where the next incremental run begins; ``None`` leaves that as it is.
     :param clears: whether what is online goes before the run writes.
+    :param noted: what an earlier run noted of the source and an increment goes on from.
     """
 
     kind: Literal["full", "incremental", "window"]
-    window: Window
+    window: Window | Arrivals
     covered: tuple[datetime | None, datetime] | None
     cursor: datetime | None = None
     reason: str = ""
     clears: bool = False
+    noted: SourceNote | None = None
 
     @property
     def end(self) -> datetime | None:
         """Where the window ends, or how far an open one claims to be complete."""
-        return self.window.end if self.kind == "window" or self.covered is None else self.covered[1]
+        if isinstance(self.window, Window) and self.kind == "window":
+            return self.window.end
+        return self.covered[1] if self.covered is not None else None
 
     def from_the_beginning(self) -> Plan:
         """The same plan, with nothing known to lie before what it covers."""
@@ -224,18 +233,27 @@ def _run(
     with online.run(view, schema, run_id, patience, replication) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
+        now = datetime.now(UTC)
         horizon = offline.horizon(view)
+        relations = offline.relations(view, source)
+        check = SourceCheck(
+            view=view, offline=offline, schema=source, relations=relations, note=state.source, now=now
+        )  # fmt: skip
+        if check.shows_rows_late():
+            horizon = replace(horizon, is_blind=True)
+        doubt = run.doubt(state) or check.doubt()
         plan = plan_run(
-            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=datetime.now(UTC),
-            doubt=run.doubt(state),
+            view, source, state, asked, full=full, lookback=lookback, horizon=horizon, now=now, doubt=doubt,
         )  # fmt: skip
         if plan.covered and plan.covered[0] and not state.watermark:
             # A first window claims everything up to its end only if there is nothing before it.
             plan = plan if offline.has_rows_before(view, source, plan.covered[0]) else plan.from_the_beginning()
+        if plan.kind == "incremental":
+            check.warn_of_unseen_changes()
         reading = offline.reading(view, source, plan.window)
         log.info("Materializing feature view %r from %s: %s, about %s rows", view.name, view.source.description,
                  _in_words(plan, reading), f"{reading.expected_rows:,}")  # fmt: skip
-        tally = _Tally(view, reading.expected_rows, on_progress, began)
+        tally = _Tally(view, reading.expected_rows, on_progress, began, now)
         try:
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
@@ -248,12 +266,14 @@ def _run(
                 fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
-                max_event_timestamp=tally.max_event_timestamp,
+                source=relations.note(plan.cursor, plan.noted) if plan.cursor is not None else None,
+                max_event_timestamp=tally.times.newest,
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
             run.abandon(_record(run_id, plan, tally, type(error).__name__))
             raise
+        warn_of_future(view, tally.times)
         result = MaterializationResult(
             **asdict(tally.counts),
             entities_pruned=tally.entities_pruned,
@@ -262,7 +282,7 @@ def _run(
             start=plan.window.start,
             end=plan.end,
             watermark=watermark,
-            max_event_timestamp=tally.max_event_timestamp,
+            max_event_timestamp=tally.times.newest,
             run_id=run_id,
         )
     log.info("Materialized feature view %r: %s", view.name, tally.in_words())
@@ -291,7 +311,8 @@ def plan_run(
     """
     limit = min(horizon.claim, now)
     cursor = min(horizon.cursor, now) if horizon.cursor is not None else None
-    everything = Plan(kind="full", window=Window(), covered=(None, limit), cursor=cursor)
+    latest = now + FUTURE_TOLERANCE if view.source.future_rows == "reject" else LAST_INSTANT
+    everything = Plan(kind="full", window=Window(latest=latest), covered=(None, limit), cursor=cursor)
     if changes := changes_since(state, view, schema):
         # Keys of other entities, and values of another layout, would not be overwritten but left behind.
         clears = not {"entities", "layout"}.isdisjoint(changes)
@@ -303,16 +324,16 @@ def plan_run(
     if not asked.is_open:
         covered_end = min(asked.end, limit) if asked.end else limit
         begins_in_future = asked.start is not None and asked.start >= covered_end
-        return Plan(kind="window", window=asked, covered=None if begins_in_future else (asked.start, covered_end))
+        window = replace(asked, latest=latest)
+        return Plan(kind="window", window=window, covered=None if begins_in_future else (asked.start, covered_end))
     if state.cursor is None:
         return replace(everything, reason="no earlier run has covered all of history")
-    axis: Axis = "event_timestamp" if schema.created_timestamp is None else "created_timestamp"
     if lookback is None:
         shows_late_rows = schema.created_timestamp is not None and not horizon.is_blind
         lookback = timedelta(0) if shows_late_rows else DEFAULT_LOOKBACK
     # Without an end: rows beyond the horizon are as welcome as any, they are only not claimed.
-    window = Window(start=state.cursor - lookback - schema.created_resolution, axis=axis)
-    return Plan(kind="incremental", window=window, covered=(None, limit), cursor=cursor)
+    arrivals = replace(Arrivals.since(state.cursor, schema, lookback=lookback, now=now), latest=latest)
+    return Plan(kind="incremental", window=arrivals, covered=(None, limit), cursor=cursor, noted=state.source)
 
 
 def _asked(
@@ -334,12 +355,18 @@ def _transfer(
     snapshot: Snapshot, transformation: Transformation, run: OnlineRun, tally: _Tally, batch_rows: int
 ) -> None:  # fmt: skip
     """Read, transform and encode, and write, each ahead of the next."""
+    event_timestamp = len(transformation.schema.keys)
+
+    def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
+        made = transformation.apply(batch)
+        return EventTimes.of(made.column(event_timestamp), tally.now), run.encode(made)
+
     with (
         closing(ahead(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
-        closing(ahead(map(run.encode, map(transformation.apply, batches)), BATCHES_AHEAD, snapshot.cancel)) as encoded,
+        closing(ahead(map(encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
     ):
-        for rows in encoded:
-            tally.add(run.write(rows), rows.max_event_timestamp)
+        for times, rows in encoded:
+            tally.add(run.write(rows), times)
     tally.reject(snapshot.rejected, snapshot.rejected_sample)
 
 
@@ -347,10 +374,16 @@ class _Tally:
     """Counts a run's rows and reports how far it has come."""
 
     def __init__(
-        self, view: FeatureView, expected_rows: int, on_progress: Callable[[Progress], None] | None, began: float
+        self,
+        view: FeatureView,
+        expected_rows: int,
+        on_progress: Callable[[Progress], None] | None,
+        began: float,
+        now: datetime,
     ) -> None:
         self.counts = RowCounts()
-        self.max_event_timestamp: datetime | None = None
+        self.times = EventTimes()
+        self.now = now
         self.entities_pruned = 0
         self._view = view
         self._expected_rows = expected_rows
@@ -367,10 +400,9 @@ class _Tally:
         self.counts += RowCounts(rows_read=rows, rows_rejected=rows)
         log_rejected(self._view, rows, sample)
 
-    def add(self, counts: RowCounts, max_event_timestamp: datetime | None) -> None:
-        self.counts += counts
-        newest = (instant for instant in (self.max_event_timestamp, max_event_timestamp) if instant is not None)
-        self.max_event_timestamp = max(newest, default=None)
+    def add(self, counts: RowCounts, times: EventTimes) -> None:
+        self.counts += replace(counts, rows_future=times.future_rows)
+        self.times += times
         rows = self.counts.outcomes - self.counts.rows_rejected
         progress = Progress(
             rows=rows,
@@ -402,10 +434,8 @@ class _Tally:
 
 def _in_words(plan: Plan, reading: Reading) -> str:
     kind = f"{plan.kind} run" + (f", because {plan.reason}" if plan.reason else "")
-    if plan.window.is_open:
-        return f"{kind}, all of history, {reading.in_words}"
-    start, end = (bound.isoformat() if bound else "…" for bound in (plan.window.start, plan.window.end))
-    return f"{kind}, {plan.window.axis.replace('_', ' ')} in [{start}, {end})"
+    what = str(plan.window) if plan.kind != "full" else "all of history"
+    return ", ".join(filter(None, (kind, what, reading.in_words)))
 
 
 def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, Any]:
@@ -413,9 +443,8 @@ def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, A
     return {
         "run_id": run_id,
         "kind": plan.kind,
-        "axis": plan.window.axis,
         "start": to_text(plan.window.start) if plan.window.start else None,
-        "end": to_text(plan.window.end) if plan.window.end else None,
+        "end": to_text(plan.end) if plan.end else None,
         "outcome": outcome,
         "seconds": round(tally.seconds, 3),
         **asdict(tally.counts),

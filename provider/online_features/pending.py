@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView
 from online_features.materialization import DEFAULT_LOOKBACK
-from online_features.window import Axis, Window
+from online_features.schema import Column
+from online_features.window import Arrivals
 
 if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
@@ -28,9 +30,20 @@ def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineSto
     if state.cursor is None or state.schema is None:
         return True
     created = state.schema.created_timestamp
-    axis: Axis = "event_timestamp" if created is None else "created_timestamp"
-    back = DEFAULT_LOOKBACK if created is None else RESOLUTION.get(created.type, DEFAULT_RESOLUTION)
+    schema = replace(
+        state.schema,
+        created_resolution=_resolution(created) if created is not None else timedelta(0),
+        event_resolution=_resolution(state.schema.event_timestamp),
+    )
+    lookback = DEFAULT_LOOKBACK if created is None else timedelta(0)
+    arrivals = Arrivals.since(state.cursor, schema, lookback=lookback, now=datetime.now(UTC))
     try:
-        return offline.has_rows(view, state.schema, Window(start=state.cursor - back, axis=axis))
+        if state.source is not None and offline.relations(view, schema).replaced_since(state.source):
+            return True
+        return offline.has_rows(view, schema, arrivals)
     except SourceError:  # The source is not what it was: a run says better what is wrong.
         return True
+
+
+def _resolution(column: Column) -> timedelta:
+    return RESOLUTION.get(column.type, DEFAULT_RESOLUTION)

@@ -1,4 +1,4 @@
-"""What the log says of rows that no entity or no instant can be told from."""
+"""What the log says of rows that are rejected."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ def log_rejected(view: FeatureView, rows: int, sample: Sequence[Sequence[Any]]) 
     columns = (*view.entities, view.source.timestamp_field)
     for row in sample:
         shown = ", ".join(f"{column}={value!r}" for column, value in zip(columns, row, strict=True))
-        log.warning("Feature view %r rejects a row without an entity or an event timestamp: %s", view.name, shown)
+        log.warning("Feature view %r rejects a row without %s: %s", view.name, _lacking(view), shown)
     if rows > len(sample):
         log.warning("Feature view %r rejects %d such rows in all", view.name, rows)
+
+
+def _lacking(view: FeatureView) -> str:
+    if view.source.future_rows == "reject":
+        return "an entity or an event timestamp that is not in the future"
+    return "an entity or an event timestamp"
 
 
 class Rejections:

@@ -49,6 +49,7 @@ class RowSchema:
 
     :param created_resolution: how far before its writing a row may be stamped, because of how coarsely created
         timestamps are kept.
+    :param event_resolution: the same of event timestamps.
     """
 
     keys: tuple[Column, ...]
@@ -57,6 +58,7 @@ class RowSchema:
     deleted: Column | None
     features: tuple[Column, ...]
     created_resolution: timedelta = timedelta(0)
+    event_resolution: timedelta = timedelta(0)
 
     @property
     def columns(self) -> tuple[Column, ...]:

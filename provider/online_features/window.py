@@ -1,27 +1,35 @@
-"""Windows of time: half-open, aware, and on one of the two timestamps of a row."""
+"""Which rows of the source a run reads: a window of event timestamps, or what arrived since an earlier run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from online_features.errors import WindowError
 
-Axis = Literal["event_timestamp", "created_timestamp"]
+if TYPE_CHECKING:
+    from online_features.schema import RowSchema
+
+# Instants outside the years 1 to 9999 (BC, infinity) have no ISO-8601 text that orders.
+FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
+LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+# An event timestamp is "in the future" when it is later than now by more than this: clocks of producers differ by less.
+FUTURE_TOLERANCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Rows whose timestamp lies in ``[start, end)``; ``None`` leaves that side open.
+    """Rows with an event timestamp in ``[start, end)``; ``None`` leaves that side open.
 
-    :param axis: which timestamp of a row is meant.
+    :param latest: rows with a later event timestamp are rejected.
     :raises WindowError: when a bound is naive or the window is empty.
     """
 
     start: datetime | None = None
     end: datetime | None = None
-    axis: Axis = "event_timestamp"
+    latest: datetime = LAST_INSTANT
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -33,10 +41,64 @@ class Window:
                 f"window [{self.start.isoformat()}, {self.end.isoformat()}) is empty: start must be before end"
             )
 
+    def __str__(self) -> str:
+        start, end = (bound.isoformat() if bound else "…" for bound in (self.start, self.end))
+        return f"event timestamp in [{start}, {end})"
+
     @property
     def is_open(self) -> bool:
         """Whether the window leaves nothing out."""
         return self.start is None and self.end is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrivals:
+    """Rows that were added or changed since an earlier run, as far as their timestamps tell.
+
+    A row belongs to them by either timestamp: a row that is updated in place often keeps its created timestamp.
+
+    :param created_since: rows created from here on; ``None`` where the source has no created timestamp.
+    :param event_since: rows with an event timestamp in ``[event_since, event_until)``.
+    :param event_until: keeps forecasts from being read by every run; ``None`` where only event timestamps tell.
+    :param latest: rows with a later event timestamp are rejected.
+    """
+
+    created_since: datetime | None
+    event_since: datetime
+    event_until: datetime | None
+    latest: datetime = LAST_INSTANT
+
+    @classmethod
+    def since(cls, cursor: datetime, schema: RowSchema, *, lookback: timedelta, now: datetime) -> Arrivals:
+        """Return what an increment from ``cursor`` on reads.
+
+        :param lookback: how much more to read before the cursor.
+        """
+        has_created = schema.created_timestamp is not None
+        return cls(
+            created_since=_earlier(cursor, lookback + schema.created_resolution) if has_created else None,
+            event_since=_earlier(cursor, lookback + schema.event_resolution),
+            event_until=now + FUTURE_TOLERANCE if has_created else None,
+        )
+
+    def __str__(self) -> str:
+        end = self.event_until.isoformat() if self.event_until else "…"
+        by_event = f"event timestamp in [{self.event_since.isoformat()}, {end})"
+        return (
+            by_event if self.created_since is None else f"created since {self.created_since.isoformat()} or {by_event}"
+        )
+
+    @property
+    def start(self) -> datetime:
+        """The earliest timestamp of what is read."""
+        return self.event_since if self.created_since is None else min(self.created_since, self.event_since)
+
+
+def _earlier(instant: datetime, by: timedelta) -> datetime:
+    try:
+        return instant - by
+    except OverflowError:
+        return FIRST_INSTANT
 
 
 def aware(name: str, instant: datetime) -> datetime:

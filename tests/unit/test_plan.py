@@ -10,7 +10,7 @@ from online_features.offline.store import Horizon
 from online_features.online.state import ViewState, changes_since, definition
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
-from online_features.window import Window
+from online_features.window import FUTURE_TOLERANCE, Arrivals, Window
 
 from tests.conftest import at
 from tests.unit.test_feature_view import VIEW
@@ -35,8 +35,13 @@ NOTHING = ViewState(
     schema=None,
     schema_fingerprint=None,
     servers=None,
+    source=None,
 )
 SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), definition=definition(VIEW, SCHEMA))
+
+
+def arrivals(*, since: datetime) -> Arrivals:
+    return Arrivals(created_since=since, event_since=since, event_until=at(5) + FUTURE_TOLERANCE)
 
 
 def plan(
@@ -58,16 +63,33 @@ def test_the_first_run_reads_all_of_history() -> None:
     assert "no earlier run" in first.reason
 
 
-def test_the_next_run_reads_on_from_the_cursor_by_created_timestamp() -> None:
+def test_the_next_run_reads_on_from_the_cursor_by_either_timestamp() -> None:
     following = plan()
     assert following.kind == "incremental"
-    assert following.window == Window(start=at(3), axis="created_timestamp")
+    assert following.window == arrivals(since=at(3))
     assert following.cursor == at(5)
 
 
+def test_coarse_timestamps_are_looked_back_for_by_as_much_each() -> None:
+    coarse = replace(SCHEMA, created_resolution=timedelta(seconds=1), event_resolution=timedelta(hours=25))
+    window = plan(schema=coarse).window
+    assert isinstance(window, Arrivals)
+    assert (window.created_since, window.event_since) == (at(3) - timedelta(seconds=1), at(3) - timedelta(hours=25))
+
+
 def test_without_created_timestamps_the_next_run_looks_back() -> None:
-    assert plan(schema=WITHOUT_CREATED).window == Window(start=at(3) - DEFAULT_LOOKBACK)
-    assert plan(schema=WITHOUT_CREATED, lookback=timedelta(0)).window == Window(start=at(3))
+    by_event = Arrivals(created_since=None, event_since=at(3), event_until=None)
+    assert plan(schema=WITHOUT_CREATED).window == replace(by_event, event_since=at(3) - DEFAULT_LOOKBACK)
+    assert plan(schema=WITHOUT_CREATED, lookback=timedelta(0)).window == by_event
+
+
+def test_rows_of_the_future_are_rejected_only_where_the_source_says_so() -> None:
+    rejecting = replace(VIEW, source=replace(VIEW.source, future_rows="reject"))
+    horizon = Horizon(claim=at(5), cursor=at(5), is_blind=False)
+    for state, asked in ((SOMETHING, Window()), (NOTHING, Window()), (SOMETHING, Window(start=at(1), end=at(2)))):
+        planned = plan_run(rejecting, SCHEMA, state, asked, full=False, lookback=None, horizon=horizon, now=at(5))
+        assert planned.window.latest == at(5) + FUTURE_TOLERANCE
+        assert plan(state=state, asked=asked).window.latest == Window().latest
 
 
 def test_lookback_widens_a_run_by_created_timestamp_too() -> None:
@@ -98,8 +120,8 @@ def test_a_window_covers_no_more_than_itself_and_leaves_the_cursor(asked: Window
 
 def test_late_rows_that_cannot_be_seen_coming_are_looked_back_for() -> None:
     blind = Horizon(claim=at(5), cursor=at(5), is_blind=True)
-    assert plan(horizon=blind).window == Window(start=at(3) - DEFAULT_LOOKBACK, axis="created_timestamp")
-    assert plan(horizon=blind, lookback=timedelta(0)).window.start == at(3)
+    assert plan(horizon=blind).window == arrivals(since=at(3) - DEFAULT_LOOKBACK)
+    assert plan(horizon=blind, lookback=timedelta(0)).window == arrivals(since=at(3))
 
 
 def test_a_prepared_transaction_holds_the_cursor_where_it_is() -> None:

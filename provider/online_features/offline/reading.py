@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,11 +23,13 @@ from online_features.offline import statements
 from online_features.offline.indexes import indexed_table, suitable_index
 from online_features.offline.skip_scan import SkipScan
 from online_features.schema import RowSchema
-from online_features.window import Window
+from online_features.window import Arrivals, Window
 
 # Rows per entity from which on an index is walked. It pays from about half as many; but the planner tends to expect
 # fewer entities than there are, and of several join keys it expects no more than a tenth of the rows.
 DEEP_HISTORY = 20
+
+COSTLY_SCAN = 10_000  # of the planner, whose unit is to read a page of 8 kB in order: some 80 MB
 
 INDEX_SCANS = frozenset({"Index Scan", "Index Only Scan"})
 
@@ -58,7 +61,9 @@ class Reading:
     in_words: str = ""
 
 
-def chosen_reading(connection: sa.Connection, source: PostgresSource, schema: RowSchema, window: Window) -> Reading:
+def chosen_reading(
+    connection: sa.Connection, source: PostgresSource, schema: RowSchema, window: Window | Arrivals
+) -> Reading:
     """Decide how to read a window, by what Postgres knows of its tables."""
     newest = statements.newest_rows(source, schema, window)
     plan = _explained(connection, newest)
@@ -67,11 +72,13 @@ def chosen_reading(connection: sa.Connection, source: PostgresSource, schema: Ro
         schema=schema, types=statements.types(source, schema), newest=newest, rejected=rejected, uncounted=rejected,
         expected_rows=int(plan["Plan Rows"]),
     )  # fmt: skip
+    if isinstance(window, Arrivals):
+        return replace(at_all_rows, in_words=_without_index(source, schema, plan))
     if not window.is_open:
         return at_all_rows
     depth = rows_per_entity(plan)
     about = f"about {depth:.0f} rows per entity"
-    scan, why_not = _skip_scan(connection, source, schema) if depth >= DEEP_HISTORY else (None, "")
+    scan, why_not = _skip_scan(connection, source, schema, window.latest) if depth >= DEEP_HISTORY else (None, "")
     if scan is None:
         return replace(at_all_rows, in_words=f"newest rows by DISTINCT ON, {about}{why_not}")
     return replace(
@@ -84,8 +91,20 @@ def chosen_reading(connection: sa.Connection, source: PostgresSource, schema: Ro
     )
 
 
+def _without_index(source: PostgresSource, schema: RowSchema, plan: Node) -> str:
+    """Return how to read only what is new, where the planner looks at all of a large table; else nothing."""
+    is_costly = any(node["Node Type"] == "Seq Scan" and node["Total Cost"] > COSTLY_SCAN for node in nodes(plan))
+    if source.table is None or not is_costly:
+        return ""
+    indexes = "; ".join(
+        statements.index_on(source, [column])
+        for column in (schema.event_timestamp, schema.created_timestamp) if column is not None
+    )  # fmt: skip
+    return f"which looks at all of the table; to read the newest only: {indexes}"
+
+
 def _skip_scan(
-    connection: sa.Connection, source: PostgresSource, schema: RowSchema
+    connection: sa.Connection, source: PostgresSource, schema: RowSchema, latest: datetime
 ) -> tuple[SkipScan | None, str]:  # fmt: skip
     """A way through an index of the source, or why there is none where that could be helped."""
     table = indexed_table(connection, source, schema)
@@ -93,8 +112,8 @@ def _skip_scan(
         return None, ""
     index = suitable_index(schema, table.indexes)
     if index is None:
-        return None, f"; to read the newest only: {statements.index_for(source, schema)}"
-    scan = SkipScan(source=source, schema=schema, index=index, not_null=table.not_null)
+        return None, f"; to read the newest only: {statements.index_on(source, (*schema.keys, schema.event_timestamp))}"
+    scan = SkipScan(source=source, schema=schema, index=index, not_null=table.not_null, latest=latest)
     if not is_by_index(_explained(connection, scan.newest_rows())):
         return None, f"; the planner does not walk index {index.name}"
     return scan, ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,12 +37,14 @@ class SkipScan:
 
     :param index: a suitable one.
     :param not_null: names of columns that hold no NULL.
+    :param latest: rows with a later event timestamp are rejected.
     """
 
     source: PostgresSource
     schema: RowSchema
     index: Index
     not_null: frozenset[str]
+    latest: datetime
 
     def newest_rows(self) -> Select[*tuple[Any, ...]]:
         """Selects the newest row of each entity, in the form in which it goes online, and counts those to be rejected.
@@ -50,7 +53,7 @@ class SkipScan:
         others, all columns before it are NULL or false.
         """
         entity = self._walk(self._keys, self.schema.event_timestamp)
-        first, last = first_and_last(self.source, self.schema.event_timestamp)
+        first, last = first_and_last(self.source, self.schema.event_timestamp, self.latest)
         newest = (
             parts(self.source, self.schema)
             .where(*self._is_of(entity), self._timestamp.between(first, last))
@@ -86,7 +89,7 @@ class SkipScan:
     def _beyond(self) -> Iterator[tuple[ColumnElement[bool], bool]]:
         """Conditions of timestamps that are not valid, and whether the index has such before the valid ones."""
         place = len(self._keys)
-        first, last = first_and_last(self.source, self.schema.event_timestamp)
+        first, last = first_and_last(self.source, self.schema.event_timestamp, self.latest)
         yield self._timestamp < first, not self.index.descending[place]
         yield self._timestamp > last, self.index.descending[place]
         if self._is_nullable(self.schema.event_timestamp):
@@ -99,7 +102,7 @@ class SkipScan:
         history need not be looked at.
         """
         *_, met = entity.c
-        is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp))
+        is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
         for is_beyond, comes_before in self._beyond():
             rows = sa.select(sa.func.count()).select_from(rows_of(self.source))
             count = rows.where(*self._is_of(entity), is_beyond).scalar_subquery()

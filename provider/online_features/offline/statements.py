@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,14 +19,10 @@ from online_features.feature_view import PostgresSource
 from online_features.instants import to_text
 from online_features.postgres_types import ARRAY_SUFFIX, ORDERED, Encoding
 from online_features.schema import Column, RowSchema
-from online_features.window import Window
+from online_features.window import FIRST_INSTANT, LAST_INSTANT, Arrivals, Window
 
 # A paramstyle without percent signs: the text goes to COPY as it is, with values rendered as literals.
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-
-# Instants outside the years 1 to 9999 (BC, infinity) have no ISO-8601 text that orders.
-FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
-LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 # Types that the driver hands over without loss; of the others it is given the text.
 DRIVEN = frozenset({
@@ -70,11 +65,11 @@ def count(rows: GenerativeSelect) -> Select[*tuple[Any, ...]]:
     return sa.select(sa.func.count()).select_from(rows.subquery())
 
 
-def index_for(source: PostgresSource, schema: RowSchema) -> str:
-    """The statement that creates an index by which the newest rows of a table are found."""
+def index_on(source: PostgresSource, columns: Sequence[Column]) -> str:
+    """The statement that creates an index on columns of a table."""
     assert source.table is not None
-    columns = ", ".join(str(column_of(column)) for column in (*schema.keys, schema.event_timestamp))
-    return f"CREATE INDEX ON {name_of(table_of(source.table))} ({columns})"
+    names = ", ".join(str(column_of(column)) for column in columns)
+    return f"CREATE INDEX ON {name_of(table_of(source.table))} ({names})"
 
 
 def name_of(table: TableClause) -> str:
@@ -97,12 +92,12 @@ def types(source: PostgresSource, schema: RowSchema) -> Select[*tuple[Any, ...]]
     ).select_from(one.outerjoin(rows_of(source), sa.false()))
 
 
-def newest_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+def newest_rows(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> Select[*tuple[Any, ...]]:
     """Selects the newest row of each entity in ``window``, in the form in which it goes online."""
     keys = [column_of(key) for key in schema.keys]
     newest = (
         parts(source, schema)
-        .where(_is_valid(source, schema), *_inside(source, schema, window))
+        .where(_is_valid(source, schema, window.latest), inside(source, schema, window))
         .prefix_with(_distinct_on(keys))
         .order_by(*keys, ordered(source, schema.event_timestamp).desc(), *tie_breakers(source, schema))
         .subquery("newest")
@@ -130,19 +125,57 @@ def _distinct_on(keys: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
     return Function(quoted_name("DISTINCT ON", quote=False), *keys)
 
 
-def any_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+def any_rows(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> Select[*tuple[Any, ...]]:
     """Selects whether there is any row in ``window`` that can go online."""
     rows = sa.select(sa.literal(1)).select_from(rows_of(source)).where(
-        _is_valid(source, schema), *_inside(source, schema, window)
+        _is_valid(source, schema, window.latest), inside(source, schema, window)
     )  # fmt: skip
     return sa.select(rows.exists())
 
 
-def rejected_rows(source: PostgresSource, schema: RowSchema, window: Window) -> Select[*tuple[Any, ...]]:
+def rejected_rows(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> Select[*tuple[Any, ...]]:
     """Selects, as :func:`shown` does, the rows in ``window`` that no entity or no instant can be told from."""
     # "Not valid" must also hold where a NULL makes validity unknown.
     return shown(schema, rows_of(source)).where(
-        _is_valid(source, schema).is_not(sa.true()), *_inside(source, schema, window)
+        _is_valid(source, schema, window.latest).is_not(sa.true()), inside(source, schema, window)
+    )
+
+
+def any_outside(
+    source: PostgresSource, schema: RowSchema, parts: Sequence[TableClause], arrivals: Arrivals
+) -> Select[Any]:
+    """Selects whether any of these partitions has a row that can go online and is not among the arrivals."""
+    found = (
+        sa.select(sa.literal(1))
+        .select_from(part)
+        .where(_is_valid(source, schema, arrivals.latest), inside(source, schema, arrivals).is_not(sa.true()))
+        .exists()
+        for part in parts
+    )
+    return sa.select(sa.or_(*found))
+
+
+def changed_unseen(
+    source: PostgresSource, schema: RowSchema, arrivals: Arrivals, xid: str, percent: float
+) -> Select[Any]:
+    """Counts, in a sample of the table's pages, rows that changed without being among the arrivals.
+
+    :param xid: of the oldest transaction in flight at an earlier run, as decimal text of 64 bits.
+    :param percent: of the table's pages to look at, above 0 and at most 100.
+    """
+    assert source.table is not None
+    # Beyond 64 bits' lower half, Postgres keeps no transaction's id with a row: age() compares within two billions.
+    since: ColumnElement[Any] = sa.literal_column(f"'{int(xid) % 2**32}'::xid")
+    age = sa.func.age(sa.column("xmin"))
+    sample = sa.tablesample(table_of(source.table), sa.func.system(percent), name="sample")
+    return (
+        sa.select(sa.func.count())
+        .select_from(sample)
+        .where(
+            age.between(0, sa.func.age(since)),
+            _is_valid(source, schema, arrivals.latest),
+            inside(source, schema, arrivals).is_not(sa.true()),
+        )
     )
 
 
@@ -335,45 +368,54 @@ def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -
     return sa.case((has_iso, iso), else_=sa.cast(value, sa.Text))
 
 
-def _is_valid(source: PostgresSource, schema: RowSchema) -> ColumnElement[bool]:
+def _is_valid(source: PostgresSource, schema: RowSchema, latest: datetime) -> ColumnElement[bool]:
     timestamp = ordered(source, schema.event_timestamp)
     return sa.and_(
         *(column_of(key).is_not(None) for key in schema.keys),
-        timestamp.between(*first_and_last(source, schema.event_timestamp)),
+        timestamp.between(*first_and_last(source, schema.event_timestamp, latest)),
     )
 
 
-def first_and_last(source: PostgresSource, column: Column) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def first_and_last(
+    source: PostgresSource, column: Column, latest: datetime
+) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """The bounds of a valid timestamp, to be compared with what :func:`ordered` gives."""
     is_naive = is_in_order(source, column) and column.type != "timestamp with time zone"
     literal = _literal_naive if is_naive else _literal_instant
-    return literal(FIRST_INSTANT), literal(LAST_INSTANT)
+    return literal(FIRST_INSTANT), literal(latest)
 
 
-def _inside(source: PostgresSource, schema: RowSchema, window: Window) -> Iterator[ColumnElement[bool]]:
-    column = getattr(schema, window.axis)
-    if window.axis == "created_timestamp":
-        # A row that does not say when it was created is found by when it was true.
-        start = None if window.start is None else _shifted(window.start, -UNDATED_LOOKBACK)
-        by_event = replace(window, axis="event_timestamp", start=start)
-        undated = sa.and_(column_of(column).is_(None), *_within(source, schema.event_timestamp, by_event))
-        yield sa.or_(sa.and_(*_within(source, column, window)), undated)
-    else:
-        yield from _within(source, column, window)
+def inside(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> ColumnElement[bool]:
+    """Whether a row lies in the window, or has arrived; each part of the condition can be served by an index."""
+    if isinstance(window, Window):
+        return _within(source, schema.event_timestamp, window.start, window.end)
+    by_event = _within(source, schema.event_timestamp, window.event_since, window.event_until)
+    if schema.created_timestamp is None or window.created_since is None:
+        return by_event
+    # A row that does not say when it was created is found by its event timestamp, however far in the future.
+    undated = sa.and_(
+        column_of(schema.created_timestamp).is_(None),
+        _within(source, schema.event_timestamp, _shifted(window.created_since, -UNDATED_LOOKBACK), None),
+    )
+    return sa.or_(_within(source, schema.created_timestamp, window.created_since, None), undated, by_event)
 
 
-def _within(source: PostgresSource, column: Column, window: Window) -> Iterator[ColumnElement[bool]]:
+def _within(
+    source: PostgresSource, column: Column, start: datetime | None, end: datetime | None
+) -> ColumnElement[bool]:  # fmt: skip
     instant = _instant(source, column)
     # Beside the exact comparison of instants, one that an index on a naive column can serve.
     is_naive = column.type != "timestamp with time zone"
-    if window.start is not None:
-        yield instant >= _literal_instant(window.start)
+    conditions: list[ColumnElement[bool]] = []
+    if start is not None:
+        conditions.append(instant >= _literal_instant(start))
         if is_naive:
-            yield column_of(column) >= _literal_naive(_shifted(window.start, -WIDEST_UTC_OFFSET))
-    if window.end is not None:
-        yield instant < _literal_instant(window.end)
+            conditions.append(column_of(column) >= _literal_naive(_shifted(start, -WIDEST_UTC_OFFSET)))
+    if end is not None:
+        conditions.append(instant < _literal_instant(end))
         if is_naive:
-            yield column_of(column) <= _literal_naive(_shifted(window.end, WIDEST_UTC_OFFSET))
+            conditions.append(column_of(column) <= _literal_naive(_shifted(end, WIDEST_UTC_OFFSET)))
+    return sa.and_(sa.true(), *conditions)
 
 
 def _shifted(instant: datetime, by: timedelta) -> datetime:

@@ -38,10 +38,12 @@ from online_features.offline.failures import translated
 from online_features.offline.listening import changed_tables
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.reading import Reading, chosen_reading
+from online_features.offline.relations import Relation, SourceRelations
+from online_features.offline.statements import literally
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
-from online_features.window import Window
+from online_features.window import Arrivals, Window
 
 if TYPE_CHECKING:
     from online_features.online.store import PushableRows
@@ -50,6 +52,8 @@ log = logging.getLogger(__name__)
 
 BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encode by column, small enough for caches
 
+
+SAMPLE_BYTES = 8 * 1024 * 1024  # of a table, looked through for rows that changed unseen: some ten milliseconds
 
 # Sessions of this name only read: they do not hold back the horizon of other runs.
 SNAPSHOT_NAME = "online_features snapshot"
@@ -201,7 +205,11 @@ class OfflineStore:
             types, resolutions = _column_types(connection, statements.no_rows(view.source))
         schema = row_schema(view.before_transform, types)
         created = schema.created_timestamp
-        return schema if created is None else replace(schema, created_resolution=resolutions[created.name])
+        return replace(
+            schema,
+            created_resolution=resolutions[created.name] if created is not None else timedelta(0),
+            event_resolution=resolutions[schema.event_timestamp.name],
+        )
 
     def _check_single(self, view: FeatureView, query: str) -> None:
         """Have Postgres parse the query by itself, as one statement: what closes our parenthesis around it is refused.
@@ -217,10 +225,43 @@ class OfflineStore:
         """Whether the source has history before ``instant``."""
         return self.has_rows(view, schema, Window(end=instant))
 
-    def has_rows(self, view: FeatureView, schema: RowSchema, window: Window) -> bool:
+    def has_rows(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> bool:
         """Whether the source has any row in the window that can go online."""
         with translated(view), self._engine.connect() as connection:
             return bool(connection.execute(statements.any_rows(view.source, schema, window)).scalar_one())
+
+    def relations(self, view: FeatureView, schema: RowSchema) -> SourceRelations:
+        """Return the relations behind the view's source, as far as locks tell: what a function reads stays hidden."""
+        table = quoted(view.source.table) if view.source.table is not None else None
+        parameters = {"table": table, "keys": [key.name for key in schema.keys]}
+        with translated(view), self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN READ ONLY")
+            connection.execute(statements.no_rows(view.source))
+            found = connection.execute(sql_files.statement("relations"), parameters).mappings().all()
+            xid = connection.exec_driver_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").scalar_one()
+            connection.exec_driver_sql("COMMIT")
+        return SourceRelations(relations=[Relation(**fields) for fields in found], xid=xid)
+
+    def has_rows_outside(
+        self, view: FeatureView, schema: RowSchema, parts: Sequence[Relation], arrivals: Arrivals
+    ) -> bool:
+        """Return whether any of these partitions has a row that an increment would not read."""
+        tables = [sa.table(literally(part.name), schema=literally(part.schema)) for part in parts]
+        with translated(view), self._engine.connect() as connection:
+            found = connection.execute(statements.any_outside(view.source, schema, tables, arrivals))
+            return bool(found.scalar_one())
+
+    def changed_unseen(
+        self, view: FeatureView, schema: RowSchema, relations: SourceRelations, arrivals: Arrivals, xid: str
+    ) -> int:
+        """Count, in a sample of a table, rows that changed since a transaction and that no increment reads.
+
+        :param xid: of the transaction.
+        """
+        percent = 100 * min(1.0, SAMPLE_BYTES / max(relations.size, 1))
+        with translated(view), self._engine.connect() as connection:
+            sampled = statements.changed_unseen(view.source, schema, arrivals, xid, percent)
+            return int(connection.execute(sampled).scalar_one())
 
     def announces_changes(self, view: FeatureView, table: str) -> bool:
         """Whether Postgres tells when the table has changed."""
@@ -259,7 +300,7 @@ class OfflineStore:
                 for (place,) in connection.execute(statements.existing_entities(view.source, schema, entities))
             }
 
-    def reading(self, view: FeatureView, schema: RowSchema, window: Window) -> Reading:
+    def reading(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> Reading:
         """How a window is best read, and how many rows Postgres's planner expects of it."""
         with translated(view), self._engine.connect() as connection:
             return chosen_reading(connection, view.source, schema, window)

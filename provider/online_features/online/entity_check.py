@@ -22,6 +22,7 @@ from online_features.online.known_views import KnownViews
 from online_features.online.online_sample import sample_online
 from online_features.online.row_reading import Request, read_rows
 from online_features.online.rows import OnlineRow
+from online_features.window import FUTURE_TOLERANCE
 
 ENTITIES_SHOWN = 5  # of each kind, in a message
 
@@ -34,6 +35,7 @@ class EntityFreshnessCheck:
     :param sample: look at so many of the entities, or of those online, drawn anew each time.
     :param share: of the entities looked at, how many must pass: above 0, and at most 1.
     :param max_staleness: the greatest age of a row, now minus its event timestamp; ``None`` asks only that it is there.
+        A row from the future is stale, too.
     :raises InvalidRowsError: when there is nothing to look at, or the share is none.
     :raises WindowError: when the age is no duration.
     """
@@ -107,9 +109,7 @@ class _Tally:
 
     def finding(self, share: float) -> Finding:
         looked_at = len(self.present) + len(self.expired) + len(self.missing)
-        stale = (
-            [] if self.max_staleness is None else [row for row in self.present if self._age(row) > self.max_staleness]
-        )
+        stale = [row for row in self.present if self._is_stale(row)]
         fresh = len(self.present) - len(stale)
         # Not in floating point, where 7% of a hundred are more than seven.
         wanted = math.ceil(Decimal(str(share)) * looked_at)
@@ -128,7 +128,7 @@ class _Tally:
         """The entities to look at, the stalest first."""
         stalest = sorted(stale, key=self._age, reverse=True)
         told = {
-            "stale": [f"{dict(row.entity)!r} ({in_words(self._age(row))} old)" for row in stalest[:ENTITIES_SHOWN]],
+            "stale": [f"{dict(row.entity)!r} ({self._age_in_words(row)})" for row in stalest[:ENTITIES_SHOWN]],
             "missing": [repr(dict(entity)) for entity in self.missing[:ENTITIES_SHOWN]],
             "expired": [repr(dict(entity)) for entity in self.expired[:ENTITIES_SHOWN]],
         }
@@ -149,6 +149,14 @@ class _Tally:
             measured["oldest_event_timestamp"] = to_text(oldest.event_timestamp)
             measured["oldest_entity_age_seconds"] = self._age(oldest).total_seconds()
         return measured
+
+    def _is_stale(self, row: OnlineRow) -> bool:
+        """Whether the row is too old, or from a future that says nothing of its age."""
+        return self.max_staleness is not None and not -FUTURE_TOLERANCE <= self._age(row) <= self.max_staleness
+
+    def _age_in_words(self, row: OnlineRow) -> str:
+        age = self._age(row)
+        return f"{in_words(age)} old" if age >= timedelta(0) else f"{in_words(-age)} in the future"
 
     def _age(self, row: OnlineRow) -> timedelta:
         assert row.event_timestamp is not None

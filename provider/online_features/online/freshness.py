@@ -13,7 +13,7 @@ class Freshness:
     """Freshness of a feature view, as recorded in Redis beside its rows.
 
     :param watermark: everything in the source up to this instant is online; ``None`` before the first run.
-    :param max_event_timestamp: the newest event timestamp that was materialized or pushed.
+    :param max_event_timestamp: the newest event timestamp that was materialized or pushed and not in the future then.
     :param materialized_at: when the last successful run ended; ``None`` when there was none.
     :param now: the instant against which lags are measured.
     """

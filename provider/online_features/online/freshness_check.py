@@ -119,7 +119,7 @@ class ViewFreshnessCheck:
                 "it once with window='incremental'"
             )
         if fresh.is_materialized:
-            return "stale", f"{name} was materialized, but its source has had no rows yet"
+            return "stale", f"{name} was materialized, but its source has had no rows yet, or only from the future"
         if fresh.max_event_timestamp is not None:
             return "absent", (
                 f"{name} was never materialized, only pushed to -> materialize it, or give the check "

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import pyarrow.compute as pc
 import redis
 
 from online_features.appending import appended
 from online_features.concurrency import made_ahead
 from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
+from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
 from online_features.online.failures import Client, is_passing, lasting
 from online_features.online.given_rows import BATCH_ROWS, GivenBatch, batches
@@ -47,7 +47,7 @@ class PushResult(RowCounts):
 
     :param bytes_sent: of commands to Redis.
     :param seconds: wall time.
-    :param max_event_timestamp: the newest among the rows pushed; ``None`` when there were none.
+    :param max_event_timestamp: the newest among the rows pushed that is not in the future; ``None`` when there is none.
     :param rows_appended: to the offline store, where the push has one.
     """
 
@@ -74,7 +74,7 @@ def push_rows(
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
-    push: _Push[GivenBatch] = _Push(client, views, view, patience, coerced)
+    push: _Push[GivenBatch] = _Push(client, views, view, patience, coerced, now=now)
     push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
@@ -86,6 +86,7 @@ def append_and_push(
     rows: Any,
     *,
     offline: OfflineStore,
+    now: datetime,
     patience: Patience,
 ) -> PushResult:
     """Append the rows to the offline store, and write them when that is committed.
@@ -102,7 +103,7 @@ def append_and_push(
     with lasting(patience):
         known = patience.attempt(partial(views.read, view), is_passing)
     _check_types(view, known, transformation.schema)
-    push: _Push[PushedRows] = _Push(client, views, view, patience, coerced)
+    push: _Push[PushedRows] = _Push(client, views, view, patience, coerced, now=now)
     with appended(offline, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
@@ -158,10 +159,13 @@ class _Push(Generic[Given]):
         view: FeatureView,
         patience: Patience,
         coerced: Callable[[PushedView, Given], tuple[RowSchema, PushedRows]],
+        *,
+        now: datetime,
     ) -> None:
         self.counts = RowCounts()
         self._bytes_sent = 0
-        self._max_event_timestamp: datetime | None = None
+        self._times = EventTimes()
+        self._now = now
         self._client = client
         self._views = views
         self._view = view
@@ -189,11 +193,12 @@ class _Push(Generic[Given]):
 
     def result(self, began: float, *, rows_appended: int = 0) -> PushResult:
         """What the push did since ``began``, by the monotonic clock."""
+        warn_of_future(self._view, self._times)
         return PushResult(
-            **asdict(self.counts),
+            **asdict(replace(self.counts, rows_future=self._times.future_rows)),
             bytes_sent=self._bytes_sent,
             seconds=time.monotonic() - began,
-            max_event_timestamp=self._max_event_timestamp,
+            max_event_timestamp=self._times.newest,
             rows_appended=rows_appended,
         )
 
@@ -229,8 +234,8 @@ class _Push(Generic[Given]):
         return list(layout.calls(pushed.batch))
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
-        newest = pc.max(ready.pushed.batch.column(len(ready.schema.keys))).as_py()
-        counts = self._sent(ready, newest)
+        times = EventTimes.of(ready.pushed.batch.column(len(ready.schema.keys)), self._now)
+        counts = self._sent(ready, times.newest)
         while counts is None:
             # What online rows look like has changed: a run with another definition has ended, somebody else's first
             # push has told other types, or Redis was flushed. Nothing was written; the rows are validated anew under
@@ -238,11 +243,11 @@ class _Push(Generic[Given]):
             # overwrite.
             self._views.read(self._view)
             ready = self._ready(ready.given)
-            counts = self._sent(ready, newest)
+            counts = self._sent(ready, times.newest)
         rejected = ready.pushed.rejected
         self.counts += counts + RowCounts(rows_read=rejected, rows_rejected=rejected)
         self._rejections.add(rejected, ready.pushed.rejected_sample)
-        self._max_event_timestamp = max(filter(None, (self._max_event_timestamp, newest)), default=None)
+        self._times += times
 
     def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> RowCounts | None:
         """What became of the rows; ``None`` where they were made under a state that is no more."""

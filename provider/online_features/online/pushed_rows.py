@@ -29,6 +29,7 @@ from online_features.online.given_rows import GivenBatch, Values
 from online_features.postgres_types import Encoding
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import UNKNOWN, Column, RowSchema
+from online_features.window import FUTURE_TOLERANCE
 
 MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as many
 
@@ -87,14 +88,14 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
 def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now: datetime) -> PushedRows:
     """The rows as a record batch.
 
-    :param now: created timestamp of rows that come without that column.
+    :param now: created timestamp of rows that come without that column, and what the future begins after.
     :raises InvalidRowsError: when a value does not fit its column.
     """
     zone = ZoneInfo(view.source.timezone)
     shown = [given.columns[column.name] for column in (*schema.keys, schema.event_timestamp)]
     with naming(view):
         instants = coerced_instants(schema.event_timestamp, shown[-1], zone)
-        is_whole = reduce(pc.and_, map(is_present, shown[:-1]), instants.is_valid())
+        is_whole = reduce(pc.and_, map(is_present, shown[:-1]), _is_acceptable(view, instants, now))
         whole = _chosen(given, is_whole)
         columns = [coerced_for_layout(key, whole.columns[key.name], is_key=True) for key in schema.keys]
         columns.append(instants.filter(is_whole))
@@ -134,6 +135,13 @@ def _created(column: Column, given: GivenBatch, zone: ZoneInfo, now: datetime) -
         instants = pa.repeat(pa.scalar(now, UTC_MICROSECONDS), given.num_rows)
         return midnights(instants, zone) if column.type == "date" else instants
     return coerced_instants(column, given.columns[column.name], zone)
+
+
+def _is_acceptable(view: FeatureView, instants: pa.Array, now: datetime) -> pa.BooleanArray:
+    """Whether each event timestamp is there, and not in the future where the source rejects such rows."""
+    if view.source.future_rows != "reject":
+        return instants.is_valid()
+    return pc.less_equal(instants, now + FUTURE_TOLERANCE).fill_null(fill_value=False)
 
 
 def _deleted(column: Column, given: GivenBatch) -> pa.Array:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import redis
 
 from online_features.concurrency import briefly
@@ -33,13 +32,9 @@ CLEANUP_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedRows:
-    """Rows ready for the wire.
-
-    :param max_event_timestamp: the newest among them; ``None`` when there are none.
-    """
+    """Rows ready for the wire."""
 
     rows: int
-    max_event_timestamp: datetime | None
     calls: list[Any]
 
 
@@ -93,7 +88,6 @@ class OnlineRun:
         """The batch as command bytes."""
         return EncodedRows(
             rows=batch.num_rows,
-            max_event_timestamp=pc.max(batch.column(len(self._schema.keys))).as_py(),
             calls=list((self._encoder.calls_by_slot if self._in_cluster else self._encoder.calls)(batch)),
         )
 

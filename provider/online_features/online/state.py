@@ -22,13 +22,14 @@ from online_features.online.servers import Server
 from online_features.online.session import RUN_MARKER_MILLISECONDS, AnySession
 from online_features.postgres_types import ENCODING_BY_TYPE, Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
+from online_features.source_note import SourceNote
 
 # What reading raises when this package has not written it.
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
-CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at")  # fields of the state
+CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at", "source")  # fields of the state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class ViewState:
 
     :param watermark: everything in the source up to this instant has been materialized.
     :param cursor: where the next incremental run begins; ``None`` until a run has covered all of history.
-    :param max_event_timestamp: the newest event timestamp that was read or pushed.
+    :param max_event_timestamp: the newest event timestamp that was read or pushed and not in the future then.
     :param materialized_at: when the last successful run ended.
     :param layout: in which the rows were written.
     :param definition: with which the rows were written; see :func:`definition`.
@@ -45,6 +46,7 @@ class ViewState:
     :param schema: types of the columns, as of the last run or the first push.
     :param schema_fingerprint: of the schema; a reader that has met it need not read the schema again.
     :param servers: which held the rows after the last run.
+    :param source: what the last full or incremental run noted of its source.
     """
 
     watermark: datetime | None
@@ -57,6 +59,7 @@ class ViewState:
     schema: RowSchema | None
     schema_fingerprint: str | None
     servers: str | None
+    source: SourceNote | None
 
 
 def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
@@ -132,6 +135,7 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
             schema=_schema_from(stored["schema"]) if "schema" in stored else None,
             schema_fingerprint=stored.get("schema_fingerprint"),
             servers=stored.get("servers"),
+            source=SourceNote.from_dict(_object(stored["source"])) if "source" in stored else None,
         )
 
 
@@ -173,6 +177,7 @@ def commit_run(
     fingerprint_before: str | None,
     covered: tuple[datetime | None, datetime] | None,
     cursor: datetime | None,
+    source: SourceNote | None,
     max_event_timestamp: datetime | None,
     materialized_at: datetime,
     schema: RowSchema,
@@ -185,6 +190,7 @@ def commit_run(
     :param fingerprint_before: of the definition that the run found online, or ``None`` when it found none.
     :param covered: the part of the source's history that is online now because of the run.
     :param cursor: where the next incremental run begins, or ``None`` to leave that as it is.
+    :param source: what the next run needs to know of the source, or ``None`` to leave that as it is.
     :param servers: which :func:`begin_run` found.
     :param replication: what has to be copied before the watermark moves.
     :returns: the watermark, which has moved forward or not at all.
@@ -202,6 +208,8 @@ def commit_run(
     }
     if cursor is not None:
         fields["cursor"] = to_text(cursor)
+    if source is not None:
+        fields["source"] = json.dumps(source.to_dict())
     start, end = covered or (None, None)
     keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
     commit: tuple[str | int, ...] = (
@@ -272,7 +280,7 @@ def read_runs(client: Client, view: FeatureView) -> list[dict[str, Any]]:
 def schema_fields(schema: RowSchema) -> dict[str, str]:
     """The schema as fields of a view's state."""
     columns = asdict(schema, dict_factory=_without_feast)
-    del columns["created_resolution"]
+    del columns["created_resolution"], columns["event_resolution"]
     schema_text = json.dumps(columns)
     return {"schema": schema_text, "schema_fingerprint": _fingerprint(schema_text)}
 

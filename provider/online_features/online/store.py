@@ -141,9 +141,12 @@ class OnlineStore:
 
         patience = Patience(retry_for)
         with translated(self._client, view):
+            now = datetime.now(UTC)
             if offline is not None:
-                return append_and_push(self._client, self._pushed_views, view, rows, offline=offline, patience=patience)
-            return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC), patience=patience)
+                return append_and_push(
+                    self._client, self._pushed_views, view, rows, offline=offline, now=now, patience=patience
+                )
+            return push_rows(self._client, self._pushed_views, view, rows, now=now, patience=patience)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities, and keep rows out that are no newer than this call.

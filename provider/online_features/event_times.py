@@ -1,0 +1,68 @@
+"""Event timestamps of the rows of a run or a push, those in the future apart: they say nothing of freshness."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from online_features.feature_view import FeatureView
+from online_features.instants import to_text
+from online_features.window import FUTURE_TOLERANCE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventTimes:
+    """What the event timestamps of some rows are.
+
+    :param newest: the latest that is not in the future; ``None`` when there is none.
+    :param future_rows: how many are in the future.
+    :param furthest: the latest of those.
+    """
+
+    newest: datetime | None = None
+    future_rows: int = 0
+    furthest: datetime | None = None
+
+    @classmethod
+    def of(cls, instants: pa.Array, now: datetime) -> EventTimes:
+        """Look at the event timestamps of a batch.
+
+        :param instants: timestamps with a time zone, without NULLs.
+        """
+        # Imported here: a process that only reads needs no Arrow.
+        import pyarrow.compute as pc
+
+        latest = pc.max(instants).as_py()
+        if latest is None or latest <= now + FUTURE_TOLERANCE:
+            return cls(newest=latest)
+        present = instants.filter(pc.less_equal(instants, now + FUTURE_TOLERANCE))
+        return cls(newest=pc.max(present).as_py(), future_rows=len(instants) - len(present), furthest=latest)
+
+    def __add__(self, other: EventTimes) -> EventTimes:
+        return EventTimes(
+            newest=_later(self.newest, other.newest),
+            future_rows=self.future_rows + other.future_rows,
+            furthest=_later(self.furthest, other.furthest),
+        )
+
+
+def warn_of_future(view: FeatureView, times: EventTimes) -> None:
+    """Log a warning where rows went online that keep out every row of the present."""
+    if times.furthest is not None and view.source.future_rows == "warn":
+        log.warning(
+            "Feature view %r: %d row(s) have an event timestamp in the future, up to %s; until then no row of the "
+            "present replaces them -> correct the source and see 'A row from the future' in docs/operating.md, or "
+            "give the source future_rows='reject', or 'allow' where they are meant",
+            view.name, times.future_rows, to_text(times.furthest),
+        )  # fmt: skip
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((instant for instant in (one, other) if instant is not None), default=None)

@@ -1,0 +1,86 @@
+"""What has happened to a source since the last run that the timestamps of its rows do not tell."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from online_features.feature_view import FeatureView
+from online_features.schema import RowSchema
+from online_features.source_note import SourceNote
+from online_features.window import Arrivals
+
+if TYPE_CHECKING:
+    from online_features.offline.relations import SourceRelations
+    from online_features.offline.store import OfflineStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCheck:
+    """Compares the relations behind a source with what the last run noted of them.
+
+    :param schema: of the rows of the source.
+    :param note: ``None`` where there was no full or incremental run yet.
+    :param now: the present, as an aware datetime.
+    """
+
+    view: FeatureView
+    offline: OfflineStore
+    schema: RowSchema
+    relations: SourceRelations
+    note: SourceNote | None
+    now: datetime
+
+    def shows_rows_late(self) -> bool:
+        """Return whether rows become visible later than they were created, and log a warning if so."""
+        late = self.relations.late
+        if late:
+            log.warning(
+                "Feature view %r reads %s: rows appear there later than they were created, so incremental runs look "
+                "back one hour -> give lookback= where they may be later still",
+                self.view.name, " and ".join(late),
+            )  # fmt: skip
+        return bool(late)
+
+    def doubt(self) -> str:
+        """Return why the source may hold rows that no increment would read; empty when nothing says so."""
+        if self.note is None:
+            return ""
+        if reason := self.relations.replaced_since(self.note):
+            return reason
+        parts = self.relations.parts_since(self.note)
+        if parts and self.offline.has_rows_outside(self.view, self.schema, parts, self._arrivals(self.note)):
+            return f"{parts[0]} was attached with rows that are older than the last run"
+        return ""
+
+    def warn_of_unseen_changes(self) -> None:
+        """Log a warning where rows were changed or deleted since the last run and no increment sees it."""
+        if self.note is None:
+            return
+        what = f"Feature view {self.view.name!r}, {self.view.source.description}"
+        if deletions := self.relations.deletions_since(self.note):
+            log.warning(
+                "%s: %d row(s) were deleted since the last run and stay online: increments do not see that -> run "
+                "with full=True, prune=True, or keep the rows and mark them by a deleted_field",
+                what, deletions,
+            )  # fmt: skip
+        if self.relations.changes <= self.note.changes or not self.relations.is_one_table:
+            return
+        unseen = self.offline.changed_unseen(
+            self.view, self.schema, self.relations, self._arrivals(self.note), self.note.xid
+        )
+        if unseen:
+            columns = (self.schema.event_timestamp, self.schema.created_timestamp)
+            log.warning(
+                "%s: rows were changed since the last run without a timestamp that says so (%d of a sample), and stay "
+                "online as they were: increments do not see them -> set %s whenever a row changes, give lookback= "
+                "where rows arrive late, or run with full=True",
+                what, unseen, " or ".join(repr(column.name) for column in columns if column is not None),
+            )  # fmt: skip
+
+    def _arrivals(self, note: SourceNote) -> Arrivals:
+        return Arrivals.since(note.cursor, self.schema, lookback=timedelta(0), now=self.now)

@@ -1,0 +1,412 @@
+"""Increments of the tables that people have: updated in place, refreshed, reloaded, attached, with future rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.errors import FeatureViewError
+from online_features.offline import reading, statements
+from online_features.online.entity_check import EntityFreshnessCheck
+from online_features.online.freshness_check import ViewFreshnessCheck
+from online_features.pending import has_pending_rows
+from online_features.window import Arrivals
+
+from tests.conftest import Database
+from tests.processes import until
+
+MakeView = Callable[..., FeatureView]
+
+ACCOUNTS = """
+    CREATE TABLE rows (
+        id int PRIMARY KEY, plan text, created_at timestamptz DEFAULT now(), ts {} DEFAULT clock_timestamp()
+    );
+    INSERT INTO rows (id, plan) SELECT i, 'free' FROM generate_series(1, 5) AS i
+"""
+CREATED = {"created_timestamp_column": "created_at"}
+
+
+@pytest.fixture
+def plans(online: OnlineStore) -> Callable[[FeatureView], list[Any]]:
+    def read(view: FeatureView) -> list[Any]:
+        rows = online.get_online_features(view, [{"id": i} for i in range(1, 6)])
+        return [row.values["plan"] for row in rows]
+
+    return read
+
+
+def reported(database: Database, counter: str, at_least: int, table: str = "rows") -> None:
+    """Wait until the statistics of Postgres report changes, which they do about a second late."""
+    until(lambda: database(f"SELECT pg_stat_get_tuples_{counter}('{table}'::regclass) >= {at_least}") == [(True,)])
+
+
+@pytest.mark.parametrize("source", [CREATED, {}])
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamptz(0)", "timestamp", "date"])
+def test_a_row_updated_in_place_is_read_by_the_next_increment(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], kind: str, source: dict[str, str],
+) -> None:  # fmt: skip
+    database(ACCOUNTS.format(kind))
+    view = make_view(source=source, features=["plan"])
+    materialize(view, offline, online)
+    for plan in ("pro", "team"):
+        database("UPDATE rows SET plan = %s, ts = now() WHERE id = 1", plan)
+        materialize(view, offline, online)
+        assert plans(view) == [plan, "free", "free", "free", "free"]
+    assert {run["kind"] for run in online.runs(view)[:2]} == {"incremental"}
+
+
+def test_an_update_in_a_transaction_in_flight_arrives_when_it_is_committed(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]],
+) -> None:  # fmt: skip
+    database(ACCOUNTS.format("timestamptz"))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    writer = psycopg2.connect(database.uri)
+    with writer.cursor() as cursor:
+        cursor.execute("UPDATE rows SET plan = 'pro', ts = now() WHERE id = 2")
+    materialize(view, offline, online)
+    writer.commit()
+    writer.close()
+    materialize(view, offline, online)
+    assert plans(view)[1] == "pro"
+
+
+def test_an_increment_uses_an_index_for_either_timestamp(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows AS SELECT i AS id, 'free' AS plan, now() - i * interval '1 min' AS created_at, "
+             "now() - i * interval '1 min' AS ts FROM generate_series(1, 50000) AS i; "
+             "CREATE INDEX ON rows (created_at); CREATE INDEX ON rows (ts); ANALYZE rows")  # fmt: skip
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    schema = offline.describe(view)
+    state = online.state(view)
+    assert state.cursor is not None
+    arrivals = Arrivals.since(state.cursor, schema, lookback=timedelta(0), now=datetime.now(UTC))
+    sql = statements.sql(statements.newest_rows(view.source, schema, arrivals))
+    plan = "\n".join(line for (line,) in database(f"EXPLAIN {sql.replace('%', '%%')}"))
+    assert "Seq Scan" not in plan
+    assert "rows_created_at_idx" in plan
+    assert "rows_ts_idx" in plan
+
+
+def test_rows_updated_without_a_timestamp_that_says_so_are_warned_of(
+    database: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database(ACCOUNTS.format("timestamptz"))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("UPDATE rows SET plan = 'seen', ts = now() WHERE id = 1")
+    reported(database, "updated", 1)
+    with caplog.at_level(logging.WARNING):
+        materialize(view, offline, online)
+    assert "without a timestamp" not in caplog.text
+    database("UPDATE rows SET plan = 'unseen' WHERE id = 2")
+    reported(database, "updated", 2)
+    with caplog.at_level(logging.WARNING):
+        materialize(view, offline, online)
+    assert "rows were changed since the last run without a timestamp that says so (1 of a sample)" in caplog.text
+    assert "set 'ts' or 'created_at' whenever a row changes" in caplog.text
+    caplog.clear()
+    materialize(view, offline, online, full=True)
+    materialize(view, offline, online)
+    assert "without a timestamp" not in caplog.text
+
+
+def test_rows_that_are_loaded_with_old_timestamps_are_warned_of(
+    database: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database(ACCOUNTS.format("timestamptz"))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("INSERT INTO rows VALUES (9, 'copied', now() - interval '1 day', now() - interval '1 day')")
+    reported(database, "inserted", 6)
+    with caplog.at_level(logging.WARNING):
+        materialize(view, offline, online)
+    assert "without a timestamp that says so" in caplog.text
+
+
+def test_deleted_rows_of_a_table_with_one_row_per_entity_are_warned_of(
+    database: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database(ACCOUNTS.format("timestamptz"))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("DELETE FROM rows WHERE id < 3")
+    reported(database, "deleted", 2)
+    with caplog.at_level(logging.WARNING):
+        materialize(view, offline, online)
+        materialize(view, offline, online)
+    assert caplog.text.count("2 row(s) were deleted since the last run and stay online") == 1
+    assert materialize(view, offline, online, full=True, prune=True).entities_pruned == 2
+
+
+def test_history_that_is_trimmed_is_not_warned_of(
+    database: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database("CREATE TABLE rows (id int, plan text, created_at timestamptz DEFAULT now(), ts timestamptz)")
+    database("INSERT INTO rows VALUES (1, 'old', now(), now() - interval '1 day'), (1, 'free', now(), now())")
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("DELETE FROM rows WHERE plan = 'old'")
+    reported(database, "deleted", 1)
+    with caplog.at_level(logging.WARNING):
+        materialize(view, offline, online)
+    assert caplog.text == ""
+
+
+REPLACED = {
+    "materialized view refreshed": (
+        "CREATE TABLE base (id int, plan text, created_at timestamptz DEFAULT now(), ts timestamptz); "
+        "CREATE MATERIALIZED VIEW rows AS SELECT * FROM base",
+        "INSERT INTO base VALUES (1, 'pro', now() - interval '1 day', now() - interval '2 days'); "
+        "REFRESH MATERIALIZED VIEW rows",
+        "materialized view public.rows was refreshed",
+    ),
+    "truncated and reloaded": (
+        "CREATE TABLE rows (id int, plan text, created_at timestamptz, ts timestamptz)",
+        "TRUNCATE rows; INSERT INTO rows VALUES (1, 'pro', now() - interval '1 day', now() - interval '2 days')",
+        "table public.rows was truncated or rewritten",
+    ),
+    "swapped": (
+        "CREATE TABLE rows (id int, plan text, created_at timestamptz, ts timestamptz)",
+        "CREATE TABLE other AS SELECT 1 AS id, 'pro' AS plan, now() - interval '1 day' AS created_at, "
+        "now() - interval '2 days' AS ts; DROP TABLE rows; ALTER TABLE other RENAME TO rows",
+        "table public.rows is new or was replaced",
+    ),
+    "view redefined": (
+        "CREATE VIEW rows AS SELECT 1 AS id, 'free' AS plan, now() - interval '1 day' AS created_at, "
+        "now() - interval '2 days' AS ts",
+        "CREATE OR REPLACE VIEW rows AS SELECT 1 AS id, 'pro' AS plan, now() - interval '1 day' AS created_at, "
+        "now() - interval '2 days' AS ts",
+        "view public.rows was redefined",
+    ),
+    "partition attached": (
+        "CREATE TABLE rows (id int, plan text, created_at timestamptz, ts timestamptz) PARTITION BY RANGE (ts); "
+        "CREATE TABLE rows_now PARTITION OF rows FOR VALUES FROM ('2020-01-01') TO ('2200-01-01')",
+        "CREATE TABLE rows_old AS SELECT 1 AS id, 'pro' AS plan, now() - interval '1 day' AS created_at, "
+        "'2019-05-05'::timestamptz AS ts; "
+        "ALTER TABLE rows ATTACH PARTITION rows_old FOR VALUES FROM ('2019-01-01') TO ('2020-01-01')",
+        "table public.rows_old was attached with rows that are older than the last run",
+    ),
+    "child added": (
+        "CREATE TABLE rows (id int, plan text, created_at timestamptz, ts timestamptz)",
+        "CREATE TABLE child () INHERITS (rows); "
+        "INSERT INTO child VALUES (1, 'pro', now() - interval '1 day', now() - interval '2 days')",
+        "table public.child was attached with rows that are older than the last run",
+    ),
+}
+
+
+@pytest.mark.parametrize("is_query", [False, True])
+@pytest.mark.parametrize("shape", REPLACED)
+def test_rows_that_are_replaced_as_a_whole_make_the_next_run_read_everything_and_say_why(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], shape: str, is_query: bool,
+) -> None:  # fmt: skip
+    before, change, _ = REPLACED[shape]
+    database(before)
+    view = make_view(source={**CREATED, **({"query": "SELECT * FROM rows"} if is_query else {})}, features=["plan"])
+    materialize(view, offline, online)
+    materialize(view, offline, online)
+    assert online.runs(view)[0]["kind"] == "incremental"
+    assert not has_pending_rows(view, offline, online)
+    database(change)
+    materialize(view, offline, online)
+    assert plans(view)[0] == "pro"
+    assert online.runs(view)[0]["kind"] == "full"
+    materialize(view, offline, online)
+    assert online.runs(view)[0]["kind"] == "incremental"
+
+
+def test_the_log_says_why_everything_is_read(
+    database: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for before, change, reason in REPLACED.values():
+        database("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        database(before)
+        view = make_view(source=CREATED, features=["plan"])
+        materialize(view, offline, online, full=True)
+        database(change)
+        with caplog.at_level(logging.INFO):
+            caplog.clear()
+            materialize(view, offline, online)
+        assert reason in caplog.text
+
+
+def test_a_new_partition_that_holds_new_rows_only_is_read_by_an_increment(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]],
+) -> None:  # fmt: skip
+    database(REPLACED["partition attached"][0])
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("CREATE TABLE rows_old PARTITION OF rows FOR VALUES FROM ('2019-01-01') TO ('2020-01-01'); "
+             "INSERT INTO rows VALUES (1, 'pro', now(), '2019-05-05')")  # fmt: skip
+    materialize(view, offline, online)
+    assert plans(view)[0] == "pro"
+    assert online.runs(view)[0]["kind"] == "incremental"
+
+
+def test_a_materialized_view_is_looked_back_in_and_said_to_be(
+    database: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database(REPLACED["materialized view refreshed"][0])
+    view = make_view(source=CREATED, features=["plan"])
+    with caplog.at_level(logging.WARNING):
+        materialize(view, offline, online)
+    assert "reads materialized view public.rows: rows appear there later than they were created" in caplog.text
+
+
+def test_a_materialized_view_that_is_refreshed_concurrently_is_read_again(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]],
+) -> None:  # fmt: skip
+    before, _, _ = REPLACED["materialized view refreshed"]
+    database(f"{before}; CREATE UNIQUE INDEX ON rows (id)")
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("INSERT INTO base VALUES (1, 'pro', now() - interval '1 day', now() - interval '2 days')")
+    database("REFRESH MATERIALIZED VIEW CONCURRENTLY rows")
+    reported(database, "inserted", 1)
+    materialize(view, offline, online)
+    assert plans(view)[0] == "pro"
+
+
+FUTURE = datetime(2062, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def forecasts(database: Database) -> Database:
+    database("CREATE TABLE rows (id int, plan text, created_at timestamptz DEFAULT now(), ts timestamptz)")
+    database("INSERT INTO rows VALUES (1, 'now', now(), now()), (1, 'future', now(), %s)", FUTURE)
+    return database
+
+
+def test_a_row_from_the_future_is_counted_and_warned_of(
+    forecasts: Database,
+    make_view: MakeView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    view = make_view(source=CREATED, features=["plan"])
+    with caplog.at_level(logging.WARNING):
+        result = materialize(view, offline, online)
+    assert (result.rows_read, result.rows_written, result.rows_future) == (1, 1, 1)
+    assert "1 row(s) have an event timestamp in the future, up to 2062-01-01T00:00:00" in caplog.text
+    assert online.runs(view)[0]["rows_future"] == 1
+
+
+@pytest.mark.parametrize("future_rows", ["warn", "allow"])
+@pytest.mark.parametrize("is_push", [False, True])
+def test_a_row_from_the_future_says_nothing_of_freshness(
+    forecasts: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    caplog: pytest.LogCaptureFixture, future_rows: str, is_push: bool,
+) -> None:  # fmt: skip
+    view = make_view(source={**CREATED, "future_rows": future_rows}, features=["plan"])
+    with caplog.at_level(logging.WARNING):
+        if is_push:
+            pushed = online.push(view, [{"id": 1, "ts": FUTURE, "plan": "future"}])
+            assert pushed.rows_future == 1
+        else:
+            materialize(view, offline, online)
+    assert ("in the future" in caplog.text) == (future_rows == "warn")
+    assert online.freshness(view).max_event_timestamp is None
+    check = ViewFreshnessCheck(view=view, max_staleness=timedelta(days=1), measure="event_timestamp")
+    assert not online.check(check).is_fresh
+    of_entity = EntityFreshnessCheck(view=view, entities=[{"id": 1}], max_staleness=timedelta(days=1))
+    finding = online.check(of_entity)
+    assert not finding.is_fresh
+    if not is_push:
+        assert "in the future)" in finding.message
+
+
+@pytest.mark.parametrize("index", ["", "CREATE INDEX ON rows (id, ts)"])
+def test_a_rejected_row_from_the_future_does_not_hide_the_one_of_the_present(
+    forecasts: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], index: str, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    if index:  # deep enough for a skip scan
+        forecasts("INSERT INTO rows SELECT 100 + i % 1000, 'old', now(), now() - i * interval '1 min' "
+                  f"FROM generate_series(1, 100000) AS i; {index}; ANALYZE rows")  # fmt: skip
+    view = make_view(source={**CREATED, "future_rows": "reject"}, features=["plan"])
+    with caplog.at_level(logging.INFO):
+        result = materialize(view, offline, online)
+    assert ("skip scan" in caplog.text) == bool(index)
+    assert plans(view)[0] == "now"
+    others = 1000 if index else 0
+    assert (result.rows_read, result.rows_written, result.rows_rejected) == (2 + others, 1 + others, 1)
+    assert result.rows_future == 0
+    assert (
+        "rejects a row without an entity or an event timestamp that is not in the future: id='1', ts='2062"
+        in caplog.text
+    )
+    pushed = online.push(
+        view, [{"id": 1, "ts": FUTURE, "plan": "future"}, {"id": 2, "ts": datetime.now(UTC), "plan": "b"}]
+    )
+    assert (pushed.rows_written, pushed.rows_rejected) == (1, 1)
+    assert plans(view)[:2] == ["now", "b"]
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "date"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_naive_rows_from_the_future_are_rejected(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str, zone: str
+) -> None:
+    database(f"CREATE TABLE rows (id int, plan text, ts {kind})")
+    database("INSERT INTO rows VALUES (1, 'now', now() - interval '2 days'), (2, 'future', now() + interval '3 days')")
+    view = make_view(source={"future_rows": "reject", "timezone": zone}, features=["plan"])
+    result = materialize(view, offline, online)
+    assert (result.rows_written, result.rows_rejected) == (1, 1)
+
+
+def test_an_unknown_way_with_future_rows_is_refused(make_view: MakeView) -> None:
+    with pytest.raises(FeatureViewError, match="future_rows='drop' is unknown -> choose one of 'warn', 'reject'"):
+        make_view(source={"future_rows": "drop"})
+
+
+def test_an_increment_without_an_index_says_which_would_serve(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    database(ACCOUNTS.format("timestamptz"))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    with caplog.at_level(logging.INFO):
+        materialize(view, offline, online)
+        assert "CREATE INDEX" not in caplog.text
+        monkeypatch.setattr(reading, "COSTLY_SCAN", 0)
+        materialize(view, offline, online)
+    assert "CREATE INDEX ON rows (ts); CREATE INDEX ON rows (created_at)" in caplog.text.replace('"', "")
