@@ -275,20 +275,6 @@ def test_a_new_partition_that_holds_new_rows_only_is_read_by_an_increment(
     assert online.runs(view)[0]["kind"] == "incremental"
 
 
-def test_a_materialized_view_is_looked_back_in_and_said_to_be(
-    database: Database,
-    make_view: MakeView,
-    offline: OfflineStore,
-    online: OnlineStore,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    database(REPLACED["materialized view refreshed"][0])
-    view = make_view(source=CREATED, features=["plan"])
-    with caplog.at_level(logging.WARNING):
-        materialize(view, offline, online)
-    assert "reads materialized view public.rows: rows appear there later than they were created" in caplog.text
-
-
 def test_a_materialized_view_that_is_refreshed_concurrently_is_read_again(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
     plans: Callable[[FeatureView], list[Any]],
@@ -410,3 +396,39 @@ def test_an_increment_without_an_index_says_which_would_serve(
         monkeypatch.setattr(reading, "COSTLY_SCAN", 0)
         materialize(view, offline, online)
     assert "CREATE INDEX ON rows (ts); CREATE INDEX ON rows (created_at)" in caplog.text.replace('"', "")
+
+
+LATE = {
+    "materialized view": ("CREATE MATERIALIZED VIEW rows AS SELECT * FROM base", "materialized view public.rows"),
+    "view of one": (
+        "CREATE MATERIALIZED VIEW beneath AS SELECT * FROM base; CREATE VIEW rows AS SELECT * FROM beneath",
+        "materialized view public.beneath",
+    ),
+    "subscribed table": (
+        "ALTER TABLE base RENAME TO rows; SET allow_system_table_mods = on; "
+        "CREATE SUBSCRIPTION {subscription} CONNECTION 'dbname=none' PUBLICATION p "
+        "WITH (connect = false, slot_name = NONE); "
+        "INSERT INTO pg_subscription_rel SELECT oid, 'rows'::regclass, 'r', NULL FROM pg_subscription",
+        "table public.rows, which logical replication writes",
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", LATE)
+def test_increments_look_back_where_rows_appear_later_than_they_were_created_and_say_so(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    caplog: pytest.LogCaptureFixture, shape: str,
+) -> None:  # fmt: skip
+    create, said = LATE[shape]
+    database("CREATE TABLE base (id int, plan text, created_at timestamptz DEFAULT now(), ts timestamptz)")
+    database(create.format(subscription=make_view().project))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    cursor = online.state(view).cursor
+    assert cursor is not None
+    with caplog.at_level(logging.WARNING):
+        result = materialize(view, offline, online)
+    assert f"reads {said}: rows appear there later than they were created" in caplog.text
+    assert result.start == cursor - timedelta(hours=1)
+    if shape == "subscribed table":
+        database(f"DROP SUBSCRIPTION {make_view().project}")
