@@ -432,3 +432,44 @@ def test_increments_look_back_where_rows_appear_later_than_they_were_created_and
     assert result.start == cursor - timedelta(hours=1)
     if shape == "subscribed table":
         database(f"DROP SUBSCRIPTION {make_view().project}")
+
+
+def test_a_row_from_the_future_is_put_right_as_the_guide_says(
+    forecasts: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]],
+) -> None:  # fmt: skip
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    online.delete(view, [{"id": 1}])
+    forecasts("UPDATE rows SET ts = now() WHERE plan = 'future'")
+    key = f"{view.project}:{view.name}:1"
+    online._client.delete(key, f"@online_features:gone:{{{key}}}")
+    materialize(view, offline, online, full=True)
+    assert plans(view)[0] == "future"
+
+
+def test_a_slowly_changing_table_serves_the_current_row(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]],
+) -> None:  # fmt: skip
+    database("CREATE TABLE rows (id int, plan text, valid_from timestamptz, valid_to timestamptz)")
+    database("INSERT INTO rows VALUES (1, 'free', now() - interval '2 days', NULL)")
+    view = make_view(source={"timestamp_field": "valid_from"}, features=["plan"])
+    materialize(view, offline, online)
+    database("UPDATE rows SET valid_to = now(); INSERT INTO rows VALUES (1, 'pro', now(), NULL)")
+    materialize(view, offline, online)
+    assert plans(view)[0] == "pro"
+
+
+@pytest.mark.parametrize("source", [CREATED, {}])
+def test_a_snapshot_per_day_is_read_when_it_is_loaded(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], source: dict[str, str],
+) -> None:  # fmt: skip
+    database("CREATE TABLE rows (id int, plan text, created_at timestamptz DEFAULT now(), ts date)")
+    database("INSERT INTO rows VALUES (1, 'yesterday', now(), current_date - 1)")
+    view = make_view(source=source, features=["plan"])
+    materialize(view, offline, online)
+    database("INSERT INTO rows VALUES (1, 'today', now(), current_date)")
+    materialize(view, offline, online)
+    assert plans(view)[0] == "today"
