@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import uuid4
@@ -15,7 +17,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import OfflineStoreUnavailableError, SourceError
+from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
+from online_features.offline.notifications import notification_sql
 from online_features.triggers.changes import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
@@ -268,3 +271,45 @@ def test_a_query_that_would_write_or_break_out_is_refused(
     other.write()
     assert other.kept() == kept
     assert database(UNHARMED) == [(True, True, False)]
+
+
+async def hears(uri: str, meanwhile: Callable[[], object]) -> frozenset[str]:
+    """What a listener hears of what happens meanwhile."""
+    async with aclosing(OfflineStore(uri).changed_tables()) as changes:
+        assert await anext(changes) == frozenset()
+        await asyncio.to_thread(meanwhile)
+        return await anext(changes)
+
+
+def test_a_pooler_that_loses_notifications_is_refused_and_left_as_it_was(pooled: str, other: Other) -> None:
+    kept = other.kept()
+    with pytest.raises(OfflineAccessError, match=r"do not arrive .* -> give the trigger a postgres_conn_id="):
+        asyncio.run(hears(pooled, lambda: None))
+    assert other.kept() == kept
+
+
+def test_a_pooler_in_session_mode_that_has_two_sessions_is_heard_through(
+    servers_folder: Path, database: Database
+) -> None:
+    database("CREATE TABLE told (x int)")
+    database(notification_sql("told"))
+    with pooler(servers_folder, database.uri, "session", pool_size=2) as uri:
+        heard = asyncio.run(hears(uri, lambda: database("INSERT INTO told VALUES (1)")))
+    assert heard == {"public.told"}
+
+
+def test_startup_parameters_that_the_pooler_does_not_hand_on_are_refused_by_name(pooled: str, ours: Ours) -> None:
+    ours.offline = OfflineStore(f"{pooled}?options=-c%20statement_timeout%3D30s")
+    listen = partial(asyncio.run, hears(f"{pooled}?options=-c%20jit%3Doff", lambda: None))
+    for act in (ours.run, lambda: ours.run(ours.query(ROW)), listen):
+        with pytest.raises(OfflineAccessError, match="parameter: options -> take it out of the Postgres connection"):
+            act()
+
+
+def test_a_pooler_in_statement_mode_is_refused(servers_folder: Path, database: Database, make_view: MakeView) -> None:
+    by_query = make_view(source={"query": ROW})
+    with pooler(servers_folder, database.uri, "statement") as uri:
+        with pytest.raises(OfflineAccessError, match=" -> let the connection's pooler pool by session or transaction"):
+            OfflineStore(uri).describe(by_query)
+        with pytest.raises(OfflineStoreUnavailableError, match="a pooler in statement mode ends"):
+            OfflineStore(uri).describe(make_view())
