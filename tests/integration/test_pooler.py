@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
@@ -20,6 +21,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
 from online_features.offline.notifications import notification_sql
 from online_features.triggers.changes import FeatureViewChangeTrigger
+from online_features.window import Window
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at, new_database
@@ -313,3 +315,32 @@ def test_a_pooler_in_statement_mode_is_refused(servers_folder: Path, database: D
             OfflineStore(uri).describe(by_query)
         with pytest.raises(OfflineStoreUnavailableError, match="a pooler in statement mode ends"):
             OfflineStore(uri).describe(make_view())
+
+
+def test_what_only_reads_holds_back_no_horizon_but_what_appends_does(
+    servers_folder: Path, database: Database, make_view: MakeView
+) -> None:
+    view = make_view()
+    with pooler(servers_folder, database.uri, "transaction", pool_size=2) as uri:
+        offline = OfflineStore(uri)
+        schema = offline.describe(view)
+        reading = offline.reading(view, schema, Window())
+        with offline.snapshot(view, reading) as snapshot:
+            assert list(snapshot.batches(100))
+            now = datetime.now(UTC)
+            assert offline.horizon(view).claim > now
+        with offline.appending(view, schema) as appender:
+            assert offline.horizon(view).claim == appender.created_at
+
+
+def test_runs_at_once_share_a_pool(
+    servers_folder: Path, database: Database, redis_url: str, make_view: MakeView
+) -> None:
+    def act(number: int) -> int:
+        view = make_view(name=f"view{number}", source={"query": ROWS})
+        offline, online = OfflineStore(uri), OnlineStore.from_url(redis_url)
+        offline.append(make_view(), row(uuid4().hex))
+        return materialize(view, offline, online, retry_for=timedelta(0)).rows_written
+
+    with pooler(servers_folder, database.uri, "transaction", pool_size=3) as uri, ThreadPoolExecutor(6) as threads:
+        assert set(threads.map(act, range(18))) == {20_000}
