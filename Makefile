@@ -19,9 +19,13 @@ FAULTS_TESTED := $(addprefix tests/integration/test_, \
 	fuzz_packing.py fuzz_state.py hostile_names.py kills.py overlap.py passwords.py postgres_faults.py privileges.py \
 	redis_faults.py redis_outages.py soak.py tls.py writing_cluster.py) \
 	$(addprefix tests/unit/test_, fuzz_coercion.py fuzz_encoding.py fuzz_reading.py)
+
+# What needs PgBouncer: apt-get install pgbouncer.
+POOLER_TESTED := tests/integration/test_pooler.py
+
 RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help install demo up test test-faults test-airflow test-oldest soak fuzz bench bench-small lint format clean
+.PHONY: help install demo up test test-faults test-airflow test-oldest test-pooler soak fuzz bench bench-small lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -30,6 +34,7 @@ help:
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs'
 	@echo 'make test-oldest  what meets Airflow, with the oldest Airflow and libraries that we support'
+	@echo 'make test-pooler  the tests behind PgBouncer, of the Debian package pgbouncer'
 	@echo 'make soak         all that happens to a view, at once, for MINUTES=30: fails where anything grows'
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
@@ -52,7 +57,7 @@ up: $(INSTALLED)
 	@exec $(BIN)/python -m demo.up
 
 test: $(INSTALLED)
-	@$(RUN_TESTS) --cov --cov-report=term:skip-covered $(addprefix --ignore=,$(AIRFLOW_TESTED) $(FAULTS_TESTED)) $(PYTEST_ARGS)
+	@$(RUN_TESTS) --cov --cov-report=term:skip-covered $(addprefix --ignore=,$(AIRFLOW_TESTED) $(FAULTS_TESTED) $(POOLER_TESTED)) $(PYTEST_ARGS)
 
 test-faults: $(INSTALLED)
 	@$(RUN_TESTS) $(FAULTS_TESTED) $(PYTEST_ARGS)
@@ -69,6 +74,9 @@ $(OLDEST_INSTALLED): pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest
 	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[test]'
 	@touch $@
+
+test-pooler: $(INSTALLED)
+	@$(RUN_TESTS) $(POOLER_TESTED) $(PYTEST_ARGS)
 
 MINUTES ?= 30
 

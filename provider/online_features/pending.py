@@ -38,9 +38,9 @@ def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineSto
     lookback = DEFAULT_LOOKBACK if created is None else timedelta(0)
     arrivals = Arrivals.since(state.cursor, schema, lookback=lookback, now=datetime.now(UTC))
     try:
-        if state.source is not None and offline.relations(view, schema).replaced_since(state.source):
+        if offline.has_rows(view, schema, arrivals):
             return True
-        return offline.has_rows(view, schema, arrivals)
+        return state.source is not None and bool(offline.relations(view, schema).replaced_since(state.source))
     except SourceError:  # The source is not what it was: a run says better what is wrong.
         return True
 

@@ -18,6 +18,7 @@ from online_features.errors import (
     SourceError,
 )
 from online_features.hooks.offline import OfflineStoreHook
+from online_features.window import Window
 from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
@@ -85,6 +86,19 @@ def test_a_query_that_would_write_or_break_out_is_refused_and_nothing_is_harmed(
 ) -> None:
     with pytest.raises(SourceError, match=" -> "):
         materialize(make_view(source={"query": query}), offline, online)
+    assert database(UNHARMED) == [(True, True, False)]
+
+
+LOOK = f"{ROW}) AS source); {ATTACK}; SELECT EXISTS (SELECT * FROM ({ROW}"
+
+
+@pytest.mark.parametrize("query", [LOOK, *WRITES])
+def test_a_look_for_rows_harms_nothing_either(
+    database: Database, make_view: MakeView, offline: OfflineStore, query: str
+) -> None:
+    schema = offline.describe(make_view(source={"query": ROW}))
+    with pytest.raises(SourceError, match=" -> "):
+        offline.has_rows(make_view(source={"query": query}), schema, Window())
     assert database(UNHARMED) == [(True, True, False)]
 
 

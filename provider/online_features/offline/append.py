@@ -21,8 +21,8 @@ from sqlalchemy.sql import ColumnElement, FromClause
 
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView, PostgresSource
-from online_features.offline.failures import translated
 from online_features.offline.statements import literally, sql, table_of
+from online_features.offline.transactions import Transactions
 from online_features.online.texts import instants
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
@@ -64,7 +64,7 @@ class Appender:
 
 
 @contextmanager
-def appending(engine: sa.Engine, view: FeatureView, schema: RowSchema) -> Iterator[Appender]:
+def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) -> Iterator[Appender]:
     """A transaction that appends rows; leaving it commits them.
 
     :raises SourceError: when the source is a query, or the table refuses the rows.
@@ -77,7 +77,7 @@ def appending(engine: sa.Engine, view: FeatureView, schema: RowSchema) -> Iterat
     names = dict.fromkeys(column.name for column in schema.columns)  # a feature may be a join key, too
     target = table_of(view.source.table, *(sa.column(literally(name)) for name in names))
     staged_name = f"online_features_{token_hex(8)}"  # which hides no table of the user's
-    with translated(view), engine.begin() as connection:
+    with transactions.writing(view) as connection:
         shape = STAGE.format(staged_name, sql(_shape(target, schema)))
         connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
         appender = Appender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())

@@ -13,9 +13,15 @@ import sqlalchemy.exc
 from adbc_driver_manager import AdbcStatusCode
 
 from online_features.drawing import is_producers
-from online_features.errors import OnlineFeaturesError
+from online_features.errors import OfflineAccessError, OnlineFeaturesError
 from online_features.feature_view import FeatureView
-from online_features.offline.sqlstates import CONNECTION_LOST, ERROR_BY_SQLSTATE, LOGIN_REFUSED, decided_by
+from online_features.offline.sqlstates import (
+    CONNECTION_LOST,
+    ERROR_BY_SQLSTATE,
+    LOGIN_REFUSED,
+    POOL_BY_TRANSACTION,
+    decided_by,
+)
 
 # What ADBC finds wrong by itself has a status, and no SQLSTATE.
 SQLSTATE_BY_STATUS = {
@@ -43,9 +49,16 @@ REFUSAL = re.compile(
     r"|is not currently accepting connections|authentication method requirement|channel binding required"
     r"|server does not support SSL|certificate verify failed|server certificate for|certificate file|private key file"
     r"|alert certificate required|alert unknown ca|requires a valid client certificate"
-    r"|unsupported startup parameter|unrecognized configuration parameter|invalid value for parameter"
+    r"|unrecognized configuration parameter|invalid value for parameter"
     r"|permission denied to set parameter|cannot be changed"
 )
+
+# What PgBouncer refuses, by its words: it has one SQLSTATE for all of it, and libpq drops even that one.
+POOLER_CURES = {
+    "unsupported startup parameter": "take it out of the Postgres connection, whose pooler does not hand it on: set it "
+    "for the role (ALTER ROLE … SET), or give statement_timeout= to the run",
+    "transaction blocks not allowed": POOL_BY_TRANSACTION,
+}
 
 
 @contextmanager
@@ -83,6 +96,9 @@ def translation(view: FeatureView, sqlstate: str | None, message: str) -> Online
 def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeaturesError:
     state = sqlstate or (LOGIN_REFUSED if REFUSAL.search(message) else CONNECTION_LOST)
     error, cure = ERROR_BY_SQLSTATE[decided_by(state)]
+    for words, pooler_cure in POOLER_CURES.items():
+        if words in message:
+            error, cure = OfflineAccessError, pooler_cure
     # The server's own sentence, without the statement that the driver and the server quote around it.
     sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
     said = sentence[1] if sentence else message.strip().partition("\n")[0]

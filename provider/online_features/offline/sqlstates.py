@@ -21,7 +21,8 @@ CORRECT_VALUE = "a value in the source cannot be computed: correct the query or 
 CORRECT_ROW = "a constraint of the table refuses the rows: correct one of them"
 CORRECT_FOREIGN = "correct the foreign table, its server or its user mapping"
 CORRECT_LIMIT = "make the query or its rows smaller"
-POOLER = "run again; if it stays, let the connection's pooler pool by session or transaction, not by statement"
+POOL_BY_TRANSACTION = "let the connection's pooler pool by session or transaction, not by statement"
+POOLER = f"run again; if it stays, {POOL_BY_TRANSACTION}"
 REACH_FOREIGN = "run again; if it stays, look at the foreign server that the source reads"
 
 # By SQLSTATE, whole or its class; the longest match counts, and the empty one is for those of later versions.
@@ -34,7 +35,8 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "03": (SourceError, "correct the query: it is no whole statement"),
     CONNECTION_LOST: (
         OfflineStoreUnavailableError,
-        "run again; if it stays, look at the Postgres server, what lies before it, and the connection's settings",
+        "run again; if it stays, look at the Postgres server, what lies before it (a pooler in statement mode ends "
+        "every session of ours), and the connection's settings",
     ),
     "09": (SourceError, CORRECT_CALLED),
     "0A": (SourceError, "correct the query: Postgres cannot do this, or not in a run, which only reads"),

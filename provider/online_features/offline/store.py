@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -17,17 +16,14 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from adbc_driver_postgresql import dbapi
 from psycopg2.extensions import parse_dsn
-from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.appending import AppendResult, append_rows
-from online_features.concurrency import interruptibly
 from online_features.errors import (
     ColumnNotFoundError,
     OfflineAccessError,
     OfflineStoreUnavailableError,
-    OptionError,
     UnsupportedTypeError,
 )
 from online_features.feast_columns import FEATURE, feast_column
@@ -40,6 +36,7 @@ from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.reading import Reading, chosen_reading
 from online_features.offline.relations import Relation, SourceRelations
 from online_features.offline.statements import literally
+from online_features.offline.transactions import READER_NAME, Transactions
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
@@ -54,36 +51,6 @@ BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encod
 
 
 SAMPLE_BYTES = 8 * 1024 * 1024  # of a table, looked through for rows that changed unseen: some ten milliseconds
-
-# Sessions of this name only read: they do not hold back the horizon of other runs.
-SNAPSHOT_NAME = "online_features snapshot"
-
-STANDARD_STRINGS = "SET standard_conforming_strings = on"
-
-# What a run's transaction is, and how values are printed in it, whatever server, database and role are set to.
-SESSION = (
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-    f"SET LOCAL application_name = '{SNAPSHOT_NAME}'",
-    "SET LOCAL TimeZone = 'UTC'",
-    "SET LOCAL DateStyle = 'ISO, YMD'",
-    "SET LOCAL IntervalStyle = 'iso_8601'",
-    "SET LOCAL bytea_output = 'hex'",
-    "SET LOCAL extra_float_digits = 1",
-    STANDARD_STRINGS,
-    "SET LOCAL client_encoding = 'UTF8'",
-)
-
-# Postgres ends the query of a process that was killed, instead of working for nobody until it has rows to send.
-# Servers before 14 do not know the setting, and only Linux has it everywhere.
-WATCH_CLIENT = """
-    SELECT set_config(name, '1s', {is_local}) FROM pg_settings
-    WHERE name = 'client_connection_check_interval' AND version() ~ 'linux'
-"""
-
-
-# What a time limit may be, as Postgres takes it: it knows no parts of milliseconds, and keeps them in 32 bits.
-SHORTEST_TIMEOUT = timedelta(milliseconds=1)
-LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 
 
 class Snapshot:
@@ -187,10 +154,7 @@ class OfflineStore:
     def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
         check_uri(uri)
         self._uri = uri
-        self._limits = _limits(statement_timeout)
-        # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
-        self._engine = _engine(uri, self._limits, readonly=True, autocommit=True)
-        self._writing = _engine(uri, self._limits)
+        self._transactions = Transactions(uri, statement_timeout)
 
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows in the source and their types: all of them where the view has a transform.
@@ -199,9 +163,8 @@ class OfflineStore:
         :raises ColumnNotFoundError: a named column does not exist.
         :raises UnsupportedTypeError: a column's type cannot go online.
         """
-        if view.source.query is not None:
-            self._check_single(view, statements.alone(view.source.query))
-        with translated(view), self._engine.connect() as connection:
+        self._check_single(view)
+        with self._transactions.reading(view) as connection:
             types, resolutions = _column_types(connection, statements.no_rows(view.source))
         schema = row_schema(view.before_transform, types)
         created = schema.created_timestamp
@@ -211,15 +174,15 @@ class OfflineStore:
             event_resolution=resolutions[schema.event_timestamp.name],
         )
 
-    def _check_single(self, view: FeatureView, query: str) -> None:
-        """Have Postgres parse the query by itself, as one statement: what closes our parenthesis around it is refused.
+    def _check_single(self, view: FeatureView) -> None:
+        """Have Postgres parse the view's query by itself, as one statement.
 
-        The protocol that takes one statement at a time is ADBC's; psycopg2 would execute whatever came behind.
+        It refuses a query that closes our parenthesis around it. ADBC's protocol takes one statement at a time;
+        psycopg2 would execute all of them.
         """
-        with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
-            for setting in (*SESSION, *self._limits):
-                cursor.execute(setting)
-            cursor.adbc_execute_schema(query)
+        if view.source.query is not None:
+            with self._transactions.streaming(view) as cursor:
+                cursor.adbc_execute_schema(statements.alone(view.source.query))
 
     def has_rows_before(self, view: FeatureView, schema: RowSchema, instant: datetime) -> bool:
         """Whether the source has history before ``instant``."""
@@ -227,19 +190,18 @@ class OfflineStore:
 
     def has_rows(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> bool:
         """Whether the source has any row in the window that can go online."""
-        with translated(view), self._engine.connect() as connection:
+        self._check_single(view)  # a trigger's look is not preceded by describe()
+        with self._transactions.reading(view) as connection:
             return bool(connection.execute(statements.any_rows(view.source, schema, window)).scalar_one())
 
     def relations(self, view: FeatureView, schema: RowSchema) -> SourceRelations:
         """Return the relations behind the view's source, as far as locks tell: what a function reads stays hidden."""
         table = quoted(view.source.table) if view.source.table is not None else None
         parameters = {"table": table, "keys": [key.name for key in schema.keys]}
-        with translated(view), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN READ ONLY")
+        with self._transactions.reading(view) as connection:
             connection.execute(statements.no_rows(view.source))
             found = connection.execute(sql_files.statement("relations"), parameters).mappings().all()
             xid = connection.exec_driver_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").scalar_one()
-            connection.exec_driver_sql("COMMIT")
         return SourceRelations(relations=[Relation(**fields) for fields in found], xid=xid)
 
     def has_rows_outside(
@@ -247,7 +209,7 @@ class OfflineStore:
     ) -> bool:
         """Return whether any of these partitions has a row that an increment would not read."""
         tables = [sa.table(literally(part.name), schema=literally(part.schema)) for part in parts]
-        with translated(view), self._engine.connect() as connection:
+        with self._transactions.reading(view) as connection:
             found = connection.execute(statements.any_outside(view.source, schema, tables, arrivals))
             return bool(found.scalar_one())
 
@@ -259,14 +221,14 @@ class OfflineStore:
         :param xid: of the transaction.
         """
         percent = 100 * min(1.0, SAMPLE_BYTES / max(relations.size, 1))
-        with translated(view), self._engine.connect() as connection:
+        with self._transactions.reading(view) as connection:
             sampled = statements.changed_unseen(view.source, schema, arrivals, xid, percent)
             return int(connection.execute(sampled).scalar_one())
 
     def announces_changes(self, view: FeatureView, table: str) -> bool:
         """Whether Postgres tells when the table has changed."""
         parameters = {"table": quoted(table), "trigger": TRIGGER}
-        with translated(view), self._engine.connect() as connection:
+        with self._transactions.reading(view) as connection:
             return bool(connection.execute(sql_files.statement("announced"), parameters).scalar_one())
 
     def changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
@@ -275,9 +237,9 @@ class OfflineStore:
 
     def horizon(self, view: FeatureView) -> Horizon:
         """How far a snapshot taken after this call can be trusted to be complete."""
-        with translated(view), self._engine.connect() as connection:
+        with self._transactions.reading(view) as connection:
             now, oldest, oldest_prepared, is_blind = connection.execute(
-                sql_files.statement("horizon"), {"snapshot": SNAPSHOT_NAME}
+                sql_files.statement("horizon"), {"snapshot": READER_NAME}
             ).one()
         if is_blind:
             log.warning(
@@ -294,23 +256,24 @@ class OfflineStore:
     @contextmanager
     def lookup(self, view: FeatureView, schema: RowSchema) -> Iterator[Callable[[Sequence[Sequence[str]]], set[int]]]:
         """Yield a function from entities, as texts of their join keys, to the indexes of those the source has."""
-        with translated(view), self._engine.connect() as connection:
-            yield lambda entities: {
-                place - 1
-                for (place,) in connection.execute(statements.existing_entities(view.source, schema, entities))
-            }
+        with self._transactions.reading(view) as connection:
+
+            def existing(entities: Sequence[Sequence[str]]) -> set[int]:
+                found = connection.execute(statements.existing_entities(view.source, schema, entities)).all()
+                connection.rollback()  # no transaction is open while Redis is asked
+                return {place - 1 for (place,) in found}
+
+            yield existing
 
     def reading(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> Reading:
         """How a window is best read, and how many rows Postgres's planner expects of it."""
-        with translated(view), self._engine.connect() as connection:
+        with self._transactions.reading(view) as connection:
             return chosen_reading(connection, view.source, schema, window)
 
     @contextmanager
     def snapshot(self, view: FeatureView, reading: Reading) -> Iterator[Snapshot]:
         """Read in one read-only, repeatable-read transaction."""
-        with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
-            for setting in (*SESSION, *self._limits, WATCH_CLIENT.format(is_local=True)):
-                cursor.execute(setting)
+        with self._transactions.streaming(view) as cursor:
             yield Snapshot(view, cursor, reading)
 
     def append(self, view: FeatureView, rows: PushableRows) -> AppendResult:
@@ -328,49 +291,8 @@ class OfflineStore:
     @contextmanager
     def appending(self, view: FeatureView, schema: RowSchema) -> Iterator[Appender]:
         """A transaction that appends rows; leaving it commits them."""
-        with appending(self._writing, view, schema) as appender:
+        with appending(self._transactions, view, schema) as appender:
             yield appender
-
-
-class InterruptibleCursor(psycopg2.extensions.cursor):
-    """Waits for Postgres as :func:`~online_features.concurrency.interruptibly` does."""
-
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
-        """Execute a statement; an exception that a signal's handler raises cancels it."""
-        interruptibly(partial(super().execute, query, vars), self.connection.cancel)
-
-
-def _limits(statement_timeout: timedelta | None) -> tuple[str, ...]:
-    """Statements that set the limits of a session.
-
-    :raises OptionError: when it is no time-out that Postgres takes.
-    """
-    if statement_timeout is None:
-        return ()
-    if not SHORTEST_TIMEOUT <= statement_timeout <= LONGEST_TIMEOUT:
-        raise OptionError(
-            f"statement_timeout={statement_timeout!r} is none that Postgres takes -> give one millisecond to 24 days, "
-            "or None to leave it to the server"
-        )
-    return (f"SET statement_timeout = {statement_timeout // SHORTEST_TIMEOUT}",)
-
-
-def _engine(uri: str, settings: Iterable[str] = (), **session: bool) -> sa.Engine:
-    """An engine on sessions with these settings, of Postgres and of psycopg2.
-
-    Strings are read as ADBC's sessions read them, so that a query that is one statement there is one here.
-    """
-
-    def connect() -> Any:
-        connection = psycopg2.connect(uri, cursor_factory=InterruptibleCursor)
-        # Together: psycopg2 does not enforce what is set as read-only before it is set to autocommit.
-        connection.set_session(**session)
-        with connection.cursor() as cursor:
-            for setting in (STANDARD_STRINGS, *settings, WATCH_CLIENT.format(is_local=not connection.autocommit)):
-                cursor.execute(setting)
-        return connection
-
-    return sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool)
 
 
 def check_uri(uri: str) -> None:
