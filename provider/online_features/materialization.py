@@ -243,7 +243,7 @@ def _run(
             horizon = replace(horizon, is_blind=True)
         doubt = run.doubt(state) or check.doubt()
         plan = plan_run(
-            view, source, state, asked, full=full, lookback=lookback, horizon=horizon, now=now, doubt=doubt,
+            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=now, doubt=doubt,
         )  # fmt: skip
         if plan.covered and plan.covered[0] and not state.watermark:
             # A first window claims everything up to its end only if there is nothing before it.

@@ -45,6 +45,10 @@ SETTINGS = {
 # Postgres ends the query of a process that was killed, instead of working for nobody until it has rows to send.
 WATCH_CLIENT = {"client_connection_check_interval": "1s"}
 
+# ADBC would load every column of every table at each connection, which takes seconds in a large database, to know types
+# that we do not ask it for: all but built-in ones are cast to text.
+BUILTIN_TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
+
 # What a time limit may be, as Postgres takes it: it knows no parts of milliseconds, and keeps them in 32 bits.
 SHORTEST_TIMEOUT = timedelta(milliseconds=1)
 LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
@@ -81,7 +85,11 @@ class Transactions:
     @contextmanager
     def streaming(self, view: FeatureView) -> Iterator[dbapi.Cursor]:
         """Yield ADBC's cursor in a read-only, repeatable-read transaction."""
-        with translated(view), dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
+        with (
+            translated(view),
+            dbapi.connect(self._uri, db_kwargs=BUILTIN_TYPES) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(READ_ONLY)
             cursor.execute(self._set_reading)
             cursor.fetch_arrow_table()
