@@ -34,7 +34,7 @@ from online_features.window import Axis, Window
 
 if TYPE_CHECKING:
     from online_features.offline.reading import Reading
-    from online_features.offline.store import Horizon, OfflineStore, Snapshot
+    from online_features.offline.store import Horizon, OfflineStore, OpenTransaction, Snapshot
     from online_features.online.run import OnlineRun
     from online_features.online.store import OnlineStore
 
@@ -48,6 +48,9 @@ DEFAULT_LOOKBACK = timedelta(hours=1)
 
 # After these, a run is repeated from its beginning: its snapshot is gone, or rows that it had written are.
 BEGUN_ANEW = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
+
+# How old a transaction must be for a run to tell that it holds back the watermark: most end within a second.
+TOLD_TRANSACTION_AGE = timedelta(seconds=10)
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress in the log: a human pace
 
@@ -236,6 +239,9 @@ def _run(
         log.info("Materializing feature view %r from %s: %s, about %s rows", view.name, view.source.description,
                  _in_words(plan, reading), f"{reading.expected_rows:,}")  # fmt: skip
         tally = _Tally(view, reading.expected_rows, on_progress, began)
+        held_by = _held_by(plan, horizon)
+        if held_by is not None:
+            _warn_of(held_by, view)
         try:
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
@@ -244,7 +250,7 @@ def _run(
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
-                run=_record(run_id, plan, tally, "success"),
+                run=_record(run_id, plan, tally, "success", held_by),
                 fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
@@ -252,7 +258,7 @@ def _run(
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
-            run.abandon(_record(run_id, plan, tally, type(error).__name__))
+            run.abandon(_record(run_id, plan, tally, type(error).__name__, held_by))
             raise
         result = MaterializationResult(
             **asdict(tally.counts),
@@ -408,7 +414,24 @@ def _in_words(plan: Plan, reading: Reading) -> str:
     return f"{kind}, {plan.window.axis.replace('_', ' ')} in [{start}, {end})"
 
 
-def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, Any]:
+def _held_by(plan: Plan, horizon: Horizon) -> OpenTransaction | None:
+    """The transaction that keeps the run from claiming more, once it has been open for long enough to be told."""
+    oldest = horizon.oldest
+    if oldest is None or oldest.age < TOLD_TRANSACTION_AGE or plan.covered is None:
+        return None
+    return oldest if plan.covered[1] == oldest.since else None
+
+
+def _warn_of(transaction: OpenTransaction, view: FeatureView) -> None:
+    since = transaction.since.isoformat(timespec="seconds")
+    log.warning("Feature view %r: a transaction, open for %.0f s, holds back the watermark at %s",
+                view.name, transaction.age.total_seconds(), since)  # fmt: skip
+    log.warning("It is %s -> end it, or wait until it ends", transaction)
+
+
+def _record(
+    run_id: str, plan: Plan, tally: _Tally, outcome: str, held_by: OpenTransaction | None
+) -> dict[str, Any]:  # fmt: skip
     """The run as its history tells it."""
     return {
         "run_id": run_id,
@@ -420,4 +443,6 @@ def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, A
         "seconds": round(tally.seconds, 3),
         **asdict(tally.counts),
         "entities_pruned": tally.entities_pruned,
+        "held_since": to_text(held_by.since) if held_by else None,
+        "held_by": str(held_by) if held_by else None,
     }

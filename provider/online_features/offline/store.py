@@ -156,6 +156,31 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenTransaction:
+    """A transaction that holds back what runs may claim.
+
+    :param since: when it began, or was prepared.
+    :param age: how long before the horizon was taken, by the source's clock.
+    :param user: whose it is.
+    :param pid: of its session; ``None`` of a prepared one.
+    :param application: the name that its session goes by.
+    :param prepared: the identifier of a prepared one.
+    """
+
+    since: datetime
+    age: timedelta
+    user: str | None
+    pid: int | None = None
+    application: str | None = None
+    prepared: str | None = None
+
+    def __str__(self) -> str:
+        if self.prepared is not None:
+            return f"prepared transaction {self.prepared!r} of user {self.user!r}"
+        return f"session {self.pid} of user {self.user!r}, application {self.application!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Horizon:
     """How far a snapshot can be trusted to be complete, by the source's clock.
 
@@ -163,11 +188,13 @@ class Horizon:
     :param cursor: where the next incremental run may begin; ``None`` when a prepared transaction, whose beginning
         Postgres does not tell, forbids to move on.
     :param is_blind: whether transactions in flight cannot be seen, so that runs have to look back.
+    :param oldest: the transaction whose beginning is the claim; ``None`` when the claim is the present.
     """
 
     claim: datetime
     cursor: datetime | None
     is_blind: bool
+    oldest: OpenTransaction | None = None
 
 
 class OfflineStore:
@@ -235,7 +262,7 @@ class OfflineStore:
     def horizon(self, view: FeatureView) -> Horizon:
         """How far a snapshot taken after this call can be trusted to be complete."""
         with translated(view), self._engine.connect() as connection:
-            now, oldest, oldest_prepared, is_blind = connection.execute(
+            now, session, prepared, is_blind = connection.execute(
                 sql_files.statement("horizon"), {"snapshot": SNAPSHOT_NAME}
             ).one()
         if is_blind:
@@ -244,11 +271,14 @@ class OfflineStore:
                 "rows are found by reading back over the last run -> GRANT pg_read_all_stats to the role",
                 view.name,
             )
-        if oldest_prepared is not None:
-            log.warning("Feature view %r: a prepared transaction of %s holds back the cursor of incremental runs",
-                        view.name, oldest_prepared.isoformat())  # fmt: skip
-        claim = min(instant for instant in (now, oldest, oldest_prepared) if instant is not None)
-        return Horizon(claim=claim, cursor=claim if oldest_prepared is None else None, is_blind=is_blind)
+        transactions = [_open_transaction(now, found) for found in (session, prepared) if found is not None]
+        oldest = min(transactions, key=lambda transaction: transaction.since, default=None)
+        if prepared is not None:
+            log.warning("Feature view %r: a prepared transaction holds back the cursor of incremental runs", view.name)
+            log.warning("It is %s, of %s -> COMMIT PREPARED it, or ROLLBACK PREPARED",
+                        transactions[-1], transactions[-1].since.isoformat(timespec="seconds"))  # fmt: skip
+        claim = now if oldest is None else min(now, oldest.since)
+        return Horizon(claim=claim, cursor=claim if prepared is None else None, is_blind=is_blind, oldest=oldest)
 
     @contextmanager
     def lookup(self, view: FeatureView, schema: RowSchema) -> Iterator[Callable[[Sequence[Sequence[str]]], set[int]]]:
@@ -297,6 +327,11 @@ class InterruptibleCursor(psycopg2.extensions.cursor):
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Execute a statement; an exception that a signal's handler raises cancels it."""
         interruptibly(partial(super().execute, query, vars), self.connection.cancel)
+
+
+def _open_transaction(now: datetime, found: dict[str, Any]) -> OpenTransaction:
+    since = datetime.fromisoformat(found.pop("since"))
+    return OpenTransaction(since=since, age=max(now - since, timedelta(0)), **found)
 
 
 def _limits(statement_timeout: timedelta | None) -> tuple[str, ...]:
