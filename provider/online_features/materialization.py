@@ -23,6 +23,7 @@ from online_features.errors import (
 )
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
+from online_features.log_lines import say
 from online_features.online.erasure import check_prunable
 from online_features.online.replication import REPLICA_TIMEOUT, Replication
 from online_features.online.state import ViewState, changes_since
@@ -236,8 +237,11 @@ def _run(
             # A first window claims everything up to its end only if there is nothing before it.
             plan = plan if offline.has_rows_before(view, source, plan.covered[0]) else plan.from_the_beginning()
         reading = offline.reading(view, source, plan.window)
-        log.info("Materializing feature view %r from %s: %s, about %s rows", view.name, view.source.description,
-                 _in_words(plan, reading), f"{reading.expected_rows:,}")  # fmt: skip
+        say(log.info, f"Materializing feature view {view.name!r} from {view.source.description}: {plan.kind} run")
+        if plan.reason:
+            say(log.info, f"Because {plan.reason}")
+        say(log.info, f"It reads {_in_words(plan, reading)}")
+        say(log.info, f"Postgres expects about {reading.expected_rows:,} rows")
         tally = _Tally(view, reading.expected_rows, on_progress, began)
         held_by = _held_by(plan, horizon)
         if held_by is not None:
@@ -271,7 +275,8 @@ def _run(
             max_event_timestamp=tally.max_event_timestamp,
             run_id=run_id,
         )
-    log.info("Materialized feature view %r: %s", view.name, tally.in_words())
+    for line in tally.in_words():
+        log.info("Materialized feature view %r: %s", view.name, line)
     return result
 
 
@@ -388,7 +393,7 @@ class _Tally:
             self._on_progress(progress)
         if time.monotonic() - self._logged >= PROGRESS_SECONDS:
             self._logged = time.monotonic()
-            log.info("Feature view %r: %s", self._view.name, progress.in_words(datetime.now(UTC)))
+            say(log.info, f"Feature view {self._view.name!r}: {progress.in_words(datetime.now(UTC))}")
 
     def _seconds_left(self, rows: int) -> float | None:
         first_rows, first_seconds = self._first = self._first or (rows, self.seconds)
@@ -396,22 +401,21 @@ class _Tally:
             return None
         return (self._expected_rows - rows) * (self.seconds - first_seconds) / (rows - first_rows)
 
-    def in_words(self) -> str:
+    def in_words(self) -> tuple[str, str]:
         counts, seconds = self.counts, self.seconds
         return (
-            f"{counts.rows_read} rows read, {counts.rows_written} written, {counts.rows_stale} stale, "
-            f"{counts.rows_expired} expired, {counts.rows_deleted} deleted, {counts.rows_rejected} rejected"
-            + (f", {self.entities_pruned} entities pruned" if self.entities_pruned else "")
-            + f" in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)"
+            f"{counts.rows_read} rows read in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)",
+            f"{counts.rows_written} written, {counts.rows_stale} stale, {counts.rows_expired} expired, "
+            f"{counts.rows_deleted} deleted, {counts.rows_rejected} rejected"
+            + (f", {self.entities_pruned} entities pruned" if self.entities_pruned else ""),
         )
 
 
 def _in_words(plan: Plan, reading: Reading) -> str:
-    kind = f"{plan.kind} run" + (f", because {plan.reason}" if plan.reason else "")
     if plan.window.is_open:
-        return f"{kind}, all of history, {reading.in_words}"
+        return f"all of history, {reading.in_words}"
     start, end = (bound.isoformat() if bound else "…" for bound in (plan.window.start, plan.window.end))
-    return f"{kind}, {plan.window.axis.replace('_', ' ')} in [{start}, {end})"
+    return f"{plan.window.axis.replace('_', ' ')} in [{start}, {end})"
 
 
 def _held_by(plan: Plan, horizon: Horizon) -> OpenTransaction | None:
@@ -426,7 +430,7 @@ def _warn_of(transaction: OpenTransaction, view: FeatureView) -> None:
     since = transaction.since.isoformat(timespec="seconds")
     log.warning("Feature view %r: a transaction, open for %.0f s, holds back the watermark at %s",
                 view.name, transaction.age.total_seconds(), since)  # fmt: skip
-    log.warning("It is %s -> end it, or wait until it ends", transaction)
+    say(log.warning, f"It is {transaction} -> end it, or wait until it ends")
 
 
 def _record(

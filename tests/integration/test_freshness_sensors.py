@@ -193,7 +193,7 @@ def test_a_check_that_warns_succeeds_with_a_warning_in_its_log(
 ) -> None:
     options: dict[str, Any] = {"feature_view": view, "on_stale": "warn", **PUSHED}
     assert FeatureViewFreshnessCheckOperator(max_staleness=0, **options).execute({})["event_lag_seconds"] < 60
-    assert re.search(r"\[warning *\] feature view .* wanted is a lag of at most 0:00:00", capsys.readouterr().out)
+    assert re.search(r"\[warning *\] wanted is a lag of at most 0:00:00", capsys.readouterr().out)
     FeatureViewFreshnessCheckOperator(max_staleness=HOUR, **options).execute({})
     assert re.search(r"\[info *\] feature view ", capsys.readouterr().out)
     with pytest.raises(OptionError, match="on_stale='skip' is unknown -> choose one of fail, warn"):

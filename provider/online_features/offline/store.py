@@ -32,6 +32,7 @@ from online_features.errors import (
 )
 from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
+from online_features.log_lines import say
 from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
 from online_features.offline.failures import translated
@@ -266,17 +267,18 @@ class OfflineStore:
                 sql_files.statement("horizon"), {"snapshot": SNAPSHOT_NAME}
             ).one()
         if is_blind:
-            log.warning(
-                "Feature view %r: the Postgres role may not see other sessions, or the server is a standby, so late "
-                "rows are found by reading back over the last run -> GRANT pg_read_all_stats to the role",
-                view.name,
+            say(
+                log.warning,
+                f"Feature view {view.name!r}: the Postgres role may not see other sessions, or the server is a "
+                "standby, so late rows are found by reading back over the last run "
+                "-> GRANT pg_read_all_stats to the role",
             )
         transactions = [_open_transaction(now, found) for found in (session, prepared) if found is not None]
         oldest = min(transactions, key=lambda transaction: transaction.since, default=None)
         if prepared is not None:
             log.warning("Feature view %r: a prepared transaction holds back the cursor of incremental runs", view.name)
-            log.warning("It is %s, of %s -> COMMIT PREPARED it, or ROLLBACK PREPARED",
-                        transactions[-1], transactions[-1].since.isoformat(timespec="seconds"))  # fmt: skip
+            since = transactions[-1].since.isoformat(timespec="seconds")
+            say(log.warning, f"It is {transactions[-1]}, of {since} -> COMMIT PREPARED it, or ROLLBACK PREPARED")
         claim = now if oldest is None else min(now, oldest.since)
         return Horizon(claim=claim, cursor=claim if prepared is None else None, is_blind=is_blind, oldest=oldest)
 

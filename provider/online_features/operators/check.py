@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from online_features.errors import OptionError
+from online_features.log_lines import say
 from online_features.operators.freshness_question import (
     EntityFreshnessQuestion,
     FreshnessQuestion,
     ViewFreshnessQuestion,
 )
+from online_features.operators.task_failure import failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,11 +39,11 @@ class FreshnessCheckOperator(FreshnessQuestion):
         """Look once; what was measured is the task's XCom."""
         _, finding = self.ask()
         if finding.is_fresh:
-            self.log.info("%s", finding.message)
+            say(self.log.info, finding.message)
         elif self.on_stale == "warn":
-            self.log.warning("%s", finding.message)
+            say(self.log.warning, finding.message)
         else:
-            raise AirflowFailException(finding.message)
+            raise failure(self.log, finding.message)
         return dict(finding.measured)
 
 
