@@ -12,8 +12,8 @@ from typing import Any
 from airflow.sdk import DAG, BaseOperator, TaskGroup
 
 from online_features.feature_view import FeatureView
+from online_features.operators.check import FeatureViewFreshnessCheckOperator, OnStale
 from online_features.operators.materialize import MaterializeOperator
-from online_features.sensors.freshness import FeatureViewFreshnessSensor
 
 # A store that restarts is back by the second or third of them.
 RETRIES: dict[str, Any] = {
@@ -22,15 +22,13 @@ RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": type(BaseOperator.retry_exponential_backoff)(2),  # in Airflow 3.1 a flag, later a base
 }
 
-FRESHNESS_TIMEOUT = timedelta(hours=1)  # a transaction that stays open for longer holds the watermark back: find it
-FRESHNESS_INTERVAL = timedelta(seconds=30)
-
 
 def materialization_dag(
     feature_views: Iterable[FeatureView | str],
     *,
     dag_id: str = "materialization",
     max_staleness: timedelta | None = None,
+    on_stale: OnStale = "fail",
     default_args: Mapping[str, Any] | None = None,
     tags: Iterable[str] = ("online features",),
     **dag_arguments: Any,
@@ -41,6 +39,7 @@ def materialization_dag(
 
     :param feature_views: the views, or where to import them from.
     :param max_staleness: as for :func:`materialization_group`.
+    :param on_stale: as for :func:`materialization_group`.
     :param default_args: arguments of all tasks, of :class:`~online_features.operators.materialize.MaterializeOperator`,
         too: ``{"redis_conn_id": "cache", "window": "data_interval"}``.
     :param dag_arguments: what else :class:`airflow.sdk.DAG` takes, ``schedule`` first of all.
@@ -49,7 +48,7 @@ def materialization_dag(
     arguments = {"catchup": False, "max_active_runs": 1, "doc_md": _documentation(views), **dag_arguments}
     with DAG(dag_id, default_args={**RETRIES, **(default_args or {})}, tags=list(tags), **arguments) as dag:
         for view in views:
-            materialization_group(view, max_staleness=max_staleness)
+            materialization_group(view, max_staleness=max_staleness, on_stale=on_stale)
     return dag
 
 
@@ -57,13 +56,19 @@ def materialization_group(
     feature_view: FeatureView | str,
     *,
     max_staleness: timedelta | None = None,
+    on_stale: OnStale = "fail",
     group_id: str | None = None,
     **group_arguments: Any,
 ) -> TaskGroup:
     """Tasks ``materialize`` and, behind it, ``is_fresh``, for a DAG of the user's own.
 
+    ``is_fresh`` looks once and never waits: only the next run makes features fresher, and where one run is active at a
+    time, that run would wait for this one. To wait for fresh features, put a sensor into another DAG.
+
     :param feature_view: the view, or where to import it from.
     :param max_staleness: the greatest lag that ``is_fresh`` lets pass; without it there is no such task.
+    :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"``, without retries; or ``"warn"``, in its
+        log, and succeed.
     :param group_id: by default the name of the view.
     :param group_arguments: what else :class:`airflow.sdk.TaskGroup` takes, such as ``default_args``.
     """
@@ -71,13 +76,8 @@ def materialization_group(
         what: dict[str, Any] = {"feature_view": feature_view}
         materialize = MaterializeOperator(task_id="materialize", **what)
         if max_staleness is not None:
-            materialize >> FeatureViewFreshnessSensor(
-                task_id="is_fresh",
-                **what,
-                max_staleness=max_staleness,
-                mode="reschedule",
-                poke_interval=FRESHNESS_INTERVAL,
-                timeout=FRESHNESS_TIMEOUT,
+            materialize >> FeatureViewFreshnessCheckOperator(
+                task_id="is_fresh", **what, max_staleness=max_staleness, on_stale=on_stale
             )
     return group
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
+from online_features.log_lines import say
 from online_features.window import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ class EventTimes:
 def warn_of_future(view: FeatureView, times: EventTimes) -> None:
     """Log a warning where rows went online that keep out every row of the present."""
     if times.furthest is not None and view.source.future_rows == "warn":
-        log.warning(
-            "Feature view %r: %d row(s) have an event timestamp in the future, up to %s; until then no row of the "
-            "present replaces them -> correct the source and see 'A row from the future' in docs/operating.md, or "
-            "give the source future_rows='reject', or 'allow' where they are meant",
-            view.name, times.future_rows, to_text(times.furthest),
-        )  # fmt: skip
+        say(
+            log.warning,
+            f"Feature view {view.name!r}: {times.future_rows} row(s) have an event timestamp in the future, up to "
+            f"{to_text(times.furthest)}; until then no row of the present replaces them "
+            "-> correct the source and see 'A row from the future' in docs/operating.md, or give the source "
+            "future_rows='reject', or 'allow' where they are meant",
+        )
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

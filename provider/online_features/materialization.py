@@ -24,6 +24,7 @@ from online_features.errors import (
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
 from online_features.instants import to_text
+from online_features.log_lines import say
 from online_features.online.erasure import check_prunable
 from online_features.online.replication import REPLICA_TIMEOUT, Replication
 from online_features.online.state import ViewState, changes_since
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from online_features.offline.reading import Reading
-    from online_features.offline.store import Horizon, OfflineStore, Snapshot
+    from online_features.offline.store import Horizon, OfflineStore, OpenTransaction, Snapshot
     from online_features.online.run import EncodedRows, OnlineRun
     from online_features.online.store import OnlineStore
 
@@ -53,6 +54,9 @@ DEFAULT_LOOKBACK = timedelta(hours=1)
 
 # After these, a run is repeated from its beginning: its snapshot is gone, or rows that it had written are.
 BEGUN_ANEW = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
+
+# How old a transaction must be for a run to tell that it holds back the watermark: most end within a second.
+TOLD_TRANSACTION_AGE = timedelta(seconds=10)
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress in the log: a human pace
 
@@ -251,9 +255,15 @@ def _run(
         if plan.kind == "incremental":
             check.warn_of_unseen_changes()
         reading = offline.reading(view, source, plan.window)
-        log.info("Materializing feature view %r from %s: %s, about %s rows", view.name, view.source.description,
-                 _in_words(plan, reading), f"{reading.expected_rows:,}")  # fmt: skip
+        say(log.info, f"Materializing feature view {view.name!r} from {view.source.description}: {plan.kind} run")
+        if plan.reason:
+            say(log.info, f"Because {plan.reason}")
+        say(log.info, f"It reads {_in_words(plan, reading)}")
+        say(log.info, f"Postgres expects about {reading.expected_rows:,} rows")
         tally = _Tally(view, reading.expected_rows, on_progress, began, now)
+        held_by = _held_by(plan, horizon)
+        if held_by is not None:
+            _warn_of(held_by, view)
         try:
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
@@ -262,7 +272,7 @@ def _run(
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
-                run=_record(run_id, plan, tally, "success"),
+                run=_record(run_id, plan, tally, "success", held_by),
                 fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
@@ -271,7 +281,7 @@ def _run(
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
-            run.abandon(_record(run_id, plan, tally, type(error).__name__))
+            run.abandon(_record(run_id, plan, tally, type(error).__name__, held_by))
             raise
         warn_of_future(view, tally.times)
         result = MaterializationResult(
@@ -285,7 +295,8 @@ def _run(
             max_event_timestamp=tally.times.newest,
             run_id=run_id,
         )
-    log.info("Materialized feature view %r: %s", view.name, tally.in_words())
+    for line in tally.in_words():
+        log.info("Materialized feature view %r: %s", view.name, line)
     return result
 
 
@@ -414,7 +425,7 @@ class _Tally:
             self._on_progress(progress)
         if time.monotonic() - self._logged >= PROGRESS_SECONDS:
             self._logged = time.monotonic()
-            log.info("Feature view %r: %s", self._view.name, progress.in_words(datetime.now(UTC)))
+            say(log.info, f"Feature view {self._view.name!r}: {progress.in_words(datetime.now(UTC))}")
 
     def _seconds_left(self, rows: int) -> float | None:
         first_rows, first_seconds = self._first = self._first or (rows, self.seconds)
@@ -422,23 +433,39 @@ class _Tally:
             return None
         return (self._expected_rows - rows) * (self.seconds - first_seconds) / (rows - first_rows)
 
-    def in_words(self) -> str:
+    def in_words(self) -> tuple[str, str]:
         counts, seconds = self.counts, self.seconds
         return (
-            f"{counts.rows_read} rows read, {counts.rows_written} written, {counts.rows_stale} stale, "
-            f"{counts.rows_expired} expired, {counts.rows_deleted} deleted, {counts.rows_rejected} rejected"
-            + (f", {self.entities_pruned} entities pruned" if self.entities_pruned else "")
-            + f" in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)"
+            f"{counts.rows_read} rows read in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)",
+            f"{counts.rows_written} written, {counts.rows_stale} stale, {counts.rows_expired} expired, "
+            f"{counts.rows_deleted} deleted, {counts.rows_rejected} rejected"
+            + (f", {self.entities_pruned} entities pruned" if self.entities_pruned else ""),
         )
 
 
 def _in_words(plan: Plan, reading: Reading) -> str:
-    kind = f"{plan.kind} run" + (f", because {plan.reason}" if plan.reason else "")
     what = str(plan.window) if plan.kind != "full" else "all of history"
-    return ", ".join(filter(None, (kind, what, reading.in_words)))
+    return ", ".join(filter(None, (what, reading.in_words)))
 
 
-def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, Any]:
+def _held_by(plan: Plan, horizon: Horizon) -> OpenTransaction | None:
+    """The transaction that keeps the run from claiming more, once it has been open for long enough to be told."""
+    oldest = horizon.oldest
+    if oldest is None or oldest.age < TOLD_TRANSACTION_AGE or plan.covered is None:
+        return None
+    return oldest if plan.covered[1] == oldest.since else None
+
+
+def _warn_of(transaction: OpenTransaction, view: FeatureView) -> None:
+    since = transaction.since.isoformat(timespec="seconds")
+    log.warning("Feature view %r: a transaction, open for %.0f s, holds back the watermark at %s",
+                view.name, transaction.age.total_seconds(), since)  # fmt: skip
+    say(log.warning, f"It is {transaction} -> end it, or wait until it ends")
+
+
+def _record(
+    run_id: str, plan: Plan, tally: _Tally, outcome: str, held_by: OpenTransaction | None
+) -> dict[str, Any]:  # fmt: skip
     """The run as its history tells it."""
     return {
         "run_id": run_id,
@@ -449,4 +476,6 @@ def _record(run_id: str, plan: Plan, tally: _Tally, outcome: str) -> dict[str, A
         "seconds": round(tally.seconds, 3),
         **asdict(tally.counts),
         "entities_pruned": tally.entities_pruned,
+        "held_since": to_text(held_by.since) if held_by else None,
+        "held_by": str(held_by) if held_by else None,
     }

@@ -12,6 +12,7 @@ from typing import TypeVar
 from redis.backoff import FullJitterBackoff
 
 from online_features.errors import OptionError
+from online_features.log_lines import say
 
 T = TypeVar("T")
 
@@ -55,8 +56,8 @@ class Patience:
                     if left <= 0 or not is_passing(failure):
                         raise
                     pause = min(BACKOFF.compute(failures), left)
-                    told = "Attempt %d failed: %s (again in %.1f s, for %.0f s at most)"
-                    log.warning(told, failures, failure, pause, left)
+                    say(log.warning, f"Attempt {failures} failed: {failure}")
+                    log.warning("Trying again in %.1f s, for %.0f s at most", pause, left)
                 time.sleep(pause)
         finally:
             self._spend_until(deadline)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from online_features.feature_view import FeatureView
+from online_features.log_lines import say
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def log_rejected(view: FeatureView, rows: int, sample: Sequence[Sequence[Any]]) 
     columns = (*view.entities, view.source.timestamp_field)
     for row in sample:
         shown = ", ".join(f"{column}={value!r}" for column, value in zip(columns, row, strict=True))
-        log.warning("Feature view %r rejects a row without %s: %s", view.name, _lacking(view), shown)
+        say(log.warning, f"Feature view {view.name!r} rejects a row without {_lacking(view)}: {shown}")
     if rows > len(sample):
         log.warning("Feature view %r rejects %d such rows in all", view.name, rows)
 

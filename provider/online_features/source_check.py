@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from online_features.feature_view import FeatureView
+from online_features.log_lines import say
 from online_features.schema import RowSchema
 from online_features.source_note import SourceNote
 from online_features.window import Arrivals
@@ -39,11 +40,11 @@ class SourceCheck:
         """Return whether rows become visible later than they were created, and log a warning if so."""
         late = self.relations.late
         if late:
-            log.warning(
-                "Feature view %r reads %s: rows appear there later than they were created, so incremental runs look "
-                "back one hour -> give lookback= where they may be later still",
-                self.view.name, " and ".join(late),
-            )  # fmt: skip
+            say(
+                log.warning,
+                f"Feature view {self.view.name!r} reads {' and '.join(late)}: rows appear there later than they were "
+                "created, so incremental runs look back one hour -> give lookback= where they may be later still",
+            )
         return bool(late)
 
     def doubt(self) -> str:
@@ -63,11 +64,11 @@ class SourceCheck:
             return
         what = f"Feature view {self.view.name!r}, {self.view.source.description}"
         if deletions := self.relations.deletions_since(self.note):
-            log.warning(
-                "%s: %d row(s) were deleted since the last run and stay online: increments do not see that -> run "
-                "with full=True, prune=True, or keep the rows and mark them by a deleted_field",
-                what, deletions,
-            )  # fmt: skip
+            say(
+                log.warning,
+                f"{what}: {deletions} row(s) were deleted since the last run and stay online: increments do not see "
+                "that -> run with full=True, prune=True, or keep the rows and mark them by a deleted_field",
+            )
         if self.relations.changes <= self.note.changes or not self.relations.is_one_table:
             return
         unseen = self.offline.changed_unseen(
@@ -75,12 +76,13 @@ class SourceCheck:
         )
         if unseen:
             columns = (self.schema.event_timestamp, self.schema.created_timestamp)
-            log.warning(
-                "%s: rows were changed since the last run without a timestamp that says so (%d of a sample), and stay "
-                "online as they were: increments do not see them -> set %s whenever a row changes, give lookback= "
-                "where rows arrive late, or run with full=True",
-                what, unseen, " or ".join(repr(column.name) for column in columns if column is not None),
-            )  # fmt: skip
+            names = " or ".join(repr(column.name) for column in columns if column is not None)
+            say(
+                log.warning,
+                f"{what}: rows were changed since the last run without a timestamp that says so ({unseen} of a "
+                "sample), and stay online as they were: increments do not see them "
+                f"-> set {names} whenever a row changes, give lookback= where rows arrive late, or run with full=True",
+            )
 
     def _arrivals(self, note: SourceNote) -> Arrivals:
         return Arrivals.since(note.cursor, self.schema, lookback=timedelta(0), now=self.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -9,20 +10,30 @@ from pathlib import Path
 import pytest
 import redis
 from online_features import OnlineStore
+from online_features.log_lines import LINE
 
 from demo.airflow import DemoAirflow
 from demo.flights import Flights
 from tests.conftest import Database
 
 FAILING_DAG = """
+from dataclasses import replace
 from datetime import timedelta
 from airflow.sdk import DAG
 from flights_views import plane_trips
+from online_features import PostgresSource
 from online_features.operators.materialize import MaterializeOperator
 
+def view(table):
+    source = PostgresSource(table=table, timestamp_field="event_timestamp")
+    return replace(plane_trips, name=table, features=["x"], source=source)
+
 with DAG("failing", schedule="@daily", default_args={"retries": 3, "retry_delay": timedelta(hours=1)}) as dag:
-    MaterializeOperator(task_id="materialize", feature_view=plane_trips, window="data_interval")
+    MaterializeOperator(task_id="no_interval", feature_view=plane_trips, window="data_interval")
+    MaterializeOperator(task_id="no_table", feature_view=view("nowhere"))
+    MaterializeOperator(task_id="away", feature_view=view("here"), redis_conn_id="gone", retry_for="PT0S", retries=0)
 """
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +97,41 @@ def test_the_examples_of_producers_push_their_rows(
     assert isinstance(delays.values["mean_delay"], float)
 
 
-def test_a_failing_task_says_in_one_line_what_to_do(airflow: DemoAirflow, tmp_path: Path, redis_url: str) -> None:
+def test_the_log_of_a_failed_task_ends_with_what_is_wrong_and_what_to_do(
+    airflow: DemoAirflow, database: Database, tmp_path: Path
+) -> None:
+    database("CREATE TABLE here AS SELECT 'a' AS tailnum, now() AS event_timestamp, 1 AS x")
     dags = tmp_path / "dags"
     dags.mkdir()
     (dags / "failing.py").write_text(FAILING_DAG)
     examples = airflow.environment["AIRFLOW__CORE__DAGS_FOLDER"]
-    environment = {**airflow.environment, "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": examples}
+    environment = {
+        **airflow.environment, "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": examples,
+        "AIRFLOW_CONN_OFFLINE_STORE": database.uri, "AIRFLOW_CONN_GONE": "redis://127.0.0.1:1",
+    }  # fmt: skip
     run = subprocess.run(
         ["airflow", "dags", "test", "failing"], env=environment, capture_output=True, text=True, check=False
     )
-    printed = run.stdout + run.stderr
     assert run.returncode != 0
-    assert "AirflowFailException: this DAG run's data interval is empty" in printed
-    assert "CronDataIntervalTimetable" in printed
+    printed = COLOURS.sub("", run.stdout + run.stderr)
+    ends = re.findall(r"^.* Task failed with exception .*\n((?:.*\n)+?).*::group::Post Execute", printed, re.MULTILINE)
+    assert len(ends) == 3
+    for end in ends:
+        assert end.count("Traceback (most recent call last)") == 1
+        assert end.splitlines()[-1].startswith("-> ") or " -> " in end.splitlines()[-1]
+        for drivers in ("psycopg2", "sqlalchemy", "redis.exceptions", "socket", "materialization.py"):
+            assert drivers not in end
+    errors = [line.partition("] ")[2].partition("[")[0].strip() for line in printed.splitlines() if "[error" in line]
+    assert all(len(line) <= LINE for line in errors)
+    for what, cure in (
+        ("this DAG run's data interval is empty", "-> schedule the DAG with CronDataIntervalTimetable"),
+        ("feature view 'nowhere', table 'nowhere': relation", "-> name an existing table"),
+        ("feature view 'here', Redis: Error 111 connecting to 127.0.0.1:1", "-> check host and port"),
+    ):
+        (first,) = (number for number, line in enumerate(errors) if what in line)
+        end = errors.index("Task failed with exception", first)
+        assert end - first <= 3
+        assert errors[end - 1].startswith(cure)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from online_features import FeatureView, OnlineStore
-from online_features.errors import WindowError
+from online_features.errors import OptionError, WindowError
 from online_features.operators.check import EntityFreshnessCheckOperator, FeatureViewFreshnessCheckOperator
 from online_features.sensors.freshness import EntityFreshnessSensor, FeatureViewFreshnessSensor
 from online_features.triggers import check_json
@@ -185,6 +186,18 @@ def test_a_check_fails_where_a_sensor_waits(view: FeatureView, make_view: MakeVi
         entities.execute({})
     with pytest.raises(AirflowFailException, match="materialize the view"):
         FeatureViewFreshnessCheckOperator(feature_view=make_view(name="other"), max_staleness=0, **PUSHED).execute({})
+
+
+def test_a_check_that_warns_succeeds_with_a_warning_in_its_log(
+    view: FeatureView, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"feature_view": view, "on_stale": "warn", **PUSHED}
+    assert FeatureViewFreshnessCheckOperator(max_staleness=0, **options).execute({})["event_lag_seconds"] < 60
+    assert re.search(r"\[warning *\] wanted is a lag of at most 0:00:00", capsys.readouterr().out)
+    FeatureViewFreshnessCheckOperator(max_staleness=HOUR, **options).execute({})
+    assert re.search(r"\[info *\] feature view ", capsys.readouterr().out)
+    with pytest.raises(OptionError, match="on_stale='skip' is unknown -> choose one of fail, warn"):
+        EntityFreshnessCheckOperator(task_id="t", feature_view=view, sample=1, on_stale="skip")  # type: ignore[arg-type]
 
 
 def test_a_sensor_is_mapped_over_views(view: FeatureView, make_view: MakeView) -> None:

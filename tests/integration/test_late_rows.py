@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import FeatureView, OfflineStore, OnlineStore, materialization, materialize
+from online_features.instants import to_text
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from tests.conftest import Database, at
@@ -94,13 +95,49 @@ def test_a_prepared_transaction_is_waited_for(
         cursor.execute("PREPARE TRANSACTION %s", (name,))
     with caplog.at_level(logging.WARNING):
         materialize(view, offline, online)
-    assert "a prepared transaction" in caplog.text
+    assert "a prepared transaction holds back the cursor" in caplog.text
+    assert f"prepared transaction '{name}' of user 'postgres'" in caplog.text
     with closing(psycopg2.connect(table.uri)) as other:
         other.autocommit = True
         with other.cursor() as cursor:
             cursor.execute("COMMIT PREPARED %s", (name,))
     materialize(view, offline, online)
     assert present(online, view, "late") == [True]
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_run_tells_which_transaction_holds_back_its_watermark(
+    table: Database,
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    prepared: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(materialization, "TOLD_TRANSACTION_AGE", timedelta(0))
+    name = f"prepared-{uuid.uuid4().hex}"
+    with closing(psycopg2.connect(table.uri, application_name="nightly load")) as session:
+        insert(session, "a secret in a query")
+        who = f"session {session.get_backend_pid()} of user 'postgres', application 'nightly load'"
+        if prepared:
+            session.cursor().execute("PREPARE TRANSACTION %s", (name,))
+            who = f"prepared transaction '{name}' of user 'postgres'"
+        with caplog.at_level(logging.WARNING):
+            result = materialize(view, offline, online)
+        materialize(view, offline, online, start=at(0), end=at(1))
+        monkeypatch.setattr(materialization, "TOLD_TRANSACTION_AGE", timedelta(hours=1))
+        materialize(view, offline, online)
+        session.cursor().execute("ROLLBACK PREPARED %s" if prepared else "ROLLBACK", (name,) if prepared else None)
+        materialize(view, offline, online)
+    assert result.watermark is not None
+    *others, held = online.runs(view)
+    assert (held["held_since"], held["held_by"]) == (to_text(result.watermark), who)
+    assert [(run["held_since"], run["held_by"]) for run in others] == [(None, None)] * 3
+    told = [record.getMessage() for record in caplog.records]
+    assert told[told.index(f"It is {who}") + 1] == "-> end it, or wait until it ends"
+    assert any("holds back the watermark at" in message for message in told)
+    assert "secret" not in caplog.text
 
 
 def test_a_role_that_may_not_see_other_sessions_looks_back_and_is_told_so(

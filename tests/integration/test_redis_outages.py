@@ -209,7 +209,7 @@ def test_what_passes_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     def end_when_noticed() -> None:
-        until(lambda: "again in" in caplog.text)
+        until(lambda: "Trying again in" in caplog.text)
         time.sleep(WHILE)
         lasting.close()
 
@@ -223,7 +223,7 @@ def test_what_passes_is_waited_for(
         result = run(scene, client, view, {2: begin})
         end.join()
     check(scene, server, view, result, outcomes)
-    assert "again in" in caplog.text
+    assert "Trying again in" in caplog.text
 
 
 AT_ONCE: dict[str, tuple[Callable[[Server], object], list[str]]] = {
@@ -395,7 +395,7 @@ def test_what_no_retry_mends_fails_at_once_and_the_run_after_it_is_complete(
         with pytest.raises(error, match=f"^feature view 'view', Redis: .*{message}"):
             run(scene, client, view, {2: lambda: lasting.enter_context(refusal(server, view, folder))})
         # A connection that is killed is made again at once, and then it is over.
-        assert caplog.text.count("again in") == (refusal is another_password)
+        assert caplog.text.count("Trying again in") == (refusal is another_password)
         lasting.close()
         assert OnlineStore(client).freshness(view).watermark is None
         server.client.delete(keyspace.runs_key(view))
@@ -417,7 +417,7 @@ def test_a_refused_login_or_command_is_not_tried_again(
             run(scene, client, view)
         with connected(server, **settings) as client, pytest.raises(OnlineAccessError, match=message):
             scene.push(OnlineStore(client), view)
-    assert "again in" not in caplog.text
+    assert "Trying again in" not in caplog.text
 
 
 @pytest.mark.parametrize("layout", ["hash"])

@@ -167,7 +167,7 @@ def test_a_run_over_deep_history_walks_an_index_and_counts_every_row(
     with caplog.at_level(logging.INFO):
         result = materialize(view, offline, online, full=True)
     assert (
-        "full run, all of history, newest rows by skip scan over index rows_idx, about 100 rows per entity"
+        "It reads all of history, newest rows by skip scan over index rows_idx, about 100 rows per entity"
         in caplog.text
     )
     assert "rejects a row without an entity or an event timestamp: id='e1', ts='infinity'" in caplog.text

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG
+import pytest
+from airflow.sdk import DAG, BaseSensorOperator
 from airflow.utils.file import might_contain_dag
 from online_features.airflow_dags import materialization_dag, materialization_group
+from online_features.operators.check import FeatureViewFreshnessCheckOperator
 from online_features.operators.materialize import MaterializeOperator
-from online_features.sensors.freshness import FeatureViewFreshnessSensor
 
+from demo.workplace import PROJECT
 from tests.unit.test_feature_view import VIEW
 
 weather, airports = (replace(VIEW, name=name) for name in ("weather", "airports"))
@@ -43,11 +46,13 @@ def test_a_dag_for_many_views_has_a_chain_for_each_of_them() -> None:
 def test_arguments_of_the_dag_and_of_its_tasks_are_the_users() -> None:
     arguments = {"window": "data_interval", "redis_conn_id": "cache", "retries": 1}
     dag = materialization_dag(
-        [VIEW], dag_id="mine", schedule=None, default_args=arguments, max_active_runs=4, max_staleness=timedelta(1)
-    )
+        [VIEW], dag_id="mine", schedule=None, default_args=arguments, max_active_runs=4, max_staleness=timedelta(1),
+        on_stale="warn",
+    )  # fmt: skip
     materialize, fresh = dag.get_task("view.materialize"), dag.get_task("view.is_fresh")
     assert isinstance(materialize, MaterializeOperator)
-    assert isinstance(fresh, FeatureViewFreshnessSensor)
+    assert isinstance(fresh, FeatureViewFreshnessCheckOperator)
+    assert fresh.on_stale == "warn"
     assert (materialize.window, materialize.redis_conn_id, materialize.retries) == ("data_interval", "cache", 1)
     assert (fresh.redis_conn_id, fresh.retries) == ("cache", 1)
     assert (dag.dag_id, dag.max_active_runs) == ("mine", 4)
@@ -65,3 +70,26 @@ def test_a_group_is_part_of_a_dag_of_the_users() -> None:
 def test_airflow_does_not_pass_over_a_file_that_imports_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text(FILE)
     assert might_contain_dag(str(tmp_path / "features.py"), safe_mode=True)
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+EXAMPLES = {
+    **{str(path.relative_to(PROJECT)): path.read_text() for path in sorted((PROJECT / "dags_examples").glob("*.py"))},
+    **{f"{path.relative_to(PROJECT)} {number}": code for path in DOCUMENTS
+       for number, code in enumerate(PYTHON.findall(path.read_text())) if "MaterializeOperator(" in code},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, code in EXAMPLES.items() if "MaterializeOperator(" in code and "load_feature" not in code]
+)
+def test_no_example_waits_behind_its_own_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a sensor behind a run waits for, only the next run can bring."""
+    dags: set[DAG] = set()
+    monkeypatch.setattr(DAG, "__enter__", lambda dag, enter=DAG.__enter__: dags.add(dag) or enter(dag))
+    exec(EXAMPLES[name], {"__name__": "example"})
+    runs = [task for dag in dags for task in dag.tasks if task.task_type == "MaterializeOperator"]
+    assert runs
+    for run in runs:
+        assert not [task for task in run.get_flat_relatives() if isinstance(task, BaseSensorOperator)]

@@ -43,7 +43,7 @@ def test_window_fields_become_arguments(fields: dict[str, Any], expected: dict[s
     [
         (ZERO_WIDTH, {"window": "data_interval"}, "CronDataIntervalTimetable"),
         ({}, {"window": "data_interval"}, "no data interval"),
-        (DAY, {"window": "weekly"}, "window='weekly' is unknown: choose one of incremental, data_interval, full"),
+        (DAY, {"window": "weekly"}, "window='weekly' is unknown -> choose one of incremental, data_interval, full"),
         (DAY, {"window": "full", "start": at(1)}, "exclude each other"),
         (DAY, {"start": "yesterday"}, "start='yesterday' is no ISO-8601"),
     ],

@@ -1,7 +1,9 @@
--- The present, the start of the oldest transaction in flight that may yet commit rows of this database, the oldest
+-- The present, the session with the oldest transaction in flight that may yet commit rows of this database, the oldest
 -- prepared transaction, and whether transactions in flight are hidden: from a role that may not see other sessions,
 -- by a session that does not track its activity, and on a standby, whose primary runs them. Parameter: snapshot, the
--- name that read-only snapshots of runs go by.
+-- name that read-only snapshots of runs go by. Never the text of a query, which may hold a secret.
+--
+-- The present comes first: a transaction that begins after it does not matter.
 --
 -- The present of a standby that has replayed less than it received, or receives nothing, is the last commit it knows.
 --
@@ -15,12 +17,22 @@ SELECT
         ELSE coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_catalog.pg_control_checkpoint()))
     END,
     (
-        SELECT min(coalesce(xact_start, query_start)) FROM pg_catalog.pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()
-            AND state IS DISTINCT FROM 'idle' AND application_name <> :snapshot
-            AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')
+        SELECT to_json(oldest) FROM (
+            SELECT coalesce(xact_start, query_start) AS since, pid, usename AS "user", application_name AS application
+            FROM pg_catalog.pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()
+                AND state IS DISTINCT FROM 'idle' AND application_name <> :snapshot
+                AND backend_type NOT IN ('autovacuum worker', 'walsender', 'parallel worker')
+                AND coalesce(xact_start, query_start) IS NOT NULL
+            ORDER BY since LIMIT 1
+        ) AS oldest
     ),
-    (SELECT min(prepared) FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()),
+    (
+        SELECT to_json(oldest) FROM (
+            SELECT prepared AS since, gid AS prepared, owner AS "user" FROM pg_catalog.pg_prepared_xacts
+            WHERE database = current_database() ORDER BY since LIMIT 1
+        ) AS oldest
+    ),
     pg_is_in_recovery() OR EXISTS (
         SELECT FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND (backend_type IS NULL OR state = 'disabled')
     )

@@ -28,6 +28,7 @@ from online_features.errors import (
 )
 from online_features.feast_columns import FEATURE, feast_column
 from online_features.feature_view import FeatureView
+from online_features.log_lines import say
 from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
 from online_features.offline.failures import translated
@@ -127,6 +128,31 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenTransaction:
+    """A transaction that holds back what runs may claim.
+
+    :param since: when it began, or was prepared.
+    :param age: how long before the horizon was taken, by the source's clock.
+    :param user: whose it is.
+    :param pid: of its session; ``None`` of a prepared one.
+    :param application: the name that its session goes by.
+    :param prepared: the identifier of a prepared one.
+    """
+
+    since: datetime
+    age: timedelta
+    user: str | None
+    pid: int | None = None
+    application: str | None = None
+    prepared: str | None = None
+
+    def __str__(self) -> str:
+        if self.prepared is not None:
+            return f"prepared transaction {self.prepared!r} of user {self.user!r}"
+        return f"session {self.pid} of user {self.user!r}, application {self.application!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Horizon:
     """How far a snapshot can be trusted to be complete, by the source's clock.
 
@@ -134,11 +160,13 @@ class Horizon:
     :param cursor: where the next incremental run may begin; ``None`` when a prepared transaction, whose beginning
         Postgres does not tell, forbids to move on.
     :param is_blind: whether transactions in flight cannot be seen, so that runs have to look back.
+    :param oldest: the transaction whose beginning is the claim; ``None`` when the claim is the present.
     """
 
     claim: datetime
     cursor: datetime | None
     is_blind: bool
+    oldest: OpenTransaction | None = None
 
 
 class OfflineStore:
@@ -238,20 +266,24 @@ class OfflineStore:
     def horizon(self, view: FeatureView) -> Horizon:
         """How far a snapshot taken after this call can be trusted to be complete."""
         with self._transactions.reading(view) as connection:
-            now, oldest, oldest_prepared, is_blind = connection.execute(
+            now, session, prepared, is_blind = connection.execute(
                 sql_files.statement("horizon"), {"snapshot": READER_NAME}
             ).one()
         if is_blind:
-            log.warning(
-                "Feature view %r: the Postgres role may not see other sessions, or the server is a standby, so late "
-                "rows are found by reading back over the last run -> GRANT pg_read_all_stats to the role",
-                view.name,
+            say(
+                log.warning,
+                f"Feature view {view.name!r}: the Postgres role may not see other sessions, or the server is a "
+                "standby, so late rows are found by reading back over the last run "
+                "-> GRANT pg_read_all_stats to the role",
             )
-        if oldest_prepared is not None:
-            log.warning("Feature view %r: a prepared transaction of %s holds back the cursor of incremental runs",
-                        view.name, oldest_prepared.isoformat())  # fmt: skip
-        claim = min(instant for instant in (now, oldest, oldest_prepared) if instant is not None)
-        return Horizon(claim=claim, cursor=claim if oldest_prepared is None else None, is_blind=is_blind)
+        transactions = [_open_transaction(now, found) for found in (session, prepared) if found is not None]
+        oldest = min(transactions, key=lambda transaction: transaction.since, default=None)
+        if prepared is not None:
+            log.warning("Feature view %r: a prepared transaction holds back the cursor of incremental runs", view.name)
+            since = transactions[-1].since.isoformat(timespec="seconds")
+            say(log.warning, f"It is {transactions[-1]}, of {since} -> COMMIT PREPARED it, or ROLLBACK PREPARED")
+        claim = now if oldest is None else min(now, oldest.since)
+        return Horizon(claim=claim, cursor=claim if prepared is None else None, is_blind=is_blind, oldest=oldest)
 
     @contextmanager
     def lookup(self, view: FeatureView, schema: RowSchema) -> Iterator[Callable[[Sequence[Sequence[str]]], set[int]]]:
@@ -293,6 +325,11 @@ class OfflineStore:
         """A transaction that appends rows; leaving it commits them."""
         with appending(self._transactions, view, schema) as appender:
             yield appender
+
+
+def _open_transaction(now: datetime, found: dict[str, Any]) -> OpenTransaction:
+    since = datetime.fromisoformat(found.pop("since"))
+    return OpenTransaction(since=since, age=max(now - since, timedelta(0)), **found)
 
 
 def check_uri(uri: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from online_features.feature_view import FeatureView
+from online_features.log_lines import say
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,9 @@ def server(told: Mapping[str, Any]) -> Server:
 def warn_of_eviction(view: FeatureView, servers: Iterable[Server]) -> None:
     """Say that rows may vanish without anybody noticing, where they may."""
     for policy in sorted({server.evicts for server in servers} - {""}):
-        log.warning(
-            "Feature view %r: Redis evicts keys when its memory is full (maxmemory-policy %s), and neither watermark "
-            "nor sensors will tell which rows are gone -> set maxmemory-policy noeviction, and give the view a ttl",
-            view.name,
-            policy,
+        say(
+            log.warning,
+            f"Feature view {view.name!r}: Redis evicts keys when its memory is full (maxmemory-policy {policy}), and "
+            "neither watermark nor sensors will tell which rows are gone "
+            "-> set maxmemory-policy noeviction, and give the view a ttl",
         )

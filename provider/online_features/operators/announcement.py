@@ -36,7 +36,7 @@ class AnnouncingOperator(FeatureViewOperator):
     def __init__(self, *, emit: Emission = "changed", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if emit not in get_args(Emission):
-            raise FeatureViewError(f"emit={emit!r} is unknown: choose one of {', '.join(get_args(Emission))}")
+            raise FeatureViewError(f"emit={emit!r} is unknown -> choose one of {', '.join(get_args(Emission))}")
         self.emit = emit
         self._lineage: Lineage | None = None
         # Of a template, or of a view that only workers can import, it is known when the task runs.

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import BaseOperator
 
-from online_features.errors import TerminalError
 from online_features.operators.links import OnlineFeaturesLink
+from online_features.operators.task_failure import ending_in_words
 from online_features.view_reference import feature_view_of
 
 if TYPE_CHECKING:
@@ -66,9 +65,8 @@ class FeatureViewOperator(BaseOperator):
         """
         self._is_working = True
         try:
-            yield feature_view_of(self.feature_view)
-        except TerminalError as error:
-            raise AirflowFailException(str(error)) from error
+            with ending_in_words(self.log):
+                yield feature_view_of(self.feature_view)
         finally:
             self._is_working = False
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from online_features.errors import TerminalError, WindowError
+from online_features.errors import WindowError
+from online_features.operators.task_failure import ending_in_words
 from online_features.view_reference import feature_view_of
 
 if TYPE_CHECKING:
@@ -49,11 +50,9 @@ class FreshnessQuestion(BaseOperator):
         from online_features.hooks.online import OnlineStoreHook
         from online_features.operators import metrics
 
-        try:
+        with ending_in_words(self.log):
             check = self.make_check()
             finding = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store().check(check)
-        except TerminalError as error:
-            raise AirflowFailException(str(error)) from error
         metrics.emit_measured(check.view, finding.measured)
         return check, finding
 

@@ -124,7 +124,7 @@ def window_arguments(
     """
     if given(start) is not None or given(end) is not None:
         if given(window) is not None:
-            raise WindowError(f"window={window!r} and start=/end= exclude each other: give one of them")
+            raise WindowError(f"window={window!r} and start=/end= exclude each other -> give one of them")
         return {"start": instant("start", start), "end": instant("end", end)}
     match given(window):
         case None | "incremental":
@@ -133,16 +133,16 @@ def window_arguments(
             return {"full": True}
         case "data_interval":
             return _data_interval(context)
-    raise WindowError(f"window={window!r} is unknown: choose one of {', '.join(get_args(WindowMode))}")
+    raise WindowError(f"window={window!r} is unknown -> choose one of {', '.join(get_args(WindowMode))}")
 
 
 def _data_interval(context: Context) -> dict[str, Any]:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None:
-        raise WindowError("this DAG run has no data interval: use window='incremental', or start= and end=")
+        raise WindowError("this DAG run has no data interval -> use window='incremental', or start= and end=")
     if start == end:
         raise WindowError(
-            f"this DAG run's data interval is empty ({start.isoformat()}), as a cron schedule makes it by default: "
-            "schedule the DAG with CronDataIntervalTimetable, or use window='incremental'"
+            f"this DAG run's data interval is empty ({start.isoformat()}), as a cron schedule makes it by default "
+            "-> schedule the DAG with CronDataIntervalTimetable, or use window='incremental'"
         )
     return {"start": start, "end": end}

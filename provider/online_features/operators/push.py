@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow.providers.common.compat.sdk import determine_kwargs
 
 from online_features.errors import FeatureViewError
+from online_features.log_lines import say
 from online_features.operators.announcement import AnnouncingOperator
 from online_features.operators.metrics import emit_result
 
@@ -72,7 +73,7 @@ class PushOperator(AnnouncingOperator):
         counts = ", ".join(
             f"{value} {name.removeprefix('rows_')}" for name, value in returned.items() if "rows" in name
         )
-        self.log.info("Pushed rows of feature view %r: %s", view.name, counts)
+        say(self.log.info, f"Pushed rows of feature view {view.name!r}: {counts}")
         self.announce(context, view, returned)
         return returned
 
@@ -82,7 +83,7 @@ class PushOperator(AnnouncingOperator):
         from online_features.hooks.online import OnlineStoreHook
 
         if self.mode not in get_args(PushMode):
-            raise FeatureViewError(f"mode={self.mode!r} is unknown: choose one of {', '.join(get_args(PushMode))}")
+            raise FeatureViewError(f"mode={self.mode!r} is unknown -> choose one of {', '.join(get_args(PushMode))}")
         offline = None
         if self.mode != "online":
             offline = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store()

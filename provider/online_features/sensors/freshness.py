@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
     AirflowSensorTimeout,
     BaseSensorOperator,
     PokeReturnValue,
@@ -15,11 +14,13 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from online_features.instants import to_text
+from online_features.log_lines import in_two_lines, say
 from online_features.operators.freshness_question import (
     EntityFreshnessQuestion,
     FreshnessQuestion,
     ViewFreshnessQuestion,
 )
+from online_features.operators.task_failure import failure
 from online_features.pace import Pace
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            raise AirflowSensorTimeout(f"{error} {self._last_seen}") from error
+            raise self._timed_out(f"{error} {self._last_seen}") from None
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
         """Look once; a sensor that is deferrable does so before it defers, so that mistakes show at once."""
         check, finding = self.ask()
         if finding.kind == "absent" and self.fail_fast:
-            raise AirflowFailException(finding.message)
+            raise failure(self.log, finding.message)
         self._last_seen = finding.message
         self._say(finding.kind, finding.message)
         if not finding.is_fresh and self.deferrable:
@@ -77,11 +78,11 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         """End as the trigger says."""
         match event["outcome"]:
             case "fresh":
-                self.log.info("%s", event["message"])
+                say(self.log.info, event["message"])
                 return dict(event["measured"])
             case "timeout":
-                raise AirflowSensorTimeout(f"Sensor has timed out after {self.timeout:.0f} seconds; {event['message']}")
-        raise AirflowFailException(event["message"])
+                raise self._timed_out(f"Sensor has timed out after {self.timeout:.0f} seconds; {event['message']}")
+        raise failure(self.log, event["message"])
 
     def _defer(self, check: FreshnessCheck) -> None:
         # Imported here: parsing a DAG file loads no driver.
@@ -106,7 +107,11 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
 
     def _say(self, kind: str, message: str) -> None:
         if self._pace.is_due(kind, time.monotonic()):
-            self.log.info("%s", message)
+            say(self.log.info, message)
+
+    def _timed_out(self, message: str) -> AirflowSensorTimeout:
+        say(self.log.error, message)
+        return AirflowSensorTimeout(in_two_lines(message))
 
 
 class FeatureViewFreshnessSensor(ViewFreshnessQuestion, FreshnessSensor):

@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from online_features.bursts import bursts
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView, PostgresSource
+from online_features.log_lines import say
 from online_features.offline.notifications import is_among, watched_table
 from online_features.view_reference import feature_view_of
 
@@ -85,7 +86,8 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
             except Exception as error:  # noqa: BLE001 - whatever it is, there is nobody else to try again
                 delay = min(2.0**failures, LONGEST_OUTAGE_DELAY) * random.uniform(0.5, 1)  # noqa: S311 - no secret
                 failures = min(failures + 1, 10)
-                cls.logger().warning("Connection %r: %s (listening again in %.0f s)", conn_id, error, delay)
+                say(cls.logger().warning, f"Connection {conn_id!r}: {error}")
+                cls.logger().warning("Listening again in %.0f s", delay)
                 await asyncio.sleep(delay)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[frozenset[str]]) -> AsyncIterator[TriggerEvent]:
@@ -128,16 +130,18 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
             return has_pending_rows(self.view, offline, OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store())
         except OnlineFeaturesError as error:
             # A run meets the same, and there is somebody to see it fail.
-            self.log.warning("%s (an event is fired, because this cannot tell whether there is news)", error)
+            say(self.log.warning, str(error))
+            self.log.warning("An event is fired, because this cannot tell whether there is news")
             return True
 
     def _warn_of_silence(self, offline: OfflineStore) -> None:
         for table in self.tables:
             if not offline.announces_changes(self.view, table):
-                self.log.warning(
-                    "Feature view %r: Postgres does not tell when table %r changes -> run the SQL that "
-                    "online_features.offline.notifications.notification_sql(%r) returns", self.view.name, table, table,
-                )  # fmt: skip
+                say(
+                    self.log.warning,
+                    f"Feature view {self.view.name!r}: Postgres does not tell when table {table!r} changes -> run the "
+                    f"SQL that online_features.offline.notifications.notification_sql({table!r}) returns",
+                )
 
 
 async def _in_a_thread(function: Any, *arguments: Any) -> Any:

@@ -14,6 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from online_features.errors import TerminalError, TransientError
 from online_features.instants import from_text
+from online_features.log_lines import say
 from online_features.online.freshness_check import Finding
 from online_features.operators import metrics
 from online_features.pace import Backoff, Pace
@@ -103,7 +104,7 @@ class FreshnessTrigger(BaseTrigger):
     def _say(self, kind: str, message: str) -> None:
         self._last_seen = message
         if self._pace.is_due(kind, time.monotonic()):
-            self.log.info("%s", message)
+            say(self.log.info, message)
 
 
 def _event(outcome: str, message: str, finding: Finding | None = None) -> dict[str, Any]:
