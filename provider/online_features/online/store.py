@@ -12,6 +12,7 @@ import redis
 from online_features.errors import OnlineAccessError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
+from online_features.online.clients import client_of
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold, primaries
 from online_features.online.failures import Client, translated
@@ -57,11 +58,12 @@ class OnlineStore:
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
-        """A store on a client of its own.
+        """A store on a client of its own, which waits for connections and replies for a bounded time.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.Redis.from_url`` takes it.
+        :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(redis.Redis.from_url(url))
+        return cls(client_of(url, redis))
 
     def get_online_features(
         self,
