@@ -43,12 +43,20 @@ class PersistentReadOnlyError(redis.ReadOnlyError):
     """Redis has refused to write for longer than a failover takes."""
 
 
+class NoConnectionFreeError(redis.ConnectionError):
+    """All connections of a client have been in use for too long."""
+
+
 GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
 LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
 FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
 DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
 AWAY: Decision = (OnlineStoreUnavailableError, "check host and port, and that Redis runs")
 BUSY: Decision = (OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis")
+BUSY_CLIENT: Decision = (
+    OnlineStoreUnavailableError,
+    "raise max_connections of the client (in a URL ?max_connections=200), or ask for less at once",
+)
 REPLICA: Decision = (OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end")
 REPLICAS: Decision = (OnlineStoreUnavailableError, "bring the replicas back, or lower min-replicas-to-write")
 CLUSTER: Decision = (
@@ -79,7 +87,8 @@ DECISIONS: dict[str, Decision] = {
     "MasterNotFoundError": SENTINEL,
     "SlaveNotFoundError": SENTINEL,
     "ConnectionError": AWAY,
-    "MaxConnectionsError": (OnlineStoreUnavailableError, "raise max_connections of the client's pool"),
+    "MaxConnectionsError": BUSY_CLIENT,
+    "NoConnectionFreeError": BUSY_CLIENT,
     "BusyLoadingError": BUSY,
     "TimeoutError": BUSY,
     # Broken off within a reply, so that what follows makes no sense.

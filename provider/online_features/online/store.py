@@ -23,6 +23,7 @@ from online_features.online.pushed_views import PushedViews
 from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.replication import Replication
 from online_features.online.rows import OnlineRows
+from online_features.online.turns import turn
 from online_features.online.vectors import FeatureVectors
 from online_features.patience import Patience
 from online_features.schema import RowSchema
@@ -142,7 +143,7 @@ class OnlineStore:
         from online_features.online.push import append_and_push, push_rows
 
         patience = Patience(retry_for)
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client, writes=True):
             if offline is not None:
                 return append_and_push(self._client, self._pushed_views, view, rows, offline=offline, patience=patience)
             return push_rows(self._client, self._pushed_views, view, rows, now=datetime.now(UTC), patience=patience)
@@ -154,7 +155,7 @@ class OnlineStore:
         :returns: how many of them were there.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client, writes=True):
             return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
@@ -175,12 +176,12 @@ class OnlineStore:
 
     def runs(self, view: FeatureView) -> list[dict[str, Any]]:
         """The view's last runs, newest first: window, counters, seconds, outcome."""
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client):
             return state.read_runs(self._client, view)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client):
             return state.read_state(self._client, view)
 
     @contextmanager
@@ -192,5 +193,5 @@ class OnlineStore:
         from online_features.online.run import OnlineRun
 
         run = OnlineRun(self._client, view, schema, run_id, patience=patience, replication=replication)
-        with translated(self._client, view), run.writing():
+        with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run
