@@ -17,7 +17,7 @@
     │   │   └── UnsupportedTypeError      a column of a type that cannot go online
     │   ├── OfflineAccessError            Postgres refuses the login or a privilege
     │   ├── OnlineAccessError             Redis refuses the login or a command
-    │   ├── OnlineStoreFullError          Redis is out of memory and evicts nothing, or its disk is full
+    │   ├── OnlineStoreFullError          Redis is out of memory, or evicts keys while a run writes, or its disk is full
     │   └── OnlineDataError               what Redis holds is not what the keyspace documents
     └── TransientError                    the same run may succeed later
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
@@ -103,7 +103,7 @@ class OnlineAccessError(TerminalError):
 
 
 class OnlineStoreFullError(TerminalError):
-    """Redis is out of memory and its policy evicts nothing, or it cannot save to its disk."""
+    """Redis is out of memory and refuses to write, has evicted keys while a run wrote, or cannot save to its disk."""
 
 
 class OnlineDataError(TerminalError):

@@ -61,6 +61,23 @@ def test_a_newest_row_that_says_gone_takes_the_entity_offline_and_keeps_older_ro
     assert names_buried(online, view) == set()
 
 
+def test_what_is_erased_in_the_source_too_stays_gone_after_a_flush(
+    table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    for name in ("deleted", "marked", "left"):
+        insert(table, name, at(1))
+    materialize(view, offline, online)
+    table("DELETE FROM rows WHERE id = 'deleted'")
+    insert(table, "marked", at(2), gone=True)
+    online.delete(view, [{"id": name} for name in ("deleted", "marked", "left")])
+    materialize(view, offline, online, full=True)
+    assert names_online(online, view) == set()
+    client.delete(*client.scan_iter(f"*{view.project}*", count=10_000))  # as a flush does
+    materialize(view, offline, online)
+    assert names_online(online, view) == {"left"}
+    assert names_buried(online, view) == {"marked"}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
 def test_a_tombstone_lasts_as_long_as_an_older_row_could_be_written(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, aclosing, closing, contextmanager
+from contextlib import ExitStack, aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from urllib.parse import urlencode
 import psycopg2
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import (
     HOST,
     POSTGRES_URI_VARIABLE,
@@ -24,10 +26,14 @@ from online_features.embedded import (
     embedded_redis,
     reserved_port,
 )
-from online_features.errors import OfflineAccessError, OnlineAccessError, OnlineStoreUnavailableError
+from online_features.errors import (
+    OfflineAccessError,
+    OnlineAccessError,
+    OnlineFeaturesError,
+    OnlineStoreUnavailableError,
+)
 from online_features.hooks.offline import OfflineStoreHook
 from online_features.hooks.online import OnlineStoreHook
-from redis.backoff import ExponentialWithJitterBackoff
 from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import workplace
@@ -134,7 +140,6 @@ class Clients:
     def __init__(self, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self._way = way
         self._monkeypatch = monkeypatch
-        monkeypatch.setattr(ExponentialWithJitterBackoff, "compute", lambda *_: 0)  # redis-py tries in vain ten times
 
     def offline(self, url: URL, *, host: str = NAME, authority: Path, own: Identity | None = None) -> OfflineStore:
         """The offline store, with the certificate of the server and its name checked."""
@@ -246,3 +251,122 @@ def test_a_postgres_without_tls_gets_no_password(
         match="does not support SSL, but SSL was required -> check user and password, database and TLS settings",
     ):
         clients.offline(make_url(postgres_uri), authority=authority.file).describe(view)
+
+
+EXTRAS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "server": lambda _: {},
+    "sentinels": lambda address: {"sentinels": address, "sentinel_master": "main"},
+    "cluster": lambda _: {"cluster": True},
+}
+
+
+class Silent:
+    """Takes connections and says nothing, as a Redis in the clear does to a client that speaks TLS.
+
+    :ivar guests: how many connections there have been.
+    """
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self.port = listening.getsockname()[1]
+
+    def guests(self) -> int:
+        """Count the connections, all of which wait."""
+        self._listening.setblocking(False)
+        count = 0
+        with suppress(BlockingIOError):
+            while True:
+                self._listening.accept()[0].close()
+                count += 1
+        return count
+
+
+@pytest.fixture
+def silent() -> Iterator[Silent]:
+    with socket.create_server((HOST, 0), backlog=1000) as listening:
+        yield Silent(listening)
+
+
+def hook(monkeypatch: pytest.MonkeyPatch, kind: str, port: int, **extra: Any) -> OnlineStoreHook:
+    """A hook for a connection to what its extra says is a server, Sentinels or a cluster."""
+    extra = {**EXTRAS[kind](f"{HOST}:{port}"), "socket_connect_timeout": 1, "socket_timeout": 1, **extra}
+    connection = {"conn_type": "redis", "host": HOST, "port": port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
+    return OnlineStoreHook()
+
+
+def refusals(hook: OnlineStoreHook, view: FeatureView) -> list[str]:
+    """What is said by the test of a connection, and by the stores for threads and for asyncio."""
+    with pytest.raises(OnlineFeaturesError) as read:
+        hook.get_store().freshness(view)
+
+    async def awaited() -> None:
+        async with await hook.aget_store() as store:
+            await store.freshness(view)
+
+    with pytest.raises(OnlineFeaturesError) as heard:
+        asyncio.run(awaited())
+    return [hook.test_connection()[1], str(read.value), str(heard.value)]
+
+
+@pytest.mark.parametrize("kind", EXTRAS)
+def test_a_client_in_the_clear_is_told_that_the_server_may_speak_tls(
+    servers: Servers, view: FeatureView, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    port = servers.redis[False].port
+    assert port
+    for said in refusals(hook(monkeypatch, kind, port), view):
+        assert "if it speaks TLS on this port, set ssl" in said, said
+
+
+@pytest.mark.parametrize("kind", EXTRAS)
+def test_a_client_of_tls_is_told_that_the_server_may_not_speak_it(
+    silent: Silent, view: FeatureView, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for said in refusals(hook(monkeypatch, kind, silent.port, ssl=True), view):
+        assert "if it does not speak TLS on this port, leave ssl (rediss://) out" in said, said
+    # What times out is tried again by a run, not by its client: ten times five seconds are a minute.
+    assert silent.guests() <= 3 * 4
+
+
+@pytest.mark.parametrize("store", [OnlineStore, AsyncOnlineStore])
+def test_a_url_in_the_clear_and_one_of_tls_are_told_so_too(
+    servers: Servers, silent: Silent, view: FeatureView, store: Any
+) -> None:
+    async def freshness(url: str) -> Any:
+        online = store.from_url(url)
+        return await online.freshness(view) if store is AsyncOnlineStore else online.freshness(view)
+
+    with pytest.raises(OnlineFeaturesError, match="if it speaks TLS on this port, set ssl"):
+        asyncio.run(freshness(f"redis://{HOST}:{servers.redis[False].port}"))
+    with pytest.raises(OnlineFeaturesError, match="if it does not speak TLS on this port, leave ssl"):
+        asyncio.run(freshness(f"rediss://{HOST}:{silent.port}?socket_connect_timeout=1&socket_timeout=1"))
+    assert silent.guests() == 1
+
+
+@pytest.mark.parametrize("answer, url, message", [
+    (b"-ERR Protocol error\r\n", "rediss", "the server does not speak TLS on this port: leave ssl"),
+    (bytes([21, 3, 1, 0, 2, 2, 70]), "redis", "the server speaks TLS on this port: set ssl"),
+])  # fmt: skip
+def test_an_answer_of_the_other_kind_is_terminal_at_once(
+    view: FeatureView, answer: bytes, url: str, message: str
+) -> None:
+    with socket.create_server((HOST, 0)) as listening:
+
+        def answering() -> None:
+            with suppress(OSError):  # when nobody listens any more
+                while True:
+                    guest, _ = listening.accept()
+                    with guest, suppress(ConnectionResetError):
+                        guest.recv(65536)
+                        guest.sendall(answer)
+                        guest.shutdown(socket.SHUT_WR)
+                        while guest.recv(65536):
+                            pass
+
+        thread = threading.Thread(target=answering)
+        thread.start()
+        with pytest.raises(OnlineAccessError, match=message):
+            OnlineStore.from_url(f"{url}://{HOST}:{listening.getsockname()[1]}").freshness(view)
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()

@@ -36,6 +36,7 @@ NOTHING = ViewState(
     schema_fingerprint=None,
     servers=None,
     source=None,
+    evicted=None,
 )
 SOMETHING = replace(NOTHING, watermark=at(3), cursor=at(3), definition=definition(VIEW, SCHEMA))
 

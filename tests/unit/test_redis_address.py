@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from airflow.providers.redis.get_provider_info import get_provider_info
 from airflow.sdk import Connection
 from online_features.errors import OnlineAccessError
 from online_features.hooks.redis_address import RedisAddress
@@ -77,11 +78,57 @@ def test_a_cluster_is_found_by_any_of_its_nodes() -> None:
     ({"sentinels": "user:secret@a:1", "sentinel_master": "main"}, "write host:port"),
     ({"sentinels": "a:1"}, "add sentinel_master, the name by which they know the primary"),
     ({"cluster": True, "db": 1}, "extra 'db' .* a cluster has database 0 only"),
+    *(
+        ({"ssl": off, name: value}, f"extra '{name}' .* says nothing without ssl: set ssl to true, or remove it")
+        for off in (None, False, "false")
+        for name, value in {
+            "ssl_cert_reqs": "none", "ssl_check_hostname": True, "ssl_ca_certs": "/ca", "ssl_certfile": "/cert",
+            "ssl_keyfile": "/key",
+        }.items()
+    ),
+    ({"startup_nodes": "a:1"}, "extra 'startup_nodes' .* without cluster: set cluster to true, or remove it"),
+    ({"cluster": False, "startup_nodes": "a:1"}, "extra 'startup_nodes' .* without cluster"),
+    *(({name: "a"}, f"extra '{name}' .* without sentinels: list them in sentinels, or remove it")
+      for name in ("sentinel_master", "sentinel_username", "sentinel_password")),
+    ({"sentinels": "a", "sentinel_master": "m", "cluster": True}, "a cluster has no Sentinels"),
+    ({"ssl": True, "ssl_cert_reqs": "none", "ssl_check_hostname": True}, "set ssl_cert_reqs to required"),
+    ({"ssl": True, "ssl_keyfile": "/key"}, "extra 'ssl_keyfile' .* add ssl_certfile"),
 ])  # fmt: skip
 def test_what_cannot_be_used_is_named_with_its_cure(extra: Any, message: str) -> None:
     with pytest.raises(OnlineAccessError, match=message) as raised:
         address(extra=extra)
     assert "secret" not in str(raised.value)
+
+
+def test_a_scheme_of_tls_without_tls_is_refused() -> None:
+    with pytest.raises(OnlineAccessError, match="extra 'ssl' .* rediss:// means TLS"):
+        address("rediss://h:1?ssl=false")
+
+
+@pytest.mark.parametrize("kind", [{}, {"cluster": True}])
+def test_what_airflows_form_saves_unasked_is_taken(kind: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    fields = next(
+        kind["conn-fields"] for kind in get_provider_info()["connection-types"] if kind["connection-type"] == "redis"
+    )
+    saved = {name: field["schema"].get("default") for name, field in fields.items()}
+    assert saved["ssl_check_hostname"] is False
+    empty = {name: "" for name, value in saved.items() if value is None}
+    for form in (saved, {**saved, **empty}):
+        assert "ssl" not in address(extra={**form, **kind}).options
+    assert not caplog.records
+    assert address(extra={**saved, **kind, "ssl": True}).options["ssl_check_hostname"] is False
+    assert [record.getMessage().count("(ssl_check_hostname)") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize("more", [{}, {"sentinels": "a", "sentinel_master": "m"}])
+def test_checks_that_are_switched_off_are_warned_of_once(
+    more: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    address(extra={"ssl": True, **more})
+    assert not caplog.records
+    address(extra={"ssl": True, "ssl_cert_reqs": "none", **more})
+    assert [record.getMessage().count("'online_store'") for record in caplog.records] == [1]
+    assert "(ssl_cert_reqs) -> set ssl_cert_reqs to required" in caplog.text
 
 
 def test_no_password_is_shown() -> None:

@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from online_features.errors import OnlineFeaturesError
 from online_features.hooks.redis_address import RedisAddress
 from online_features.online.async_store import AsyncOnlineStore
+from online_features.online.clients import speaks_tls
 from online_features.online.failures import DRIVER_ERRORS, translation
 from online_features.online.store import OnlineStore
 
@@ -34,10 +35,12 @@ class OnlineStoreHook(RedisHook):
         :raises OnlineStoreUnavailableError: when no node of a cluster answers.
         """
         if self.redis is None:
+            address = self.address()
             try:
-                self.redis = self.address().client(redis)
+                self.redis = address.client(redis)
             except DRIVER_ERRORS as failure:
-                raise translation(failure, f"connection {self.redis_conn_id!r}") from failure
+                what = f"connection {self.redis_conn_id!r}"
+                raise translation(failure, what, tls=address.speaks_tls) from failure
         return self.redis
 
     def get_store(self) -> OnlineStore:
@@ -71,5 +74,6 @@ class OnlineStoreHook(RedisHook):
         except OnlineFeaturesError as error:
             return False, str(error)
         except DRIVER_ERRORS as failure:
-            return False, str(translation(failure, f"connection {self.redis_conn_id!r}"))
+            what = f"connection {self.redis_conn_id!r}"
+            return False, str(translation(failure, what, tls=speaks_tls(self.redis)))
         return True, "Redis answers"

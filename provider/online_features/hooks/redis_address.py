@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import redis.asyncio
 
 from online_features.hooks.redis_extra import RedisExtra
+from online_features.online.clients import bounds
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -44,7 +45,8 @@ class RedisAddress:
         :raises OnlineAccessError: naming the connection, the field and the cure.
         """
         extra = RedisExtra(connection)
-        options = {"username": connection.login or None, "password": connection.password or None, **extra.transport()}
+        transport = extra.transport()
+        options = {"username": connection.login or None, "password": connection.password or None, **transport}
         sentinels = extra.nodes("sentinels", SENTINEL_PORT)
         if sentinels:
             return cls(
@@ -52,7 +54,7 @@ class RedisAddress:
                 nodes=sentinels,
                 options={**options, "db": extra.database()},
                 primary=extra.primary(),
-                sentinel_options={**extra.sentinel_login(), **extra.transport()},
+                sentinel_options={**extra.sentinel_login(), **transport},
             )
         server = (connection.host or "localhost", connection.port or SERVER_PORT)
         if extra.flag("cluster", default=False):
@@ -60,22 +62,31 @@ class RedisAddress:
             return cls(kind="cluster", nodes=(server, *extra.nodes("startup_nodes", SERVER_PORT)), options=options)
         return cls(kind="server", nodes=(server,), options={**options, "db": extra.database()})
 
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections speak TLS."""
+        return "ssl" in self.options
+
     def client(self, library: ModuleType) -> Any:
         """A client; it connects when it is first used, but to a cluster at once.
 
         :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
         """
+        options = {**bounds(library), **self.options}
         match self.kind:
             case "sentinels":
-                sentinels = library.Sentinel(self.nodes, sentinel_kwargs=self.sentinel_options, **self.options)
+                # Each connection asks all Sentinels in turn, so whatever times out adds up.
+                options = {**bounds(library, retries=1), **self.options}
+                asking = {**bounds(library, retries=0), **self.sentinel_options}
+                sentinels = library.Sentinel(self.nodes, sentinel_kwargs=asking, **options)
                 pool = _AsyncPool if library is redis.asyncio else library.sentinel.SentinelConnectionPool
                 return sentinels.master_for(self.primary, connection_pool_class=pool)
             case "cluster":
                 nodes = [library.cluster.ClusterNode(host, port) for host, port in self.nodes]
-                return library.RedisCluster(startup_nodes=nodes, **self.options)
+                return library.RedisCluster(startup_nodes=nodes, **options)
             case "server":
                 ((host, port),) = self.nodes
-                return library.Redis(host=host, port=port, **self.options)
+                return library.Redis(host=host, port=port, **options)
 
 
 class _AsyncPool(redis.asyncio.SentinelConnectionPool):

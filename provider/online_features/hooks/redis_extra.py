@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from online_features.errors import OnlineAccessError
+from online_features.online.clients import warn_of_unchecked
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 CERTIFICATE_CHECKS = ("required", "optional", "none")
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+# Options that say nothing without another one, and their values that Airflow's form saves by itself.
+NEEDS: dict[str, dict[str, str]] = {
+    "ssl": {"ssl_cert_reqs": "required", "ssl_check_hostname": "false", **dict.fromkeys(TLS_FILES, "")},
+    "cluster": {"startup_nodes": ""},
+    "sentinels": dict.fromkeys(("sentinel_master", "sentinel_username", "sentinel_password"), ""),
+}
 TIMEOUTS = ("socket_timeout", "socket_connect_timeout")  # in seconds
 NAMES = ("db", "ssl", "ssl_cert_reqs", "ssl_check_hostname", *TLS_FILES, *TIMEOUTS, "cluster", "startup_nodes",
          "sentinels", "sentinel_master", "sentinel_username", "sentinel_password")  # fmt: skip
@@ -37,6 +44,7 @@ class RedisExtra:
         for name in self._given:
             if name not in NAMES:
                 self._refuse(name, f"correct or remove it; known are {', '.join(NAMES)}")
+        self._check_contradictions()
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Whether something holds."""
@@ -81,18 +89,47 @@ class RedisExtra:
     def transport(self) -> dict[str, Any]:
         """Time-outs and TLS, as redis-py takes them."""
         timeouts = {name: self._number(name, float) for name in TIMEOUTS if name in self._given}
-        if not self.flag("ssl", default=self._connection.conn_type == "rediss"):
+        if not self._speaks_tls:
             return timeouts
         check = (self._text("ssl_cert_reqs") or "required").lower()
         if check not in CERTIFICATE_CHECKS:
             self._refuse("ssl_cert_reqs", f"choose one of {', '.join(CERTIFICATE_CHECKS)}")
+        checks_name = self.flag("ssl_check_hostname", default=check == "required")
+        if checks_name and check == "none":
+            self._refuse("ssl_check_hostname", "a name is checked with the certificate: set ssl_cert_reqs to required")
+        if "ssl_keyfile" in self._given and "ssl_certfile" not in self._given:
+            self._refuse("ssl_keyfile", "add ssl_certfile, the certificate that it is the key of")
+        warn_of_unchecked(
+            f"connection {self._connection.conn_id!r}", certificate=check == "required", host_name=checks_name
+        )
         return {
             **timeouts,
             "ssl": True,
             "ssl_cert_reqs": check,
-            "ssl_check_hostname": self.flag("ssl_check_hostname", default=check == "required"),
+            "ssl_check_hostname": checks_name,
             **{name: self._text(name) for name in TLS_FILES},
         }
+
+    @property
+    def _speaks_tls(self) -> bool:
+        return self.flag("ssl", default=self._connection.conn_type == "rediss")
+
+    def _check_contradictions(self) -> None:
+        """Refuse what would be passed over, so that nobody takes a connection in the clear for one with TLS."""
+        if self._connection.conn_type == "rediss" and not self._speaks_tls:
+            self._refuse("ssl", "rediss:// means TLS: remove it, or write redis://")
+        is_set = {
+            "ssl": self._speaks_tls,
+            "cluster": self.flag("cluster", default=False),
+            "sentinels": "sentinels" in self._given,
+        }
+        for needed, options in NEEDS.items():
+            for name, by_itself in options.items():
+                if not is_set[needed] and name in self._given and str(self._given[name]).lower() != by_itself:
+                    cure = "list them in sentinels" if needed == "sentinels" else f"set {needed} to true"
+                    self._refuse(name, f"it says nothing without {needed}: {cure}, or remove it")
+        if is_set["cluster"] and is_set["sentinels"]:
+            self._refuse("sentinels", "a cluster has no Sentinels: leave out one of cluster and sentinels")
 
     def _text(self, name: str) -> str | None:
         value = self._given.get(name)

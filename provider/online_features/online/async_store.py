@@ -11,6 +11,7 @@ import redis.asyncio
 
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
+from online_features.online.clients import client_of, speaks_tls
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold_async, primaries_async
 from online_features.online.failures import DRIVER_ERRORS, DriverError, named, translated, translation
@@ -37,8 +38,9 @@ class AsyncOnlineStore:
         """A store on a client of its own; close it, or use the store in ``async with``.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.asyncio.Redis.from_url`` takes it.
+        :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(redis.asyncio.Redis.from_url(url))
+        return cls(client_of(url, redis.asyncio))
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -99,7 +101,8 @@ class AsyncOnlineStore:
             looks = await hold_async(self._client, look_at(views, datetime.now(UTC)))
         except DRIVER_ERRORS as failure:
             looks = [failure] * len(views)
+        tls = speaks_tls(self._client)
         return [
-            translation(look, named(view)) if isinstance(look, DRIVER_ERRORS) else look
+            translation(look, named(view), tls=tls) if isinstance(look, DRIVER_ERRORS) else look
             for view, look in zip(views, looks, strict=True)
         ]

@@ -18,6 +18,7 @@ import redis
 import redis.asyncio
 
 from online_features.online.commands import Command, CommandForm, packed
+from online_features.online.turns import turn, turn_async
 
 Result = TypeVar("Result")
 # A reply may be a redis.ResponseError: whether it matters is for the conversation to say.
@@ -36,10 +37,11 @@ def hold(client: redis.Redis | redis.RedisCluster, conversation: Conversation[Re
             commands = conversation.send(replies)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        if isinstance(client, redis.Redis):
-            replies = _replies(client.connection_pool, commands)
-        else:
-            replies = _of_nodes(client, commands)
+        with turn(client):
+            if isinstance(client, redis.Redis):
+                replies = _replies(client.connection_pool, commands)
+            else:
+                replies = _of_nodes(client, commands)
 
 
 async def hold_async(
@@ -52,10 +54,11 @@ async def hold_async(
             commands = conversation.send(replies)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
-        if isinstance(client, redis.asyncio.Redis):
-            replies = await _replies_async(client.connection_pool, commands)
-        else:
-            replies = await _of_nodes_async(client, commands)
+        async with turn_async(client):
+            if isinstance(client, redis.asyncio.Redis):
+                replies = await _replies_async(client.connection_pool, commands)
+            else:
+                replies = await _of_nodes_async(client, commands)
 
 
 def _replies(pool: Any, commands: Sequence[Command]) -> list[Any]:

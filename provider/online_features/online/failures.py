@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import redis
 import redis.asyncio
+import redis.sentinel
 
 from online_features.drawing import is_producers
 from online_features.errors import (
@@ -22,6 +23,7 @@ from online_features.errors import (
     TransientError,
 )
 from online_features.feature_view import FeatureView
+from online_features.online.clients import speaks_tls
 from online_features.patience import Patience
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
@@ -33,8 +35,16 @@ DriverError: TypeAlias = redis.RedisError | redis.exceptions.RedisClusterExcepti
 DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 
+CLIENT_SHOWN = re.compile(r"<redis\.[^<]*<[^<]*<.*?(host=[^,]*,port=\d+).*?>+\)>\)>")  # of which the address matters
+TLS_ALERT = "\\x15"  # the first byte of a server's alert, as the parser of replies shows it
+
+
 class PersistentReadOnlyError(redis.ReadOnlyError):
     """Redis has refused to write for longer than a failover takes."""
+
+
+class NoConnectionFreeError(redis.ConnectionError):
+    """All connections of a client have been in use for too long."""
 
 
 GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
@@ -43,6 +53,10 @@ FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl
 DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
 AWAY: Decision = (OnlineStoreUnavailableError, "check host and port, and that Redis runs")
 BUSY: Decision = (OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis")
+BUSY_CLIENT: Decision = (
+    OnlineStoreUnavailableError,
+    "raise max_connections of the client (in a URL ?max_connections=200), or ask for less at once",
+)
 REPLICA: Decision = (OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end")
 REPLICAS: Decision = (OnlineStoreUnavailableError, "bring the replicas back, or lower min-replicas-to-write")
 CLUSTER: Decision = (
@@ -55,6 +69,9 @@ SENTINEL: Decision = (
     "check addresses and login of the Sentinels, and their primary's name",
 )
 TLS: Decision = (OnlineAccessError, "check host name, certificates and their authority in the Redis connection")
+NO_TLS: Decision = (OnlineAccessError, "the server does not speak TLS on this port: leave ssl (rediss://) out, or take "
+                                       "the port that does")  # fmt: skip
+ONLY_TLS: Decision = (OnlineAccessError, "the server speaks TLS on this port: set ssl (in a URL rediss://)")
 DATA: Decision = (OnlineDataError, "look at the key and the reply above")
 
 # By name of the exception's class or of the nearest of its bases: not every version of redis-py has all of them.
@@ -70,7 +87,8 @@ DECISIONS: dict[str, Decision] = {
     "MasterNotFoundError": SENTINEL,
     "SlaveNotFoundError": SENTINEL,
     "ConnectionError": AWAY,
-    "MaxConnectionsError": (OnlineStoreUnavailableError, "raise max_connections of the client's pool"),
+    "MaxConnectionsError": BUSY_CLIENT,
+    "NoConnectionFreeError": BUSY_CLIENT,
     "BusyLoadingError": BUSY,
     "TimeoutError": BUSY,
     # Broken off within a reply, so that what follows makes no sense.
@@ -138,17 +156,34 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     except DRIVER_ERRORS as failure:
         if is_producers(failure):
             raise
-        raise translation(failure, named(*views)) from failure
+        raise translation(failure, named(*views), tls=speaks_tls(client)) from failure
 
 
-def translation(failure: Exception, what: str) -> OnlineFeaturesError:
+def translation(failure: Exception, what: str, *, tls: bool | None = None) -> OnlineFeaturesError:
     """Our error for what redis-py or Redis said.
 
     :param failure: one of ``DRIVER_ERRORS``.
     :param what: of ours it happened to.
+    :param tls: whether the client speaks TLS, where that is known.
     """
     error, cure = decision(failure)
-    return error(f"{what}, Redis: {' '.join(str(failure).split())} -> {cure}")
+    said = CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split()))
+    return error(f"{what}, Redis: {said} -> {cure}{_doubt_of_tls(failure, tls)}")
+
+
+def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
+    """What else may be the matter: where one side speaks TLS and the other does not, neither says so."""
+    said = str(failure)
+    if isinstance(failure, (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)):
+        # It names the class of each Sentinel's failure.
+        broke_off, timed_out = "ConnectionError" in said, "TimeoutError" in said
+    else:
+        broke_off, timed_out = "closed by server" in said, "Timeout connecting" in said
+    if tls is False and broke_off:
+        return "; if it speaks TLS on this port, set ssl (in a URL rediss://)"
+    if tls and timed_out:
+        return "; if it does not speak TLS on this port, leave ssl (rediss://) out"
+    return ""
 
 
 def decision(failure: Exception) -> Decision:
@@ -157,7 +192,9 @@ def decision(failure: Exception) -> Decision:
     :param failure: one of ``DRIVER_ERRORS``.
     """
     if _is_of_tls(failure):
-        return TLS
+        return NO_TLS if "WRONG_VERSION_NUMBER" in str(failure) else TLS
+    if isinstance(failure, redis.exceptions.InvalidResponse) and TLS_ALERT in str(failure):
+        return ONLY_TLS
     if type(failure) is redis.ResponseError:
         for pattern, decided in REPLIES:
             if pattern.search(str(failure)):

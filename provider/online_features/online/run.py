@@ -21,7 +21,7 @@ from online_features.online.failures import DRIVER_ERRORS, Client
 from online_features.online.layouts import encoder
 from online_features.online.packing import packing
 from online_features.online.replication import Replication
-from online_features.online.servers import warn_of_eviction
+from online_features.online.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
 from online_features.online.writers import writer
 from online_features.patience import Patience
 from online_features.schema import RowSchema
@@ -92,8 +92,15 @@ class OnlineRun:
         )
 
     def write(self, encoded: EncodedRows) -> RowCounts:
-        """Send the rows and wait for their acknowledgements."""
-        return self._writer.write(encoded.rows, encoded.calls)
+        """Send the rows and wait for their acknowledgements.
+
+        :raises OnlineStoreFullError: when Redis has evicted keys since the run began.
+        """
+        counts = self._writer.write(encoded.rows, encoded.calls)
+        if evicts(self._view, self._servers):
+            # With every batch: a run whose rows do not stay evicts more and more of what others have there.
+            check_evictions(self._view, self._servers, self._writer.steadily(self._writer.servers))
+        return counts
 
     def commit(self, **outcome: Any) -> datetime | None:
         """End the run; see :func:`~online_features.online.state.commit_run`."""
@@ -110,11 +117,15 @@ class OnlineRun:
     def doubt(self, recorded: state.ViewState) -> str:
         """Why rows that earlier runs have written may be gone, though their claims are not; empty when they are not.
 
-        In a cluster, claims and rows are on different servers, of which one may have lost what it had.
+        In a cluster, claims and rows are on different servers, of which one may have lost what it had. Any server may
+        have evicted rows and kept the claims.
         """
-        if not self._in_cluster or recorded.servers in (None, state.identities(self._servers)):
-            return ""
-        return "a server of the cluster has restarted, failed over or joined"
+        if self._in_cluster and recorded.servers not in (None, state.identities(self._servers)):
+            return "a server of the cluster has restarted, failed over or joined"
+        evicted = rows_evicted_since(self._view, recorded.evicted, self._servers) if recorded.evicted is not None else 0
+        if evicted:
+            return f"Redis has evicted {evicted:,} keys since the last run, and rows of the view may be among them"
+        return ""
 
     def prepare(self, recorded: state.ViewState, *, clears: bool) -> None:
         """Make ready for the first row.

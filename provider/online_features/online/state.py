@@ -18,7 +18,7 @@ from online_features.online import keyspace, scripts
 from online_features.online.failures import Client
 from online_features.online.replication import Replication
 from online_features.online.replies import text
-from online_features.online.servers import Server
+from online_features.online.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
 from online_features.online.session import RUN_MARKER_MILLISECONDS, AnySession
 from online_features.postgres_types import ENCODING_BY_TYPE, Encoding
 from online_features.schema import UNKNOWN, Column, RowSchema
@@ -47,6 +47,7 @@ class ViewState:
     :param schema_fingerprint: of the schema; a reader that has met it need not read the schema again.
     :param servers: which held the rows after the last run.
     :param source: what the last full or incremental run noted of its source.
+    :param evicted: how many keys each of them had evicted.
     """
 
     watermark: datetime | None
@@ -60,6 +61,7 @@ class ViewState:
     schema_fingerprint: str | None
     servers: str | None
     source: SourceNote | None
+    evicted: dict[str, int] | None
 
 
 def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
@@ -136,6 +138,7 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
             schema_fingerprint=stored.get("schema_fingerprint"),
             servers=stored.get("servers"),
             source=SourceNote.from_dict(_object(stored["source"])) if "source" in stored else None,
+            evicted=_counts(stored["evicted"]) if "evicted" in stored else None,
         )
 
 
@@ -195,6 +198,7 @@ def commit_run(
     :param replication: what has to be copied before the watermark moves.
     :returns: the watermark, which has moved forward or not at all.
     :raises OnlineDataLostError: Redis no longer knows the run, or is not the server that it was.
+    :raises OnlineStoreFullError: Redis has evicted keys since the run began.
     :raises NotReplicatedError: too few replicas have the rows.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
     """
@@ -204,6 +208,7 @@ def commit_run(
         "layout": view.layout,
         "definition": defined,
         "servers": identities(servers),
+        "evicted": json.dumps(evicted_counts(servers)),
         **schema_fields(schema),
     }
     if cursor is not None:
@@ -228,22 +233,32 @@ def commit_run(
         *(word for field in fields.items() for word in field),
     )
 
+    evicted = 0
+
     def check_and_commit() -> Any:
+        nonlocal evicted
         # One server is asked on one connection, which breaks if it restarts in between. Of a cluster, the next run
         # finds out: what is recorded are the servers of before.
-        if session.servers() != servers:
+        now = session.servers()
+        if now != servers:
             raise OnlineDataLostError(
                 f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
                 "lost rows; the watermark has not moved -> run again"
             )
+        check_evictions(view, servers, now)
+        evicted = evicted_since(evicted_counts(servers), now)
         session.await_replicas(keyspace.run_key(view, run_id), replication)
         return session.exchange(*commit)
 
     watermark = session.steadily(check_and_commit)
     if watermark is None:
+        if evicted:  # the run's mark among them, which expires
+            raise eviction(view, evicted, servers)
+        tells = all(server.evicted is not None for server in servers)
         raise OnlineDataLostError(
-            f"feature view {view.name!r}: Redis lost data while the run was writing (flushed or restored?); "
-            "the watermark has not moved -> run again"
+            f"feature view {view.name!r}: Redis lost data while the run was writing (flushed or restored"
+            + ("?" if tells else ", or evicted keys? by INFO, which it refuses, it would tell")
+            + "); the watermark has not moved -> run again"
         )
     if text(watermark) == "overtaken":
         raise OvertakenError(
@@ -331,6 +346,11 @@ def _object(told: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TypeError(f"{told[:50]!r} is no object")
     return found
+
+
+def _counts(told: str) -> dict[str, int]:
+    """Numbers by name."""
+    return {name: int(count) for name, count in _object(told).items()}
 
 
 def _instant(stored: Mapping[str, str], field: str) -> datetime | None:

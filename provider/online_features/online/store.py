@@ -12,6 +12,7 @@ import redis
 from online_features.errors import OnlineAccessError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
+from online_features.online.clients import client_of
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold, primaries
 from online_features.online.failures import Client, translated
@@ -22,6 +23,7 @@ from online_features.online.pushed_views import PushedViews
 from online_features.online.reader import FreshnessCheck, Reader
 from online_features.online.replication import Replication
 from online_features.online.rows import OnlineRows
+from online_features.online.turns import turn
 from online_features.online.vectors import FeatureVectors
 from online_features.patience import Patience
 from online_features.schema import RowSchema
@@ -57,11 +59,12 @@ class OnlineStore:
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
-        """A store on a client of its own.
+        """A store on a client of its own, which waits for connections and replies for a bounded time.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.Redis.from_url`` takes it.
+        :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(redis.Redis.from_url(url))
+        return cls(client_of(url, redis))
 
     def get_online_features(
         self,
@@ -140,7 +143,7 @@ class OnlineStore:
         from online_features.online.push import append_and_push, push_rows
 
         patience = Patience(retry_for)
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client, writes=True):
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
@@ -155,7 +158,7 @@ class OnlineStore:
         :returns: how many of them were there.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client, writes=True):
             return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
@@ -176,12 +179,12 @@ class OnlineStore:
 
     def runs(self, view: FeatureView) -> list[dict[str, Any]]:
         """The view's last runs, newest first: window, counters, seconds, outcome."""
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client):
             return state.read_runs(self._client, view)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
-        with translated(self._client, view):
+        with translated(self._client, view), turn(self._client):
             return state.read_state(self._client, view)
 
     @contextmanager
@@ -193,5 +196,5 @@ class OnlineStore:
         from online_features.online.run import OnlineRun
 
         run = OnlineRun(self._client, view, schema, run_id, patience=patience, replication=replication)
-        with translated(self._client, view), run.writing():
+        with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

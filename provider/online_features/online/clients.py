@@ -1,0 +1,111 @@
+"""Clients of redis-py that this package makes: bounded in time and connections, and never in the clear by mistake."""
+
+from __future__ import annotations
+
+import logging
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import FullJitterBackoff
+from redis.retry import Retry
+
+from online_features.errors import OnlineAccessError
+
+# Seconds for connecting, for the handshake of TLS, and for a reply: redis-py before 8 waits for ever.
+TIMEOUT_SECONDS = 5.0
+CONNECTIONS = 100  # of one client to one server
+# Of what fails at once, not of time-outs: ten of those, which is redis-py's own default, take a minute.
+RETRIES = 3
+BACKOFF = FullJitterBackoff(base=0.01, cap=1.0)  # seconds
+
+SCHEMES = ("redis", "rediss", "unix")
+
+log = logging.getLogger(__name__)
+
+
+def bounds(library: ModuleType, *, retries: int = RETRIES) -> dict[str, Any]:
+    """Return options of redis-py that bound how long a client waits and how many connections it makes.
+
+    :param library: ``redis`` or ``redis.asyncio``.
+    """
+    retry = AsyncRetry if library is redis.asyncio else Retry
+    return {
+        "socket_timeout": TIMEOUT_SECONDS,
+        "socket_connect_timeout": TIMEOUT_SECONDS,
+        "max_connections": CONNECTIONS,
+        "retry": retry(BACKOFF, retries, (redis.ConnectionError,)),
+    }
+
+
+def client_of(url: str, library: ModuleType) -> Any:
+    """Make a client for a URL; it connects when it is first used.
+
+    :param library: ``redis`` or ``redis.asyncio``.
+    :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+    """
+    _check(url)
+    try:
+        client = library.Redis.from_url(url, **bounds(library))
+        pool = client.connection_pool
+        made = pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError) as error:
+        # Without the URL: it may hold a password.
+        raise OnlineAccessError(f"the URL of Redis cannot be used: {error} -> correct it") from error
+    if isinstance(made, (redis.SSLConnection, redis.asyncio.SSLConnection)):
+        options = pool.connection_kwargs
+        warn_of_unchecked(
+            "the URL of Redis",
+            certificate=options.get("ssl_cert_reqs", "required") == "required",
+            host_name=options.get("ssl_check_hostname", True),
+        )
+    return client
+
+
+def _check(url: Any) -> None:
+    """Refuse URLs of which redis-py would pass something over."""
+    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    if scheme not in SCHEMES:
+        raise OnlineAccessError(
+            "the URL of Redis must be a text that begins with redis://, rediss:// (TLS) or unix:// -> for example "
+            "redis://localhost:6379/0"
+        )
+    parts = urlsplit(url)
+    of_tls = sorted(name for name in parse_qs(parts.query, keep_blank_values=True) if name.startswith("ssl"))
+    if scheme != "rediss" and of_tls:
+        raise OnlineAccessError(
+            f"option {of_tls[0]!r} in the URL of Redis is of TLS, which {scheme}:// does not speak -> write rediss://, "
+            "or leave it out"
+        )
+    database = parts.path.strip("/")
+    if scheme != "unix" and database and not database.isdecimal():
+        raise OnlineAccessError("the path in the URL of Redis is no number of a database -> write for example /0")
+
+
+def warn_of_unchecked(what: str, *, certificate: bool, host_name: bool) -> None:
+    """Log which checks of TLS are switched off.
+
+    :param what: the connection, as the message begins.
+    """
+    if not certificate:
+        cure = "set ssl_cert_reqs to required, and ssl_ca_certs to the authority's file"
+        log.warning("%s: TLS does not check the server's certificate (ssl_cert_reqs) -> %s", what, cure)
+    elif not host_name:
+        cure = "set ssl_check_hostname to true; Airflow's form saves false unasked"
+        log.warning("%s: TLS does not check the server's name (ssl_check_hostname) -> %s", what, cure)
+
+
+def speaks_tls(client: Any) -> bool:
+    """Return whether connections of a client speak TLS."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None:
+        kind = pool.connection_class
+    else:
+        # Of a cluster: redis-py's for asyncio keeps the class, the other one a flag.
+        nodes = getattr(client, "nodes_manager", None)
+        options = {**getattr(nodes, "connection_kwargs", {}), **getattr(client, "connection_kwargs", {})}
+        kind = options.get("connection_class", redis.SSLConnection if options.get("ssl") else None)
+    return isinstance(kind, type) and issubclass(kind, (redis.SSLConnection, redis.asyncio.SSLConnection))
