@@ -125,7 +125,7 @@ def test_keys_that_were_evicted_between_runs_make_the_next_one_full(
     evicting(server, policy, ROOM)
     with caplog.at_level(logging.INFO):
         assert materialize(view, offline, online).rows_read == ROWS
-    assert "full run, because Redis has evicted" in caplog.text
+    assert "Because Redis has evicted" in caplog.text
     assert present(online, view) == ROWS
     assert materialize(view, offline, online).rows_read < ROWS
 
@@ -213,7 +213,7 @@ def test_any_node_of_a_cluster_may_have_evicted_rows(
         other.client.config_set("maxmemory", ROOM)
         with caplog.at_level(logging.INFO):
             materialize(view, offline, online)
-        assert "full run, because Redis has evicted" in caplog.text
+        assert "Because Redis has evicted" in caplog.text
         assert present(online, view) == ROWS
 
 
