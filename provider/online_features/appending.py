@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from online_features.errors import SourceError
 from online_features.online.given_rows import BATCH_ROWS, batches
 from online_features.online.layouts import encoder
 from online_features.online.pushed_rows import PushedRows, naming, pushed_rows, pushed_schema
@@ -47,14 +48,27 @@ class AppendResult:
 
 def append_rows(offline: OfflineStore, view: FeatureView, rows: Any) -> AppendResult:
     """Append the rows; see :meth:`~online_features.OfflineStore.append`."""
-    return _append(offline, view, Transformation(view, offline.describe(view), in_texts=True), rows, lambda _: None)
+    described = offline.describe(view)
+    if view.features is None and (generated := offline.generated_columns(view)):
+        given = tuple(feature for feature in described.features if feature.name not in generated)
+        described = replace(described, features=given)
+    return _append(offline, view, Transformation(view, described, in_texts=True), rows, lambda _: None)
 
 
 @contextmanager
 def appended(
     offline: OfflineStore, view: FeatureView, transformation: Transformation, rows: Any
 ) -> Iterator[tuple[AppendResult, Iterator[PushedRows]]]:
-    """Append the rows, and give what of them goes online, each kept meanwhile: the producer's may be a generator."""
+    """Append the rows, and give what of them goes online, each kept meanwhile: the producer's may be a generator.
+
+    :raises SourceError: when Postgres makes values that go online, which nobody knows before a run reads them.
+    """
+    served = {feature.name for feature in transformation.source.features}
+    if generated := sorted(served & offline.generated_columns(view)):
+        raise SourceError(
+            f"feature view {view.name!r}: Postgres makes the values of column {generated[0]!r}, so that they cannot be "
+            "pushed -> append the rows alone, and let the next run take them online; or name features= without it"
+        )
     with SpooledTemporaryFile(max_size=SPOOLED_BYTES) as file:
         spool = _Spool(file)
         yield _append(offline, view, transformation, rows, spool.add), spool.batches()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -50,6 +51,9 @@ FRACTIONAL = ("real", "double precision", "numeric")
 
 # How far before the cursor a row that does not say when it was created may have been true.
 UNDATED_LOOKBACK = timedelta(hours=1)
+
+# A semicolon with nothing but white space and comments behind it.
+END_OF_QUERY = re.compile(r";(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*$", re.DOTALL)
 
 # No zone is further than this from UTC, so a naive timestamp is never further from its instant read as UTC.
 WIDEST_UTC_OFFSET = timedelta(hours=26)
@@ -221,8 +225,8 @@ def rows_of(source: PostgresSource) -> FromClause:
 
 
 def alone(query: str) -> str:
-    """The user's query as it stands in ours, between parentheses."""
-    return query.strip().removesuffix(";")
+    """The user's query as it stands in ours, between parentheses: without its semicolon and what follows that."""
+    return END_OF_QUERY.sub("", query.strip())
 
 
 def _parts(

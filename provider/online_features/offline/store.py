@@ -24,6 +24,7 @@ from online_features.errors import (
     ColumnNotFoundError,
     OfflineAccessError,
     OfflineStoreUnavailableError,
+    SourceNotFoundError,
     UnsupportedTypeError,
 )
 from online_features.feast_columns import FEATURE, feast_column
@@ -192,8 +193,11 @@ class OfflineStore:
         :raises UnsupportedTypeError: a column's type cannot go online.
         """
         self._check_single(view)
-        with self._transactions.reading(view) as connection:
-            types, resolutions = _column_types(connection, statements.no_rows(view.source))
+        try:
+            with self._transactions.reading(view) as connection:
+                types, resolutions = _column_types(connection, statements.no_rows(view.source))
+        except SourceNotFoundError as error:
+            raise SourceNotFoundError(f"{error}{self._near_tables(view)}") from error
         schema = row_schema(view.before_transform, types)
         created = schema.created_timestamp
         return replace(
@@ -211,6 +215,21 @@ class OfflineStore:
         if view.source.query is not None:
             with self._transactions.streaming(view) as cursor:
                 cursor.adbc_execute_schema(statements.alone(view.source.query))
+
+    def _near_tables(self, view: FeatureView) -> str:
+        """Return a hint at tables whose names differ in case, dots or schema only; empty when there are none."""
+        with self._transactions.reading(view) as connection:
+            found = connection.execute(sql_files.statement("near_tables"), {"name": view.source.table}).all()
+        names = " or ".join(repr(f"{schema}.{name}") for schema, name in found)
+        return f"; there is {names} (case counts, and the first dot ends the schema)" if found else ""
+
+    def generated_columns(self, view: FeatureView) -> frozenset[str]:
+        """Return the columns of the view's table whose values only Postgres makes: identity and generated ones."""
+        if view.source.table is None:
+            return frozenset()
+        with self._transactions.reading(view) as connection:
+            found = connection.execute(sql_files.statement("generated"), {"table": quoted(view.source.table)})
+            return frozenset(found.scalars())
 
     def has_rows_before(self, view: FeatureView, schema: RowSchema, instant: datetime) -> bool:
         """Whether the source has history before ``instant``."""

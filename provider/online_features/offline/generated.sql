@@ -1,0 +1,5 @@
+-- The columns of a table whose values only Postgres makes. Parameter: table, quoted as in SQL.
+
+SELECT attname::text
+FROM pg_catalog.pg_attribute
+WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped AND (attidentity = 'a' OR attgenerated <> '')
