@@ -9,14 +9,14 @@ from importlib.util import find_spec
 
 from rich.console import Console
 
-from benchmarks import imports, reading, reference, report, scaling
+from benchmarks import catalog, imports, reading, reference, report, scaling
 from benchmarks.machine import machine
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment
 from demo.workplace import unwind_on_signals, workplace
 
-PARTS = {"reference": reference, "scaling": scaling, "reading": reading, "imports": imports}
+PARTS = {"reference": reference, "scaling": scaling, "reading": reading, "imports": imports, "catalog": catalog}
 
 console = Console(highlight=False)
 

@@ -12,7 +12,7 @@ from benchmarks.results import Results, read
 from benchmarks.settings import REFERENCE_ENTITIES
 
 BUSY = 0.5  # load before a run that leaves no two cores to the benchmark
-PARTS = ("reference", "scaling", "reading", "imports")
+PARTS = ("reference", "scaling", "reading", "imports", "catalog")
 SWEEPS = {
     "entities": "Entities",
     "history": "Rows of history per entity",
@@ -27,7 +27,13 @@ def write(output: Path) -> Path:
     """Write the table and return where it is."""
     parts = {part: results for part in PARTS if (results := read(output / "results" / f"{part}.jsonl"))}
     sections = [_text("introduction"), _machine(parts), _bars(parts)]
-    writers = {"reference": _reference, "scaling": _scaling, "reading": _reading, "imports": _imports}
+    writers = {
+        "reference": _reference,
+        "scaling": _scaling,
+        "reading": _reading,
+        "imports": _imports,
+        "catalog": _catalog,
+    }
     sections += [writers[part](results, output) for part, results in parts.items()]
     path = output / "README.md"
     path.write_text("\n\n".join([*sections, _text("method")]) + "\n", encoding="utf-8")
@@ -162,6 +168,16 @@ def _imports(results: Results, _output: Path) -> str:
         for module in results.values("module")
     ]  # fmt: skip
     return "## Imports, beside what `airflow.sdk` imports\n\n" + _table(["", "ms", "modules"], rows)
+
+
+def _catalog(results: Results, _output: Path) -> str:
+    tables = results.values("tables")
+    rows = [
+        [f"{changed:,}", *(f"{results.median('seconds', tables=number, changed=changed):.2f}" for number in tables)]
+        for changed in results.values("changed")
+    ]
+    head = ["rows changed", *(f"{number:,} other tables: s" for number in tables)]
+    return "## Increments in a large database\n\nOther tables have 100 columns each.\n\n" + _table(head, rows)
 
 
 def _short(value: str | float) -> str:

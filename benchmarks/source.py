@@ -71,7 +71,7 @@ class Source:
     def load(self, uri: str) -> None:
         """Make the table anew, in the order in which rows come in life: all entities, hour after hour.
 
-        Indexes are those that a user has: keys and event timestamp, and the created timestamp that increments go by.
+        Indexes are those that a user has: keys and event timestamp, and either timestamp, which increments go by.
         """
         columns = ", ".join(f"{feature.name} {feature.type}" for feature in self.features)
         with session(uri) as cursor:
@@ -83,6 +83,7 @@ class Source:
                 self._insert(cursor, h, step=1, event=f"now() - interval '{self.history - h} hours'")
             cursor.execute(f"CREATE INDEX ON {TABLE} ({KEY}, {EVENT})")
             cursor.execute(f"CREATE INDEX ON {TABLE} ({CREATED})")
+            cursor.execute(f"CREATE INDEX ON {TABLE} ({EVENT})")
             cursor.execute(f"VACUUM ANALYZE {TABLE}")
 
     def change(self, uri: str, share: float) -> None:
