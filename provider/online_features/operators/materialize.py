@@ -89,12 +89,13 @@ class MaterializeOperator(AnnouncingOperator):
         from online_features.materialization import materialize
 
         with self.working() as view:
-            reading = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
+            hook = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
+            offline = hook.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout))
             online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
             self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
             result = materialize(
                 view,
-                reading.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout)),
+                offline,
                 online,
                 prune=truth("prune", self.prune),
                 lookback=duration("lookback", self.lookback),
