@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from online_features.concurrency import ahead
 from online_features.counters import RowCounts
+from online_features.definition_changes import describe_alternation, describe_changes
 from online_features.errors import (
     OfflineStoreUnavailableError,
+    OnlineAccessError,
+    OnlineDataError,
     OnlineDataLostError,
     OnlineStoreUnavailableError,
     QueryCanceledError,
@@ -26,16 +29,17 @@ from online_features.instants import to_text
 from online_features.log_lines import say
 from online_features.online.erasure import check_prunable
 from online_features.online.replication import REPLICA_TIMEOUT, Replication
-from online_features.online.state import ViewState, changes_since
+from online_features.online.state import DAMAGE, ViewState, changes_since, definition, definition_fingerprint
 from online_features.patience import RETRY_FOR, Patience
 from online_features.rejection import log_rejected
+from online_features.run_warnings import run_warnings
 from online_features.schema import RowSchema
 from online_features.transformation import Transformation
 from online_features.window import Axis, Window
 
 if TYPE_CHECKING:
     from online_features.offline.reading import Reading
-    from online_features.offline.store import Horizon, OfflineStore, OpenTransaction, Snapshot
+    from online_features.offline.store import Horizon, OfflineStore, Snapshot
     from online_features.online.run import OnlineRun
     from online_features.online.store import OnlineStore
 
@@ -243,9 +247,9 @@ def _run(
         say(log.info, f"It reads {_in_words(plan, reading)}")
         say(log.info, f"Postgres expects about {reading.expected_rows:,} rows")
         tally = _Tally(view, reading.expected_rows, on_progress, began)
-        held_by = _held_by(plan, horizon)
-        if held_by is not None:
-            _warn_of(held_by, view)
+        fingerprint = definition_fingerprint(view, schema)
+        _warn_of_changes(view, schema, state, fingerprint, partial(online.runs, view))
+        circumstances = {"definition": fingerprint, **_held_back(view, plan, horizon)}
         try:
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
@@ -254,7 +258,7 @@ def _run(
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
-                run=_record(run_id, plan, tally, "success", held_by),
+                run=_record(run_id, plan, tally, "success", circumstances),
                 fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
@@ -262,7 +266,7 @@ def _run(
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
-            run.abandon(_record(run_id, plan, tally, type(error).__name__, held_by))
+            run.abandon(_record(run_id, plan, tally, type(error).__name__, circumstances))
             raise
         result = MaterializationResult(
             **asdict(tally.counts),
@@ -277,6 +281,8 @@ def _run(
         )
     for line in tally.in_words():
         log.info("Materialized feature view %r: %s", view.name, line)
+    for warning in run_warnings(view, tally.counts, kind=plan.kind, had_rows=state.max_event_timestamp is not None):
+        say(log.warning, f"Feature view {view.name!r}: {warning}")
     return result
 
 
@@ -418,23 +424,39 @@ def _in_words(plan: Plan, reading: Reading) -> str:
     return f"{plan.window.axis.replace('_', ' ')} in [{start}, {end})"
 
 
-def _held_by(plan: Plan, horizon: Horizon) -> OpenTransaction | None:
-    """The transaction that keeps the run from claiming more, once it has been open for long enough to be told."""
+def _warn_of_changes(
+    view: FeatureView,
+    schema: RowSchema,
+    state: ViewState,
+    fingerprint: str,
+    runs: Callable[[], Iterable[Mapping[str, Any]]],
+) -> None:
+    """Tell how the definition differs from the one whose rows are online, and when two take turns."""
+    if state.definition is None or state.fingerprint == fingerprint:
+        return
+    now = definition(view, schema)
+    # Runs need no right to read the history, and go on whatever Redis holds in place of definition and history.
+    with suppress(OnlineAccessError, OnlineDataError, *DAMAGE):
+        for change in describe_changes(state.definition, now):
+            say(log.warning, f"Feature view {view.name!r} has changed: {change}")
+        if alternation := describe_alternation(state.definition, now, fingerprint, runs()):
+            say(log.warning, f"Feature view {view.name!r}: {alternation}")
+
+
+def _held_back(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str]:
+    """Warn of an old transaction that keeps the run from claiming more, and return what the record tells of it."""
     oldest = horizon.oldest
-    if oldest is None or oldest.age < TOLD_TRANSACTION_AGE or plan.covered is None:
-        return None
-    return oldest if plan.covered[1] == oldest.since else None
-
-
-def _warn_of(transaction: OpenTransaction, view: FeatureView) -> None:
-    since = transaction.since.isoformat(timespec="seconds")
+    if oldest is None or plan.covered is None or plan.covered[1] != oldest.since or oldest.age < TOLD_TRANSACTION_AGE:
+        return {}
+    since = oldest.since.isoformat(timespec="seconds")
     log.warning("Feature view %r: a transaction, open for %.0f s, holds back the watermark at %s",
-                view.name, transaction.age.total_seconds(), since)  # fmt: skip
-    say(log.warning, f"It is {transaction} -> end it, or wait until it ends")
+                view.name, oldest.age.total_seconds(), since)  # fmt: skip
+    say(log.warning, f"It is {oldest} -> end it, or wait until it ends")
+    return {"held_since": to_text(oldest.since), "held_by": str(oldest)}
 
 
 def _record(
-    run_id: str, plan: Plan, tally: _Tally, outcome: str, held_by: OpenTransaction | None
+    run_id: str, plan: Plan, tally: _Tally, outcome: str, circumstances: Mapping[str, str]
 ) -> dict[str, Any]:  # fmt: skip
     """The run as its history tells it."""
     return {
@@ -447,6 +469,5 @@ def _record(
         "seconds": round(tally.seconds, 3),
         **asdict(tally.counts),
         "entities_pruned": tally.entities_pruned,
-        "held_since": to_text(held_by.since) if held_by else None,
-        "held_by": str(held_by) if held_by else None,
+        **circumstances,
     }

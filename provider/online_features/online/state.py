@@ -78,6 +78,11 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
     }
 
 
+def definition_fingerprint(view: FeatureView, schema: RowSchema) -> str:
+    """The definition in short, as the state and the run history keep it."""
+    return _fingerprint(json.dumps(definition(view, schema)))
+
+
 def _key_form(key: Column) -> tuple[str, ...]:
     """What decides which key an equal value has: a uuid has another text than the same characters in a text."""
     is_text = key.encoding == Encoding.TEXT and key.type in TEXTS
