@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from online_features.errors import (
     OnlineAccessError,
     OnlineDataError,
     OnlineDataLostError,
+    OnlineFeaturesError,
     OnlineStoreUnavailableError,
     QueryCanceledError,
     WindowError,
@@ -56,6 +58,9 @@ BEGUN_ANEW = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineD
 
 # How old a transaction must be for a run to tell that it holds back the watermark: most end within a second.
 TOLD_TRANSACTION_AGE = timedelta(seconds=10)
+
+ERROR_CHARACTERS = 1000  # of an error's message in the run history
+LOGIN_IN_URL = re.compile(r"://[^@/\s]*@")
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress in the log: a human pace
 
@@ -166,6 +171,7 @@ def materialize(
     retry_for: timedelta = RETRY_FOR,
     wait_for_replicas: int = 0,
     replica_timeout: timedelta = REPLICA_TIMEOUT,
+    origin: Mapping[str, str | int] | None = None,
 ) -> MaterializationResult:
     """Copy the newest row of each entity from Postgres to Redis.
 
@@ -185,6 +191,8 @@ def materialize(
         last call that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives up at once.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
     :param replica_timeout: how long to wait for them.
+    :param origin: what asked for the run, told in the run history: of an Airflow task ``dag_id``, ``run_id``,
+        ``task_id`` and ``try_number``.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
     :raises OptionError: when an option is out of its range.
     :raises SourceError: when the view does not fit the database.
@@ -196,11 +204,17 @@ def materialize(
     asked = _asked(start, end, full, prune, lookback)
     replication = Replication(what=f"feature view {view.name!r}", replicas=wait_for_replicas, timeout=replica_timeout)
     patience = Patience(retry_for)
+    history = _History(origin)
     run = partial(
         _run, view, offline, online, asked, full=full, prune=prune, lookback=lookback, on_progress=on_progress,
-        batch_rows=batch_rows, replication=replication, patience=patience,
+        batch_rows=batch_rows, replication=replication, patience=patience, history=history,
     )  # fmt: skip
-    return patience.attempt(run, _is_begun_anew)
+    try:
+        return patience.attempt(run, _is_begun_anew)
+    except BaseException as error:
+        if not history.is_told and not isinstance(error, OnlineStoreUnavailableError):
+            online.tell_failed_run(view, history.failed(error))
+        raise
 
 
 def _is_begun_anew(failure: BaseException) -> bool:
@@ -221,14 +235,15 @@ def _run(
     batch_rows: int,
     replication: Replication,
     patience: Patience,
+    history: _History,
 ) -> MaterializationResult:
     """One run, from the plan to the watermark."""
     began = time.monotonic()
+    run_id = history.begin()
     transformation = Transformation(view, offline.describe(view))
     source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
-    run_id = uuid.uuid4().hex
     with online.run(view, schema, run_id, patience, replication) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
@@ -249,7 +264,7 @@ def _run(
         tally = _Tally(view, reading.expected_rows, on_progress, began)
         fingerprint = definition_fingerprint(view, schema)
         _warn_of_changes(view, schema, state, fingerprint, partial(online.runs, view))
-        circumstances = {"definition": fingerprint, **_held_back(view, plan, horizon)}
+        history.note(plan, tally, state, definition=fingerprint, **_held_back(view, plan, horizon))
         try:
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
@@ -258,7 +273,7 @@ def _run(
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
-                run=_record(run_id, plan, tally, "success", circumstances),
+                run=history.succeeded(),
                 fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
@@ -266,7 +281,8 @@ def _run(
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
-            run.abandon(_record(run_id, plan, tally, type(error).__name__, circumstances))
+            run.abandon(history.failed(error))
+            history.is_told = True
             raise
         result = MaterializationResult(
             **asdict(tally.counts),
@@ -455,19 +471,59 @@ def _held_back(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str
     return {"held_since": to_text(oldest.since), "held_by": str(oldest)}
 
 
-def _record(
-    run_id: str, plan: Plan, tally: _Tally, outcome: str, circumstances: Mapping[str, str]
-) -> dict[str, Any]:  # fmt: skip
-    """The run as its history tells it."""
-    return {
-        "run_id": run_id,
-        "kind": plan.kind,
-        "axis": plan.window.axis,
-        "start": to_text(plan.window.start) if plan.window.start else None,
-        "end": to_text(plan.window.end) if plan.window.end else None,
-        "outcome": outcome,
-        "seconds": round(tally.seconds, 3),
-        **asdict(tally.counts),
-        "entities_pruned": tally.entities_pruned,
-        **circumstances,
-    }
+class _History:
+    """What the run history tells of the attempts of one call; of an attempt that began to read, also how far it came.
+
+    :ivar is_told: whether the history has the attempt already.
+    """
+
+    def __init__(self, origin: Mapping[str, str | int] | None) -> None:
+        self._origin = dict(origin or {})
+        self.begin()
+
+    def begin(self) -> str:
+        """Begin an attempt and return its run id."""
+        self.is_told = False
+        self._run_id = uuid.uuid4().hex
+        self._began = datetime.now(UTC)
+        self._watermark: datetime | None = None
+        self._noted: dict[str, Any] = {"kind": None, "axis": None, "start": None, "end": None}
+        self._tally: _Tally | None = None
+        return self._run_id
+
+    def note(self, plan: Plan, tally: _Tally, state: ViewState, **circumstances: str) -> None:
+        """Note what the attempt is about to do."""
+        start, end = (to_text(bound) if bound else None for bound in (plan.window.start, plan.window.end))
+        self._noted = {"kind": plan.kind, "axis": plan.window.axis, "start": start, "end": end, **circumstances}
+        self._tally, self._watermark = tally, state.watermark
+
+    def succeeded(self) -> dict[str, Any]:
+        """The record, to which the watermark is added where it is moved."""
+        return self._record("success")
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        """The record of an attempt that an error has ended."""
+        watermark = to_text(self._watermark) if self._watermark else None
+        return {**self._record(type(error).__name__), "error": _error_text(error), "watermark": watermark}
+
+    def _record(self, outcome: str) -> dict[str, Any]:
+        ended = datetime.now(UTC)
+        counts = self._tally.counts if self._tally else RowCounts()
+        return {
+            "began": to_text(self._began),
+            "ended": to_text(ended),
+            "run_id": self._run_id,
+            "outcome": outcome,
+            **self._noted,
+            "seconds": round((ended - self._began).total_seconds(), 3),
+            **asdict(counts),
+            "entities_pruned": self._tally.entities_pruned if self._tally else 0,
+            "origin": self._origin,
+        }
+
+
+def _error_text(error: BaseException) -> str:
+    """What an error of ours says; of any other only its name, because nobody knows what its message holds."""
+    if not isinstance(error, OnlineFeaturesError):
+        return type(error).__name__
+    return LOGIN_IN_URL.sub("://***@", str(error))[:ERROR_CHARACTERS]
