@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,9 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from online_features.concurrency import ahead
 from online_features.counters import RowCounts
+from online_features.definition_changes import describe_alternation, describe_changes
 from online_features.errors import (
     OfflineStoreUnavailableError,
+    OnlineAccessError,
+    OnlineDataError,
     OnlineDataLostError,
+    OnlineFeaturesError,
     OnlineStoreUnavailableError,
     QueryCanceledError,
     WindowError,
@@ -27,9 +32,10 @@ from online_features.instants import to_text
 from online_features.log_lines import say
 from online_features.online.erasure import check_prunable
 from online_features.online.replication import REPLICA_TIMEOUT, Replication
-from online_features.online.state import ViewState, changes_since
+from online_features.online.state import DAMAGE, ViewState, changes_since, definition, definition_fingerprint
 from online_features.patience import RETRY_FOR, Patience
 from online_features.rejection import log_rejected
+from online_features.run_warnings import run_warnings
 from online_features.schema import RowSchema
 from online_features.source_check import SourceCheck
 from online_features.source_note import SourceNote
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from online_features.offline.reading import Reading
-    from online_features.offline.store import Horizon, OfflineStore, OpenTransaction, Snapshot
+    from online_features.offline.store import Horizon, OfflineStore, Snapshot
     from online_features.online.run import EncodedRows, OnlineRun
     from online_features.online.store import OnlineStore
 
@@ -57,6 +63,9 @@ BEGUN_ANEW = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineD
 
 # How old a transaction must be for a run to tell that it holds back the watermark: most end within a second.
 TOLD_TRANSACTION_AGE = timedelta(seconds=10)
+
+ERROR_CHARACTERS = 1000  # of an error's message in the run history
+LOGIN_IN_URL = re.compile(r"://[^@/\s]*@")
 
 PROGRESS_SECONDS = 10.0  # between two lines of progress in the log: a human pace
 
@@ -171,6 +180,7 @@ def materialize(
     retry_for: timedelta = RETRY_FOR,
     wait_for_replicas: int = 0,
     replica_timeout: timedelta = REPLICA_TIMEOUT,
+    origin: Mapping[str, str | int] | None = None,
 ) -> MaterializationResult:
     """Copy the newest row of each entity from Postgres to Redis.
 
@@ -190,6 +200,8 @@ def materialize(
         last call that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives up at once.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
     :param replica_timeout: how long to wait for them.
+    :param origin: what asked for the run, told in the run history: of an Airflow task ``dag_id``, ``run_id``,
+        ``task_id`` and ``try_number``.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
     :raises OptionError: when an option is out of its range.
     :raises SourceError: when the view does not fit the database.
@@ -201,11 +213,17 @@ def materialize(
     asked = _asked(start, end, full, prune, lookback)
     replication = Replication(what=f"feature view {view.name!r}", replicas=wait_for_replicas, timeout=replica_timeout)
     patience = Patience(retry_for)
+    history = _History(origin)
     run = partial(
         _run, view, offline, online, asked, full=full, prune=prune, lookback=lookback, on_progress=on_progress,
-        batch_rows=batch_rows, replication=replication, patience=patience,
+        batch_rows=batch_rows, replication=replication, patience=patience, history=history,
     )  # fmt: skip
-    return patience.attempt(run, _is_begun_anew)
+    try:
+        return patience.attempt(run, _is_begun_anew)
+    except BaseException as error:
+        if not history.is_told and not isinstance(error, OnlineStoreUnavailableError):
+            online.tell_failed_run(view, history.failed(error))
+        raise
 
 
 def _is_begun_anew(failure: BaseException) -> bool:
@@ -226,14 +244,15 @@ def _run(
     batch_rows: int,
     replication: Replication,
     patience: Patience,
+    history: _History,
 ) -> MaterializationResult:
     """One run, from the plan to the watermark."""
     began = time.monotonic()
+    run_id = history.begin()
     transformation = Transformation(view, offline.describe(view))
     source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
-    run_id = uuid.uuid4().hex
     with online.run(view, schema, run_id, patience, replication) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
@@ -261,9 +280,9 @@ def _run(
         say(log.info, f"It reads {_in_words(plan, reading)}")
         say(log.info, f"Postgres expects about {reading.expected_rows:,} rows")
         tally = _Tally(view, reading.expected_rows, on_progress, began, now)
-        held_by = _held_by(plan, horizon)
-        if held_by is not None:
-            _warn_of(held_by, view)
+        fingerprint = definition_fingerprint(view, schema)
+        _warn_of_changes(view, schema, state, fingerprint, partial(online.runs, view))
+        history.note(plan, tally, state, definition=fingerprint, **_held_back(view, plan, horizon))
         try:
             with offline.snapshot(view, reading) as snapshot:
                 run.prepare(state, clears=plan.clears)
@@ -272,7 +291,7 @@ def _run(
                 with offline.lookup(view, source) as existing:
                     tally.entities_pruned = run.prune(horizon.claim, existing)
             watermark = run.commit(
-                run=_record(run_id, plan, tally, "success", held_by),
+                run=history.succeeded(),
                 fingerprint_before=None if plan.clears else state.fingerprint,
                 covered=plan.covered,
                 cursor=plan.cursor,
@@ -281,7 +300,8 @@ def _run(
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
-            run.abandon(_record(run_id, plan, tally, type(error).__name__, held_by))
+            run.abandon(history.failed(error))
+            history.is_told = True
             raise
         warn_of_future(view, tally.times)
         result = MaterializationResult(
@@ -297,6 +317,8 @@ def _run(
         )
     for line in tally.in_words():
         log.info("Materialized feature view %r: %s", view.name, line)
+    for warning in run_warnings(view, tally.counts, kind=plan.kind, had_rows=state.max_event_timestamp is not None):
+        say(log.warning, f"Feature view {view.name!r}: {warning}")
     return result
 
 
@@ -448,34 +470,90 @@ def _in_words(plan: Plan, reading: Reading) -> str:
     return ", ".join(filter(None, (what, reading.in_words)))
 
 
-def _held_by(plan: Plan, horizon: Horizon) -> OpenTransaction | None:
-    """The transaction that keeps the run from claiming more, once it has been open for long enough to be told."""
+def _warn_of_changes(
+    view: FeatureView,
+    schema: RowSchema,
+    state: ViewState,
+    fingerprint: str,
+    runs: Callable[[], Iterable[Mapping[str, Any]]],
+) -> None:
+    """Tell how the definition differs from the one whose rows are online, and when two take turns."""
+    if state.definition is None or state.fingerprint == fingerprint:
+        return
+    now = definition(view, schema)
+    # Runs need no right to read the history, and go on whatever Redis holds in place of definition and history.
+    with suppress(OnlineAccessError, OnlineDataError, *DAMAGE):
+        for change in describe_changes(state.definition, now):
+            say(log.warning, f"Feature view {view.name!r} has changed: {change}")
+        if alternation := describe_alternation(state.definition, now, fingerprint, runs()):
+            say(log.warning, f"Feature view {view.name!r}: {alternation}")
+
+
+def _held_back(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str]:
+    """Warn of an old transaction that keeps the run from claiming more, and return what the record tells of it."""
     oldest = horizon.oldest
-    if oldest is None or oldest.age < TOLD_TRANSACTION_AGE or plan.covered is None:
-        return None
-    return oldest if plan.covered[1] == oldest.since else None
-
-
-def _warn_of(transaction: OpenTransaction, view: FeatureView) -> None:
-    since = transaction.since.isoformat(timespec="seconds")
+    if oldest is None or plan.covered is None or plan.covered[1] != oldest.since or oldest.age < TOLD_TRANSACTION_AGE:
+        return {}
+    since = oldest.since.isoformat(timespec="seconds")
     log.warning("Feature view %r: a transaction, open for %.0f s, holds back the watermark at %s",
-                view.name, transaction.age.total_seconds(), since)  # fmt: skip
-    say(log.warning, f"It is {transaction} -> end it, or wait until it ends")
+                view.name, oldest.age.total_seconds(), since)  # fmt: skip
+    say(log.warning, f"It is {oldest} -> end it, or wait until it ends")
+    return {"held_since": to_text(oldest.since), "held_by": str(oldest)}
 
 
-def _record(
-    run_id: str, plan: Plan, tally: _Tally, outcome: str, held_by: OpenTransaction | None
-) -> dict[str, Any]:  # fmt: skip
-    """The run as its history tells it."""
-    return {
-        "run_id": run_id,
-        "kind": plan.kind,
-        "start": to_text(plan.window.start) if plan.window.start else None,
-        "end": to_text(plan.end) if plan.end else None,
-        "outcome": outcome,
-        "seconds": round(tally.seconds, 3),
-        **asdict(tally.counts),
-        "entities_pruned": tally.entities_pruned,
-        "held_since": to_text(held_by.since) if held_by else None,
-        "held_by": str(held_by) if held_by else None,
-    }
+class _History:
+    """What the run history tells of the attempts of one call; of an attempt that began to read, also how far it came.
+
+    :ivar is_told: whether the history has the attempt already.
+    """
+
+    def __init__(self, origin: Mapping[str, str | int] | None) -> None:
+        self._origin = dict(origin or {})
+        self.begin()
+
+    def begin(self) -> str:
+        """Begin an attempt and return its run id."""
+        self.is_told = False
+        self._run_id = uuid.uuid4().hex
+        self._began = datetime.now(UTC)
+        self._watermark: datetime | None = None
+        self._noted: dict[str, Any] = {"kind": None, "start": None, "end": None}
+        self._tally: _Tally | None = None
+        return self._run_id
+
+    def note(self, plan: Plan, tally: _Tally, state: ViewState, **circumstances: str) -> None:
+        """Note what the attempt is about to do."""
+        start, end = (to_text(bound) if bound else None for bound in (plan.window.start, plan.end))
+        self._noted = {"kind": plan.kind, "start": start, "end": end, **circumstances}
+        self._tally, self._watermark = tally, state.watermark
+
+    def succeeded(self) -> dict[str, Any]:
+        """The record, to which the watermark is added where it is moved."""
+        return self._record("success")
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        """The record of an attempt that an error has ended."""
+        watermark = to_text(self._watermark) if self._watermark else None
+        return {**self._record(type(error).__name__), "error": _error_text(error), "watermark": watermark}
+
+    def _record(self, outcome: str) -> dict[str, Any]:
+        ended = datetime.now(UTC)
+        counts = self._tally.counts if self._tally else RowCounts()
+        return {
+            "began": to_text(self._began),
+            "ended": to_text(ended),
+            "run_id": self._run_id,
+            "outcome": outcome,
+            **self._noted,
+            "seconds": round((ended - self._began).total_seconds(), 3),
+            **asdict(counts),
+            "entities_pruned": self._tally.entities_pruned if self._tally else 0,
+            "origin": self._origin,
+        }
+
+
+def _error_text(error: BaseException) -> str:
+    """What an error of ours says; of any other only its name, because nobody knows what its message holds."""
+    if not isinstance(error, OnlineFeaturesError):
+        return type(error).__name__
+    return LOGIN_IN_URL.sub("://***@", str(error))[:ERROR_CHARACTERS]

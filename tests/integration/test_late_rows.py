@@ -133,7 +133,7 @@ def test_a_run_tells_which_transaction_holds_back_its_watermark(
     assert result.watermark is not None
     *others, held = online.runs(view)
     assert (held["held_since"], held["held_by"]) == (to_text(result.watermark), who)
-    assert [(run["held_since"], run["held_by"]) for run in others] == [(None, None)] * 3
+    assert not any("held_by" in run for run in others)
     told = [record.getMessage() for record in caplog.records]
     assert told[told.index(f"It is {who}") + 1] == "-> end it, or wait until it ends"
     assert any("holds back the watermark at" in message for message in told)

@@ -76,5 +76,5 @@ def test_the_history_keeps_the_last_runs_only(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("online_features.online.state.RUNS_KEPT", 2)
-    ids = [materialize(view, offline, online).run_id for _ in range(3)]
+    ids = [materialize(view, offline, online, full=True).run_id for _ in range(3)]
     assert [run["run_id"] for run in online.runs(view)] == [ids[2], ids[1]]

@@ -11,6 +11,7 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from psycopg2.extensions import make_dsn
 
 from online_features.errors import OfflineAccessError
+from online_features.hooks.connections import checked
 from online_features.offline.store import OfflineStore
 
 
@@ -29,6 +30,7 @@ class OfflineStoreHook(PostgresHook):
         :param statement_timeout: how long each statement may take; ``None``: as the connection, or the server, says.
         :raises OfflineAccessError: when libpq does not understand the connection, naming the extra and the cure.
         """
+        checked("Postgres", self.postgres_conn_id, lambda: self.connection)
         url = self.sqlalchemy_url
         parameters = {
             "host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database,

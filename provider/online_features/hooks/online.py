@@ -9,6 +9,7 @@ from airflow.providers.redis.hooks.redis import RedisHook
 from asgiref.sync import sync_to_async
 
 from online_features.errors import OnlineFeaturesError
+from online_features.hooks.connections import checked
 from online_features.hooks.redis_address import RedisAddress
 from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.clients import speaks_tls
@@ -64,7 +65,8 @@ class OnlineStoreHook(RedisHook):
 
         :raises OnlineAccessError: when it cannot be used as it is.
         """
-        return RedisAddress.of(self.get_connection(self.redis_conn_id))
+        conn_id = self.redis_conn_id
+        return RedisAddress.of(checked("Redis", conn_id, lambda: self.get_connection(conn_id)))
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether Redis answers, and what stands in the way."""

@@ -14,6 +14,12 @@ def source(name: str) -> str:
 
 
 @cache
+def ending(name: str) -> str:
+    """Lua source of the script ``name``, which ends a run and tells it in the history."""
+    return "\n".join(map(source, ("history", name)))
+
+
+@cache
 def guarded(name: str, layout: str, *, in_cluster: bool = False) -> str:
     """Lua source of the script ``name`` for rows of a layout.
 

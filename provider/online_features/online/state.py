@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
@@ -27,7 +27,10 @@ from online_features.source_note import SourceNote
 # What reading raises when this package has not written it.
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
-RUNS_KEPT = 100  # in the history of a view: a day and a night of runs every quarter of an hour
+# In the history of a view: a week of runs every five minutes. The newest hundred stay, however old they are.
+RUNS_KEPT = 2000
+RUNS_KEPT_FOR = timedelta(days=7)
+RUNS_SHOWN = 100
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
 CLAIMS = ("watermark", "cursor", "pending", "max_event_timestamp", "materialized_at", "source")  # fields of the state
 
@@ -81,6 +84,11 @@ def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
         "ttl": view.ttl.total_seconds() if view.ttl else None,
         **({"key_ttl": view.feast.key_ttl.total_seconds()} if view.feast.key_ttl else {}),
     }
+
+
+def definition_fingerprint(view: FeatureView, schema: RowSchema) -> str:
+    """The definition in short, as the state and the run history keep it."""
+    return _fingerprint(json.dumps(definition(view, schema)))
 
 
 def _key_form(key: Column) -> tuple[str, ...]:
@@ -219,17 +227,18 @@ def commit_run(
     keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
     commit: tuple[str | int, ...] = (
         "EVAL",
-        scripts.source("commit_run"),
+        scripts.ending("commit_run"),
         len(keys),
         *keys,
         run_id,
         RUNS_KEPT,
-        json.dumps(run),
+        _record(run),
         _optional_text(start),
         _optional_text(end),
         _optional_text(max_event_timestamp),
         fingerprint_before or "",
         _fingerprint(defined),
+        _oldest_kept(run),
         *(word for field in fields.items() for word in field),
     )
 
@@ -276,7 +285,22 @@ def identities(servers: frozenset[Server]) -> str:
 def abandon_run(client: Client, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run that failed: the history tells it, the watermark stays."""
     keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
-    client.eval(scripts.source("abandon_run"), len(keys), *keys, run_id, RUNS_KEPT, json.dumps(run))
+    client.eval(
+        scripts.ending("abandon_run"), len(keys), *keys, run_id, RUNS_KEPT, _record(run), _oldest_kept(run)
+    )  # fmt: skip
+
+
+def _record(run: Mapping[str, Any]) -> str:
+    """A run as its history keeps it: one that did nothing says so, and by what it may join another such."""
+    if run["outcome"] != "success" or run["kind"] != "incremental" or run["rows_read"] or run["entities_pruned"]:
+        return json.dumps(run)
+    origin = {name: value for name, value in (run.get("origin") or {}).items() if name in ("dag_id", "task_id")}
+    same = [run.get("definition"), run.get("held_by"), sorted(origin.items())]
+    return json.dumps({**run, "runs": 1, "nothing": _fingerprint(json.dumps(same))[:16]})
+
+
+def _oldest_kept(run: Mapping[str, Any]) -> str:
+    return to_text(from_text(run["ended"]) - RUNS_KEPT_FOR)
 
 
 def record_schema(session: AnySession, view: FeatureView, schema: RowSchema) -> None:
@@ -285,9 +309,9 @@ def record_schema(session: AnySession, view: FeatureView, schema: RowSchema) -> 
     session.command("HSET", keyspace.state_key(view), *(word for field in fields.items() for word in field))
 
 
-def read_runs(client: Client, view: FeatureView) -> list[dict[str, Any]]:
+def read_runs(client: Client, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:
     """The last runs, newest first."""
-    recorded = client.lrange(keyspace.runs_key(view), 0, RUNS_KEPT - 1)
+    recorded = client.lrange(keyspace.runs_key(view), 0, limit - 1)
     with named(keyspace.runs_key(view)):
         return [_object(run) for run in recorded]
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
+from online_features.concurrency import briefly
 from online_features.errors import OnlineAccessError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
 from online_features.online.clients import client_of
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold, primaries
-from online_features.online.failures import Client, translated
+from online_features.online.failures import DRIVER_ERRORS, Client, translated
 from online_features.online.freshness import Freshness
 from online_features.online.freshness_check import Finding
 from online_features.online.known_views import KnownViews
@@ -177,15 +178,29 @@ class OnlineStore:
         with translated(self._client, check.view):
             return hold(self._client, self._reader.check(check, primaries(self._client)))
 
-    def runs(self, view: FeatureView) -> list[dict[str, Any]]:
-        """The view's last runs, newest first: window, counters, seconds, outcome."""
+    def runs(self, view: FeatureView, limit: int = state.RUNS_SHOWN) -> list[dict[str, Any]]:
+        """The view's last runs, newest first; see docs/keyspace.md for what is told of each.
+
+        :param limit: how many at most; a week of them is kept, up to 2,000.
+        """
         with translated(self._client, view), turn(self._client):
-            return state.read_runs(self._client, view)
+            return state.read_runs(self._client, view, limit)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
         with translated(self._client, view), turn(self._client):
             return state.read_state(self._client, view)
+
+    def tell_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
+        """Tell in the history a run that failed before it could begin to write; Redis may be the one that failed."""
+        # Imported here: a process that only reads needs no Arrow.
+        from online_features.online.run import CLEANUP_SECONDS
+
+        def tell() -> None:
+            with suppress(*DRIVER_ERRORS):
+                state.abandon_run(self._client, view, run["run_id"], run=run)
+
+        briefly(tell, CLEANUP_SECONDS)
 
     @contextmanager
     def run(

@@ -65,7 +65,8 @@ class FeatureViewOperator(BaseOperator):
         """
         self._is_working = True
         try:
-            with ending_in_words(self.log):
+            conn_ids = {"postgres_conn_id": self.postgres_conn_id, "redis_conn_id": self.redis_conn_id}
+            with ending_in_words(self.log, **conn_ids):
                 yield feature_view_of(self.feature_view)
         finally:
             self._is_working = False

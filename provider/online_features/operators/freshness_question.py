@@ -50,7 +50,7 @@ class FreshnessQuestion(BaseOperator):
         from online_features.hooks.online import OnlineStoreHook
         from online_features.operators import metrics
 
-        with ending_in_words(self.log):
+        with ending_in_words(self.log, redis_conn_id=self.redis_conn_id):
             check = self.make_check()
             finding = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store().check(check)
         metrics.emit_measured(check.view, finding.measured)

@@ -89,14 +89,16 @@ class MaterializeOperator(AnnouncingOperator):
         from online_features.materialization import materialize
 
         with self.working() as view:
-            reading = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
+            hook = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
+            offline = hook.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout))
             online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
             self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
             result = materialize(
                 view,
-                reading.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout)),
+                offline,
                 online,
                 prune=truth("prune", self.prune),
+                origin=origin_of(context),
                 lookback=duration("lookback", self.lookback),
                 **{name: option for name, option in self._options().items() if option is not None},
                 **window_arguments(context, window=self.window, start=self.start, end=self.end),
@@ -113,6 +115,13 @@ class MaterializeOperator(AnnouncingOperator):
             "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
             "replica_timeout": duration("replica_timeout", self.replica_timeout),
         }
+
+
+def origin_of(context: Context) -> dict[str, str | int]:
+    """What the run history tells of the task that asked for a run."""
+    task = context.get("ti")
+    names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
+    return {} if task is None else {name: getattr(task, name) for name in names}
 
 
 def window_arguments(

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from online_features.errors import TerminalError, TransientError
+from online_features.errors import OnlineFeaturesError, TerminalError
 from online_features.log_lines import in_two_lines, say
 
 
@@ -24,20 +24,25 @@ def failure(log: Any, message: str) -> AirflowFailException:
 
 
 @contextmanager
-def ending_in_words(log: Any) -> Iterator[None]:
+def ending_in_words(log: Any, **conn_ids: str) -> Iterator[None]:
     """End the log of a task that fails by what is wrong and what to do.
 
     :param log: of the task.
+    :param conn_ids: of the task, which errors about connections name.
     :raises AirflowFailException: in place of a terminal error.
     :raises TransientError: the same, without the driver's exceptions, which are logged above it.
     """
     try:
         yield
-    except TerminalError as error:
-        log.debug("Traceback", exc_info=error)
-        raise failure(log, str(error)) from None
-    except TransientError as error:
+    except OnlineFeaturesError as error:
+        # Imported here: parsing a DAG file needs none of it.
+        from online_features.hooks.connections import named
+
+        told = named(error, **conn_ids)
+        if isinstance(told, TerminalError):
+            log.debug("Traceback", exc_info=error)
+            raise failure(log, str(told)) from None
         log.warning("Traceback", exc_info=error)
-        say(log.error, str(error))
+        say(log.error, str(told))
         # A new one: a context manager that raises what it was thrown leaves the traceback as it was.
-        raise type(error)(str(error)) from None
+        raise type(told)(str(told)) from None

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from online_features.errors import TerminalError, TransientError
+from online_features.hooks.connections import named
 from online_features.instants import from_text
 from online_features.log_lines import say
 from online_features.online.freshness_check import Finding
@@ -73,8 +74,9 @@ class FreshnessTrigger(BaseTrigger):
                 event = await self._wait()
         except TimeoutError:
             event = _event("timeout", self._last_seen)
-        except (TerminalError, AirflowNotFoundException) as error:
-            event = _event("failed", str(error))
+        except TerminalError as error:
+            told = await sync_to_async(named)(error, redis_conn_id=self.redis_conn_id)
+            event = _event("failed", str(told))
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class FreshnessTrigger(BaseTrigger):
                 try:
                     finding = await store.find(check)
                 except TransientError as error:
-                    self._say("away", f"{error} (waiting for Redis)")
+                    self._say("away", f"connection {self.redis_conn_id!r} (waiting for Redis): {error}")
                     await asyncio.sleep(outages.delay(failed, chance))
                     failed += 1
                     continue

@@ -1,18 +1,15 @@
 -- Ends a run that failed: its history tells it, unless it has ended already, and only the reply was lost. Who may not
--- read the history tells it twice.
+-- read the history tells it twice. Comes behind history.lua.
 --
 -- KEYS      history of the view, marker of the run
 -- ARGV[1]   id of the run
--- ARGV[2]   number of runs to keep
+-- ARGV[2]   number of records to keep
 -- ARGV[3]   the run as JSON
+-- ARGV[4]   instant before which records are old
 
 local runs, marker = KEYS[1], KEYS[2]
 
 redis.call('DEL', marker)
-for _, ended in ipairs(redis.pcall('LRANGE', runs, 0, -1)) do
-  if string.find(ended, ARGV[1], 1, true) then
-    return
-  end
+if not has_ended(runs, ARGV[1]) then
+  add_record(runs, ARGV[3], tonumber(ARGV[2]), ARGV[4])
 end
-redis.call('LPUSH', runs, ARGV[3])
-redis.call('LTRIM', runs, 0, ARGV[2] - 1)

@@ -1,15 +1,17 @@
--- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run.
+-- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run. Comes behind
+-- history.lua.
 --
 -- KEYS      state of the view, history of the view, marker of the run
 -- ARGV[1]   id of the run
--- ARGV[2]   number of runs to keep
--- ARGV[3]   the run as JSON
+-- ARGV[2]   number of records to keep
+-- ARGV[3]   the run as JSON, to which the watermark is added
 -- ARGV[4]   start of what the run has covered; '' means from the beginning
 -- ARGV[5]   end of what the run has covered; '' means that it has covered nothing
 -- ARGV[6]   newest event timestamp that the run has read; '' when it read none
 -- ARGV[7]   fingerprint of the definition that the run found online; '' when it found none
 -- ARGV[8]   fingerprint of the run's own definition
--- ARGV[9…]  field, value, …: further fields of the state to set
+-- ARGV[9]   instant before which records are old
+-- ARGV[10…] field, value, …: further fields of the state to set
 -- returns   the watermark ('' before there is one); false when the run's marker is gone: Redis lost data meanwhile;
 --           'overtaken' when a run with another definition has ended meanwhile
 --
@@ -20,12 +22,7 @@ local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('DEL', marker) == 0 then
   -- Or it has ended already, and the reply was lost. Who may not read the history does not learn it.
-  for _, ended in ipairs(redis.pcall('LRANGE', runs, 0, -1)) do
-    if string.find(ended, ARGV[1], 1, true) then
-      return redis.call('HGET', state, 'watermark') or ''
-    end
-  end
-  return false
+  return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
 end
 
 -- A run with another definition has ended since: neither may claim, because rows of both are online.
@@ -57,7 +54,7 @@ for _, window in ipairs(pending) do
   end
 end
 
-redis.call('HSET', state, 'fingerprint', ARGV[8], unpack(ARGV, 9))
+redis.call('HSET', state, 'fingerprint', ARGV[8], unpack(ARGV, 10))
 if watermark then
   redis.call('HSET', state, 'watermark', watermark)
 end
@@ -72,6 +69,6 @@ if ARGV[6] ~= '' and (not newest or newest < ARGV[6]) then
   redis.call('HSET', state, 'max_event_timestamp', ARGV[6])
 end
 
-redis.call('LPUSH', runs, ARGV[3])
-redis.call('LTRIM', runs, 0, ARGV[2] - 1)
+local told = watermark and '"' .. watermark .. '"' or 'null'
+add_record(runs, string.sub(ARGV[3], 1, -2) .. ', "watermark": ' .. told .. '}', tonumber(ARGV[2]), ARGV[9])
 return watermark or ''
