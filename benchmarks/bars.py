@@ -99,10 +99,10 @@ def _import(parts: Parts) -> float | None:
 
 
 def _catalog(parts: Parts) -> float | None:
-    if "catalog" not in parts:
+    catalog = parts.get("catalog")
+    if catalog is None or not (sizes := catalog.values("tables")):
         return None
-    catalog = parts["catalog"]
-    tables = max(catalog.values("tables"))
+    tables = max(sizes)
     return max(
         catalog.median("seconds", tables=tables, changed=changed) or 0.0 for changed in catalog.values("changed")
     )
