@@ -27,3 +27,10 @@ def completed(uri: str) -> str:
     # Drivers take it from the beginning of the session, whatever a transaction sets.
     conninfo: str = make_dsn(**{**given, "client_encoding": "UTF8"})
     return conninfo
+
+
+def with_option(conninfo: str, setting: str) -> str:
+    """Have the session begin with a setting, which poolers do not hand on."""
+    given = parse_dsn(conninfo)
+    changed: str = make_dsn(**{**given, "options": f"{given.get('options', '')} -c {setting}"})
+    return changed

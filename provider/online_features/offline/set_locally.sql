@@ -1,7 +1,7 @@
 -- Sets, until the transaction ends, those of the settings that the server knows. Only Linux can watch the client
--- everywhere. Parameter: settings, as a JSON object.
+-- everywhere. Selects their names, and what they were before. Parameter: settings, as a JSON object.
 
-SELECT pg_catalog.set_config(wanted.name, wanted.setting, true)
+SELECT known.name, known.setting, pg_catalog.set_config(wanted.name, wanted.setting, true)
 FROM json_each_text(CAST(:settings AS json)) AS wanted (name, setting)
 JOIN pg_catalog.pg_settings AS known ON lower(known.name) = lower(wanted.name)
 WHERE wanted.name <> 'client_connection_check_interval' OR version() ~ 'linux'

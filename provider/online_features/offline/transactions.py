@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import adbc_driver_manager
 import psycopg2
+import pyarrow as pa
 import sqlalchemy as sa
 from adbc_driver_postgresql import dbapi
 from sqlalchemy.dialects import postgresql
@@ -24,6 +25,7 @@ from online_features.concurrency import interruptibly
 from online_features.errors import OptionError
 from online_features.feature_view import FeatureView
 from online_features.offline import sql_files
+from online_features.offline.conninfo import with_option
 from online_features.offline.failures import translated
 
 # Transactions of this name only read: they do not hold back the horizon of other runs.
@@ -38,6 +40,7 @@ SETTINGS = {
     "IntervalStyle": "iso_8601",
     "bytea_output": "hex",
     "extra_float_digits": "1",
+    "quote_all_identifiers": "off",
     "standard_conforming_strings": "on",
     "client_encoding": "UTF8",
 }
@@ -81,15 +84,27 @@ class Transactions:
     @contextmanager
     def streaming(self, view: FeatureView) -> Iterator[dbapi.Cursor]:
         """Yield ADBC's cursor in a read-only, repeatable-read transaction."""
-        with translated(view), dbapi.connect(self._conninfo) as connection, connection.cursor() as cursor:
-            cursor.execute(READ_ONLY)
-            cursor.execute(self._set_reading)
-            cursor.fetch_arrow_table()
+        with translated(view), ExitStack() as stack:
+            connection, cursor, found = self._begun(stack, self._conninfo)
+            if found["quote_all_identifiers"] == "on":
+                # ADBC asks for types while it connects, and takes none whose functions are printed in quotes.
+                stack.close()
+                connection, cursor, _ = self._begun(stack, with_option(self._conninfo, "quote_all_identifiers=off"))
             yield cursor
             # Not where it failed: the rollback would wait for the rest of the rows, and closing does as well.
             with suppress(adbc_driver_manager.Error):
                 connection.rollback()
                 connection.adbc_connection.set_autocommit(True)  # ends the transaction that the rollback has begun
+
+    def _begun(self, stack: ExitStack, conninfo: str) -> tuple[dbapi.Connection, dbapi.Cursor, dict[str, str]]:
+        """Connect and begin a transaction; also return the settings that it would have had."""
+        connection = stack.enter_context(dbapi.connect(conninfo))
+        cursor = stack.enter_context(connection.cursor())
+        cursor.execute(READ_ONLY)
+        cursor.execute(self._set_reading)
+        settings = cursor.fetch_arrow_table()
+        names, found = (settings.column(i).cast(pa.string()).to_pylist() for i in (0, 1))
+        return connection, cursor, dict(zip(names, found, strict=True))
 
 
 class InterruptibleCursor(psycopg2.extensions.cursor):
