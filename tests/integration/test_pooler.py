@@ -85,7 +85,7 @@ class Other:
 @pytest.fixture(scope="module")
 def database(postgres_uri: str) -> Iterator[Database]:
     """A database of a role whose settings are odd, with a table of another application's."""
-    with new_database(postgres_uri) as database:
+    with new_database(postgres_uri, "LATIN1") as database:
         database(VICTIM)
         database("CREATE TABLE rows (id text UNIQUE, ts timestamptz, x int)")
         database(f"INSERT INTO rows {ROWS}")

@@ -29,7 +29,11 @@ def test_a_query_may_end_in_semicolons_and_comments(
     assert online.get_online_features(view, [{"id": 1}])[0].values == {"x": ";"}
 
 
-@pytest.mark.parametrize("query", ["SELECT ';' AS x", "SELECT 1 -- a; b", "SELECT 1 /* ; */", "SELECT $$;$$"])
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT ';' AS x", "SELECT 1 -- a; b\n AS x", "SELECT /* ; */ 1", "SELECT $$; -- $$", "SELECT $a$;$$ -- $a$",
+     r"SELECT E'\'; --'", "SELECT '''; --'", 'SELECT 1 AS "; --"', "SELECT 1 AS a$b$"],
+)  # fmt: skip
 def test_a_semicolon_within_the_query_stays(query: str) -> None:
     assert alone(query) == query
 

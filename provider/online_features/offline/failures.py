@@ -60,6 +60,8 @@ POOLER_CURES = {
     "transaction blocks not allowed": POOL_BY_TRANSACTION,
 }
 
+CHARACTER = re.compile(r'character with byte sequence ((?:0x[0-9a-f]{2} )+)in encoding "UTF8"')
+
 
 @contextmanager
 def translated(view: FeatureView) -> Iterator[None]:
@@ -102,6 +104,7 @@ def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeat
     # The server's own sentence, without the statement that the driver and the server quote around it.
     sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
     said = sentence[1] if sentence else message.strip().partition("\n")[0]
+    said = CHARACTER.sub(lambda found: repr(bytes.fromhex(found[1].replace("0x", "")).decode()), said)
     return error(f"{subject}: {said} -> {cure}")
 
 

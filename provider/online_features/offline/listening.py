@@ -27,14 +27,14 @@ SESSION: dict[str, Any] = {
 }
 
 
-async def changed_tables(uri: str) -> AsyncGenerator[frozenset[str], None]:
+async def changed_tables(conninfo: str) -> AsyncGenerator[frozenset[str], None]:
     """Yield the tables that have changed, as ``"schema.table"``; first none, as soon as nothing is missed any more.
 
     :raises OfflineStoreUnavailableError: when Postgres cannot be reached or breaks off.
     :raises OfflineAccessError: when Postgres refuses the login, or a pooler loses notifications.
     """
     with translated_listening():
-        session: dict[str, Any] = {**SESSION, **conninfo_to_dict(uri)}
+        session: dict[str, Any] = {**SESSION, **conninfo_to_dict(conninfo)}
         async with await AsyncConnection.connect(**session, autocommit=True) as connection:
             await _check_notified(connection, session)
             if "application_name" not in session:  # only now that the session is known to be ours alone

@@ -12,7 +12,7 @@ SELECT
     c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
     CASE c.relkind
         WHEN 'v' THEN md5(pg_get_viewdef(c.oid))
-        -- REFRESH … CONCURRENTLY keeps the file and changes rows.
+        -- REFRESH CONCURRENTLY keeps the file and changes rows.
         WHEN 'm' THEN concat_ws(
             ':', pg_relation_filenode(c.oid), pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_deleted(c.oid)
         )

@@ -17,6 +17,8 @@ LOGIN_REFUSED = "28"
 
 RUN_AGAIN = "run again; if it stays, look at the Postgres server"
 CORRECT_CALLED = "correct what the query calls"
+UNTRANSLATABLE = "22P05"
+
 CORRECT_VALUE = "a value in the source cannot be computed: correct the query or the row"
 CORRECT_ROW = "a constraint of the table refuses the rows: correct one of them"
 CORRECT_FOREIGN = "correct the foreign table, its server or its user mapping"
@@ -49,6 +51,15 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "20": (SourceError, CORRECT_CALLED),
     "21": (SourceError, "correct the query: a subquery gives more rows than one"),
     "22": (SourceError, CORRECT_VALUE),
+    "22021": (
+        SourceError,
+        "correct the row, whose text is not UTF-8 as it has to be in a database of encoding SQL_ASCII, or convert() "
+        "it in a query",
+    ),
+    UNTRANSLATABLE: (
+        SourceError,
+        "leave the character out of the row, the name or the query: the encoding of the database lacks it",
+    ),
     "23": (SourceError, CORRECT_ROW),
     "24": (SourceError, CORRECT_CALLED),
     "25": (SourceError, "take out of the query what acts on its transaction"),

@@ -52,8 +52,13 @@ FRACTIONAL = ("real", "double precision", "numeric")
 # How far before the cursor a row that does not say when it was created may have been true.
 UNDATED_LOOKBACK = timedelta(hours=1)
 
-# A semicolon with nothing but white space and comments behind it.
-END_OF_QUERY = re.compile(r";(?:[\s;]|--[^\n]*(?:\n|$)|/\*.*?\*/)*$", re.DOTALL)
+# What a query is made of: comments, literals, quoted names, white space, and the rest.
+# https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+LEXEME = re.compile(
+    r"--[^\n]*|/\*.*?\*/|(?<!\w)[eE]'(?:\\.|''|[^'\\])*'|'(?:''|[^'])*'|"
+    r'"(?:""|[^"])*"|(?<![\w$])\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|\s+|.',
+    re.DOTALL,
+)
 
 # No zone is further than this from UTC, so a naive timestamp is never further from its instant read as UTC.
 WIDEST_UTC_OFFSET = timedelta(hours=26)
@@ -225,8 +230,11 @@ def rows_of(source: PostgresSource) -> FromClause:
 
 
 def alone(query: str) -> str:
-    """The user's query as it stands in ours, between parentheses: without its semicolon and what follows that."""
-    return END_OF_QUERY.sub("", query.strip())
+    """The user's query as it stands in ours, between parentheses: without semicolons and comments at its end."""
+    lexemes = [lexeme[0] for lexeme in LEXEME.finditer(query.strip())]
+    while lexemes and (lexemes[-1] == ";" or lexemes[-1].isspace() or lexemes[-1].startswith(("--", "/*"))):
+        lexemes.pop()
+    return "".join(lexemes)
 
 
 def _parts(

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 from adbc_driver_postgresql import dbapi
-from psycopg2.extensions import parse_dsn
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.appending import AppendResult, append_rows
 from online_features.errors import (
     ColumnNotFoundError,
-    OfflineAccessError,
     OfflineStoreUnavailableError,
     SourceNotFoundError,
     UnsupportedTypeError,
@@ -32,11 +29,13 @@ from online_features.feature_view import FeatureView
 from online_features.log_lines import say
 from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
+from online_features.offline.conninfo import completed
 from online_features.offline.failures import translated
 from online_features.offline.listening import changed_tables
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.reading import Reading, chosen_reading
 from online_features.offline.relations import Relation, SourceRelations
+from online_features.offline.sqlstates import UNTRANSLATABLE
 from online_features.offline.statements import literally
 from online_features.offline.transactions import READER_NAME, Transactions
 from online_features.postgres_types import TIMESTAMP_TYPES, PostgresType
@@ -181,9 +180,8 @@ class OfflineStore:
     """
 
     def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
-        check_uri(uri)
-        self._uri = uri
-        self._transactions = Transactions(uri, statement_timeout)
+        self._conninfo = completed(uri)
+        self._transactions = Transactions(self._conninfo, statement_timeout)
 
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows in the source and their types: all of them where the view has a transform.
@@ -280,7 +278,7 @@ class OfflineStore:
 
     def changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
         """Yield the tables that have changed; see :func:`~online_features.offline.listening.changed_tables`."""
-        return changed_tables(self._uri)
+        return changed_tables(self._conninfo)
 
     def horizon(self, view: FeatureView) -> Horizon:
         """How far a snapshot taken after this call can be trusted to be complete."""
@@ -308,13 +306,7 @@ class OfflineStore:
     def lookup(self, view: FeatureView, schema: RowSchema) -> Iterator[Callable[[Sequence[Sequence[str]]], set[int]]]:
         """Yield a function from entities, as texts of their join keys, to the indexes of those the source has."""
         with self._transactions.reading(view) as connection:
-
-            def existing(entities: Sequence[Sequence[str]]) -> set[int]:
-                found = connection.execute(statements.existing_entities(view.source, schema, entities)).all()
-                connection.rollback()  # no transaction is open while Redis is asked
-                return {place - 1 for (place,) in found}
-
-            yield existing
+            yield partial(_existing, connection, view, schema)
 
     def reading(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> Reading:
         """How a window is best read, and how many rows Postgres's planner expects of it."""
@@ -351,20 +343,25 @@ def _open_transaction(now: datetime, found: dict[str, Any]) -> OpenTransaction:
     return OpenTransaction(since=since, age=max(now - since, timedelta(0)), **found)
 
 
-def check_uri(uri: str) -> None:
-    """Refuse a URI that libpq would refuse, without repeating any of it: parts of a password may be anywhere in it.
-
-    :raises OfflineAccessError: when it is no libpq URI.
-    """
+def _existing(
+    connection: sa.Connection, view: FeatureView, schema: RowSchema, entities: Sequence[Sequence[str]]
+) -> set[int]:
     try:
-        port = parse_dsn(uri).get("port", "")
-    except psycopg2.ProgrammingError:
-        port = "unreadable"
-    if not re.fullmatch(r"[\d,]*", port):
-        raise OfflineAccessError(
-            "the Postgres URI is not one that libpq reads -> write postgresql://user:password@host:port/database, with "
-            "special characters in user and password percent-encoded"
-        ) from None
+        found = connection.execute(statements.existing_entities(view.source, schema, entities)).all()
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != UNTRANSLATABLE:
+            raise
+        found = None
+    finally:
+        connection.rollback()  # no transaction is open while Redis is asked
+    if found is not None:
+        return {place - 1 for (place,) in found}
+    # An entity that the database's encoding cannot write is not in the source; which ones, only Postgres can say.
+    if len(entities) == 1:
+        return set()
+    half = len(entities) // 2
+    first, second = (_existing(connection, view, schema, part) for part in (entities[:half], entities[half:]))
+    return first | {half + place for place in second}
 
 
 def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:

@@ -38,6 +38,7 @@ SETTINGS = {
     "IntervalStyle": "iso_8601",
     "bytea_output": "hex",
     "extra_float_digits": "1",
+    "quote_all_identifiers": "off",
     "standard_conforming_strings": "on",
     "client_encoding": "UTF8",
 }
@@ -57,18 +58,18 @@ LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 class Transactions:
     """Opens connections to Postgres, and sets what is needed in every transaction.
 
-    :param uri: a libpq URI.
+    :param conninfo: for libpq, as :func:`~online_features.offline.conninfo.completed` makes it.
     :param statement_timeout: how long each statement may take; ``None``: as server, role and URI say.
     :raises OptionError: when the time-out is not one that Postgres takes.
     """
 
-    def __init__(self, uri: str, statement_timeout: timedelta | None) -> None:
-        self._uri = uri
+    def __init__(self, conninfo: str, statement_timeout: timedelta | None) -> None:
+        self._conninfo = conninfo
         settings = {**SETTINGS, **WATCH_CLIENT, **_limits(statement_timeout)}
         self._set_reading = _set_locally({**settings, "application_name": READER_NAME})
         # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
-        self._reading = _engine(uri, f"{READ_ONLY}; {self._set_reading}")
-        self._writing = _engine(uri, _set_locally(settings))
+        self._reading = _engine(conninfo, f"{READ_ONLY}; {self._set_reading}")
+        self._writing = _engine(conninfo, _set_locally(settings))
 
     @contextmanager
     def reading(self, view: FeatureView) -> Iterator[sa.Connection]:
@@ -87,7 +88,7 @@ class Transactions:
         """Yield ADBC's cursor in a read-only, repeatable-read transaction."""
         with (
             translated(view),
-            dbapi.connect(self._uri, db_kwargs=BUILTIN_TYPES) as connection,
+            dbapi.connect(self._conninfo, db_kwargs=BUILTIN_TYPES) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(READ_ONLY)
@@ -97,6 +98,7 @@ class Transactions:
             # Not where it failed: the rollback would wait for the rest of the rows, and closing does as well.
             with suppress(adbc_driver_manager.Error):
                 connection.rollback()
+                connection.adbc_connection.set_autocommit(True)  # ends the transaction that the rollback has begun
 
 
 class InterruptibleCursor(psycopg2.extensions.cursor):
@@ -107,11 +109,11 @@ class InterruptibleCursor(psycopg2.extensions.cursor):
         interruptibly(partial(super().execute, query, vars), self.connection.cancel)
 
 
-def _engine(uri: str, begin: str) -> sa.Engine:
+def _engine(conninfo: str, begin: str) -> sa.Engine:
     """Make an engine whose transactions begin with these statements."""
 
     def connect() -> Any:
-        return psycopg2.connect(uri, cursor_factory=InterruptibleCursor)
+        return psycopg2.connect(conninfo, cursor_factory=InterruptibleCursor)
 
     engine = sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool, future=True)
 
