@@ -13,7 +13,7 @@ import sqlalchemy.exc
 from adbc_driver_manager import AdbcStatusCode
 
 from online_features.drawing import is_producers
-from online_features.errors import OfflineAccessError, OnlineFeaturesError
+from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.offline.sqlstates import (
     CONNECTION_LOST,
@@ -53,13 +53,19 @@ REFUSAL = re.compile(
     r"|permission denied to set parameter|cannot be changed"
 )
 
-# What PgBouncer refuses, by its words: it has one SQLSTATE for all of it, and libpq drops even that one.
-POOLER_CURES = {
-    "unsupported startup parameter": "take it out of the Postgres connection, whose pooler does not hand it on: set it "
-    "for the role (ALTER ROLE … SET), or give statement_timeout= to the run",
-    "transaction blocks not allowed": POOL_BY_TRANSACTION,
+# What is known by its words alone, of PgBouncer and libpq.
+ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
+    "unsupported startup parameter": (
+        OfflineAccessError,
+        "take it out of the Postgres connection, whose pooler does not hand it on: set it for the role (ALTER ROLE … "
+        "SET), or give statement_timeout= to the run",
+    ),
+    "transaction blocks not allowed": (OfflineAccessError, POOL_BY_TRANSACTION),
+    "timeout expired": (
+        OfflineStoreUnavailableError,
+        "check host and port of the Postgres connection; if its server is slow to answer, raise connect_timeout",
+    ),
 }
-
 CHARACTER = re.compile(r'character with byte sequence ((?:0x[0-9a-f]{2} )+)in encoding "UTF8"')
 
 
@@ -97,10 +103,8 @@ def translation(view: FeatureView, sqlstate: str | None, message: str) -> Online
 
 def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeaturesError:
     state = sqlstate or (LOGIN_REFUSED if REFUSAL.search(message) else CONNECTION_LOST)
-    error, cure = ERROR_BY_SQLSTATE[decided_by(state)]
-    for words, pooler_cure in POOLER_CURES.items():
-        if words in message:
-            error, cure = OfflineAccessError, pooler_cure
+    by_words = (decided for words, decided in ERROR_BY_WORDS.items() if words in message)
+    error, cure = next(by_words, ERROR_BY_SQLSTATE[decided_by(state)])
     # The server's own sentence, without the statement that the driver and the server quote around it.
     sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
     said = sentence[1] if sentence else message.strip().partition("\n")[0]

@@ -20,7 +20,6 @@ PROBE_SECONDS = 10.0  # until a notification of our own has come, which takes mi
 
 # A connection that is gone without a word is missed within a minute instead of after hours.
 SESSION: dict[str, Any] = {
-    "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
