@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
+from online_features import arguments
 from online_features.appending import AppendResult, append_rows
 from online_features.concurrency import interruptibly
 from online_features.errors import (
@@ -181,6 +182,8 @@ class OfflineStore:
     """
 
     def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
+        arguments.check(uri=uri)
+        arguments.check_given(statement_timeout=statement_timeout)
         check_uri(uri)
         self._uri = uri
         self._limits = _limits(statement_timeout)
@@ -195,6 +198,7 @@ class OfflineStore:
         :raises ColumnNotFoundError: a named column does not exist.
         :raises UnsupportedTypeError: a column's type cannot go online.
         """
+        arguments.check(view=view)
         if view.source.query is not None:
             self._check_single(view, statements.alone(view.source.query))
         with translated(view), self._engine.connect() as connection:
@@ -282,6 +286,7 @@ class OfflineStore:
         :raises TransformError: when the view's transform fails on the rows; nothing is appended.
         :raises SourceError: when the source is a query, or the table refuses the rows.
         """
+        arguments.check(view=view)
         return append_rows(self, view, rows)
 
     @contextmanager

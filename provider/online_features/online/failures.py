@@ -71,7 +71,11 @@ CLUSTER: Decision = (
     OnlineStoreUnavailableError,
     "check the addresses of the cluster's nodes, and that they serve all slots",
 )
-NO_CLUSTER: Decision = (OnlineAccessError, "the server is part of a cluster: connect with a client of the cluster")
+NO_CLUSTER: Decision = (
+    OnlineAccessError,
+    "the server is part of a cluster: set cluster to true in the Airflow connection, or give the store a RedisCluster",
+)
+NO_DATABASE: Decision = (OnlineAccessError, "choose a number below that of `databases` in Redis's configuration (16)")
 SENTINEL: Decision = (
     OnlineStoreUnavailableError,
     "check addresses and login of the Sentinels, and their primary's name",
@@ -136,7 +140,8 @@ REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
         (r"-?\bOOM command", FULL),
         (r"-?\bMISCONF\b", DISK),
         (r"-READONLY\b", REPLICA),
-        (r"^(MOVED|ASK|CROSSSLOT)\b", NO_CLUSTER),
+        (r"DB index is out of range|invalid DB index", NO_DATABASE),
+        (r"^(MOVED|ASK|CROSSSLOT)\b|SELECT is not allowed in cluster mode", NO_CLUSTER),
         (r"^(CLUSTERDOWN|TRYAGAIN)\b", CLUSTER),
         (r"-?\bNOREPLICAS\b", REPLICAS),
         (r"^BUSY\b", BUSY),
