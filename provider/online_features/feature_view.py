@@ -90,6 +90,10 @@ class FeastOptions:
     key_ttl: timedelta | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.types, Mapping):
+            raise FeatureViewError(f"FeastOptions: types must be a mapping from column to type, not {self.types!r}")
+        if self.key_ttl is not None and not isinstance(self.key_ttl, timedelta):
+            raise FeatureViewError(f"FeastOptions: key_ttl={self.key_ttl!r} must be a timedelta of whole seconds")
         known = {kind.value for kind in FeastType}
         for name, kind in self.types.items():
             if kind not in known:

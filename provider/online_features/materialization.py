@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from online_features import arguments
 from online_features.concurrency import ahead
 from online_features.counters import RowCounts
 from online_features.definition_changes import describe_alternation, describe_changes
@@ -210,6 +211,9 @@ def materialize(
     :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
     :raises TerminalError: for what else needs a change by hand.
     """
+    arguments.check(view=view, offline=offline, online=online, full=full, prune=prune, batch_rows=batch_rows,
+                    wait_for_replicas=wait_for_replicas, replica_timeout=replica_timeout)  # fmt: skip
+    arguments.check_given(lookback=lookback, on_progress=on_progress)
     asked = _asked(start, end, full, prune, lookback)
     replication = Replication(what=f"feature view {view.name!r}", replicas=wait_for_replicas, timeout=replica_timeout)
     patience = Patience(retry_for)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import OnlineDataError
 from online_features.online import feast_format
+from online_features.online.entity_check import EntityFreshnessCheck
 
 from tests.conftest import Database, at
-from tests.layouts import layout  # noqa: F401
+from tests.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
 from tests.online import key_of
 
 MakeView = Callable[..., FeatureView]
@@ -40,8 +41,10 @@ def test_a_row_with_a_damaged_timestamp_is_named_and_replaced_by_a_run(
 ) -> None:
     for timestamp in DAMAGED:
         damage(online, view, "1", timestamp)
-        with pytest.raises(OnlineDataError, match=r"\{'id': '1'\}"):
-            online.get_online_features(view, [{"id": "1"}])
+        broken, whole = online.get_online_features(view, [{"id": "1"}, {"id": "2"}])
+        assert (broken.status, broken.values, broken.event_timestamp) == ("unreadable", {"x": None}, None)
+        assert "the row of {'id': '1'} is damaged" in broken.reason
+        assert (whole.status, whole.values, whole.reason) == ("present", {"x": 1}, "")
         assert materialize(view, offline, online, full=True).rows_written == 3
         assert online.get_online_features(view, [{"id": "1"}])[0].values == {"x": 1}
 
@@ -66,5 +69,36 @@ def test_what_is_no_row_at_the_key_of_one_is_named(view: FeatureView, online: On
     key = key_of(online, view, id="2")
     online._client.delete(key)
     online._client.rpush(key, "somebody else's")
-    with pytest.raises(OnlineDataError, match=r"WRONGTYPE.*reading the row of \{'id': '2'\}"):
-        online.get_online_features(view, [{"id": "1"}, {"id": "2"}])
+    whole, foreign = online.get_online_features(view, [{"id": "1"}, {"id": "2"}])
+    assert (whole.status, foreign.status) == ("present", "unreadable")
+    assert re.search(r"the row of \{'id': '2'\}.*WRONGTYPE", foreign.reason)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
+def test_a_row_of_a_type_that_its_column_had_once_is_told_by_itself(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows AS SELECT id::text, now() AS ts, 'some text' AS x FROM generate_series(1, 3) AS id")
+    view = make_view(features=["x"])
+    materialize(view, offline, online)
+    database("DELETE FROM rows WHERE id = '2'")
+    database("ALTER TABLE rows ALTER x TYPE integer USING 5")
+    materialize(view, offline, online)
+    rows = online.get_online_features(view, [{"id": str(i)} for i in range(1, 5)])
+    assert [row.status for row in rows] == ["present", "unreadable", "present", "not_found"]
+    assert [row.values["x"] for row in rows] == [5, None, 5, None]
+    assert "{'id': '2'}" in rows[1].reason
+    assert list(rows.to_pandas()["status"]) == [row.status for row in rows]
+    (vector,) = online.get_feature_vectors([view], [{"id": "2"}])
+    assert (vector.statuses, vector.is_complete, vector.values) == ({"view": "unreadable"}, False, {"x": None})
+    materialize(view, offline, online, full=True, prune=True)
+    assert online.get_online_features(view, [{"id": "2"}])[0].status == "not_found"
+
+
+def test_a_damaged_row_is_not_fresh_to_a_sensor(view: FeatureView, online: OnlineStore) -> None:
+    damage(online, view, "1", "yesterday")
+    check = EntityFreshnessCheck(view=view, entities=[{"id": "1"}, {"id": "2"}])
+    found = online.check(check)
+    assert found.kind == "stale"
+    assert "1 of 2 entities are present; needed: 2; 1 unreadable: {'id': '1'}" in found.message
+    assert found.measured["entities_unreadable"] == 1

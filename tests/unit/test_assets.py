@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -72,7 +73,20 @@ def test_a_table_without_a_schema_is_in_the_default_one_and_a_query_in_none() ->
     assert source_place(connection, query) is None
 
 
-def test_where_rows_go() -> None:
-    connection = Connection(conn_id="c", conn_type="redis", host="cache", password="secret", extra='{"db": 2}')
+SENTINELS = {"sentinels": "s2:26380,s1", "sentinel_master": "main", "db": 3}
+
+
+@pytest.mark.parametrize("fields, extra, namespace, names", [
+    ({"host": "cache", "password": "secret"}, {"db": 2}, "redis://cache:6379", "2"),
+    ({}, {}, "redis://localhost:6379", "0"),
+    ({"host": "::1", "port": 7}, {"db": "2"}, "redis://[::1]:7", "2"),
+    ({}, SENTINELS, "redis://s1:26379", "main.3"),
+    ({"host": "not-looked-at"}, {**SENTINELS, "sentinels": "s1,s2:26380"}, "redis://s1:26379", "main.3"),
+    ({}, {**SENTINELS, "sentinel_master": "other"}, "redis://s1:26379", "other.3"),
+    ({"host": "n2"}, {"cluster": True, "startup_nodes": "n1:7,n3"}, "redis://n1:7", "0"),
+    ({"host": "n3"}, {"cluster": True, "startup_nodes": "n2,n1:7"}, "redis://n1:7", "0"),
+])  # fmt: skip
+def test_where_rows_go(fields: Any, extra: Any, namespace: str, names: str) -> None:
+    connection = Connection(conn_id="c", conn_type="redis", extra=json.dumps(extra), **fields)
     place = online_place(connection, VIEW)
-    assert (place.namespace, place.name) == ("redis://cache:6379", f"2.{VIEW.project}:{VIEW.name}")
+    assert (place.namespace, place.name) == (namespace, f"{names}.{VIEW.project}:{VIEW.name}")

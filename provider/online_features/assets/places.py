@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Connection
 
 POSTGRES_PORT = 5432
-REDIS_PORT = 6379
 DEFAULT_SCHEMA = "public"  # of a table that names none, as search_path has it by default
 
 
@@ -61,10 +60,19 @@ def source_place(connection: Connection, view: FeatureView) -> Place | None:
 
 
 def online_place(connection: Connection, view: FeatureView) -> Place:
-    """The view in Redis."""
-    extra = connection.extra_dejson
-    host, port = _address(connection, extra, REDIS_PORT)
-    return Place(scheme="redis", host=host, port=port, names=(str(extra.get("db", 0)), f"{view.project}:{view.name}"))
+    """The view in Redis, at the first of its nodes or Sentinels; these know several primaries, by their names.
+
+    :raises OnlineAccessError: when the connection cannot be used.
+    """
+    # Imported here: it loads redis-py.
+    from online_features.hooks.redis_address import RedisAddress
+
+    address = RedisAddress.of(connection)
+    # Whatever their order, it is the same Redis.
+    host, port = min(address.nodes)
+    primary = (address.primary,) if address.kind == "sentinels" else ()
+    names = (*primary, str(address.options.get("db", 0)), f"{view.project}:{view.name}")
+    return Place(scheme="redis", host=_in_brackets(host), port=port, names=names)
 
 
 def _address(connection: Connection, extra: dict[str, Any], default_port: int) -> tuple[str, int]:
@@ -74,4 +82,8 @@ def _address(connection: Connection, extra: dict[str, Any], default_port: int) -
     )
     if not host or host.startswith("/"):
         host = "localhost"
-    return f"[{host}]" if ":" in host else host, int(port or default_port)
+    return _in_brackets(host), int(port or default_port)
+
+
+def _in_brackets(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

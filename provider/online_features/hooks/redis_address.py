@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import redis.asyncio
 
 from online_features.hooks.redis_extra import RedisExtra
-from online_features.online.clients import bounds
+from online_features.online.clients import bounds, warn_of_unchecked
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -28,6 +28,7 @@ class RedisAddress:
     :param kind: what the nodes are.
     :param nodes: host and port of each; of a server there is one.
     :param options: redis-py's, for connections to servers.
+    :param connection: that it is from, for messages.
     :param primary: the name by which the Sentinels know it.
     :param sentinel_options: redis-py's, for connections to the Sentinels.
     """
@@ -35,6 +36,7 @@ class RedisAddress:
     kind: Literal["server", "sentinels", "cluster"]
     nodes: tuple[Node, ...]
     options: Mapping[str, Any] = field(repr=False)
+    connection: str = field(default="", compare=False)
     primary: str = ""
     sentinel_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -44,13 +46,14 @@ class RedisAddress:
 
         :raises OnlineAccessError: naming the connection, the field and the cure.
         """
-        extra = RedisExtra(connection)
+        extra, name = RedisExtra(connection), str(connection.conn_id)
         transport = extra.transport()
         options = {"username": connection.login or None, "password": connection.password or None, **transport}
         sentinels = extra.nodes("sentinels", SENTINEL_PORT)
         if sentinels:
             return cls(
                 kind="sentinels",
+                connection=name,
                 nodes=sentinels,
                 options={**options, "db": extra.database()},
                 primary=extra.primary(),
@@ -59,8 +62,13 @@ class RedisAddress:
         server = (connection.host or "localhost", connection.port or SERVER_PORT)
         if extra.flag("cluster", default=False):
             extra.check_database_of_cluster()
-            return cls(kind="cluster", nodes=(server, *extra.nodes("startup_nodes", SERVER_PORT)), options=options)
-        return cls(kind="server", nodes=(server,), options={**options, "db": extra.database()})
+            return cls(
+                kind="cluster",
+                connection=name,
+                nodes=(server, *extra.nodes("startup_nodes", SERVER_PORT)),
+                options=options,
+            )
+        return cls(kind="server", connection=name, nodes=(server,), options={**options, "db": extra.database()})
 
     @property
     def speaks_tls(self) -> bool:
@@ -72,6 +80,9 @@ class RedisAddress:
 
         :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
         """
+        if self.speaks_tls:
+            is_checked, host_name = self.options["ssl_cert_reqs"] == "required", self.options["ssl_check_hostname"]
+            warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
         options = {**bounds(library), **self.options}
         match self.kind:
             case "sentinels":

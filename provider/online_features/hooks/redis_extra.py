@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from online_features.errors import OnlineAccessError
-from online_features.online.clients import warn_of_unchecked
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -99,9 +98,6 @@ class RedisExtra:
             self._refuse("ssl_check_hostname", "a name is checked with the certificate: set ssl_cert_reqs to required")
         if "ssl_keyfile" in self._given and "ssl_certfile" not in self._given:
             self._refuse("ssl_keyfile", "add ssl_certfile, the certificate that it is the key of")
-        warn_of_unchecked(
-            f"connection {self._connection.conn_id!r}", certificate=check == "required", host_name=checks_name
-        )
         return {
             **timeouts,
             "ssl": True,

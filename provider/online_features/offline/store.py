@@ -17,6 +17,7 @@ from adbc_driver_postgresql import dbapi
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
+from online_features import arguments
 from online_features.appending import AppendResult, append_rows
 from online_features.errors import (
     ColumnNotFoundError,
@@ -180,6 +181,8 @@ class OfflineStore:
     """
 
     def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
+        arguments.check(uri=uri)
+        arguments.check_given(statement_timeout=statement_timeout)
         self._conninfo = completed(uri)
         self._transactions = Transactions(self._conninfo, statement_timeout)
 
@@ -190,6 +193,7 @@ class OfflineStore:
         :raises ColumnNotFoundError: a named column does not exist.
         :raises UnsupportedTypeError: a column's type cannot go online.
         """
+        arguments.check(view=view)
         self._check_single(view)
         try:
             with self._transactions.reading(view) as connection:
@@ -329,6 +333,7 @@ class OfflineStore:
         :raises TransformError: when the view's transform fails on the rows; nothing is appended.
         :raises SourceError: when the source is a query, or the table refuses the rows.
         """
+        arguments.check(view=view)
         return append_rows(self, view, rows)
 
     @contextmanager

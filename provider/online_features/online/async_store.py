@@ -9,9 +9,10 @@ from typing import Any
 
 import redis.asyncio
 
+from online_features import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
-from online_features.online.clients import client_of, speaks_tls
+from online_features.online.clients import check_client, client_of, speaks_tls
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold_async, primaries_async
 from online_features.online.failures import DRIVER_ERRORS, DriverError, named, translated, translation
@@ -27,9 +28,11 @@ class AsyncOnlineStore:
     """Reads feature views from Redis, as :class:`~online_features.OnlineStore` does, but awaits it.
 
     :param client: connections, TLS, retries and time-outs are the client's.
+    :raises OnlineAccessError: when it is no client of redis-py for asyncio.
     """
 
     def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
+        check_client("AsyncOnlineStore", client, redis.asyncio)
         self._client = client
         self._reader = Reader(KnownViews())
 
@@ -64,6 +67,8 @@ class AsyncOnlineStore:
         max_staleness: timedelta | None = None,
     ) -> OnlineRows:
         """Read the rows of entities; see :meth:`online_features.OnlineStore.get_online_features`."""
+        arguments.check(view=view, entity_rows=entity_rows)
+        arguments.check_given(features=features)
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         with translated(self._client, view):
             return await hold_async(self._client, self._reader.rows(view, entity_rows, features, bounds))
@@ -79,6 +84,7 @@ class AsyncOnlineStore:
         max_staleness: timedelta | None = None,
     ) -> FeatureVectors:
         """Read feature vectors; see :meth:`online_features.OnlineStore.get_feature_vectors`."""
+        arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
         with translated(self._client, *views):
@@ -86,11 +92,13 @@ class AsyncOnlineStore:
 
     async def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """How far the view lags in Redis; see :meth:`online_features.OnlineStore.freshness`."""
+        arguments.check(view=view)
         with translated(self._client, view):
             return await hold_async(self._client, self._reader.freshness(view, now))
 
     async def check(self, check: FreshnessCheck) -> Finding:
         """Whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
+        arguments.check(check=check)
         with translated(self._client, check.view):
             return await hold_async(self._client, self._reader.check(check, await primaries_async(self._client)))
 

@@ -65,6 +65,24 @@ def client_of(url: str, library: ModuleType) -> Any:
     return client
 
 
+def check_client(store: str, client: Any, library: ModuleType) -> None:
+    """Refuse what is no client of the library.
+
+    :param store: whose client it is to be.
+    :raises OnlineAccessError: naming the store that takes it, where there is one.
+    """
+    if isinstance(client, (library.Redis, library.RedisCluster)):
+        return
+    other, its = ("AsyncOnlineStore", redis.asyncio) if library is redis else ("OnlineStore", redis)
+    cure = (
+        f"give it to {other}" if isinstance(client, (its.Redis, its.RedisCluster)) else f"{store}.from_url takes a URL"
+    )
+    raise OnlineAccessError(
+        f"client= of {store} must be a Redis or RedisCluster of {library.__name__}, not a {type(client).__module__}."
+        f"{type(client).__qualname__} -> {cure}"
+    )
+
+
 def _check(url: Any) -> None:
     """Refuse URLs of which redis-py would pass something over."""
     scheme = urlsplit(url).scheme if isinstance(url, str) else ""

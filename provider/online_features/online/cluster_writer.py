@@ -14,6 +14,7 @@ from redis.cluster import ClusterNode
 from redis.exceptions import AskError, MovedError
 
 from online_features.counters import RowCounts
+from online_features.errors import OnlineAccessError
 from online_features.online.failures import DRIVER_ERRORS, is_passing, lasting
 from online_features.online.layouts.encoding import SlotCall
 from online_features.online.replication import Replication
@@ -86,7 +87,16 @@ class ClusterWriter:
         """The primaries of the cluster, as they are now; to be asked within :meth:`steadily`."""
         self._client.nodes_manager.initialize()
         nodes = self._client.get_primaries()  # type: ignore[no-untyped-call]
-        return frozenset(server(self._client.get_redis_connection(node).info()) for node in nodes)
+        return frozenset(self._server(node) for node in nodes)
+
+    def _server(self, node: ClusterNode) -> Server:
+        told = self._client.get_redis_connection(node).info()
+        if "run_id" not in told:
+            raise OnlineAccessError(
+                f"node {node.name} of the cluster does not tell its run_id by INFO, so whether it has lost rows is "
+                "unknown -> connect to the nodes themselves, not to a proxy"
+            )
+        return server(told, node.name)
 
     def await_replicas(self, key: str, replication: Replication) -> None:
         """Nothing is left to wait for: replicas have been waited for where rows were written, batch by batch."""

@@ -96,6 +96,7 @@ class _Tally:
     present: list[OnlineRow] = field(default_factory=list)
     expired: list[Entity] = field(default_factory=list)
     missing: list[Entity] = field(default_factory=list)
+    unreadable: list[Entity] = field(default_factory=list)
 
     def add(self, rows: Sequence[OnlineRow]) -> None:
         for row in rows:
@@ -106,9 +107,11 @@ class _Tally:
                     self.expired.append(row.entity)
                 case "not_found":
                     self.missing.append(row.entity)
+                case "unreadable":
+                    self.unreadable.append(row.entity)
 
     def finding(self, share: float) -> Finding:
-        looked_at = len(self.present) + len(self.expired) + len(self.missing)
+        looked_at = len(self.present) + len(self.expired) + len(self.missing) + len(self.unreadable)
         stale = [row for row in self.present if self._is_stale(row)]
         fresh = len(self.present) - len(stale)
         # Not in floating point, where 7% of a hundred are more than seven.
@@ -131,8 +134,12 @@ class _Tally:
             "stale": [f"{dict(row.entity)!r} ({self._age_in_words(row)})" for row in stalest[:ENTITIES_SHOWN]],
             "missing": [repr(dict(entity)) for entity in self.missing[:ENTITIES_SHOWN]],
             "expired": [repr(dict(entity)) for entity in self.expired[:ENTITIES_SHOWN]],
+            "unreadable": [repr(dict(entity)) for entity in self.unreadable[:ENTITIES_SHOWN]],
         }
-        numbers = {"stale": len(stale), "missing": len(self.missing), "expired": len(self.expired)}
+        numbers = {
+            "stale": len(stale), "missing": len(self.missing), "expired": len(self.expired),
+            "unreadable": len(self.unreadable),
+        }  # fmt: skip
         return "".join(f"; {numbers[kind]:,} {kind}: {', '.join(some)}" for kind, some in told.items() if some)
 
     def _measured(self, looked_at: int, fresh: int, stale: int) -> dict[str, Any]:
@@ -142,6 +149,7 @@ class _Tally:
             "entities_stale": stale,
             "entities_missing": len(self.missing),
             "entities_expired": len(self.expired),
+            **({"entities_unreadable": len(self.unreadable)} if self.unreadable else {}),
         }
         if self.present:
             oldest = max(self.present, key=self._age)

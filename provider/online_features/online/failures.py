@@ -23,6 +23,7 @@ from online_features.errors import (
     TransientError,
 )
 from online_features.feature_view import FeatureView
+from online_features.online import scripts
 from online_features.online.clients import speaks_tls
 from online_features.patience import Patience
 
@@ -36,6 +37,9 @@ DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 
 CLIENT_SHOWN = re.compile(r"<redis\.[^<]*<[^<]*<.*?(host=[^,]*,port=\d+).*?>+\)>\)>")  # of which the address matters
+SHA = re.compile(r"[0-9a-f]{40}")
+SCRIPT_LINE = re.compile(r"@user_script: ?(\d+)")
+CALL = re.compile(r"redis\.p?call\('(\w+)'")
 TLS_ALERT = "\\x15"  # the first byte of a server's alert, as the parser of replies shows it
 
 
@@ -48,6 +52,10 @@ class NoConnectionFreeError(redis.ConnectionError):
 
 
 GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
+UNKNOWN: Decision = (
+    OnlineAccessError,
+    "the server does not know this command (rename-command, or a proxy that leaves it out), which is needed: allow it",
+)
 LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
 FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
 DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
@@ -63,7 +71,11 @@ CLUSTER: Decision = (
     OnlineStoreUnavailableError,
     "check the addresses of the cluster's nodes, and that they serve all slots",
 )
-NO_CLUSTER: Decision = (OnlineAccessError, "the server is part of a cluster: connect with a client of the cluster")
+NO_CLUSTER: Decision = (
+    OnlineAccessError,
+    "the server is part of a cluster: set cluster to true in the Airflow connection, or give the store a RedisCluster",
+)
+NO_DATABASE: Decision = (OnlineAccessError, "choose a number below that of `databases` in Redis's configuration (16)")
 SENTINEL: Decision = (
     OnlineStoreUnavailableError,
     "check addresses and login of the Sentinels, and their primary's name",
@@ -123,10 +135,13 @@ DECISIONS: dict[str, Decision] = {
 REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
     (re.compile(pattern), decision)
     for pattern, decision in (
+        (r"(?i)\bunknown (sub)?command", UNKNOWN),
+        (r"Unknown Redis command called from", UNKNOWN),
         (r"-?\bOOM command", FULL),
         (r"-?\bMISCONF\b", DISK),
         (r"-READONLY\b", REPLICA),
-        (r"^(MOVED|ASK|CROSSSLOT)\b", NO_CLUSTER),
+        (r"DB index is out of range|invalid DB index", NO_DATABASE),
+        (r"^(MOVED|ASK|CROSSSLOT)\b|SELECT is not allowed in cluster mode", NO_CLUSTER),
         (r"^(CLUSTERDOWN|TRYAGAIN)\b", CLUSTER),
         (r"-?\bNOREPLICAS\b", REPLICAS),
         (r"^BUSY\b", BUSY),
@@ -167,8 +182,20 @@ def translation(failure: Exception, what: str, *, tls: bool | None = None) -> On
     :param tls: whether the client speaks TLS, where that is known.
     """
     error, cure = decision(failure)
+    command = _command_of_script(str(failure)) if cure in (UNKNOWN[1], GRANT[1]) else ""
     said = CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split()))
-    return error(f"{what}, Redis: {said} -> {cure}{_doubt_of_tls(failure, tls)}")
+    return error(f"{what}, Redis: {said}{command} -> {cure}{_doubt_of_tls(failure, tls)}")
+
+
+def _command_of_script(said: str) -> str:
+    """The command that a script of ours was refused, of which Redis tells the line at most."""
+    sha = SHA.search(said)
+    lines = scripts.by_sha().get(sha[0], "").splitlines() if sha else []
+    # The last is where the command is, the others are where its error was handed on.
+    for number in reversed(SCRIPT_LINE.findall(said)):
+        if called := CALL.search("".join(lines[int(number) - 1 : int(number)])):
+            return f" ({called[1]})"
+    return ""
 
 
 def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
@@ -208,6 +235,11 @@ def _is_of_tls(failure: Exception) -> bool:
     broke_off = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
     is_file_missing = isinstance(cause, FileNotFoundError) and "unix" not in str(failure)
     return (isinstance(cause, ssl.SSLError) and not broke_off) or is_file_missing
+
+
+def is_refused(failure: BaseException) -> bool:
+    """Whether the user may not give this command, or the server does not know it."""
+    return isinstance(failure, DRIVER_ERRORS) and decision(failure)[1] in (GRANT[1], UNKNOWN[1])
 
 
 def is_passing(failure: BaseException) -> bool:

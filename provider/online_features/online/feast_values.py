@@ -30,7 +30,7 @@ SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
 Field = tuple[int, "int | bytes"]
 
 # What reading a message raises when it is none.
-DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, AssertionError, RecursionError)
+DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, RecursionError)
 
 
 def decode(column: Column, message: bytes) -> Any:
@@ -45,8 +45,7 @@ def decode(column: Column, message: bytes) -> Any:
         ((number, content),) = fields
         kind = _BY_NUMBER[number]
         if kind.is_list:
-            assert isinstance(content, bytes)
-            return [_value(column, kind.element, element) for element in _elements(kind.element, content)]
+            return [_value(column, kind.element, element) for element in _elements(kind.element, _whole(content))]
         return _value(column, kind, content)
     except DAMAGE as error:
         raise OnlineDataError(
@@ -76,7 +75,7 @@ def decode_timestamp(message: bytes) -> datetime:
     try:
         seconds, nanoseconds = _parts(message)
         return UNIX_EPOCH + timedelta(0, _signed(seconds), _signed(nanoseconds) // 1000)
-    except (ArithmeticError, IndexError, struct.error, AssertionError) as error:
+    except (ValueError, ArithmeticError, IndexError, struct.error) as error:
         raise ValueError(f"{message!r} is no timestamp") from error
 
 
@@ -153,9 +152,10 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
     """The elements of a list: numbers are packed into one field, others are a field each."""
-    for number, content in _fields(message):
-        assert number == 1
-        assert isinstance(content, bytes)
+    for number, field in _fields(message):
+        content = _whole(field)
+        if number != 1:
+            raise ValueError(message)
         width = {FeastType.FLOAT32: 4, FeastType.FLOAT64: 8}.get(kind)
         if width is not None:
             yield from (content[at : at + width] for at in range(0, len(content), width))
@@ -171,12 +171,19 @@ def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
 def _value(column: Column, kind: FeastType, content: int | bytes) -> Any:
     if kind in _VARINTS:
         return _VARINTS[kind](column, _signed(content))
-    assert isinstance(content, bytes)
-    return _BYTES[kind](column, content)
+    return _BYTES[kind](column, _whole(content))
+
+
+def _whole(content: int | bytes) -> bytes:
+    """The content of a field that has a length."""
+    if not isinstance(content, bytes):
+        raise ValueError(content)  # noqa: TRY004 - it is damage, not a mistake of ours
+    return content
 
 
 def _signed(value: int | bytes) -> int:
-    assert isinstance(value, int)
+    if not isinstance(value, int):
+        raise ValueError(value)  # noqa: TRY004
     return value - (1 << 64) if value >> 63 else value
 
 

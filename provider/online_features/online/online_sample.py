@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from redis.exceptions import NoPermissionError
-
 from online_features.feature_view import FeatureView
 from online_features.online import feast_format, keyspace, values
 from online_features.online.commands import CommandForm
 from online_features.online.conversation import Conversation
 from online_features.online.entity_keys import Entity
+from online_features.online.failures import is_refused
 from online_features.online.guarded_script import SCAN_COUNT
 from online_features.online.replies import text
 from online_features.online.row_keys import Key, row_keys
@@ -74,7 +73,7 @@ def _with_row(view: FeatureView, entities: Mapping[Key, Entity]) -> Conversation
     has_row = CommandForm("HEXISTS", (feast_format.timestamp_field(view.name),))
     replies = (yield [(has_row, key) for key in entities]) if entities else ()
     # Any other error says that the key is somebody else's.
-    if refused := next((reply for reply in replies if isinstance(reply, NoPermissionError)), None):
+    if refused := next((reply for reply in replies if isinstance(reply, Exception) and is_refused(reply)), None):
         raise refused
     return {key: entity for (key, entity), is_there in zip(entities.items(), replies, strict=True) if is_there == 1}
 

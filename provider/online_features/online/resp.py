@@ -113,6 +113,19 @@ def script_calls(
         ]
 
 
+def longest_word(call: Buffers) -> int:
+    """The length in bytes of the longest word of a call."""
+    wire = b"".join(call)
+    at = wire.index(END) + len(END)  # behind the number of words
+    longest = 0
+    while at < len(wire):
+        end = wire.index(END, at)
+        length = int(wire[at + 1 : end])
+        longest = max(longest, length)
+        at = end + length + 2 * len(END)
+    return longest
+
+
 def spans(rows: int, size: int) -> Iterator[tuple[int, int]]:
     """The first of every ``size`` rows, and the one after their last."""
     return ((start, min(start + size, rows)) for start in range(0, rows, size))

@@ -91,9 +91,8 @@ class FeastKeys:
 
     def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
         """The texts of the join keys in a key."""
-        assert isinstance(key, bytes)
         try:
-            texts, project = feast_format.entity_texts(columns, key)
+            texts, project = feast_format.entity_texts(columns, key if isinstance(key, bytes) else key.encode())
         except ValueError:
             return None
         return texts if project == self._project else None

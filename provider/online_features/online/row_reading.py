@@ -6,7 +6,7 @@ state that is read in front of the rows says whether what is remembered still ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,13 +21,14 @@ from online_features.online.commands import Command, CommandForm
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import Conversation
 from online_features.online.entity_keys import Entity
+from online_features.online.failures import decision
 from online_features.online.freshness import Freshness
 from online_features.online.known_views import KnownView, KnownViews
 from online_features.online.replies import text
-from online_features.online.row_formats import DAMAGE, Row
+from online_features.online.row_formats import DAMAGE
 from online_features.online.row_keys import Key
 from online_features.online.row_plan import RowPlan
-from online_features.online.rows import OnlineRow, OnlineRows
+from online_features.online.rows import OnlineRow, OnlineRows, Status
 from online_features.online.state import ViewState, as_online, state_from
 
 # Fields of a view's state that are read in front of its rows; all of them are short.
@@ -96,31 +97,34 @@ def _rows_as_known(request: Request, known: KnownView) -> Conversation[OnlineRow
     if plan is None:
         return _nothing(request, state)
     by_key = dict(zip(commands, replies, strict=True))
-    read = _read(request, plan, [by_key[key] for key in keys])
     return OnlineRows(
-        (_row(request, plan, entity, *row) for entity, row in zip(request.entity_rows, read, strict=True)),
-        freshness=Freshness.of(state, now=request.now),
+        _read(request, plan, [by_key[key] for key in keys]), freshness=Freshness.of(state, now=request.now)
     )
 
 
-def _read(request: Request, plan: RowPlan, replies: Sequence[Any]) -> Iterable[Row]:
-    """What is in the replies to the entities of the request."""
+def _read(request: Request, plan: RowPlan, replies: Sequence[Any]) -> list[OnlineRow]:
+    """The rows of the entities of the request."""
     try:
-        return plan.format.rows(replies)
+        read = plan.format.rows(replies)
     except DAMAGE:
-        # Somewhere; now, which it is.
+        # Somewhere: each row is read by itself, so that one which is damaged does not keep the others from readers.
         return [_read_one(request, plan, *asked) for asked in zip(request.entity_rows, replies, strict=True)]
+    return [_row(request, plan, entity, *row) for entity, row in zip(request.entity_rows, read, strict=True)]
 
 
-def _read_one(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> Row:
-    if isinstance(reply, redis.ResponseError):
+def _read_one(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> OnlineRow:
+    if isinstance(reply, redis.ResponseError) and decision(reply)[0] is not OnlineDataError:
         raise _told(reply, f"the row of {dict(entity)!r}")
     try:
-        return plan.format.row(reply)
+        if isinstance(reply, redis.ResponseError):
+            raise OnlineDataError(str(reply))
+        return _row(request, plan, entity, *plan.format.row(reply))
     except DAMAGE as error:
-        raise OnlineDataError(
-            f"feature view {request.view.name!r}: the row of {dict(entity)!r} is damaged: {error}"
-        ) from error
+        reason = (
+            f"feature view {request.view.name!r}: the row of {dict(entity)!r} is damaged, or older than the type of a "
+            f"column: {error} -> delete the entity online, or materialize with full=True, prune=True"
+        )
+        return _absent(entity, "unreadable", plan.names, reason)
 
 
 def _row(
@@ -141,8 +145,8 @@ def _nothing(request: Request, state: ViewState) -> OnlineRows:
     )
 
 
-def _absent(entity: Entity, status: Any, names: Sequence[str]) -> OnlineRow:
-    return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names))
+def _absent(entity: Entity, status: Status, names: Sequence[str], reason: str = "") -> OnlineRow:
+    return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names), reason=reason)
 
 
 def _plan(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> RowPlan | None:

@@ -13,7 +13,7 @@ from online_features.online.freshness import Freshness
 if TYPE_CHECKING:
     import pandas
 
-Status = Literal["present", "not_found", "expired"]
+Status = Literal["present", "not_found", "expired", "unreadable"]
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -21,15 +21,18 @@ class OnlineRow:
     """The online row of one entity.
 
     :param entity: join keys as asked.
-    :param status: ``expired`` when the row is past its ttl but Redis has not dropped it yet.
+    :param status: ``expired`` when the row is past its ttl but Redis has not dropped it yet; ``unreadable`` when what
+        Redis holds is damaged, or of a type that its column no longer has.
     :param event_timestamp: of the row; ``None`` unless present.
     :param values: feature name to value; all ``None`` unless present.
+    :param reason: why the row is unreadable, and the cure; empty when it is not.
     """
 
     entity: Mapping[str, Any]
     status: Status
     event_timestamp: datetime | None
     values: Mapping[str, Any]
+    reason: str
 
     def __init__(
         self,
@@ -38,9 +41,12 @@ class OnlineRow:
         status: Status,
         event_timestamp: datetime | None,
         values: Mapping[str, Any],
+        reason: str = "",
     ) -> None:
         # At once: what a frozen dataclass generates sets one field after the other, by a call each.
-        self.__dict__.update(entity=entity, status=status, event_timestamp=event_timestamp, values=values)
+        self.__dict__.update(
+            entity=entity, status=status, event_timestamp=event_timestamp, values=values, reason=reason
+        )
 
 
 class OnlineRows(list[OnlineRow]):

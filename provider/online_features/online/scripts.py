@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from importlib.resources import files
+from itertools import product
+
+from online_features.feature_view import LAYOUTS
 
 
 @cache
@@ -27,6 +30,14 @@ def guarded(name: str, layout: str, *, in_cluster: bool = False) -> str:
     """
     told = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row(layout, in_cluster=in_cluster)}"
     return "\n".join([told, *map(source, ("common", layout, name))])
+
+
+@cache
+def by_sha() -> dict[str, str]:
+    """All scripts, by the name by which Redis calls them."""
+    names = [file.name.removesuffix(".lua") for file in files("online_features.online").joinpath("lua").iterdir()]
+    guarded_ones = (guarded(*which, in_cluster=flag) for which in product(names, LAYOUTS) for flag in (False, True))
+    return {sha(script): script for script in (*map(source, names), *guarded_ones)}
 
 
 def sha(script: str) -> str:

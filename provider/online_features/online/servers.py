@@ -28,13 +28,16 @@ class Server:
     evicted: int | None = field(default=None, compare=False)
 
 
-def server(told: Mapping[str, Any]) -> Server:
-    """The server that has told this of itself by ``INFO``."""
-    policy = told.get("maxmemory_policy", "noeviction")
+def server(told: Mapping[str, Any], anonymous: str) -> Server:
+    """The server that has told this of itself by ``INFO``, of which proxies leave parts out.
+
+    :param anonymous: its identity, if it has not told its ``run_id``.
+    """
+    policy, evicted = told.get("maxmemory_policy", "noeviction"), told.get("evicted_keys")
     return Server(
-        identity=f"{told['run_id']}:{told.get('master_replid')}",
-        policy=policy if told.get("maxmemory") and policy != "noeviction" else "",
-        evicted=told.get("evicted_keys"),
+        identity=f"{told['run_id']}:{told.get('master_replid')}" if "run_id" in told else anonymous,
+        policy=str(policy) if told.get("maxmemory") and policy != "noeviction" else "",
+        evicted=evicted if isinstance(evicted, int) else None,
     )
 
 

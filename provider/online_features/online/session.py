@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import redis
 
-from online_features.online.failures import is_passing, lasting
+from online_features.online.failures import is_passing, is_refused, lasting
 from online_features.online.replication import Replication
 from online_features.online.servers import Server, server
 from online_features.patience import Patience
@@ -82,13 +82,14 @@ class Session:
 
     def servers(self) -> frozenset[Server]:
         """The server that holds what the session has written, as it is now; to be asked within :meth:`steadily`."""
-        # Who may not ask, or is not told, has to take every other connection for one to another server.
-        anonymous = frozenset([Server(identity=f"connection {self._connections}")])
+        # Without a run_id the server cannot be identified, so every other connection may lead to another one.
+        anonymous = f"connection {self._connections}"
         try:
-            told = self._parsed("INFO")
-        except redis.exceptions.NoPermissionError:
-            return anonymous
-        return frozenset([server(told)]) if "run_id" in told else anonymous
+            return frozenset([server(self._parsed("INFO"), anonymous)])
+        except redis.ResponseError as refusal:
+            if not is_refused(refusal):
+                raise
+            return frozenset([Server(identity=anonymous)])
 
     def await_replicas(self, key: str, replication: Replication) -> None:
         """Wait until replicas have what the session has written; to be asked within :meth:`steadily`.

@@ -142,7 +142,7 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
             layout=_layout(stored.get("layout")),
             definition=_object(stored["definition"]) if "definition" in stored else None,
             fingerprint=stored.get("fingerprint"),
-            schema=_schema_from(stored["schema"]) if "schema" in stored else None,
+            schema=_schema_from(stored["schema"], stored.get("layout")) if "schema" in stored else None,
             schema_fingerprint=stored.get("schema_fingerprint"),
             servers=stored.get("servers"),
             source=SourceNote.from_dict(_object(stored["source"])) if "source" in stored else None,
@@ -333,13 +333,15 @@ def _fingerprint(told: str) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _schema_from(stored_text: str) -> RowSchema:
+def _schema_from(stored_text: str, layout: str | None) -> RowSchema:
     stored = json.loads(stored_text)
 
     def column(fields: dict[str, str]) -> Column:
         feast = fields.get("feast")
         kind = FeastType(feast) if feast else None
         found = Column(fields["name"], fields["type"], Encoding(fields["encoding"]), kind)
+        if layout == "feast" and kind is None and fields in (*stored["keys"], *stored["features"]):
+            raise ValueError(f"column {found.name!r} has no type of Feast's")
         if found.encoding == Encoding.INTEGER and ENCODING_BY_TYPE.get(found.type) != Encoding.INTEGER:
             raise ValueError(f"no integer has type {found.type!r}")  # which readers would look up its range by
         return found

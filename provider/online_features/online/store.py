@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
+from online_features import arguments
 from online_features.concurrency import briefly
-from online_features.errors import OnlineAccessError
 from online_features.feature_view import FeatureView
 from online_features.online import erasure, state
-from online_features.online.clients import client_of
+from online_features.online.clients import check_client, client_of
 from online_features.online.consistency import Bounds
 from online_features.online.conversation import hold, primaries
 from online_features.online.failures import DRIVER_ERRORS, Client, translated
@@ -49,11 +49,11 @@ class OnlineStore:
     """Writes feature views to Redis, guarded, and reads them back.
 
     :param client: connections, TLS, retries and time-outs are the client's, and so is closing it.
+    :raises OnlineAccessError: when it is no client of redis-py, or one for asyncio.
     """
 
     def __init__(self, client: Client) -> None:
-        if not hasattr(client, "pipeline"):
-            raise OnlineAccessError("OnlineStore takes a client of redis-py; for a URL there is OnlineStore.from_url")
+        check_client("OnlineStore", client, redis)
         self._client = client
         self._reader = Reader(KnownViews())
         self._pushed_views = PushedViews(client)
@@ -84,8 +84,10 @@ class OnlineStore:
         :param max_staleness: the greatest lag, now minus watermark, that the caller can bear.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises StaleFeaturesError: when what is online is older than asked, or has no watermark.
-        :raises OnlineDataError: when a row in Redis is damaged.
+        :raises OnlineDataError: when the state of a view in Redis is damaged; of a row, its status tells.
         """
+        arguments.check(view=view, entity_rows=entity_rows)
+        arguments.check_given(features=features)
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         with translated(self._client, view):
             return hold(self._client, self._reader.rows(view, entity_rows, features, bounds))
@@ -110,8 +112,9 @@ class OnlineStore:
         :raises AmbiguousNameError: when two features, or two views, have the same name.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises StaleFeaturesError: when what is online of a view is older than asked, or has no watermark.
-        :raises OnlineDataError: when a row in Redis is damaged.
+        :raises OnlineDataError: when the state of a view in Redis is damaged; of a row, its status tells.
         """
+        arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
         with translated(self._client, *views):
@@ -143,6 +146,8 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.push import append_and_push, push_rows
 
+        arguments.check(view=view)
+        arguments.check_given(offline=offline)
         patience = Patience(retry_for)
         with translated(self._client, view), turn(self._client, writes=True):
             now = datetime.now(UTC)
@@ -159,6 +164,7 @@ class OnlineStore:
         :returns: how many of them were there.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
+        arguments.check(view=view, entity_rows=entity_rows)
         with translated(self._client, view), turn(self._client, writes=True):
             return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
 
@@ -167,6 +173,7 @@ class OnlineStore:
 
         :param now: an aware datetime to measure against; ``None`` means the present.
         """
+        arguments.check(view=view)
         with translated(self._client, view):
             return hold(self._client, self._reader.freshness(view, now))
 
@@ -175,6 +182,7 @@ class OnlineStore:
 
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
+        arguments.check(check=check)
         with translated(self._client, check.view):
             return hold(self._client, self._reader.check(check, primaries(self._client)))
 
@@ -183,11 +191,13 @@ class OnlineStore:
 
         :param limit: how many at most; a week of them is kept, up to 2,000.
         """
+        arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
             return state.read_runs(self._client, view, limit)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
+        arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
             return state.read_state(self._client, view)
 

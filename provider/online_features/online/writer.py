@@ -12,9 +12,9 @@ import redis
 from redis.exceptions import NoScriptError
 
 from online_features.counters import RowCounts
-from online_features.errors import OnlineDataError
+from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.online.failures import is_passing
-from online_features.online.resp import Buffers
+from online_features.online.resp import Buffers, longest_word
 from online_features.online.session import Session
 from online_features.patience import Patience
 
@@ -22,6 +22,12 @@ from online_features.patience import Patience
 # the socket's buffer while we still send.
 CALLS_PER_PACKET = 64
 PACKETS_IN_FLIGHT = 2
+
+
+# The longest word of a command that Redis takes; it hangs up on a longer one, and what it says of that may be lost.
+LIMIT = "proto-max-bulk-len"
+TOO_LONG = "invalid bulk length"
+SHORTEST_LIMIT, USUAL_LIMIT = 1024**2, 512 * 1024**2  # bytes
 
 
 class StateChangedError(Exception):
@@ -68,13 +74,21 @@ class GuardedWriter(Session):
         while True:
             # The next packet is sent before the replies to the last one are read.
             some = list(islice(calls, CALLS_PER_PACKET))
-            if some:
-                self._send(some)
-                in_flight.append(some)
-            if not in_flight:
+            if not some and not in_flight:
                 return
-            if not some or len(in_flight) == PACKETS_IN_FLIGHT:
-                yield from self._confirmed(in_flight)
+            if some:
+                in_flight.append(some)
+            unanswered = [call for packet in in_flight for call in packet]
+            try:
+                if some:
+                    self._send(some)
+                confirmed = self._confirmed(in_flight) if not some or len(in_flight) == PACKETS_IN_FLIGHT else ()
+            except redis.ConnectionError:
+                self._check_lengths(unanswered)
+                raise
+            if any(isinstance(reply, redis.ResponseError) and TOO_LONG in str(reply) for reply in confirmed):
+                self._check_lengths(unanswered)
+            yield from confirmed
 
     def asked(self, call: Buffers) -> Any:
         """The reply to a call in a slot that is on its way to this server."""
@@ -111,6 +125,25 @@ class GuardedWriter(Session):
             self._send(calls[unknown:])
             replies[unknown:] = [self._reply() for _ in calls[unknown:]]
         return replies
+
+    def _check_lengths(self, calls: Sequence[Buffers]) -> None:
+        """Find out whether Redis has hung up because of a value that it finds too long.
+
+        :raises InvalidRowsError: naming its length, and what Redis takes.
+        """
+        longest = max(map(longest_word, calls), default=0)
+        if longest < SHORTEST_LIMIT:
+            return
+        self._connection.disconnect()  # Redis has hung up, or is about to
+        try:
+            limit = int(self._client.config_get(LIMIT)[LIMIT] or "")
+        except (redis.RedisError, LookupError, ValueError):
+            limit = USUAL_LIMIT
+        if longest > limit:
+            raise InvalidRowsError(
+                f"a value of {longest:,} bytes is too long for Redis, which takes {limit:,} ({LIMIT}) -> leave it out, "
+                f"shorten it, or raise {LIMIT} in Redis's configuration"
+            )
 
     def _send(self, calls: Sequence[Buffers]) -> None:
         payload = b"".join(buffer for call in calls for buffer in call)

@@ -1,0 +1,86 @@
+"""What users hand to public functions, checked by the names of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from online_features.errors import InvalidRowsError, OnlineFeaturesError, OptionError
+from online_features.feature_view import FeatureView
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an argument must be.
+
+    :param holds: whether it is.
+    :param what: it must be, in words.
+    """
+
+    holds: Callable[[Any], bool]
+    what: str
+    error: type[OnlineFeaturesError] = OptionError
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _has(method: str) -> Callable[[Any], bool]:
+    return lambda value: callable(getattr(value, method, None))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+
+
+def _is_number(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _are(kind: type) -> Callable[[Any], bool]:
+    return lambda value: _is_list(value) and all(isinstance(item, kind) for item in value)
+
+
+OFFLINE = 'an OfflineStore, such as OfflineStore("postgresql://…")'
+ONLINE = 'an OnlineStore, such as OnlineStore.from_url("redis://…")'
+FLAG = Rule(_is(bool), "True or False")
+
+RULES = {
+    "view": Rule(_is(FeatureView), "a FeatureView"),
+    "views": Rule(_are(FeatureView), "a list of feature views", InvalidRowsError),
+    "entity_rows": Rule(_is_list, "a list of mappings from join key to value", InvalidRowsError),
+    "features": Rule(_are(str), "a list of names of features", InvalidRowsError),
+    "offline": Rule(_has("describe"), OFFLINE),
+    "online": Rule(_has("get_online_features"), ONLINE),
+    "check": Rule(_has("ask"), "a ViewFreshnessCheck or an EntityFreshnessCheck"),
+    "uri": Rule(_is(str), "a text, postgresql://user:password@host:port/database"),
+    "full": FLAG,
+    "prune": FLAG,
+    "full_feature_names": FLAG,
+    "lookback": Rule(_is(timedelta), "a timedelta"),
+    "statement_timeout": Rule(_is(timedelta), "a timedelta"),
+    "replica_timeout": Rule(_is(timedelta), "a timedelta"),
+    "on_progress": Rule(callable, "a function that takes a Progress"),
+    "batch_rows": Rule(_is_number(1), "a number of rows, at least 1"),
+    "wait_for_replicas": Rule(_is_number(0), "a number of replicas, not negative"),
+}
+
+
+def check(**given: Any) -> None:
+    """Refuse arguments that are not what their names ask for.
+
+    :raises OnlineFeaturesError: naming the first one, without its value, which may hold a password.
+    """
+    for name, value in given.items():
+        rule = RULES[name]
+        if not rule.holds(value):
+            got = repr(value) if value is None or isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
+            raise rule.error(f"{name}= must be {rule.what}, not {got}")
+
+
+def check_given(**given: Any) -> None:
+    """Refuse arguments likewise; ``None`` stands for one that was left out."""
+    check(**{name: value for name, value in given.items() if value is not None})
