@@ -1,5 +1,10 @@
 // Online features in Node, by the documented keyspace alone (docs/keyspace.md). Node 22 or newer, npm package "redis".
 
+const NEEDED = 22 // of Node: before, JSON.parse does not tell the digits of a number
+if (Number(process.versions.node.split('.')[0]) < NEEDED) {
+  throw new Error(`reading.mjs needs Node ${NEEDED} or newer, and this is ${process.versions.node}`)
+}
+
 const STATE_FIELDS = ['schema_fingerprint', 'layout', 'watermark']
 
 export class FeatureReader {

@@ -11,9 +11,11 @@ from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, TaskGroup
 
+from online_features.errors import FeatureViewError
 from online_features.feature_view import FeatureView
 from online_features.operators.check import FeatureViewFreshnessCheckOperator, OnStale
 from online_features.operators.materialize import MaterializeOperator
+from online_features.view_reference import check_reference
 
 # A store that restarts is back by the second or third of them.
 RETRIES: dict[str, Any] = {
@@ -44,6 +46,8 @@ def materialization_dag(
         too: ``{"redis_conn_id": "cache", "window": "data_interval"}``.
     :param dag_arguments: what else :class:`airflow.sdk.DAG` takes, ``schedule`` first of all.
     """
+    if isinstance(feature_views, (str, FeatureView)):
+        raise FeatureViewError(f"feature_views={feature_views!r} is one view -> give a list of views")
     views = list(feature_views)
     arguments = {"catchup": False, "max_active_runs": 1, "doc_md": _documentation(views), **dag_arguments}
     with DAG(dag_id, default_args={**RETRIES, **(default_args or {})}, tags=list(tags), **arguments) as dag:
@@ -72,6 +76,7 @@ def materialization_group(
     :param group_id: by default the name of the view.
     :param group_arguments: what else :class:`airflow.sdk.TaskGroup` takes, such as ``default_args``.
     """
+    check_reference(feature_view)
     with TaskGroup(group_id or _group_id(feature_view), **group_arguments) as group:
         what: dict[str, Any] = {"feature_view": feature_view}
         materialize = MaterializeOperator(task_id="materialize", **what)

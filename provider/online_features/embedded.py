@@ -73,14 +73,16 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def embedded_postgres(folder: Path, binaries: Path | None = None) -> Iterator[str]:
+def embedded_postgres(folder: str | Path, binaries: Path | None = None) -> Iterator[str]:
     """Run Postgres on new, empty data and yield its libpq URI.
 
-    :param folder: an existing folder for data and log; a ``postgres`` folder of an earlier run in it is replaced.
+    :param folder: for data and log, made where it does not exist; a ``postgres`` folder of an earlier run in it is
+        replaced.
     :param binaries: folder of another installation's programs.
     :raises EmbeddedServerError: when the server does not start.
     """
     programs = binaries or packaged_postgres()
+    folder = _made(folder)
     data = _empty_folder(folder / "postgres")
     password = secrets.token_urlsafe(12)
     password_file = data.parent / "postgres.password"
@@ -100,19 +102,25 @@ def embedded_postgres(folder: Path, binaries: Path | None = None) -> Iterator[st
 
 
 @contextlib.contextmanager
-def embedded_redis(folder: Path, binaries: Path | None = None) -> Iterator[str]:
+def embedded_redis(folder: str | Path, binaries: Path | None = None) -> Iterator[str]:
     """Run an empty Redis that keeps nothing on disk and yield its URL.
 
-    :param folder: an existing folder, for the log.
+    :param folder: for the log, made where it does not exist.
     :param binaries: folder of another installation's programs.
     :raises EmbeddedServerError: when the server does not start.
     """
     programs = binaries or packaged_redis()
+    folder = _made(folder)
     with reserved_port() as port:
         command: Command = [programs / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder,
                    "--save", "", "--appendonly", "no"]  # fmt: skip
         url = f"redis://{HOST}:{port}/0"
-        with _running(command, folder / "redis.log", ready=redis.Redis(host=HOST, port=port).ping):
+
+        def ping() -> None:
+            with redis.Redis(host=HOST, port=port) as client:
+                client.ping()
+
+        with _running(command, folder / "redis.log", ready=ping):
             yield url
 
 
@@ -201,6 +209,13 @@ def reserved_port(port: int = 0) -> Iterator[int]:
         if sys.platform != "linux":
             reserved.close()
         yield yours
+
+
+def _made(folder: str | Path) -> Path:
+    """The folder, by its whole path: the servers of some programs have another working directory."""
+    made = Path(folder).resolve()
+    made.mkdir(parents=True, exist_ok=True)
+    return made
 
 
 def _empty_folder(folder: Path) -> Path:

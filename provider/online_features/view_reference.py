@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from pkgutil import resolve_name
+from typing import Any
 
 from online_features.errors import FeatureViewError
 from online_features.feature_view import FeatureView
+
+CURE = "give a FeatureView, or where to import one from, such as 'features.views.plane_trips'"
+IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*[.:][^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def check_reference(reference: Any) -> None:
+    """Refuse what can name no feature view, without importing anything: a DAG file is parsed where views need not be.
+
+    :param reference: as for :func:`feature_view_of`; or a template, or the output of a task, which pass.
+    :raises FeatureViewError: with the cure.
+    """
+    if isinstance(reference, FeatureView) or hasattr(reference, "resolve"):
+        return
+    if isinstance(reference, (list, tuple, set, frozenset)):
+        raise FeatureViewError(
+            f"feature_view={reference!r} is a {type(reference).__name__}, and a task is for one view "
+            "-> make a task of each by .expand(feature_view=[…]), or a DAG by materialization_dag([…])"
+        )
+    if not isinstance(reference, str):
+        raise FeatureViewError(f"feature_view={reference!r} is no feature view -> {CURE}")
+    if "{{" not in reference and "{%" not in reference and not IMPORT_PATH.fullmatch(reference):
+        raise FeatureViewError(f"feature_view={reference!r} is no import path -> {CURE}")
 
 
 def feature_view_of(reference: FeatureView | str) -> FeatureView:
@@ -17,13 +41,12 @@ def feature_view_of(reference: FeatureView | str) -> FeatureView:
     """
     if isinstance(reference, FeatureView):
         return reference
-    cure = "give a FeatureView, or where to import one from, such as 'features.views.plane_trips'"
     if not isinstance(reference, str):
-        raise FeatureViewError(f"feature_view={reference!r} is no feature view -> {cure}")
+        raise FeatureViewError(f"feature_view={reference!r} is no feature view -> {CURE}")
     try:
         found = resolve_name(reference)
     except (ImportError, AttributeError, ValueError) as error:
-        raise FeatureViewError(f"feature_view={reference!r} cannot be imported: {error} -> {cure}") from error
+        raise FeatureViewError(f"feature_view={reference!r} cannot be imported: {error} -> {CURE}") from error
     if not isinstance(found, FeatureView):
-        raise FeatureViewError(f"feature_view={reference!r} is a {type(found).__name__}, no feature view -> {cure}")
+        raise FeatureViewError(f"feature_view={reference!r} is a {type(found).__name__}, no feature view -> {CURE}")
     return found

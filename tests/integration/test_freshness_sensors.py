@@ -80,7 +80,8 @@ def test_entities_and_shares_are_rendered(view: FeatureView) -> None:
 
 @pytest.mark.parametrize("fields, message", [
     ({"max_staleness": "soon"}, "max_staleness='soon' must be a timedelta, a number of seconds, or text as 'PT1H'"),
-    ({"at_least": "None"}, "at_least='None' must be an instant with its time zone"),
+    ({"at_least": "None"}, "give max_staleness=, at_least= or both"),
+    ({"max_staleness": " "}, "give max_staleness=, at_least= or both"),
     ({"at_least": "2026-01-01T00:00:00"}, "must be an instant with its time zone"),
     ({"max_staleness": 1, "measure": "created"}, "measure='created' is unknown"),
     ({"max_staleness": -1}, "not negative"),

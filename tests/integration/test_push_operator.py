@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
 from online_features import FeatureView, OnlineStore
 from online_features.decorators.push import PushDecoratedOperator
+from online_features.errors import FeatureViewError
 from online_features.operators.push import PushOperator
 
 from tests.conftest import Database, at
@@ -63,12 +64,19 @@ def test_the_mode_says_where_rows_go(
 
 @pytest.mark.parametrize("changed, message", [
     ({"rows": [{"id": "a", "x": 1}]}, "the rows lack column 'ts'"),
-    ({"mode": "both"}, "mode='both' is unknown\n-> choose one of online, offline, online_and_offline"),
+    ({"mode": "{{ 'both' }}"}, "mode='both' is unknown\n-> choose one of online, offline, online_and_offline"),
 ])  # fmt: skip
 def test_what_no_retry_can_mend_fails_at_once(view: FeatureView, changed: Any, message: str) -> None:
     arguments = {"rows": [], **changed}
+    operator = PushOperator(task_id="push", feature_view=view, **arguments)
+    operator.render_template_fields({})
     with pytest.raises(AirflowFailException, match=message):
-        PushOperator(task_id="push", feature_view=view, **arguments).execute({})
+        operator.execute({})
+
+
+def test_an_unknown_mode_is_told_when_the_dag_is_parsed(view: FeatureView) -> None:
+    with pytest.raises(FeatureViewError, match="mode='both' is unknown -> choose one of"):
+        PushOperator(task_id="push", feature_view=view, rows=[], mode="both")
 
 
 def test_the_decorator_is_registered_and_pushes_what_the_function_returns(

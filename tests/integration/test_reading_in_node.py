@@ -117,3 +117,11 @@ def test_node_follows_a_view_that_appears_changes_and_goes(
             assert values() == {name: COLUMNS[name][2] for name in features}
     client.delete(*client.scan_iter(f"*{make_view().project}*"))
     assert values() is None
+
+
+def test_an_old_node_is_told_which_one_is_needed() -> None:
+    program = """
+        Object.defineProperty(process.versions, 'node', { value: '20.11.1' })
+        await import('./reading.mjs').catch((error) => console.log(error.message))
+    """
+    assert node.run(program).strip() == "reading.mjs needs Node 22 or newer, and this is 20.11.1"

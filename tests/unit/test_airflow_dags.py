@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import DAG, BaseSensorOperator
 from airflow.utils.file import might_contain_dag
 from online_features.airflow_dags import materialization_dag, materialization_group
+from online_features.errors import FeatureViewError
 from online_features.operators.check import FeatureViewFreshnessCheckOperator
 from online_features.operators.materialize import MaterializeOperator
 
@@ -56,6 +57,13 @@ def test_arguments_of_the_dag_and_of_its_tasks_are_the_users() -> None:
     assert (materialize.window, materialize.redis_conn_id, materialize.retries) == ("data_interval", "cache", 1)
     assert (fresh.redis_conn_id, fresh.retries) == ("cache", 1)
     assert (dag.dag_id, dag.max_active_runs) == ("mine", 4)
+
+
+def test_one_view_in_place_of_a_list_and_a_list_in_place_of_a_view_are_refused() -> None:
+    with pytest.raises(FeatureViewError, match="is one view -> give a list of views"):
+        materialization_dag("features.views.plane_trips", schedule=None)
+    with DAG("mine", schedule=None), pytest.raises(FeatureViewError, match="is a list, and a task is for one view"):
+        materialization_group([VIEW])  # type: ignore[arg-type]
 
 
 def test_a_group_is_part_of_a_dag_of_the_users() -> None:

@@ -6,13 +6,18 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import DAG, task
 from airflow.timetables.base import TimeRestriction, Timetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
-from online_features.errors import WindowError
+from online_features.errors import FeatureViewError, WindowError
+from online_features.operators.check import FeatureViewFreshnessCheckOperator
 from online_features.operators.feature_view import Killed
+from online_features.operators.links import links
 from online_features.operators.materialize import MaterializeOperator, window_arguments
-from online_features.operators.rendered import count, duration, truth
+from online_features.operators.push import PushOperator
+from online_features.operators.rendered import count, duration, number, truth
+from online_features.sensors.freshness import FeatureViewFreshnessSensor
 
 from tests.conftest import at
 from tests.unit.test_feature_view import VIEW
@@ -45,7 +50,9 @@ def test_window_fields_become_arguments(fields: dict[str, Any], expected: dict[s
         ({}, {"window": "data_interval"}, "no data interval"),
         (DAY, {"window": "weekly"}, "window='weekly' is unknown -> choose one of incremental, data_interval, full"),
         (DAY, {"window": "full", "start": at(1)}, "exclude each other"),
-        (DAY, {"start": "yesterday"}, "start='yesterday' is no ISO-8601"),
+        (DAY, {"start": "2026-01-01T00:00:00"}, "with its time zone"),
+        (DAY, {"start": "1700000000"}, "with its time zone"),
+        (DAY, {"start": "yesterday"}, "start='yesterday' must be an instant with its time zone"),
     ],
 )
 def test_fields_that_make_no_window_are_refused(context: Any, fields: dict[str, Any], message: str) -> None:
@@ -91,11 +98,21 @@ def test_what_users_template_is_templated() -> None:
 
 @pytest.mark.parametrize(
     "field, expected",
-    [(None, None), ("", None), (timedelta(hours=1), timedelta(hours=1)), ("PT1H", timedelta(hours=1))],
+    [
+        (None, None),
+        ("", None),
+        (" None ", None),
+        (timedelta(hours=1), timedelta(hours=1)),
+        ("PT1H", timedelta(hours=1)),
+        (3600, timedelta(hours=1)),
+        ("3600", timedelta(hours=1)),
+        ("0.5", timedelta(seconds=0.5)),
+        ("01:00:00", timedelta(hours=1)),
+    ],
 )
 def test_a_duration_may_be_text(field: Any, expected: timedelta | None) -> None:
     assert duration("lookback", field) == expected
-    with pytest.raises(WindowError, match="lookback='soon' is no ISO-8601 duration, such as 'PT1H'"):
+    with pytest.raises(WindowError, match="lookback='soon' must be a timedelta, a number of seconds"):
         duration("lookback", "soon")
 
 
@@ -104,15 +121,90 @@ def test_a_duration_may_be_text(field: Any, expected: timedelta | None) -> None:
 )
 def test_a_truth_may_be_text(field: Any, expected: bool) -> None:
     assert truth("prune", field) is expected
-    with pytest.raises(WindowError, match="prune='maybe' is no boolean, 'true' or 'false'"):
+    with pytest.raises(WindowError, match="prune='maybe' must be true or false"):
         truth("prune", "maybe")
 
 
 @pytest.mark.parametrize("field, expected", [(2, 2), ("2", 2), ("", None), (None, None)])
 def test_a_count_may_be_text(field: Any, expected: int | None) -> None:
     assert count("wait_for_replicas", field) == expected
-    with pytest.raises(WindowError, match="wait_for_replicas='many' is no whole number"):
+    with pytest.raises(WindowError, match="wait_for_replicas='many' must be a whole number"):
         count("wait_for_replicas", "many")
+
+
+@pytest.mark.parametrize("field, expected", [(0.95, 0.95), ("0.95", 0.95), ("", None), ("None", None), (None, None)])
+def test_a_number_may_be_text(field: Any, expected: float | None) -> None:
+    assert number("share", field) == expected
+    with pytest.raises(WindowError, match="share='most' must be a number, such as 0.95"):
+        number("share", "most")
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"feature_view": "plane trips"}, "is no import path -> give a FeatureView"),
+        ({"feature_view": "plane_trips"}, "is no import path"),
+        ({"feature_view": ""}, "is no import path"),
+        ({"feature_view": [VIEW]}, r"is a list, and a task is for one view -> make a task of each by .expand"),
+        ({"feature_view": None}, "feature_view=None is no feature view"),
+        (
+            {"feature_view": VIEW, "window": "incremntal"},
+            "window='incremntal' is unknown -> choose one",
+        ),
+        ({"feature_view": VIEW, "window": 7}, "window=7 is unknown"),
+    ],
+)
+def test_what_can_be_told_without_importing_is_told_when_the_dag_is_parsed(fields: Any, message: str) -> None:
+    with pytest.raises((FeatureViewError, WindowError), match=message):
+        MaterializeOperator(task_id="t", **fields)
+    with pytest.raises((FeatureViewError, WindowError), match=message):
+        MaterializeOperator.partial(task_id="t", **fields)
+    if "window" not in fields:
+        for operator in (FeatureViewFreshnessCheckOperator, FeatureViewFreshnessSensor):
+            with pytest.raises(FeatureViewError, match=message):
+                operator(task_id="t", max_staleness=1, **fields)
+        with pytest.raises(FeatureViewError, match=message):
+            PushOperator(task_id="t", rows=[], **fields)
+
+
+def test_what_is_known_only_when_the_task_runs_is_not_refused_before() -> None:
+    with DAG("d", schedule=None):
+
+        @task
+        def choose() -> str:
+            return "features.views.trips"
+
+        chosen = choose()
+        for view in (chosen, "features.views.{{ params.view }}", "{{ params.view }}", "not_installed_here.views:trips"):
+            MaterializeOperator(task_id=f"t{id(view)}", feature_view=view, window="{{ params.window }}")
+        MaterializeOperator.partial(task_id="m", window=chosen).expand(feature_view=[VIEW])
+
+
+@pytest.mark.parametrize(
+    "fields, effective",
+    [
+        ({}, "incremental"),
+        ({"window": "full"}, "full"),
+        ({"window": "{{ params.window }}"}, "incremental"),
+        ({"start": "{{ params.window }}"}, "incremental"),
+        ({"start": "2026-01-01T00:00:00Z"}, None),
+    ],
+)
+def test_the_window_that_counts_is_shown(fields: dict[str, Any], effective: str | None) -> None:
+    operator = MaterializeOperator(task_id="t", feature_view=VIEW, **fields)
+    operator.render_template_fields({"params": {"window": None}})  # type: ignore[typeddict-item]
+    assert operator.window == effective
+
+
+def test_there_is_no_link_without_anywhere_to_lead_or_anything_to_lead_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MaterializeOperator.operator_extra_links == links() == ()
+    monkeypatch.setenv("AIRFLOW__ONLINE_FEATURES__LINK_URL", "https://dashboards/<feature_view>")
+    (link,) = links()
+    monkeypatch.setattr(MaterializeOperator, "operator_extra_links", (link,))
+    operator = MaterializeOperator(task_id="t", feature_view="features.views.no_such_view")
+    with pytest.raises(AirflowFailException):
+        operator.execute({})
+    assert operator.operator_extra_links == ()
 
 
 def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:

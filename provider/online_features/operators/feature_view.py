@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from online_features.operators.links import OnlineFeaturesLink
+from online_features.errors import FeatureViewError
+from online_features.operators.links import links
 from online_features.operators.task_failure import ending_in_words
-from online_features.view_reference import feature_view_of
+from online_features.view_reference import check_reference, feature_view_of
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink
@@ -32,7 +33,7 @@ class FeatureViewOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("feature_view", "postgres_conn_id", "redis_conn_id")
-    operator_extra_links: Collection[BaseOperatorLink] = (OnlineFeaturesLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = links()
 
     mapped_name: ClassVar[str] = "{{ task.feature_view }}"
     """What the UI calls each of the tasks that ``expand`` makes; ``map_index_template=`` says otherwise."""
@@ -48,6 +49,7 @@ class FeatureViewOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_reference(feature_view)
         self.feature_view = feature_view
         self.postgres_conn_id = postgres_conn_id
         self.redis_conn_id = redis_conn_id
@@ -55,6 +57,8 @@ class FeatureViewOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Arguments that all tasks of an ``expand`` share."""
+        if "feature_view" in kwargs:
+            check_reference(kwargs["feature_view"])
         return super().partial(**{"map_index_template": cls.mapped_name, **kwargs})
 
     @contextmanager
@@ -67,9 +71,16 @@ class FeatureViewOperator(BaseOperator):
         try:
             conn_ids = {"postgres_conn_id": self.postgres_conn_id, "redis_conn_id": self.redis_conn_id}
             with ending_in_words(self.log, **conn_ids):
-                yield feature_view_of(self.feature_view)
+                yield self._view()
         finally:
             self._is_working = False
+
+    def _view(self) -> FeatureView:
+        try:
+            return feature_view_of(self.feature_view)
+        except FeatureViewError:
+            self.operator_extra_links = ()  # there is nothing that they could lead to
+            raise
 
     def on_kill(self) -> None:
         """End the work by an exception.

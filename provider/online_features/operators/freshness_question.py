@@ -5,25 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from online_features.errors import WindowError
+from online_features.operators.rendered import count, duration, instant, number
 from online_features.operators.task_failure import ending_in_words
-from online_features.view_reference import feature_view_of
+from online_features.view_reference import check_reference, feature_view_of
 
 if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
     from online_features.online.entity_check import EntityFreshnessCheck
     from online_features.online.freshness_check import Finding, Measure, ViewFreshnessCheck
     from online_features.online.reader import FreshnessCheck
-
-Value = TypeVar("Value")
-
-_DURATION = TypeAdapter(timedelta)
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 class FreshnessQuestion(BaseOperator):
@@ -37,6 +32,7 @@ class FreshnessQuestion(BaseOperator):
 
     def __init__(self, *, feature_view: FeatureView | str, redis_conn_id: str = "online_store", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_reference(feature_view)
         self.feature_view = feature_view
         self.redis_conn_id = redis_conn_id
 
@@ -84,8 +80,8 @@ class ViewFreshnessQuestion(FreshnessQuestion):
 
         return ViewFreshnessCheck(
             view=feature_view_of(self.feature_view),
-            max_staleness=_duration(self.max_staleness),
-            at_least=_instant(self.at_least),
+            max_staleness=duration("max_staleness", self.max_staleness),
+            at_least=instant("at_least", self.at_least),
             measure=self.measure,  # type: ignore[arg-type]
         )
 
@@ -124,26 +120,7 @@ class EntityFreshnessQuestion(FreshnessQuestion):
         return EntityFreshnessCheck(
             view=feature_view_of(self.feature_view),
             entities=self.entities,
-            sample=_read("sample", TypeAdapter(int | None), self.sample, "a number of entities"),
-            share=_read("share", TypeAdapter(float), self.share, "a number, such as 0.95"),
-            max_staleness=_duration(self.max_staleness),
+            sample=count("sample", self.sample),
+            share=1.0 if (share := number("share", self.share)) is None else share,
+            max_staleness=duration("max_staleness", self.max_staleness),
         )
-
-
-def _duration(given: timedelta | float | str | None) -> timedelta | None:
-    if given is None:
-        return None
-    return _read("max_staleness", _DURATION, given, "a timedelta, a number of seconds, or text as 'PT1H' or '01:00:00'")
-
-
-def _instant(given: datetime | str | None) -> datetime | None:
-    if given is None:
-        return None
-    return _read("at_least", _INSTANT, given, "an instant with its time zone, as a datetime or as ISO-8601 text")
-
-
-def _read(name: str, kind: TypeAdapter[Value], given: Any, wanted: str) -> Value:
-    try:
-        return kind.validate_python(given)
-    except ValidationError as error:
-        raise WindowError(f"{name}={given!r} must be {wanted}") from error

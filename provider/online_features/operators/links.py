@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
+def links() -> tuple[BaseOperatorLink, ...]:
+    """The links of operators: none where Airflow's configuration does not say where they lead."""
+    return (OnlineFeaturesLink(),) if _url() else ()
+
+
+def _url() -> str:
+    return str(conf.get("online_features", "link_url", fallback=""))
+
+
 class OnlineFeaturesLink(BaseOperatorLink):
     """To wherever the user looks at online features: a dashboard, or a browser of Redis.
 
@@ -24,9 +33,7 @@ class OnlineFeaturesLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
         """The URL, with the names of the operator's feature view and of its Redis connection in it."""
-        url: str = conf.get("online_features", "link_url", fallback="")
-        if not url:
-            return ""
+        url = _url()
         view = feature_view_of(operator.feature_view)
         names = {"project": view.project, "feature_view": view.name, "redis_conn_id": operator.redis_conn_id}
         for name, value in names.items():

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from online_features.errors import WindowError
 from online_features.operators.announcement import AnnouncingOperator
 from online_features.operators.metrics import emit_result
-from online_features.operators.rendered import count, duration, given, instant, truth
+from online_features.operators.rendered import count, duration, given, instant, is_template, truth
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
 WindowMode = Literal["incremental", "data_interval", "full"]
+DEFAULT_WINDOW: WindowMode = "incremental"
 
 
 class MaterializeOperator(AnnouncingOperator):
@@ -71,6 +73,7 @@ class MaterializeOperator(AnnouncingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_window(window)
         self.window = window
         self.start = start
         self.end = end
@@ -80,6 +83,18 @@ class MaterializeOperator(AnnouncingOperator):
         self.wait_for_replicas = wait_for_replicas
         self.replica_timeout = replica_timeout
         self.statement_timeout = statement_timeout
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Arguments that all tasks of an ``expand`` share."""
+        check_window(kwargs.get("window"))
+        return super().partial(**kwargs)
+
+    def _do_render_template_fields(self, *arguments: Any, **named_arguments: Any) -> None:
+        """Render; the window, too, where the default counts, so that Airflow shows what the task does."""
+        super()._do_render_template_fields(*arguments, **named_arguments)
+        if given(self.window) is None and given(self.start) is None and given(self.end) is None:
+            self.window = DEFAULT_WINDOW
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Materialize the window; the result is the task's XCom."""
@@ -142,7 +157,20 @@ def window_arguments(
             return {"full": True}
         case "data_interval":
             return _data_interval(context)
-    raise WindowError(f"window={window!r} is unknown -> choose one of {', '.join(get_args(WindowMode))}")
+    raise _unknown(window)
+
+
+def check_window(window: WindowMode | str | None) -> None:
+    """Refuse a window that no rendering makes one that is known.
+
+    :raises WindowError: with those that are.
+    """
+    if not is_template(window) and given(window) not in (None, *get_args(WindowMode)):
+        raise _unknown(window)
+
+
+def _unknown(window: object) -> WindowError:
+    return WindowError(f"window={window!r} is unknown -> choose one of {', '.join(get_args(WindowMode))}")
 
 
 def _data_interval(context: Context) -> dict[str, Any]:

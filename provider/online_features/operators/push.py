@@ -11,6 +11,7 @@ from online_features.errors import FeatureViewError
 from online_features.log_lines import say
 from online_features.operators.announcement import AnnouncingOperator
 from online_features.operators.metrics import emit_result
+from online_features.operators.rendered import is_template
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,6 +58,8 @@ class PushOperator(AnnouncingOperator):
         self.rows = None if callable(rows) else rows
         self.make_rows = rows if callable(rows) else None
         self.mode = mode
+        if not is_template(mode):
+            self._check_mode()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Push the rows; the counters are the task's XCom."""
@@ -77,13 +80,16 @@ class PushOperator(AnnouncingOperator):
         self.announce(context, view, returned)
         return returned
 
+    def _check_mode(self) -> None:
+        if self.mode not in get_args(PushMode):
+            raise FeatureViewError(f"mode={self.mode!r} is unknown -> choose one of {', '.join(get_args(PushMode))}")
+
     def _pushed(self, view: FeatureView, rows: PushableRows) -> AppendResult | PushResult:
         # Imported here: parsing a DAG file loads no driver.
         from online_features.hooks.offline import OfflineStoreHook
         from online_features.hooks.online import OnlineStoreHook
 
-        if self.mode not in get_args(PushMode):
-            raise FeatureViewError(f"mode={self.mode!r} is unknown -> choose one of {', '.join(get_args(PushMode))}")
+        self._check_mode()
         offline = None
         if self.mode != "online":
             offline = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store()
