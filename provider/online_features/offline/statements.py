@@ -172,11 +172,10 @@ def changed_unseen(
     :param xid: of the oldest transaction in flight at an earlier run, as decimal text of 64 bits.
     :param percent: of the table's pages to look at, above 0 and at most 100.
     """
-    assert source.table is not None
     # Beyond 64 bits' lower half, Postgres keeps no transaction's id with a row: age() compares within two billions.
     since: ColumnElement[Any] = sa.literal_column(f"'{int(xid) % 2**32}'::xid")
     age = sa.func.age(sa.column("xmin"))
-    sample = sa.tablesample(table_of(source.table), sa.func.system(percent), name="sample")
+    sample = sa.tablesample(rows_of(source), sa.func.system(percent), name="sample")
     return (
         sa.select(sa.func.count())
         .select_from(sample)
