@@ -213,7 +213,7 @@ def test_a_transform_of_another_name_makes_a_full_run(
     materialize(view_with(make_view, in_pandas), offline, online)
     with caplog.at_level("INFO"):
         materialize(view_with(make_view, in_arrow), offline, online)
-    assert re.search("full run, because the view has changed in .*transform", caplog.text)
+    assert re.search("Because the view has changed in .*transform", caplog.text)
 
 
 @pytest.mark.parametrize(
