@@ -76,7 +76,7 @@ def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
         return {str(name): _of_series(table[name]) for name in table.columns}
     if isinstance(table, pa.Table):
         _refuse_doubles(table.column_names)
-        return {name: _decoded(_whole(table.column(name))) for name in table.column_names}
+        return {name: _decoded(name, _whole(table.column(name))) for name in table.column_names}
     raise InvalidRowsError(f"neither a DataFrame nor an Arrow table, but {type(table).__name__}")
 
 
@@ -139,7 +139,9 @@ def _of_arrow(arriving: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[G
     for batch in drawn(arriving):
         _refuse_doubles(batch.schema.names)
         for part in _bounded(batch.slice, batch.num_rows, batch_rows, _bytes_of_batch):
-            columns = {name: _decoded(column) for name, column in zip(part.schema.names, part.columns, strict=True)}
+            columns = {
+                name: _decoded(name, column) for name, column in zip(part.schema.names, part.columns, strict=True)
+            }
             yield GivenBatch(columns, part.num_rows)
 
 
@@ -197,7 +199,7 @@ def _of_series(series: pd.Series[Any]) -> Values:
         array = _whole(pa.array(series, from_pandas=True))
     except (pa.ArrowException, OverflowError, ValueError, TypeError):
         return _of_objects(series)
-    array = _decoded(array)
+    array = _decoded(str(series.name), array)
     if series.dtype == object and not _is_plain(array.type):
         return _of_objects(series)  # Arrow would give all decimals one scale, and all objects the same fields.
     return pc.if_else(pc.is_nan(array), None, array) if kinds.is_floating(array.type) else array
@@ -231,8 +233,34 @@ def _is_plain(kind: pa.DataType) -> bool:
     )  # fmt: skip
 
 
-def _decoded(array: pa.Array) -> pa.Array:
-    return array.dictionary_decode() if kinds.is_dictionary(array.type) else array
+def _decoded(name: str, array: pa.Array) -> pa.Array:
+    """The column without the forms in which Arrow saves room, and for which it lacks functions.
+
+    :raises InvalidRowsError: when Arrow cannot bring it into a plain form, or it is not what its type says.
+    """
+    try:
+        array.validate(full=True)  # text that is no UTF-8, for one: it would go online, and nobody could read it
+        return _in_plain_form(array)
+    except pa.ArrowException as error:
+        raise InvalidRowsError(
+            f"column {name!r}: values of Arrow type {array.type} cannot be read ({error}) -> cast the column to "
+            "another type, or correct its values"
+        ) from error
+
+
+def _in_plain_form(array: pa.Array) -> pa.Array:
+    kind = array.type
+    if kinds.is_dictionary(kind):
+        # Polars' categoricals are dictionaries of views, which Arrow does not decode.
+        plain = pa.DictionaryArray.from_arrays(array.indices, _in_plain_form(array.dictionary))
+        return plain.dictionary_decode()
+    if kinds.is_run_end_encoded(kind):
+        return _in_plain_form(pc.run_end_decode(array))
+    if kinds.is_string_view(kind):
+        return array.cast(pa.large_string())
+    if kinds.is_binary_view(kind):
+        return array.cast(pa.large_binary())
+    return array
 
 
 def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
