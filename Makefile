@@ -12,7 +12,7 @@ OLDEST_TESTED := tests/acceptance/test_airflow.py \
 
 # What takes minutes, because Airflow's own processes run DAGs.
 AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
-	asset_events.py operators.py secrets.py sensors.py whole_airflow.py)
+	asset_events.py beside_airflow.py operators.py secrets.py sensors.py whole_airflow.py)
 
 # What takes minutes, because servers are broken, throttled and flooded.
 FAULTS_TESTED := $(addprefix tests/integration/test_, \

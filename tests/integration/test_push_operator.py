@@ -64,6 +64,7 @@ def test_the_mode_says_where_rows_go(
 
 @pytest.mark.parametrize("changed, message", [
     ({"rows": [{"id": "a", "x": 1}]}, "the rows lack column 'ts'"),
+    ({"rows": "file:///xcoms/rows.parquet"}, "rows of type str cannot be pushed: give a DataFrame"),
     ({"mode": "{{ 'both' }}"}, "mode='both' is unknown\n-> choose one of online, offline, online_and_offline"),
 ])  # fmt: skip
 def test_what_no_retry_can_mend_fails_at_once(view: FeatureView, changed: Any, message: str) -> None:

@@ -7,7 +7,7 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
-from airflow.timetables.base import TimeRestriction, Timetable
+from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from online_features.errors import FeatureViewError, WindowError
@@ -85,6 +85,56 @@ def test_scheduled_and_manual_runs_have_a_data_interval_where_their_timetable_gi
         else:
             with pytest.raises(WindowError, match="schedule the DAG with CronDataIntervalTimetable"):
                 window_arguments(context, window="data_interval", start=None, end=None)
+
+
+CLOCKS_CHANGE = ("2026-03-29", "2026-10-25")  # in Paris
+
+
+@pytest.mark.parametrize("day", CLOCKS_CHANGE)
+@pytest.mark.parametrize(
+    "timetable",
+    [
+        CronDataIntervalTimetable("@daily", timezone="Europe/Paris"),
+        CronDataIntervalTimetable("30 2 * * *", timezone="Europe/Paris"),
+        CronDataIntervalTimetable("*/30 * * * *", timezone="Europe/Paris"),
+        DeltaDataIntervalTimetable(timedelta(days=1)),
+    ],
+    ids=["midnight", "the hour that is skipped and repeated", "half-hourly", "every 24 hours"],
+)
+def test_data_intervals_on_a_day_whose_clocks_change_leave_no_gap(timetable: Timetable, day: str) -> None:
+    begin = pendulum.parse(day).subtract(days=2)
+    assert isinstance(begin, pendulum.DateTime)
+    windows, last = [], None
+    while not windows or windows[-1]["end"] < begin.add(days=4):
+        run = timetable.next_dagrun_info(
+            last_automated_data_interval=last, restriction=TimeRestriction(earliest=begin, latest=None, catchup=True)
+        )
+        assert run is not None
+        last = run.data_interval
+        windows.append(_window(timetable, last))
+    assert all(window["start"] < window["end"] for window in windows)
+    assert [window["end"] for window in windows[:-1]] == [window["start"] for window in windows[1:]]
+
+
+@pytest.mark.parametrize("day", CLOCKS_CHANGE)
+@pytest.mark.parametrize("minutes", range(0, 24 * 60, 15))
+def test_a_run_by_hand_on_a_day_whose_clocks_change_has_an_interval_or_is_told_why_not(day: str, minutes: int) -> None:
+    timetable = CronDataIntervalTimetable("30 2 * * *", timezone="Europe/Paris")
+    now = pendulum.parse(day)
+    assert isinstance(now, pendulum.DateTime)
+    interval = timetable.infer_manual_data_interval(run_after=now.add(minutes=minutes))
+    if interval.start == interval.end:
+        with pytest.raises(WindowError, match="the clocks skip the scheduled hour -> give start= and end="):
+            _window(timetable, interval)
+    else:
+        window = _window(timetable, interval)
+        assert window["start"] < window["end"]
+
+
+def _window(timetable: Timetable, interval: DataInterval) -> dict[str, Any]:
+    dag = DAG("d", schedule=timetable, start_date=at(0))  # type: ignore[arg-type]
+    context: Any = {"data_interval_start": interval.start, "data_interval_end": interval.end, "dag": dag}
+    return window_arguments(context, window="data_interval", start=None, end=None)
 
 
 def test_what_users_template_is_templated() -> None:

@@ -177,6 +177,11 @@ def _data_interval(context: Context) -> dict[str, Any]:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None:
         raise WindowError("this DAG run has no data interval -> use window='incremental', or start= and end=")
+    if start == end and "DataInterval" in type(getattr(context.get("dag"), "timetable", None)).__name__:
+        raise WindowError(
+            f"this DAG run's data interval is empty ({start.isoformat()}), as Airflow makes it for a run by hand where "
+            "the clocks skip the scheduled hour -> give start= and end=, or schedule the DAG by UTC or at another hour"
+        )
     if start == end:
         raise WindowError(
             f"this DAG run's data interval is empty ({start.isoformat()}), as a cron schedule makes it by default "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import determine_kwargs
@@ -54,9 +54,11 @@ class PushOperator(AnnouncingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Airflow would take a callable in a templated field for one of its own.
-        self.rows = None if callable(rows) else rows
-        self.make_rows = rows if callable(rows) else None
+        # Airflow writes templated fields down with the DAG. It would take a callable for one of its own, and the text
+        # of other objects differs from process to process, which would make a new version of the DAG each time.
+        is_templated = is_template(rows) or isinstance(rows, (str, list, tuple, dict))
+        self.rows = rows if is_templated else None
+        self.make_rows = None if is_templated else rows if callable(rows) else lambda: rows
         self.mode = mode
         if not is_template(mode):
             self._check_mode()
@@ -65,7 +67,7 @@ class PushOperator(AnnouncingOperator):
         """Push the rows; the counters are the task's XCom."""
         if self.make_rows is not None:
             return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)), context)
-        return self.push(self.rows, context)
+        return self.push(_joined(self.rows), context)
 
     def push(self, rows: PushableRows, context: Context) -> dict[str, Any]:
         """Push rows as the operator's mode says."""
@@ -100,3 +102,10 @@ class PushOperator(AnnouncingOperator):
         appends = self.postgres_conn_id if offline is not None else None
         self.begin_lineage(view, appends=appends, writes=(self.redis_conn_id, online))
         return online.push(view, rows, offline=offline)
+
+
+def _joined(rows: Any) -> Any:
+    """Join the results of mapped tasks, each a row or a list of rows; anything else as it is."""
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or (rows and isinstance(rows[0], Mapping)):
+        return rows
+    return (row for result in rows for row in (result if isinstance(result, list) else [result]))
