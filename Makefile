@@ -76,7 +76,7 @@ $(OLDEST_INSTALLED): pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-pooler: $(INSTALLED)
-	@$(RUN_TESTS) $(POOLER_TESTED) $(PYTEST_ARGS)
+	@$(RUN_TESTS) --dist=load $(POOLER_TESTED) $(PYTEST_ARGS)
 
 MINUTES ?= 30
 

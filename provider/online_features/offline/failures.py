@@ -53,7 +53,7 @@ REFUSAL = re.compile(
     r"|permission denied to set parameter|cannot be changed"
 )
 
-# What is known by its words alone, of PgBouncer and libpq.
+# What is known by its words alone, of PgBouncer, libpq and Postgres.
 ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "unsupported startup parameter": (
         OfflineAccessError,
@@ -65,6 +65,10 @@ ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
         OfflineStoreUnavailableError,
         "check host and port of the Postgres connection; if its server is slow to answer, raise connect_timeout",
     ),
+    # Drivers keep the words of a server that ends a session, where they keep anything, and not its SQLSTATE.
+    "due to idle-in-transaction timeout": ERROR_BY_SQLSTATE["25P03"],
+    "due to transaction timeout": ERROR_BY_SQLSTATE["25P04"],
+    "due to idle-session timeout": ERROR_BY_SQLSTATE["57P05"],
 }
 CHARACTER = re.compile(r'character with byte sequence ((?:0x[0-9a-f]{2} )+)in encoding "UTF8"')
 

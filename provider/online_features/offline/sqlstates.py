@@ -37,8 +37,9 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "03": (SourceError, "correct the query: it is no whole statement"),
     CONNECTION_LOST: (
         OfflineStoreUnavailableError,
-        "run again; if it stays, look at the Postgres server, what lies before it (a pooler in statement mode ends "
-        "every session of ours), and the connection's settings",
+        "run again; if it stays, look at the Postgres server, the connection's settings, what lies between (a pooler "
+        "in statement mode ends every session of ours), and the role's idle_in_transaction_session_timeout, "
+        "transaction_timeout and idle_session_timeout",
     ),
     "09": (SourceError, CORRECT_CALLED),
     "0A": (SourceError, "correct the query: Postgres cannot do this, or not in a run, which only reads"),
@@ -120,6 +121,7 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
         QueryCanceledError,
         "run again; if it stays, make the query faster or raise statement_timeout, of OfflineStore or the role",
     ),
+    "57P05": (OfflineStoreUnavailableError, "run again; if it stays, raise idle_session_timeout for the role"),
     "57P04": (OfflineAccessError, "check the database name of the Postgres connection"),
     "58": (OfflineStoreUnavailableError, RUN_AGAIN),
     "58P01": (SourceError, "have restored on the server the file that the query needs, often an extension's library"),

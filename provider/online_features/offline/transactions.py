@@ -119,8 +119,12 @@ def _engine(conninfo: str, begin: str) -> sa.Engine:
 
     def begun(connection: sa.Connection) -> None:
         cursor: Any = connection.connection.cursor()
-        with cursor:
-            cursor.execute(begin)
+        try:
+            with cursor:
+                cursor.execute(begin)
+        except psycopg2.OperationalError:
+            connection.invalidate()  # else the pool would roll back what has no session any more
+            raise
 
     sa.event.listen(engine, "begin", begun)
     return engine
