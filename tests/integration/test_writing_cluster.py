@@ -159,7 +159,7 @@ def test_a_client_of_one_node_is_told_what_is_missing(make_view: MakeView, stead
     nodes = [OnlineStore(node.client) for node in steady_servers.nodes[:3]]
     view = make_view(features=["x"])
     for node in nodes:
-        with pytest.raises(OnlineAccessError, match="connect with a client of the cluster"):
+        with pytest.raises(OnlineAccessError, match="set cluster to true in the Airflow connection"):
             node.push(view, [{"id": f"e{n}", "ts": at(1), "x": n} for n in range(50)])
 
 

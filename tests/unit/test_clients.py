@@ -27,6 +27,7 @@ STORES = pytest.mark.parametrize("store", [OnlineStore, AsyncOnlineStore])
     ("redis://h?colour=red", "unexpected keyword argument 'colour'"),
     ("redis://:secret@h?cluster=true", "unexpected keyword argument 'cluster'"),
     ("rediss://h?ssl_cert_reqs=maybe", "maybe"),
+    ("rediss://h?ssl_cert_reqs=none&ssl_check_hostname=true", "ssl_check_hostname says nothing"),
 ])  # fmt: skip
 def test_a_url_that_cannot_be_used_is_refused_with_its_cure(store: Any, url: Any, message: str) -> None:
     with pytest.raises(OnlineAccessError, match=message) as raised:

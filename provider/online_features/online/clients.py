@@ -48,8 +48,11 @@ def client_of(url: str, library: ModuleType) -> Any:
     :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
     """
     _check(url)
+    checks_certificate = parse_qs(urlsplit(url).query).get("ssl_cert_reqs", ["required"])[0] == "required"
+    # Said outright: redis-py before 6 does not check the host's name by itself.
+    of_tls = {"ssl_check_hostname": checks_certificate} if url.startswith("rediss:") else {}
     try:
-        client = library.Redis.from_url(url, **bounds(library))
+        client = library.Redis.from_url(url, **bounds(library), **of_tls)
         pool = client.connection_pool
         made = pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError) as error:
@@ -57,11 +60,12 @@ def client_of(url: str, library: ModuleType) -> Any:
         raise OnlineAccessError(f"the URL of Redis cannot be used: {error} -> correct it") from error
     if isinstance(made, (redis.SSLConnection, redis.asyncio.SSLConnection)):
         options = pool.connection_kwargs
-        warn_of_unchecked(
-            "the URL of Redis",
-            certificate=options.get("ssl_cert_reqs", "required") == "required",
-            host_name=options.get("ssl_check_hostname", True),
-        )
+        if options["ssl_check_hostname"] and options.get("ssl_cert_reqs") == "none":
+            raise OnlineAccessError(
+                "the URL of Redis: ssl_check_hostname says nothing with ssl_cert_reqs=none, since a name is checked with "
+                "the certificate -> leave one of them out"
+            )
+        warn_of_unchecked("the URL of Redis", certificate=checks_certificate, host_name=options["ssl_check_hostname"])
     return client
 
 
