@@ -47,8 +47,8 @@ def client_of(url: str, library: ModuleType) -> Any:
     :param library: ``redis`` or ``redis.asyncio``.
     :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
     """
-    _check(url)
-    checks_certificate = parse_qs(urlsplit(url).query).get("ssl_cert_reqs", ["required"])[0] == "required"
+    given = _checked(url)
+    checks_certificate = given.get("ssl_cert_reqs") != ["none"]
     # Said outright: redis-py before 6 does not check the host's name by itself.
     of_tls = {"ssl_check_hostname": checks_certificate} if url.startswith("rediss:") else {}
     try:
@@ -60,10 +60,9 @@ def client_of(url: str, library: ModuleType) -> Any:
         raise OnlineAccessError(f"the URL of Redis cannot be used: {error} -> correct it") from error
     if isinstance(made, (redis.SSLConnection, redis.asyncio.SSLConnection)):
         options = pool.connection_kwargs
-        if options["ssl_check_hostname"] and options.get("ssl_cert_reqs") == "none":
+        if options["ssl_check_hostname"] and not checks_certificate:
             raise OnlineAccessError(
-                "the URL of Redis: ssl_check_hostname says nothing with ssl_cert_reqs=none, since a name is checked with "
-                "the certificate -> leave one of them out"
+                "the URL of Redis: ssl_check_hostname says nothing with ssl_cert_reqs=none -> leave one of them out"
             )
         warn_of_unchecked("the URL of Redis", certificate=checks_certificate, host_name=options["ssl_check_hostname"])
     return client
@@ -87,16 +86,28 @@ def check_client(store: str, client: Any, library: ModuleType) -> None:
     )
 
 
-def _check(url: Any) -> None:
-    """Refuse URLs of which redis-py would pass something over."""
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+def _checked(url: Any) -> dict[str, list[str]]:
+    """Return the options in a URL of which redis-py passes nothing over.
+
+    :raises OnlineAccessError: when it is another.
+    """
+    scheme, _, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     if scheme not in SCHEMES:
         raise OnlineAccessError(
             "the URL of Redis must be a text that begins with redis://, rediss:// (TLS) or unix:// -> for example "
             "redis://localhost:6379/0"
         )
-    parts = urlsplit(url)
-    of_tls = sorted(name for name in parse_qs(parts.query, keep_blank_values=True) if name.startswith("ssl"))
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Without the reason, which repeats what may be a part of the password.
+        raise OnlineAccessError(
+            "host or port in the URL of Redis cannot be read -> correct them, and percent-encode special characters in "
+            "user and password"
+        ) from None
+    given = parse_qs(parts.query, keep_blank_values=True)
+    of_tls = sorted(name for name in given if name.startswith("ssl"))
     if scheme != "rediss" and of_tls:
         raise OnlineAccessError(
             f"option {of_tls[0]!r} in the URL of Redis is of TLS, which {scheme}:// does not speak -> write rediss://, "
@@ -105,6 +116,7 @@ def _check(url: Any) -> None:
     database = parts.path.strip("/")
     if scheme != "unix" and database and not database.isdecimal():
         raise OnlineAccessError("the path in the URL of Redis is no number of a database -> write for example /0")
+    return given
 
 
 def warn_of_unchecked(what: str, *, certificate: bool, host_name: bool) -> None:
