@@ -6,9 +6,9 @@ FUZZ_INSTALLED := .venv/.fuzz-installed
 OLDEST_INSTALLED := .oldest/.installed
 
 OLDEST_TESTED := tests/acceptance/test_airflow.py \
-	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py push_operator.py reading.py redis_faults.py sentinel.py \
+	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py many_readers.py push_operator.py reading.py redis_faults.py sentinel.py \
 	skip_scan.py writing_cluster.py) \
-	$(addprefix tests/unit/test_, errors.py hash_layout.py operators.py patience.py public_surface.py redis_address.py)
+	$(addprefix tests/unit/test_, clients.py errors.py hash_layout.py operators.py patience.py public_surface.py redis_address.py)
 
 # What takes minutes, because Airflow's own processes run DAGs.
 AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
@@ -16,8 +16,9 @@ AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
 
 # What takes minutes, because servers are broken, throttled and flooded.
 FAULTS_TESTED := $(addprefix tests/integration/test_, \
-	fuzz_packing.py fuzz_state.py hostile_names.py kills.py overlap.py passwords.py postgres_faults.py privileges.py \
-	redis_faults.py redis_outages.py soak.py tls.py writing_cluster.py) \
+	evictions.py fuzz_packing.py fuzz_state.py hostile_names.py kills.py overlap.py passwords.py postgres_faults.py privileges.py \
+	redis_faults.py redis_outages.py soak.py tls.py unknown_commands.py \
+	writing_cluster.py) \
 	$(addprefix tests/unit/test_, fuzz_coercion.py fuzz_encoding.py fuzz_reading.py)
 
 # What needs PgBouncer: apt-get install pgbouncer.

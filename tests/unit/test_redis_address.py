@@ -106,12 +106,17 @@ def test_a_scheme_of_tls_without_tls_is_refused() -> None:
         address("rediss://h:1?ssl=false")
 
 
+FORM: dict[str, Any] = {
+    "db": 0, "ssl": False, "ssl_cert_reqs": "required", "ssl_ca_certs": None, "ssl_keyfile": None, "ssl_certfile": None,
+    "ssl_check_hostname": False,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", [{}, {"cluster": True}])
 def test_what_airflows_form_saves_unasked_is_taken(kind: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    fields = next(
-        kind["conn-fields"] for kind in get_provider_info()["connection-types"] if kind["connection-type"] == "redis"
-    )
-    saved = {name: field["schema"].get("default") for name, field in fields.items()}
+    (info,) = (info for info in get_provider_info()["connection-types"] if info["connection-type"] == "redis")
+    fields = info.get("conn-fields", {})  # which older providers tell in code only
+    saved = {**FORM, **{name: field["schema"].get("default") for name, field in fields.items()}}
     assert saved["ssl_check_hostname"] is False
     empty = {name: "" for name, value in saved.items() if value is None}
     for form in (saved, {**saved, **empty}):

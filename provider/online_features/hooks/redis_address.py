@@ -81,7 +81,7 @@ class RedisAddress:
         :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
         """
         if self.speaks_tls:
-            is_checked, host_name = self.options["ssl_cert_reqs"] == "required", self.options["ssl_check_hostname"]
+            is_checked, host_name = self.options["ssl_cert_reqs"] != "none", self.options["ssl_check_hostname"]
             warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
         options = {**bounds(library), **self.options}
         match self.kind:

@@ -47,9 +47,12 @@ def client_of(url: str, library: ModuleType) -> Any:
     :param library: ``redis`` or ``redis.asyncio``.
     :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
     """
-    _check(url)
+    given = _checked(url)
+    checks_certificate = given.get("ssl_cert_reqs") != ["none"]
+    # Said outright: redis-py before 6 does not check the host's name by itself.
+    of_tls = {"ssl_check_hostname": checks_certificate} if url.startswith("rediss:") else {}
     try:
-        client = library.Redis.from_url(url, **bounds(library))
+        client = library.Redis.from_url(url, **bounds(library), **of_tls)
         pool = client.connection_pool
         made = pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError) as error:
@@ -57,11 +60,11 @@ def client_of(url: str, library: ModuleType) -> Any:
         raise OnlineAccessError(f"the URL of Redis cannot be used: {error} -> correct it") from error
     if isinstance(made, (redis.SSLConnection, redis.asyncio.SSLConnection)):
         options = pool.connection_kwargs
-        warn_of_unchecked(
-            "the URL of Redis",
-            certificate=options.get("ssl_cert_reqs", "required") == "required",
-            host_name=options.get("ssl_check_hostname", True),
-        )
+        if options["ssl_check_hostname"] and not checks_certificate:
+            raise OnlineAccessError(
+                "the URL of Redis: ssl_check_hostname says nothing with ssl_cert_reqs=none -> leave one of them out"
+            )
+        warn_of_unchecked("the URL of Redis", certificate=checks_certificate, host_name=options["ssl_check_hostname"])
     return client
 
 
@@ -83,16 +86,28 @@ def check_client(store: str, client: Any, library: ModuleType) -> None:
     )
 
 
-def _check(url: Any) -> None:
-    """Refuse URLs of which redis-py would pass something over."""
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+def _checked(url: Any) -> dict[str, list[str]]:
+    """Return the options in a URL of which redis-py passes nothing over.
+
+    :raises OnlineAccessError: when it is another.
+    """
+    scheme, _, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     if scheme not in SCHEMES:
         raise OnlineAccessError(
             "the URL of Redis must be a text that begins with redis://, rediss:// (TLS) or unix:// -> for example "
             "redis://localhost:6379/0"
         )
-    parts = urlsplit(url)
-    of_tls = sorted(name for name in parse_qs(parts.query, keep_blank_values=True) if name.startswith("ssl"))
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Without the reason, which repeats what may be a part of the password.
+        raise OnlineAccessError(
+            "host or port in the URL of Redis cannot be read -> correct them, and percent-encode special characters in "
+            "user and password"
+        ) from None
+    given = parse_qs(parts.query, keep_blank_values=True)
+    of_tls = sorted(name for name in given if name.startswith("ssl"))
     if scheme != "rediss" and of_tls:
         raise OnlineAccessError(
             f"option {of_tls[0]!r} in the URL of Redis is of TLS, which {scheme}:// does not speak -> write rediss://, "
@@ -101,6 +116,7 @@ def _check(url: Any) -> None:
     database = parts.path.strip("/")
     if scheme != "unix" and database and not database.isdecimal():
         raise OnlineAccessError("the path in the URL of Redis is no number of a database -> write for example /0")
+    return given
 
 
 def warn_of_unchecked(what: str, *, certificate: bool, host_name: bool) -> None:
