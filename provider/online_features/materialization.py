@@ -212,8 +212,8 @@ def materialize(
     try:
         return patience.attempt(run, _is_begun_anew)
     except BaseException as error:
-        if not history.is_told and not isinstance(error, OnlineStoreUnavailableError):
-            online.tell_failed_run(view, history.failed(error))
+        if not history.is_recorded and not isinstance(error, OnlineStoreUnavailableError):
+            online.record_failed_run(view, history.failed(error))
         raise
 
 
@@ -282,7 +282,7 @@ def _run(
             )
         except BaseException as error:
             run.abandon(history.failed(error))
-            history.is_told = True
+            history.is_recorded = True
             raise
         result = MaterializationResult(
             **asdict(tally.counts),
@@ -474,7 +474,7 @@ def _held_back(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str
 class _History:
     """What the run history tells of the attempts of one call; of an attempt that began to read, also how far it came.
 
-    :ivar is_told: whether the history has the attempt already.
+    :ivar is_recorded: whether the history has the attempt already.
     """
 
     def __init__(self, origin: Mapping[str, str | int] | None) -> None:
@@ -483,7 +483,7 @@ class _History:
 
     def begin(self) -> str:
         """Begin an attempt and return its run id."""
-        self.is_told = False
+        self.is_recorded = False
         self._run_id = uuid.uuid4().hex
         self._began = datetime.now(UTC)
         self._watermark: datetime | None = None
