@@ -472,7 +472,7 @@ def _held_back(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str
 
 
 class _History:
-    """What the run history tells of the attempts of one call; of an attempt that began to read, also how far it came.
+    """Make the records of a call's attempts for the run history.
 
     :ivar is_recorded: whether the history has the attempt already.
     """
@@ -523,7 +523,7 @@ class _History:
 
 
 def _error_text(error: BaseException) -> str:
-    """What an error of ours says; of any other only its name, because nobody knows what its message holds."""
+    """Return the message of our own error; of any other only its name, because its message may hold a secret."""
     if not isinstance(error, OnlineFeaturesError):
         return type(error).__name__
     return LOGIN_IN_URL.sub("://***@", str(error))[:ERROR_CHARACTERS]
