@@ -225,8 +225,8 @@ def materialize(
     try:
         return patience.attempt(run, _is_begun_anew)
     except BaseException as error:
-        if not history.is_told and not isinstance(error, OnlineStoreUnavailableError):
-            online.tell_failed_run(view, history.failed(error))
+        if not history.is_recorded and not isinstance(error, OnlineStoreUnavailableError):
+            online.record_failed_run(view, history.failed(error))
         raise
 
 
@@ -305,7 +305,7 @@ def _run(
             )
         except BaseException as error:
             run.abandon(history.failed(error))
-            history.is_told = True
+            history.is_recorded = True
             raise
         warn_of_future(view, tally.times)
         result = MaterializationResult(
@@ -506,9 +506,9 @@ def _held_back(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str
 
 
 class _History:
-    """What the run history tells of the attempts of one call; of an attempt that began to read, also how far it came.
+    """Make the records of a call's attempts for the run history.
 
-    :ivar is_told: whether the history has the attempt already.
+    :ivar is_recorded: whether the history has the attempt already.
     """
 
     def __init__(self, origin: Mapping[str, str | int] | None) -> None:
@@ -517,7 +517,7 @@ class _History:
 
     def begin(self) -> str:
         """Begin an attempt and return its run id."""
-        self.is_told = False
+        self.is_recorded = False
         self._run_id = uuid.uuid4().hex
         self._began = datetime.now(UTC)
         self._watermark: datetime | None = None
@@ -557,7 +557,7 @@ class _History:
 
 
 def _error_text(error: BaseException) -> str:
-    """What an error of ours says; of any other only its name, because nobody knows what its message holds."""
+    """Return the message of our own error; of any other only its name, because its message may hold a secret."""
     if not isinstance(error, OnlineFeaturesError):
         return type(error).__name__
     return LOGIN_IN_URL.sub("://***@", str(error))[:ERROR_CHARACTERS]

@@ -1,4 +1,4 @@
-"""What a run that succeeded warns of: it may have done nothing that anybody wanted."""
+"""Warnings of a run that succeeded and put nothing online."""
 
 from __future__ import annotations
 

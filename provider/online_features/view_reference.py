@@ -27,9 +27,9 @@ def check_reference(reference: Any) -> None:
             "-> make a task of each by .expand(feature_view=[…]), or a DAG by materialization_dag([…])"
         )
     if not isinstance(reference, str):
-        raise FeatureViewError(f"feature_view={reference!r} is no feature view -> {CURE}")
+        raise FeatureViewError(f"feature_view={reference!r} is not a feature view -> {CURE}")
     if "{{" not in reference and "{%" not in reference and not IMPORT_PATH.fullmatch(reference):
-        raise FeatureViewError(f"feature_view={reference!r} is no import path -> {CURE}")
+        raise FeatureViewError(f"feature_view={reference!r} is not an import path -> {CURE}")
 
 
 def feature_view_of(reference: FeatureView | str) -> FeatureView:
@@ -42,7 +42,7 @@ def feature_view_of(reference: FeatureView | str) -> FeatureView:
     if isinstance(reference, FeatureView):
         return reference
     if not isinstance(reference, str):
-        raise FeatureViewError(f"feature_view={reference!r} is no feature view -> {CURE}")
+        raise FeatureViewError(f"feature_view={reference!r} is not a feature view -> {CURE}")
     try:
         found = resolve_name(reference)
     except (ImportError, AttributeError, ValueError) as error:

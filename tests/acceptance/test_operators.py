@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import redis
+from online_features import FeatureView, OnlineStore, PostgresSource
 
 from demo.airflow import DemoAirflow
 from demo.workplace import PROJECT
@@ -160,6 +161,17 @@ def test_a_link_leads_to_where_the_configuration_says(runs: Any) -> None:
     assert {task["_link_OnlineFeaturesLink"] for task in runs[0]} == {
         "https://dashboards/online_store/operators?view=one", "https://dashboards/online_store/operators?view=two"
     }  # fmt: skip
+
+
+def test_the_history_of_a_view_tells_the_tasks_that_wrote_it(runs: Any, online: OnlineStore) -> None:
+    source = PostgresSource(table="rows", timestamp_field="ts")
+    view = FeatureView(name="two", project="operators", entities=["id"], source=source)
+    first = online.runs(view)[-1]
+    assert first["origin"].pop("run_id").startswith("manual__")
+    assert first["origin"].pop("map_index") in (-1, 0, 1)
+    assert first["origin"].pop("task_id") in ("views", "named")
+    assert first["origin"] == {"dag_id": "mapped", "try_number": 1}
+    assert first["watermark"] is not None
 
 
 def test_no_retry_waits_for_a_typo(runs: Any) -> None:

@@ -192,11 +192,11 @@ def test_a_number_may_be_text(field: Any, expected: float | None) -> None:
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"feature_view": "plane trips"}, "is no import path -> give a FeatureView"),
-        ({"feature_view": "plane_trips"}, "is no import path"),
-        ({"feature_view": ""}, "is no import path"),
+        ({"feature_view": "plane trips"}, "is not an import path -> give a FeatureView"),
+        ({"feature_view": "plane_trips"}, "is not an import path"),
+        ({"feature_view": ""}, "is not an import path"),
         ({"feature_view": [VIEW]}, r"is a list, and a task is for one view -> make a task of each by .expand"),
-        ({"feature_view": None}, "feature_view=None is no feature view"),
+        ({"feature_view": None}, "feature_view=None is not a feature view"),
         (
             {"feature_view": VIEW, "window": "incremntal"},
             "window='incremntal' is unknown -> choose one",

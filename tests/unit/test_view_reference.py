@@ -22,7 +22,7 @@ def test_a_view_is_found(reference: Any) -> None:
         ("no_such_module.view", "cannot be imported: No module named 'no_such_module'"),
         ("not an import path", "cannot be imported: invalid format"),
         (f"{__name__}.pytest", "is a module, no feature view"),
-        (7, "feature_view=7 is no feature view"),
+        (7, "feature_view=7 is not a feature view"),
     ],
 )
 def test_what_is_no_view_is_told_with_the_cure(reference: Any, problem: str) -> None:

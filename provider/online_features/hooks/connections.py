@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from online_features.errors import (
     OfflineAccessError,
@@ -104,7 +105,10 @@ def _named(error: OnlineFeaturesError, kind: Kind, conn_id: str) -> OnlineFeatur
     message, side = str(error), SIDES[kind]
     if f"connection {conn_id!r}" in message:
         return error
-    connection = BaseHook.get_connection(conn_id)
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except (AirflowException, AirflowRuntimeError):
+        return error  # Airflow cannot tell: the error itself matters more
     host, port = connection.host or "localhost", connection.port or side.port
     place = f"connection {conn_id!r} ({kind} at {host}:{port})"
     other = OTHER[kind]

@@ -201,16 +201,16 @@ class OnlineStore:
         with translated(self._client, view), turn(self._client):
             return state.read_state(self._client, view)
 
-    def tell_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
-        """Tell in the history a run that failed before it could begin to write; Redis may be the one that failed."""
+    def record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
+        """Record a run that failed before it could begin to write; Redis may be the one that failed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.run import CLEANUP_SECONDS
 
-        def tell() -> None:
+        def record() -> None:
             with suppress(*DRIVER_ERRORS):
                 state.abandon_run(self._client, view, run["run_id"], run=run)
 
-        briefly(tell, CLEANUP_SECONDS)
+        briefly(record, CLEANUP_SECONDS)
 
     @contextmanager
     def run(

@@ -133,7 +133,7 @@ class MaterializeOperator(AnnouncingOperator):
 
 
 def origin_of(context: Context) -> dict[str, str | int]:
-    """What the run history tells of the task that asked for a run."""
+    """Return the task's ids and try number for the run history."""
     task = context.get("ti")
     names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
     return {} if task is None else {name: getattr(task, name) for name in names}

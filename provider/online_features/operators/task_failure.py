@@ -45,4 +45,4 @@ def ending_in_words(log: Any, **conn_ids: str) -> Iterator[None]:
         log.warning("Traceback", exc_info=error)
         say(log.error, str(told))
         # A new one: a context manager that raises what it was thrown leaves the traceback as it was.
-        raise type(told)(str(told)) from None
+        raise type(told)(in_two_lines(str(told))) from None
