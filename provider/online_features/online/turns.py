@@ -70,11 +70,14 @@ async def turn_async(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -
         # A client of a cluster takes a connection to ask for the nodes' slots, too.
         share = 1 if isinstance(client, redis.asyncio.Redis) else READERS_SHARE
         turns = _tasks.setdefault(client, asyncio.Semaphore(_part(client, share)))
-    try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            await turns.acquire()
-    except TimeoutError as error:
-        raise NoConnectionFreeError(_waited(client)) from error
+    if not turns.locked():
+        await turns.acquire()  # at once: a timer costs more than that
+    else:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await turns.acquire()
+        except TimeoutError as error:
+            raise NoConnectionFreeError(_waited(client)) from error
     try:
         yield
     finally:
