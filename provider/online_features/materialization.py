@@ -32,16 +32,17 @@ from online_features.feature_view import FeatureView
 from online_features.instants import to_text
 from online_features.log_lines import say
 from online_features.online.erasure import check_prunable
+from online_features.online.failures import DRIVER_ERRORS, named, translation
 from online_features.online.replication import REPLICA_TIMEOUT, Replication
 from online_features.online.state import DAMAGE, ViewState, changes_since, definition, definition_fingerprint
 from online_features.patience import RETRY_FOR, Patience
 from online_features.rejection import log_rejected
 from online_features.run_warnings import run_warnings
 from online_features.schema import RowSchema
-from online_features.source_check import SourceCheck
+from online_features.source_check import SourceCheck, warn_of_late_rows
 from online_features.source_note import SourceNote
 from online_features.transformation import Transformation
-from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Window
+from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Window, default_lookback
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,9 +56,6 @@ log = logging.getLogger(__name__)
 
 BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
 BATCHES_AHEAD = 2  # between stages: one in the making while one waits
-
-# How far an incremental run reads back over the last one where no created timestamp tells when rows arrived.
-DEFAULT_LOOKBACK = timedelta(hours=1)
 
 # After these, a run is repeated from its beginning: its snapshot is gone, or rows that it had written are.
 BEGUN_ANEW = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
@@ -263,11 +261,12 @@ def _run(
         now = datetime.now(UTC)
         horizon = offline.horizon(view)
         relations = offline.relations(view, source)
+        warn_of_late_rows(view, relations.late)
+        horizon = replace(horizon, is_blind=horizon.is_blind or bool(relations.late))
         check = SourceCheck(
-            view=view, offline=offline, schema=source, relations=relations, note=state.source, now=now
+            view=view, offline=offline, schema=source, relations=relations, note=state.source, now=now,
+            lookback=default_lookback(lookback, is_blind=source.created_timestamp is None or horizon.is_blind),
         )  # fmt: skip
-        if check.shows_rows_late():
-            horizon = replace(horizon, is_blind=True)
         doubt = run.doubt(state) or check.doubt()
         plan = plan_run(
             view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=now, doubt=doubt,
@@ -304,7 +303,7 @@ def _run(
                 materialized_at=datetime.now(UTC),
             )
         except BaseException as error:
-            run.abandon(history.failed(error))
+            run.abandon(history.failed(translation(error, named(view)) if isinstance(error, DRIVER_ERRORS) else error))
             history.is_recorded = True
             raise
         warn_of_future(view, tally.times)
@@ -365,9 +364,7 @@ def plan_run(
         return Plan(kind="window", window=window, covered=None if begins_in_future else (asked.start, covered_end))
     if state.cursor is None:
         return replace(everything, reason="no earlier run has covered all of history")
-    if lookback is None:
-        shows_late_rows = schema.created_timestamp is not None and not horizon.is_blind
-        lookback = timedelta(0) if shows_late_rows else DEFAULT_LOOKBACK
+    lookback = default_lookback(lookback, is_blind=schema.created_timestamp is None or horizon.is_blind)
     # Without an end: rows beyond the horizon are as welcome as any, they are only not claimed.
     arrivals = replace(Arrivals.since(state.cursor, schema, lookback=lookback, now=now), latest=latest)
     return Plan(kind="incremental", window=arrivals, covered=(None, limit), cursor=cursor, noted=state.source)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView
-from online_features.materialization import DEFAULT_LOOKBACK
 from online_features.schema import Column
-from online_features.window import Arrivals
+from online_features.window import Arrivals, default_lookback
 
 if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
@@ -35,7 +34,7 @@ def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineSto
         created_resolution=_resolution(created) if created is not None else timedelta(0),
         event_resolution=_resolution(state.schema.event_timestamp),
     )
-    lookback = DEFAULT_LOOKBACK if created is None else timedelta(0)
+    lookback = default_lookback(None, is_blind=created is None)
     arrivals = Arrivals.since(state.cursor, schema, lookback=lookback, now=datetime.now(UTC))
     try:
         if offline.has_rows(view, schema, arrivals):

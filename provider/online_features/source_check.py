@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,12 +21,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def warn_of_late_rows(view: FeatureView, late: Sequence[str]) -> None:
+    """Log a warning where rows become visible later than they were created.
+
+    :param late: relations where they do, in words.
+    """
+    if late:
+        say(
+            log.warning,
+            f"Feature view {view.name!r} reads {' and '.join(late)}: rows appear there later than they were created, "
+            "so incremental runs look back one hour -> give lookback= where they may be later still",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceCheck:
     """Compares the relations behind a source with what the last run noted of them.
 
     :param schema: of the rows of the source.
     :param note: ``None`` where there was no full or incremental run yet.
+    :param lookback: how far increments read back.
     :param now: the present, as an aware datetime.
     """
 
@@ -34,18 +49,8 @@ class SourceCheck:
     schema: RowSchema
     relations: SourceRelations
     note: SourceNote | None
+    lookback: timedelta
     now: datetime
-
-    def shows_rows_late(self) -> bool:
-        """Return whether rows become visible later than they were created, and log a warning if so."""
-        late = self.relations.late
-        if late:
-            say(
-                log.warning,
-                f"Feature view {self.view.name!r} reads {' and '.join(late)}: rows appear there later than they were "
-                "created, so incremental runs look back one hour -> give lookback= where they may be later still",
-            )
-        return bool(late)
 
     def doubt(self) -> str:
         """Return why the source may hold rows that no increment would read; empty when nothing says so."""
@@ -63,26 +68,37 @@ class SourceCheck:
         if self.note is None:
             return
         what = f"Feature view {self.view.name!r}, {self.view.source.description}"
-        if deletions := self.relations.deletions_since(self.note):
+        gone = self.relations.gone_since(self.note) if self.relations.is_by_entity else 0
+        if gone:
             say(
                 log.warning,
-                f"{what}: {deletions} row(s) were deleted since the last run and stay online: increments do not see "
+                f"{what}: {gone} row(s) were deleted since the last run and stay online: increments do not see "
                 "that -> run with full=True, prune=True, or keep the rows and mark them by a deleted_field",
             )
-        if self.relations.changes <= self.note.changes or not self.relations.is_one_table:
-            return
-        unseen = self.offline.changed_unseen(
-            self.view, self.schema, self.relations, self._arrivals(self.note), self.note.xid
-        )
-        if unseen:
+        if self._may_have_changed_unseen(self.note) and (
+            unseen := self.offline.changed_unseen(
+                self.view, self.schema, self.relations, self._arrivals(self.note), self.note.snapshot
+            )
+        ):
             columns = (self.schema.event_timestamp, self.schema.created_timestamp)
             names = " or ".join(repr(column.name) for column in columns if column is not None)
             say(
                 log.warning,
                 f"{what}: rows were changed since the last run without a timestamp that says so ({unseen} of a "
-                "sample), and stay online as they were: increments do not see them "
+                "sample), and features that changed with them stay online as they were: increments do not see them "
                 f"-> set {names} whenever a row changes, give lookback= where rows arrive late, or run with full=True",
             )
 
     def _arrivals(self, note: SourceNote) -> Arrivals:
-        return Arrivals.since(note.cursor, self.schema, lookback=timedelta(0), now=self.now)
+        return Arrivals.since(note.cursor, self.schema, lookback=self.lookback, now=self.now)
+
+    def _may_have_changed_unseen(self, note: SourceNote) -> bool:
+        """Whether it is worth a look.
+
+        Where an entity has several rows, updates are often of rows that are not the newest (closing ``valid_to``), so
+        only insertions are looked at there.
+        """
+        if not self.relations.is_one_table:
+            return False
+        updated, inserted = self.relations.updated_since(note), self.relations.inserted_since(note)
+        return (updated > 0 or inserted > 0) if self.relations.is_by_entity else (inserted > 0 and updated == 0)

@@ -51,6 +51,21 @@ class Window:
         return self.start is None and self.end is None
 
 
+# How far an increment reads back over the last run where nothing tells when rows arrived.
+DEFAULT_LOOKBACK = timedelta(hours=1)
+
+
+def default_lookback(asked: timedelta | None, *, is_blind: bool) -> timedelta:
+    """Return how far an increment reads back over the last run.
+
+    :param asked: by the caller; ``None`` leaves it to us.
+    :param is_blind: whether rows may arrive with timestamps from before the last run.
+    """
+    if asked is not None:
+        return asked
+    return DEFAULT_LOOKBACK if is_blind else timedelta(0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arrivals:
     """Rows that were added or changed since an earlier run, as far as their timestamps tell.

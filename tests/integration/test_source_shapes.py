@@ -433,7 +433,9 @@ def test_increments_look_back_where_rows_appear_later_than_they_were_created_and
     with caplog.at_level(logging.WARNING):
         result = materialize(view, offline, online)
     assert f"reads {said}: rows appear there later than they were created" in told(caplog)
-    assert result.start == cursor - timedelta(hours=1)
+    assert result.start is not None
+    # A view may have cut off parts of a second.
+    assert timedelta(hours=1) <= cursor - result.start <= timedelta(hours=1, seconds=1)
     if shape == "subscribed table":
         database(f"DROP SUBSCRIPTION {make_view().project}")
 
@@ -477,3 +479,168 @@ def test_a_snapshot_per_day_is_read_when_it_is_loaded(
     database("INSERT INTO rows VALUES (1, 'today', now(), current_date)")
     materialize(view, offline, online)
     assert plans(view)[0] == "today"
+
+
+def day(database: Database, number: int) -> None:
+    """Make the partition of a day, with one row of now."""
+    database(
+        f"CREATE TABLE day_{number} PARTITION OF rows FOR VALUES IN ({number}); "
+        f"INSERT INTO rows VALUES ({number}, 'free', now(), now(), {number})"
+    )
+
+
+PARTITIONED = (
+    "CREATE TABLE rows (id int, plan text, created_at timestamptz, ts timestamptz, day int) PARTITION BY LIST (day)"
+)
+SOURCES = {
+    "table": {},
+    "view": {"table": "shown"},
+    "query": {"query": "SELECT id, plan, created_at, ts FROM rows WHERE id > 0"},
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("created", [CREATED, {}])
+def test_a_new_partition_each_day_does_not_make_runs_read_everything(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], source: str, created: dict[str, str],
+) -> None:  # fmt: skip
+    database(f"{PARTITIONED}; CREATE VIEW shown AS SELECT id, plan, created_at, ts FROM rows")
+    day(database, 1)
+    view = make_view(source={**created, **SOURCES[source]}, features=["plan"])
+    materialize(view, offline, online)
+    for number in (2, 3):
+        day(database, number)
+        materialize(view, offline, online)
+        assert online.runs(view)[0]["kind"] == "incremental"
+    assert plans(view) == ["free", "free", "free", None, None]
+
+
+@pytest.mark.parametrize(
+    "child", ["CREATE TABLE day_2 PARTITION OF rows FOR VALUES IN (2)", "CREATE TABLE c () INHERITS (rows)"]
+)
+def test_a_role_that_may_read_the_table_alone_meets_new_partitions(
+    database: Database, make_view: MakeView, online: OnlineStore, child: str
+) -> None:
+    database(PARTITIONED if "PARTITION" in child else PARTITIONED.partition(" PARTITION")[0])
+    role = f"reader_{make_view().project}"
+    database(f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON rows TO {role}")
+    offline = OfflineStore(f"postgresql://{role}:x@{database.uri.rpartition('@')[2]}")
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database(child)
+    materialize(view, offline, online)
+    assert online.runs(view)[0]["kind"] == "incremental"
+    name = "day_2" if "PARTITION" in child else "c"
+    database(f"INSERT INTO {name} VALUES (1, 'old', now() - interval '1 day', now() - interval '1 day', 2)")
+    database(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_partition_attached_with_older_rows_is_found_by_a_role_that_may_read_the_table_alone(
+    database: Database, make_view: MakeView, online: OnlineStore
+) -> None:
+    database(PARTITIONED)
+    role = f"reader_{make_view().project}"
+    database(f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON rows TO {role}")
+    offline = OfflineStore(f"postgresql://{role}:x@{database.uri.rpartition('@')[2]}")
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("CREATE TABLE late AS SELECT 1 AS id, 'old' AS plan, now() - interval '1 day' AS created_at, "
+             "now() - interval '2 days' AS ts, 2 AS day; "
+             "ALTER TABLE rows ATTACH PARTITION late FOR VALUES IN (2)")  # fmt: skip
+    materialize(view, offline, online)
+    assert online.get_online_features(view, [{"id": 1}])[0].values == {"plan": "old"}
+    database(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        "CREATE DOMAIN seconds AS timestamptz(0); "
+        "CREATE TABLE rows (id int, plan text, created_at seconds DEFAULT clock_timestamp(), ts timestamptz)",
+        "CREATE TABLE base (id int, plan text, c timestamptz DEFAULT clock_timestamp(), ts timestamptz); "
+        "CREATE VIEW rows AS SELECT id, plan, date_trunc('second', c) AS created_at, ts FROM base",
+    ],
+)
+def test_coarse_timestamps_of_domains_and_views_lose_no_rows(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], create: str,
+) -> None:  # fmt: skip
+    database(create)
+    table = "base" if "base" in create else "rows"
+    view = make_view(source=CREATED, features=["plan"])
+    for number in range(1, 6):
+        materialize(view, offline, online)
+        database(f"INSERT INTO {table} (id, plan, ts) VALUES ({number}, 'free', now() - interval '1 day')")
+    materialize(view, offline, online)
+    assert plans(view) == ["free"] * 5
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+ORDINARY_DAYS = {
+    "late rows that are looked back for": (
+        "CREATE TABLE rows (id int, plan text, ts timestamptz)", {},
+        ["INSERT INTO rows VALUES (1, 'late', now() - interval '5 min')"], ("inserted", 1),
+    ),
+    "a slowly changing table": (
+        "CREATE TABLE rows (id int, plan text, ts timestamptz, valid_to timestamptz)", {},
+        ["UPDATE rows SET valid_to = now() WHERE valid_to IS NULL; INSERT INTO rows VALUES (1, 'next', now(), NULL)"],
+        ("inserted", 1),
+    ),
+    "rows deleted and inserted again": (
+        ACCOUNTS.format("timestamptz"), CREATED,
+        ["DELETE FROM rows; INSERT INTO rows (id, plan) SELECT i, 'again' FROM generate_series(1, 5) AS i"],
+        ("deleted", 5),
+    ),
+    "a deletion that is rolled back": (
+        ACCOUNTS.format("timestamptz"), CREATED,
+        ["DO $$ BEGIN BEGIN DELETE FROM rows; RAISE 'no'; EXCEPTION WHEN OTHERS THEN NULL; END; END $$"],
+        ("deleted", 5),
+    ),
+    "upserts": (
+        ACCOUNTS.format("timestamptz"), CREATED,
+        ["INSERT INTO rows (id, plan) VALUES (1, 'pro'), (9, 'new') "
+         "ON CONFLICT (id) DO UPDATE SET plan = excluded.plan, ts = now()"], ("updated", 1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", ORDINARY_DAYS)
+def test_ordinary_days_raise_no_alarm(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    caplog: pytest.LogCaptureFixture, shape: str,
+) -> None:  # fmt: skip
+    create, created, changes, (counter, at_least) = ORDINARY_DAYS[shape]
+    database(create)
+    view = make_view(source=created, features=["plan"])
+    materialize(view, offline, online)
+    for number in range(1, 4):
+        for change in changes:
+            database(change)
+        reported(database, counter, at_least * number)
+        materialize(view, offline, online)
+    assert warnings(caplog) == []
+
+
+def test_a_transaction_in_another_database_raises_no_alarm(
+    database: Database, postgres_uri: str, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    database(
+        "CREATE TABLE rows (id int, plan text, created_at timestamptz DEFAULT now(), ts timestamptz DEFAULT now())"
+    )
+    view = make_view(source=CREATED, features=["plan"])
+    other = psycopg2.connect(postgres_uri)
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+    materialize(view, offline, online)
+    for number in range(1, 4):
+        database(f"INSERT INTO rows VALUES ({number}, 'free')")
+        reported(database, "inserted", number)
+        materialize(view, offline, online)
+    other.rollback()
+    other.close()
+    assert warnings(caplog) == []

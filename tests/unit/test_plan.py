@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from online_features.materialization import DEFAULT_LOOKBACK, Plan, plan_run
+from online_features.materialization import Plan, plan_run
 from online_features.offline.store import Horizon
 from online_features.online.state import ViewState, changes_since, definition
 from online_features.postgres_types import Encoding
 from online_features.schema import Column, RowSchema
-from online_features.window import FUTURE_TOLERANCE, Arrivals, Window
+from online_features.window import DEFAULT_LOOKBACK, FUTURE_TOLERANCE, Arrivals, Window
 
 from tests.conftest import at
 from tests.unit.test_feature_view import VIEW

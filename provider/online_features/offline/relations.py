@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from online_features.source_note import SourceNote
+from online_features.source_note import RelationNote, SourceNote
 
 KINDS = {"r": "table", "p": "table", "m": "materialized view", "f": "foreign table", "v": "view"}
 
@@ -26,9 +26,13 @@ class Relation:
     kind: str
     version: str
     size: int
-    changes: int
-    deletions: int
+    inserted: int
+    updated: int
+    deleted: int
+    live: int
     is_part: bool
+    bound: str | None
+    is_readable: bool
     is_subscribed: bool
     is_source: bool
     is_by_entity: bool
@@ -41,16 +45,23 @@ class Relation:
         """Whether its rows become visible later than they were created, by transactions that cannot be seen here."""
         return self.kind in "mf" or self.is_subscribed
 
+    @property
+    def note(self) -> RelationNote:
+        """What the next run needs to know of it."""
+        return RelationNote(
+            version=self.version, inserted=self.inserted, updated=self.updated, deleted=self.deleted, live=self.live
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRelations:
     """The relations that a source reads, as one transaction sees them.
 
-    :param xid: of the oldest transaction in flight, as text.
+    :param snapshot: of the transaction, as ``pg_current_snapshot()`` prints it.
     """
 
     relations: Sequence[Relation]
-    xid: str
+    snapshot: str
 
     @property
     def late(self) -> list[str]:
@@ -68,58 +79,75 @@ class SourceRelations:
             relation.is_source for relation in self.relations
         )
 
-    def replaced_since(self, note: SourceNote) -> str:
-        """Return why rows may have been replaced that no timestamp tells of; empty when they were not."""
-        for relation in self.relations:
-            if note.versions.get(str(relation.oid), relation.version) != relation.version:
-                return f"{relation} was {_REPLACED.get(relation.kind, 'truncated or rewritten')}"
-        added = [relation for relation in self._added_since(note) if not (self.is_one_table and relation.is_part)]
-        return f"{added[0]} is new or was replaced" if added else ""
-
-    def parts_since(self, note: SourceNote) -> list[Relation]:
-        """Return partitions and children that the last run did not see: whole ones may have been attached."""
-        return [relation for relation in self._added_since(note) if self.is_one_table and relation.is_part]
-
-    def deletions_since(self, note: SourceNote) -> int:
-        """Return how many rows were deleted that were the only one of their entity, as far as an index tells."""
-        holding = [relation for relation in self.relations if relation.kind in "rm"]
-        is_by_entity = all(relation.is_by_entity for relation in holding)
-        is_alone = self.is_one_table or len(self.relations) == 1
-        return max(0, self.deletions - note.deletions) if is_by_entity and is_alone else 0
-
     @property
-    def changes(self) -> int:
-        """Rows inserted and updated, of all relations."""
-        return sum(relation.changes for relation in self.relations)
+    def is_by_entity(self) -> bool:
+        """Whether the source has at most one row per entity, as far as indexes tell."""
+        holding = [relation for relation in self.relations if relation.kind in "rm"]
+        is_alone = self.is_one_table or len(self.relations) == 1
+        return is_alone and all(relation.is_by_entity for relation in holding)
 
     @property
     def size(self) -> int:
         """Bytes of all tables."""
         return sum(relation.size for relation in self.relations)
 
-    @property
-    def deletions(self) -> int:
-        """Rows deleted, of all relations."""
-        return sum(relation.deletions for relation in self.relations)
+    def replaced_since(self, note: SourceNote) -> str:
+        """Return why rows may have been replaced that no timestamp tells of; empty when they were not."""
+        for relation, before in self._known(note):
+            if before.version != relation.version:
+                return f"{relation} was {_REPLACED.get(relation.kind, 'truncated or rewritten')}"
+        added = [relation for relation in self._added_since(note) if not self._can_be_asked(relation)]
+        return f"{added[0]} is new or was replaced" if added else ""
+
+    def parts_since(self, note: SourceNote) -> list[Relation]:
+        """Return partitions and children that the last run did not see: whole ones may have been attached."""
+        return [relation for relation in self._added_since(note) if self._can_be_asked(relation)]
+
+    def inserted_since(self, note: SourceNote) -> int:
+        """Return how many rows were inserted, as far as statistics have reported it."""
+        return sum(max(0, relation.inserted - before.inserted) for relation, before in self._known(note))
+
+    def updated_since(self, note: SourceNote) -> int:
+        """Return how many rows were updated, as far as statistics have reported it."""
+        return sum(max(0, relation.updated - before.updated) for relation, before in self._known(note))
+
+    def gone_since(self, note: SourceNote) -> int:
+        """Return how many rows the source has lost at least: deleted ones that were not inserted again.
+
+        Two statistics must agree: one counts rows of transactions that were rolled back, the other is an estimate.
+        """
+        counted = sum(
+            (relation.deleted - before.deleted) - (relation.inserted - before.inserted)
+            for relation, before in self._known(note)
+        )
+        estimated = sum(before.live - relation.live for relation, before in self._known(note))
+        return max(0, min(counted, estimated))
 
     def note(self, cursor: datetime, before: SourceNote | None = None) -> SourceNote:
         """Return what the next run needs to know.
 
         :param cursor: where it begins to read.
-        :param before: what the last run noted. While statistics report no change, its transaction and cursor hold:
-            a change that is not reported yet is looked for when it is.
+        :param before: what the last run noted. While statistics report no change, its snapshot and cursor hold: a
+            change that is not reported yet is looked for when it is.
         """
-        is_unchanged = before is not None and before.changes == self.changes
+        is_unchanged = before is not None and not self.inserted_since(before) and not self.updated_since(before)
         return SourceNote(
-            versions={str(relation.oid): relation.version for relation in self.relations},
-            changes=self.changes,
-            deletions=self.deletions,
-            xid=before.xid if before is not None and is_unchanged else self.xid,
+            relations={str(relation.oid): relation.note for relation in self.relations},
+            snapshot=before.snapshot if before is not None and is_unchanged else self.snapshot,
             cursor=before.cursor if before is not None and is_unchanged else cursor,
         )
 
+    def _known(self, note: SourceNote) -> Iterator[tuple[Relation, RelationNote]]:
+        for relation in self.relations:
+            if before := note.relations.get(str(relation.oid)):
+                yield relation, before
+
     def _added_since(self, note: SourceNote) -> Iterator[Relation]:
-        return (relation for relation in self.relations if str(relation.oid) not in note.versions)
+        return (relation for relation in self.relations if str(relation.oid) not in note.relations)
+
+    def _can_be_asked(self, relation: Relation) -> bool:
+        """Whether a new relation can be asked which rows it has: by its own name, or by way of the source."""
+        return relation.is_part and (relation.is_readable or self.is_one_table)
 
 
 _REPLACED = {"m": "refreshed", "v": "redefined"}

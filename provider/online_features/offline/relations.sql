@@ -1,9 +1,15 @@
 -- The relations that the transaction has locked to read the source, with what tells whether their rows were replaced or
--- changed. Parameters: table, quoted as in SQL, or NULL; keys, names of the join keys.
+-- changed. Parameters: table, quoted as in SQL, or NULL; keys, names of the join keys; timestamps, names of the columns
+-- that increments go by.
 --
 --   version       changes when rows may have been replaced as a whole: by TRUNCATE, REFRESH, a rewrite, another view
 --   size          of a table, in bytes
+--   inserted, updated, deleted
+--                 rows, since statistics were reset; rows of transactions that were rolled back are among them
+--   live          rows that the table holds, as statistics have it
 --   is_part       whether it is a partition or child of another table
+--   bound         the condition that rows of a partition meet, as SQL
+--   is_readable   whether it can be asked for these timestamps by its own name
 --   is_subscribed whether logical replication writes it: its rows are committed here later than they were created
 --   is_source     whether it is the table itself
 --   is_by_entity  whether it has at most one row per entity
@@ -19,9 +25,18 @@ SELECT
         ELSE coalesce(pg_relation_filenode(c.oid)::text, '')
     END AS version,
     CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS size,
-    pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) AS changes,
-    pg_stat_get_tuples_deleted(c.oid) AS deletions,
+    pg_stat_get_tuples_inserted(c.oid) AS inserted,
+    pg_stat_get_tuples_updated(c.oid) AS updated,
+    pg_stat_get_tuples_deleted(c.oid) AS deleted,
+    pg_stat_get_live_tuples(c.oid) AS live,
     EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = c.oid) AS is_part,
+    pg_get_partition_constraintdef(c.oid) AS bound,
+    has_table_privilege(c.oid, 'SELECT') AND NOT EXISTS (
+        SELECT FROM unnest(CAST(:timestamps AS text[])) AS wanted (name)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname = wanted.name AND NOT attisdropped
+        )
+    ) AS is_readable,
     EXISTS (SELECT FROM pg_catalog.pg_subscription_rel WHERE srrelid = c.oid) AS is_subscribed,
     c.oid IS NOT DISTINCT FROM to_regclass(:table) AS is_source,
     EXISTS (

@@ -151,36 +151,46 @@ def rejected_rows(source: PostgresSource, schema: RowSchema, window: Window | Ar
 
 
 def any_outside(
-    source: PostgresSource, schema: RowSchema, parts: Sequence[TableClause], arrivals: Arrivals
+    source: PostgresSource, schema: RowSchema, part: FromClause, condition: ColumnElement[bool], arrivals: Arrivals
 ) -> Select[Any]:
-    """Selects whether any of these partitions has a row that can go online and is not among the arrivals."""
-    found = (
-        sa.select(sa.literal(1))
-        .select_from(part)
-        .where(_is_valid(source, schema, arrivals.latest), inside(source, schema, arrivals).is_not(sa.true()))
-        .exists()
-        for part in parts
-    )
-    return sa.select(sa.or_(*found))
+    """Selects whether a partition has a row that is not among the arrivals.
+
+    :param part: the partition, or the table that it belongs to.
+    :param condition: which rows of that are meant.
+    """
+    outside = inside(source, schema, arrivals).is_not(sa.true())
+    rows = sa.select(sa.literal(1)).select_from(part)
+    return sa.select(rows.where(condition, column_of(schema.event_timestamp).is_not(None), outside).exists())
+
+
+def of_part(oid: int, bound: str | None) -> ColumnElement[bool]:
+    """Whether a row of a table is in one of its partitions or children.
+
+    :param bound: the condition that rows of a partition meet, by which the planner leaves out the others.
+    """
+    is_there = sa.column("tableoid") == sa.cast(sa.literal(oid), postgresql.OID)
+    return is_there if bound is None else sa.and_(is_there, sa.literal_column(f"({bound})"))
 
 
 def changed_unseen(
-    source: PostgresSource, schema: RowSchema, arrivals: Arrivals, xid: str, percent: float
+    source: PostgresSource, schema: RowSchema, arrivals: Arrivals, snapshot: str, percent: float
 ) -> Select[Any]:
     """Counts, in a sample of the table's pages, rows that changed without being among the arrivals.
 
-    :param xid: of the oldest transaction in flight at an earlier run, as decimal text of 64 bits.
+    :param snapshot: of an earlier run, as ``pg_current_snapshot()`` prints it: rows that it did not show have changed.
     :param percent: of the table's pages to look at, above 0 and at most 100.
     """
-    # Beyond 64 bits' lower half, Postgres keeps no transaction's id with a row: age() compares within two billions.
-    since: ColumnElement[Any] = sa.literal_column(f"'{int(xid) % 2**32}'::xid")
-    age = sa.func.age(sa.column("xmin"))
+    # Postgres keeps the lower 32 bits of a transaction's id with a row; age() compares within two billions.
+    _, next_id, in_progress = snapshot.split(":")
+    next_xid: ColumnElement[Any] = sa.literal_column(f"'{int(next_id) % 2**32}'::xid")
+    xids = [str(int(xid) % 2**32) for xid in in_progress.split(",") if xid]
+    xmin: ColumnElement[Any] = sa.column("xmin")
     sample = sa.tablesample(rows_of(source), sa.func.system(percent), name="sample")
     return (
         sa.select(sa.func.count())
         .select_from(sample)
         .where(
-            age.between(0, sa.func.age(since)),
+            sa.or_(sa.func.age(xmin).between(0, sa.func.age(next_xid)), sa.cast(xmin, sa.Text).in_(xids)),
             _is_valid(source, schema, arrivals.latest),
             inside(source, schema, arrivals).is_not(sa.true()),
         )

@@ -26,7 +26,7 @@ from online_features.errors import (
     UnsupportedTypeError,
 )
 from online_features.feast_columns import FEATURE, feast_column
-from online_features.feature_view import FeatureView
+from online_features.feature_view import FeatureView, PostgresSource
 from online_features.log_lines import say
 from online_features.offline import sql_files, statements
 from online_features.offline.append import Appender, appending
@@ -246,32 +246,30 @@ class OfflineStore:
     def relations(self, view: FeatureView, schema: RowSchema) -> SourceRelations:
         """Return the relations behind the view's source, as far as locks tell: what a function reads stays hidden."""
         table = quoted(view.source.table) if view.source.table is not None else None
-        parameters = {"table": table, "keys": [key.name for key in schema.keys]}
+        timestamps = [column.name for column in (schema.event_timestamp, schema.created_timestamp) if column]
+        parameters = {"table": table, "keys": [key.name for key in schema.keys], "timestamps": timestamps}
         with self._transactions.reading(view) as connection:
             connection.execute(statements.no_rows(view.source))
             found = connection.execute(sql_files.statement("relations"), parameters).mappings().all()
-            xid = connection.exec_driver_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").scalar_one()
-        return SourceRelations(relations=[Relation(**fields) for fields in found], xid=xid)
+            snapshot = connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one()
+        return SourceRelations(relations=[Relation(**fields) for fields in found], snapshot=snapshot)
 
     def has_rows_outside(
         self, view: FeatureView, schema: RowSchema, parts: Sequence[Relation], arrivals: Arrivals
     ) -> bool:
         """Return whether any of these partitions has a row that an increment would not read."""
-        tables = [sa.table(literally(part.name), schema=literally(part.schema)) for part in parts]
         with self._transactions.reading(view) as connection:
-            found = connection.execute(statements.any_outside(view.source, schema, tables, arrivals))
-            return bool(found.scalar_one())
+            return any(
+                connection.execute(_any_outside(view.source, schema, part, arrivals)).scalar_one() for part in parts
+            )
 
     def changed_unseen(
-        self, view: FeatureView, schema: RowSchema, relations: SourceRelations, arrivals: Arrivals, xid: str
+        self, view: FeatureView, schema: RowSchema, relations: SourceRelations, arrivals: Arrivals, snapshot: str
     ) -> int:
-        """Count, in a sample of a table, rows that changed since a transaction and that no increment reads.
-
-        :param xid: of the transaction.
-        """
+        """Count, in a sample of a table, rows that changed since a snapshot and that no increment reads."""
         percent = 100 * min(1.0, SAMPLE_BYTES / max(relations.size, 1))
         with self._transactions.reading(view) as connection:
-            sampled = statements.changed_unseen(view.source, schema, arrivals, xid, percent)
+            sampled = statements.changed_unseen(view.source, schema, arrivals, snapshot, percent)
             return int(connection.execute(sampled).scalar_one())
 
     def announces_changes(self, view: FeatureView, table: str) -> bool:
@@ -346,6 +344,15 @@ class OfflineStore:
 def _open_transaction(now: datetime, found: dict[str, Any]) -> OpenTransaction:
     since = datetime.fromisoformat(found.pop("since"))
     return OpenTransaction(since=since, age=max(now - since, timedelta(0)), **found)
+
+
+def _any_outside(source: PostgresSource, schema: RowSchema, part: Relation, arrivals: Arrivals) -> Select[Any]:
+    """Ask a partition by its own name where the role may, else by way of its table."""
+    if part.is_readable:
+        table = sa.table(literally(part.name), schema=literally(part.schema))
+        return statements.any_outside(source, schema, table, sa.true(), arrivals)
+    condition = statements.of_part(part.oid, part.bound)
+    return statements.any_outside(source, schema, statements.rows_of(source), condition, arrivals)
 
 
 def _existing(
