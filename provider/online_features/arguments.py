@@ -63,6 +63,8 @@ RULES = {
     "lookback": Rule(_is(timedelta), "a timedelta"),
     "statement_timeout": Rule(_is(timedelta), "a timedelta"),
     "replica_timeout": Rule(_is(timedelta), "a timedelta"),
+    "origin": Rule(_is(Mapping), "a mapping, such as {'dag_id': 'features'}"),
+    "limit": Rule(_is_number(1), "a number of runs, at least 1"),
     "on_progress": Rule(callable, "a function that takes a Progress"),
     "batch_rows": Rule(_is_number(1), "a number of rows, at least 1"),
     "wait_for_replicas": Rule(_is_number(0), "a number of replicas, not negative"),

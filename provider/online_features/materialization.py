@@ -211,7 +211,7 @@ def materialize(
     """
     arguments.check(view=view, offline=offline, online=online, full=full, prune=prune, batch_rows=batch_rows,
                     wait_for_replicas=wait_for_replicas, replica_timeout=replica_timeout)  # fmt: skip
-    arguments.check_given(lookback=lookback, on_progress=on_progress)
+    arguments.check_given(lookback=lookback, on_progress=on_progress, origin=origin)
     asked = _asked(start, end, full, prune, lookback)
     replication = Replication(what=f"feature view {view.name!r}", replicas=wait_for_replicas, timeout=replica_timeout)
     patience = Patience(retry_for)

@@ -8,6 +8,7 @@ import string
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -134,3 +135,23 @@ def told(error: OnlineFeaturesError) -> str:
     sent: Exception = pickle.loads(pickled)
     lines = [*traceback.format_exception(error), *traceback.format_exception(sent), repr(sent), str(vars(error))]
     return "".join(lines) + pickled.decode("latin-1")
+
+
+@pytest.mark.parametrize("mark", string.punctuation)
+def test_a_password_that_is_not_percent_encoded_is_shown_nowhere(
+    online: OnlineStore, make_view: Callable[..., FeatureView], mark: str, caplog: Any
+) -> None:
+    """It may not lead in, but what is wrong with the URI has to be said without it."""
+    view = make_view()
+    shown = ""
+    for password in (f"a{mark}{CANARY}", f"{CANARY}{mark}a", f"1{mark}{CANARY}"):
+        for connect in (
+            lambda password=password: materialize(
+                view, OfflineStore(f"postgresql://user:{password}@nowhere.invalid/db"), online, retry_for=timedelta(0)
+            ),
+            lambda password=password: OnlineStore.from_url(f"redis://:{password}@nowhere.invalid/0").freshness(view),
+        ):
+            with pytest.raises(OnlineFeaturesError) as raised:
+                connect()
+            shown += told(raised.value)
+    assert CANARY not in shown + caplog.text + str(online.runs(view))

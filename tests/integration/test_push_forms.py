@@ -139,7 +139,8 @@ def test_rows_at_no_time_of_ours_are_rejected_and_shown(
         with caplog.at_level(logging.WARNING):
             result = online.push(make_view(), rows)
         assert (result.rows_read, result.rows_rejected) == (1, 1)
-        assert f"id='a', ts='{seconds} timestamp[s, tz=UTC]'" in caplog.text
+        said = " ".join(record.getMessage() for record in caplog.records)
+        assert f"id='a', ts='{seconds} timestamp[s, tz=UTC]'" in said
         caplog.clear()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.errors import OfflineStoreUnavailableError, SourceNotFoundError
+from online_features.errors import OfflineStoreUnavailableError, OnlineDataError, SourceNotFoundError
 from online_features.instants import from_text, to_text
 from online_features.online import keyspace
 from online_features.online.state import RUNS_KEPT, RUNS_KEPT_FOR
@@ -119,3 +119,16 @@ def test_a_week_of_runs_is_kept_and_always_the_newest_hundred(
     assert online._client.llen(key) == kept
     assert [run["run_id"] for run in online.runs(view, limit=3)[1:]] == ["0", "1"]
     assert len(online.runs(view)) == 100
+
+
+def test_what_redis_says_while_a_run_writes_is_told_with_its_cure(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    key = f"{view.project}:{view.name}:a"
+    online._client.set(key, "somebody else's")
+    with pytest.raises(OnlineDataError):
+        materialize(view, offline, online)
+    (run,) = online.runs(view)
+    assert run["outcome"] == "OnlineDataError"
+    assert f"(key {key})" in run["error"]
+    assert " -> look at the key" in run["error"]

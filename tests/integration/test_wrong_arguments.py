@@ -37,7 +37,8 @@ SECRET = "canary"
 RIGHT = {
     "features": ["None"], "min_watermark": ["None"], "max_staleness": ["None"], "now": ["None"], "start": ["None"],
     "end": ["None"], "lookback": ["None"], "on_progress": ["None"], "wait_for_replicas": ["0"], "offline": [],
-    "statement_timeout": ["None"], "ttl": ["None"], "transform": ["None"], "project": ["text"], "name": ["text"],
+    "statement_timeout": ["None"], "origin": ["None"],
+    "ttl": ["None"], "transform": ["None"], "project": ["text"], "name": ["text"],
     "table": ["text"], "timestamp_field": ["text"], "created_timestamp_column": ["None", "text"],
     "deleted_field": ["None", "text"], "key_ttl": ["None"], "entity_rows": ["[]"],
     "get_online_features.features": ["None", "[]"],
@@ -47,7 +48,8 @@ RIGHT = {
 # What only the engine, or the machinery of Python, calls.
 ENGINE = {
     "run", "has_rows_before", "has_rows", "announces_changes", "changed_tables", "horizon", "lookup", "reading",
-    "snapshot", "appending", "look_at", "aclose", "before_transform", "check_feature_names", "description",
+    "snapshot", "appending", "look_at", "relations", "has_rows_outside", "changed_unseen", "generated_columns",
+    "record_failed_run", "aclose", "before_transform", "check_feature_names", "description",
 }  # fmt: skip
 
 

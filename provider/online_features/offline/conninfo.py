@@ -22,9 +22,10 @@ def completed(uri: str) -> str:
     """
     try:
         given = parse_dsn(uri)
-    except psycopg2.ProgrammingError:
+    except (psycopg2.ProgrammingError, UnicodeDecodeError):
         given = {"port": "unreadable"}
-    if not re.fullmatch(r"[\d,]*", given.get("port", "")):
+    # A host with an "@" is the end of a password that has one, too.
+    if not re.fullmatch(r"[\d,]*", given.get("port", "")) or "@" in given.get("host", ""):
         raise OfflineAccessError(
             "the Postgres URI is not one that libpq reads -> write postgresql://user:password@host:port/database, with "
             "special characters in user and password percent-encoded"

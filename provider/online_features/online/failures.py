@@ -37,6 +37,11 @@ DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 
 CLIENT_SHOWN = re.compile(r"<redis\.[^<]*<[^<]*<.*?(host=[^,]*,port=\d+).*?>+\)>\)>")  # of which the address matters
+TO_SOCKET = re.compile(r"connecting to (unix:)?/")
+
+# Where in which script an error came up, which says nothing to people.
+SCRIPT_SHOWN = re.compile(r",? ?script: [0-9a-f]{40}, on @user_script:\d+\.?")
+
 SHA = re.compile(r"[0-9a-f]{40}")
 SCRIPT_LINE = re.compile(r"@user_script: ?(\d+)")
 CALL = re.compile(r"redis\.p?call\('(\w+)'")
@@ -183,7 +188,7 @@ def translation(failure: Exception, what: str, *, tls: bool | None = None) -> On
     """
     error, cure = decision(failure)
     command = _command_of_script(str(failure)) if cure in (UNKNOWN[1], GRANT[1]) else ""
-    said = CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split()))
+    said = SCRIPT_SHOWN.sub("", CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split())))
     return error(f"{what}, Redis: {said}{command} -> {cure}{_doubt_of_tls(failure, tls)}")
 
 
@@ -233,7 +238,7 @@ def _is_of_tls(failure: Exception) -> bool:
     """Whether there can be no TLS with this server: certificates do not change by themselves."""
     cause = failure.__context__
     broke_off = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
-    is_file_missing = isinstance(cause, FileNotFoundError) and "unix" not in str(failure)
+    is_file_missing = isinstance(cause, FileNotFoundError) and not TO_SOCKET.search(str(failure))
     return (isinstance(cause, ssl.SSLError) and not broke_off) or is_file_missing
 
 

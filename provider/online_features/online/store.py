@@ -191,7 +191,7 @@ class OnlineStore:
 
         :param limit: how many at most; a week of them is kept, up to 2,000.
         """
-        arguments.check(view=view)
+        arguments.check(view=view, limit=limit)
         with translated(self._client, view), turn(self._client):
             return state.read_runs(self._client, view, limit)
 
