@@ -1,4 +1,4 @@
-"""What users hand to public functions, checked by the names of parameters."""
+"""Checks of the arguments of public functions, by the names of parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from online_features.feature_view import FeatureView
 
 @dataclass(frozen=True)
 class Rule:
-    """What an argument must be.
+    """A requirement on an argument.
 
     :param holds: whether it is.
     :param what: it must be, in words.

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class EventTimes:
-    """What the event timestamps of some rows are.
+    """The newest event timestamp of some rows, and those in the future.
 
-    :param newest: the latest that is not in the future; ``None`` when there is none.
+    :param newest: the latest that is not in the future; ``None`` without one.
     :param future_rows: how many are in the future.
     :param furthest: the latest of those.
     """

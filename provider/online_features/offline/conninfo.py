@@ -1,4 +1,4 @@
-"""What connections to Postgres are made with: what the user's URI says, completed."""
+"""The connection string of libpq, made from the user's URI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONNECT_TIMEOUT = "10"
 def completed(uri: str) -> str:
     """Complete what a libpq URI leaves open, without repeating any of it in an error: it may hold a password anywhere.
 
-    :raises OfflineAccessError: when it is no libpq URI.
+    :raises OfflineAccessError: when libpq cannot read it.
     """
     try:
         given = parse_dsn(uri)

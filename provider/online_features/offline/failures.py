@@ -53,7 +53,7 @@ REFUSAL = re.compile(
     r"|permission denied to set parameter|cannot be changed"
 )
 
-# What is known by its words alone, of PgBouncer, libpq and Postgres.
+# Errors of PgBouncer, libpq and Postgres that only their words tell apart.
 ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "unsupported startup parameter": (
         OfflineAccessError,

@@ -47,7 +47,7 @@ class Relation:
 
     @property
     def note(self) -> RelationNote:
-        """What the next run needs to know of it."""
+        """The part of it that the next run compares."""
         return RelationNote(
             version=self.version, inserted=self.inserted, updated=self.updated, deleted=self.deleted, live=self.live
         )  # fmt: skip
