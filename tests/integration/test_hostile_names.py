@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
-from online_features.errors import FeatureViewError, InvalidRowsError
+from online_features.errors import FeatureViewError, InvalidRowsError, WindowError
 from online_features.feast_types import FeastType
 from online_features.feature_view import LAYOUTS
 from online_features.online import keyspace
@@ -221,7 +221,9 @@ def test_names_that_mean_something_in_a_key_are_refused(make_view: MakeView) -> 
 @pytest.mark.usefixtures("connections")
 @pytest.mark.parametrize("layout", ["hash"])
 def test_templated_fields_are_read_as_what_they_are(view: FeatureView) -> None:
-    for field in ("window", "start", "end", "prune", "lookback"):
+    with pytest.raises(WindowError, match="window=.*DROP TABLE"):  # known when the DAG is parsed
+        MaterializeOperator(task_id="m", feature_view=view, window=HOSTILE["statement"])
+    for field in ("start", "end", "prune", "lookback"):
         task = MaterializeOperator(task_id="m", feature_view=view, **{field: HOSTILE["statement"]})
         with pytest.raises(AirflowFailException, match=f"{field}=.*DROP TABLE"):
             task.execute({})

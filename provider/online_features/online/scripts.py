@@ -37,7 +37,7 @@ def by_sha() -> dict[str, str]:
     """All scripts, by the name by which Redis calls them."""
     names = [file.name.removesuffix(".lua") for file in files("online_features.online").joinpath("lua").iterdir()]
     guarded_ones = (guarded(*which, in_cluster=flag) for which in product(names, LAYOUTS) for flag in (False, True))
-    return {sha(script): script for script in (*map(source, names), *guarded_ones)}
+    return {sha(script): script for script in (*map(source, names), *map(ending, names), *guarded_ones)}
 
 
 def sha(script: str) -> str:
