@@ -261,7 +261,6 @@ def _run(
         now = datetime.now(UTC)
         horizon = offline.horizon(view)
         relations = offline.relations(view, source)
-        warn_of_late_rows(view, relations.late)
         horizon = replace(horizon, is_blind=horizon.is_blind or bool(relations.late))
         check = SourceCheck(
             view=view, offline=offline, schema=source, relations=relations, note=state.source, now=now,
@@ -275,6 +274,7 @@ def _run(
             # A first window claims everything up to its end only if there is nothing before it.
             plan = plan if offline.has_rows_before(view, source, plan.covered[0]) else plan.from_the_beginning()
         if plan.kind == "incremental":
+            warn_of_late_rows(view, relations.late)
             check.warn_of_unseen_changes()
         reading = offline.reading(view, source, plan.window)
         say(log.info, f"Materializing feature view {view.name!r} from {view.source.description}: {plan.kind} run")
@@ -389,11 +389,12 @@ def _transfer(
     snapshot: Snapshot, transformation: Transformation, run: OnlineRun, tally: _Tally, batch_rows: int
 ) -> None:  # fmt: skip
     """Read, transform and encode, and write, each ahead of the next."""
-    event_timestamp = len(transformation.schema.keys)
+    event_timestamp = len(transformation.schema.keys)  # stands behind the join keys
 
     def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
         made = transformation.apply(batch)
-        return EventTimes.of(made.column(event_timestamp), tally.now), run.encode(made)
+        *keys, instants = made.columns[: event_timestamp + 1]
+        return EventTimes.of(keys, instants, tally.now), run.encode(made)
 
     with (
         closing(ahead(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,

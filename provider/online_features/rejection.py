@@ -29,7 +29,7 @@ def log_rejected(view: FeatureView, rows: int, sample: Sequence[Sequence[Any]]) 
 
 def _lacking(view: FeatureView) -> str:
     if view.source.future_rows == "reject":
-        return "an entity or an event timestamp that is not in the future"
+        return "an entity or an event timestamp, or of the future"
     return "an entity or an event timestamp"
 
 

@@ -20,7 +20,7 @@ def run_warnings(
     if counts.rows_read and counts.rows_rejected == counts.rows_read:
         columns = ", ".join((*view.entities, view.source.timestamp_field))
         return [
-            f"every one of {counts.rows_read} rows was rejected, for none has an entity and an event timestamp "
+            f"every one of {counts.rows_read} rows was rejected; a few are shown above "
             f"-> look at {columns} in {view.source.description}"
         ]
     if counts.rows_expired and counts.rows_expired + counts.rows_rejected == counts.rows_read:

@@ -73,20 +73,30 @@ class SourceCheck:
             say(
                 log.warning,
                 f"{what}: {gone} row(s) were deleted since the last run and stay online: increments do not see "
-                "that -> run with full=True, prune=True, or keep the rows and mark them by a deleted_field",
+                "that -> run in full (window='full', in Python full=True) with prune=True, or keep the rows and mark "
+                "them by a deleted_field",
             )
-        if self._may_have_changed_unseen(self.note) and (
-            unseen := self.offline.changed_unseen(
-                self.view, self.schema, self.relations, self._arrivals(self.note), self.note.snapshot
-            )
-        ):
-            columns = (self.schema.event_timestamp, self.schema.created_timestamp)
-            names = " or ".join(repr(column.name) for column in columns if column is not None)
+        if not self._may_have_changed_unseen(self.note):
+            return
+        unseen, future = self.offline.changed_unseen(
+            self.view, self.schema, self.relations, self._arrivals(self.note), self.note.snapshot
+        )
+        columns = (self.schema.event_timestamp, self.schema.created_timestamp)
+        names = " or ".join(repr(column.name) for column in columns if column is not None)
+        if unseen:
             say(
                 log.warning,
-                f"{what}: rows were changed since the last run without a timestamp that says so ({unseen} of a "
-                "sample), and features that changed with them stay online as they were: increments do not see them "
-                f"-> set {names} whenever a row changes, give lookback= where rows arrive late, or run with full=True",
+                f"{what}: rows were written since the last run without a timestamp that says so ({unseen} of a "
+                "sample), and what changed with them stays online as it was: increments do not see them "
+                f"-> set {names} whenever a row changes, give lookback= where rows arrive late, or run in full "
+                "(window='full', in Python full=True)",
+            )
+        if future and self.view.source.future_rows == "warn":
+            say(
+                log.warning,
+                f"{what}: rows were changed to be of the future ({future} of a sample): increments read them when "
+                f"their time comes -> correct {self.schema.event_timestamp.name!r}, or run in full "
+                "(window='full', in Python full=True)",
             )
 
     def _arrivals(self, note: SourceNote) -> Arrivals:

@@ -123,7 +123,7 @@ def test_a_trigger_gets_a_store_and_the_loop_is_not_blocked(connections: None, m
 
 def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert OnlineStoreHook().test_connection() == (True, "Redis answers")
-    assert OfflineStoreHook().test_connection()[0] is True
+    assert OfflineStoreHook().test_connection() == (True, "Postgres answers")
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost:1")
     works, message = OnlineStoreHook().test_connection()
     assert works is False
@@ -131,6 +131,14 @@ def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch
     assert message.endswith("-> check host and port, and that Redis runs")
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", "redis://localhost?sentinel=a")
     assert OnlineStoreHook().test_connection()[1].startswith("extra 'sentinel' of connection 'online_store'")
+    for uri, said in {
+        "postgresql://localhost:1/d": "connection 'offline_store' (Postgres at localhost:1): offline store: ",
+        "postgresql://h/d?ssl_mode=require": "extra 'ssl_mode' of connection 'offline_store' is no parameter of libpq",
+        "redis://localhost": "connection 'offline_store' has type redis",
+    }.items():
+        monkeypatch.setenv("AIRFLOW_CONN_OFFLINE_STORE", uri)
+        works, message = OfflineStoreHook().test_connection()
+        assert (works, message.startswith(said), " -> " in message) == (False, True, True)
 
 
 def test_an_extra_that_libpq_does_not_know_is_named(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:

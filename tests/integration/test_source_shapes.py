@@ -121,7 +121,7 @@ def test_rows_updated_without_a_timestamp_that_says_so_are_warned_of(
     reported(database, "updated", 2)
     with caplog.at_level(logging.WARNING):
         materialize(view, offline, online)
-    assert "rows were changed since the last run without a timestamp that says so (1 of a sample)" in told(caplog)
+    assert "rows were written since the last run without a timestamp that says so (1 of a sample)" in told(caplog)
     assert "set 'ts' or 'created_at' whenever a row changes" in told(caplog)
     caplog.clear()
     materialize(view, offline, online, full=True)
@@ -316,6 +316,7 @@ def test_a_row_from_the_future_is_counted_and_warned_of(
     with caplog.at_level(logging.WARNING):
         result = materialize(view, offline, online)
     assert (result.rows_read, result.rows_written, result.rows_future) == (1, 1, 1)
+    assert "has a row of the future: id=1, 2062-01-01T00:00:00.000000Z" in told(caplog)
     assert "1 row(s) have an event timestamp in the future, up to 2062-01-01T00:00:00" in told(caplog)
     assert online.runs(view)[0]["rows_future"] == 1
 
@@ -360,9 +361,7 @@ def test_a_rejected_row_from_the_future_does_not_hide_the_one_of_the_present(
     others = 1000 if index else 0
     assert (result.rows_read, result.rows_written, result.rows_rejected) == (2 + others, 1 + others, 1)
     assert result.rows_future == 0
-    assert "rejects a row without an entity or an event timestamp that is not in the future: id='1', ts='2062" in told(
-        caplog
-    )
+    assert "rejects a row without an entity or an event timestamp, or of the future: id='1', ts='2062" in told(caplog)
     pushed = online.push(
         view, [{"id": 1, "ts": FUTURE, "plan": "future"}, {"id": 2, "ts": datetime.now(UTC), "plan": "b"}]
     )
@@ -644,3 +643,20 @@ def test_a_transaction_in_another_database_raises_no_alarm(
     other.rollback()
     other.close()
     assert warnings(caplog) == []
+
+
+def test_a_row_changed_in_place_to_be_of_the_future_is_warned_of_and_read_in_full(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
+    plans: Callable[[FeatureView], list[Any]], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    database(ACCOUNTS.format("timestamptz"))
+    view = make_view(source=CREATED, features=["plan"])
+    materialize(view, offline, online)
+    database("UPDATE rows SET plan = 'typo', ts = %s WHERE id = 1", FUTURE)
+    reported(database, "updated", 1)
+    materialize(view, offline, online)
+    assert plans(view)[0] == "free"
+    assert "rows were changed to be of the future (1 of a sample)" in told(caplog)
+    assert "without a timestamp" not in told(caplog)
+    assert materialize(view, offline, online, full=True).rows_future == 1
+    assert plans(view)[0] == "typo"

@@ -10,8 +10,8 @@ import psycopg2
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from psycopg2.extensions import make_dsn
 
-from online_features.errors import OfflineAccessError
-from online_features.hooks.connections import checked
+from online_features.errors import OfflineAccessError, OnlineFeaturesError
+from online_features.hooks.connections import checked, named
 from online_features.offline.store import OfflineStore
 
 
@@ -40,6 +40,14 @@ class OfflineStoreHook(PostgresHook):
         # Everything as a parameter, and percent-encoded: libpq takes a plus sign for itself.
         uri = f"postgresql://?{urlencode(given, quote_via=quote)}"
         return OfflineStore(uri, statement_timeout=statement_timeout)
+
+    def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # whose own has no annotation
+        """Whether Postgres answers, and what stands in the way."""
+        try:
+            self.get_store().ping()
+        except OnlineFeaturesError as error:
+            return False, str(named(error, postgres_conn_id=self.postgres_conn_id))
+        return True, "Postgres answers"
 
     def _libpq_extra(self) -> dict[str, Any]:
         extra = self.connection.extra_dejson

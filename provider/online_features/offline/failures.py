@@ -79,13 +79,24 @@ def translated(view: FeatureView) -> Iterator[None]:
 
     :raises OnlineFeaturesError: from the driver's exception.
     """
+    with translated_as(_subject(view)):
+        yield
+
+
+@contextmanager
+def translated_as(subject: str) -> Iterator[None]:
+    """Raise our error in place of a driver's.
+
+    :param subject: what the message begins with.
+    :raises OnlineFeaturesError: from the driver's exception.
+    """
     try:
         yield
     except (sqlalchemy.exc.DBAPIError, psycopg2.Error, adbc_driver_manager.Error) as error:
         if is_producers(error):
             raise
         theirs = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        raise translation(view, _sqlstate(theirs), _said(theirs)) from error
+        raise _translation(subject, _sqlstate(theirs), _said(theirs)) from error
 
 
 @contextmanager
@@ -102,7 +113,11 @@ def translated_listening() -> Iterator[None]:
 
 def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:
     """Our error for what Postgres or libpq said of a feature view."""
-    return _translation(f"feature view {view.name!r}, {view.source.description}", sqlstate, message)
+    return _translation(_subject(view), sqlstate, message)
+
+
+def _subject(view: FeatureView) -> str:
+    return f"feature view {view.name!r}, {view.source.description}"
 
 
 def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeaturesError:

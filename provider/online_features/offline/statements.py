@@ -174,8 +174,10 @@ def of_part(oid: int, bound: str | None) -> ColumnElement[bool]:
 
 def changed_unseen(
     source: PostgresSource, schema: RowSchema, arrivals: Arrivals, snapshot: str, percent: float
-) -> Select[Any]:
+) -> Select[int, int]:
     """Counts, in a sample of the table's pages, rows that changed without being among the arrivals.
+
+    Two counts: of rows up to now, and of rows of the future, which arrive when their time comes.
 
     :param snapshot: of an earlier run, as ``pg_current_snapshot()`` prints it: rows that it did not show have changed.
     :param percent: of the table's pages to look at, above 0 and at most 100.
@@ -186,8 +188,11 @@ def changed_unseen(
     xids = [str(int(xid) % 2**32) for xid in in_progress.split(",") if xid]
     xmin: ColumnElement[Any] = sa.column("xmin")
     sample = sa.tablesample(rows_of(source), sa.func.system(percent), name="sample")
+    is_future = (
+        _within(source, schema.event_timestamp, arrivals.event_until, None) if arrivals.event_until else sa.false()
+    )
     return (
-        sa.select(sa.func.count())
+        sa.select(sa.func.count().filter(sa.not_(is_future)), sa.func.count().filter(is_future))
         .select_from(sample)
         .where(
             sa.or_(sa.func.age(xmin).between(0, sa.func.age(next_xid)), sa.cast(xmin, sa.Text).in_(xids)),

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,14 @@ class OfflineStore:
         self._conninfo = completed(uri)
         self._transactions = Transactions(self._conninfo, statement_timeout)
 
+    def ping(self) -> None:
+        """See whether Postgres answers.
+
+        :raises OfflineAccessError: when it refuses the login.
+        :raises OfflineStoreUnavailableError: when it cannot be reached.
+        """
+        self._transactions.ping()
+
     def describe(self, view: FeatureView) -> RowSchema:
         """The columns of the view's rows in the source and their types: all of them where the view has a transform.
 
@@ -265,12 +274,16 @@ class OfflineStore:
 
     def changed_unseen(
         self, view: FeatureView, schema: RowSchema, relations: SourceRelations, arrivals: Arrivals, snapshot: str
-    ) -> int:
-        """Count, in a sample of a table, rows that changed since a snapshot and that no increment reads."""
+    ) -> tuple[int, int]:
+        """Count, in a sample of a table, rows that changed since a snapshot and that an increment does not read.
+
+        :returns: how many are up to now, and how many of the future.
+        """
         percent = 100 * min(1.0, SAMPLE_BYTES / max(relations.size, 1))
         with self._transactions.reading(view) as connection:
             sampled = statements.changed_unseen(view.source, schema, arrivals, snapshot, percent)
-            return int(connection.execute(sampled).scalar_one())
+            past, future = connection.execute(sampled).one()
+            return past, future
 
     def announces_changes(self, view: FeatureView, table: str) -> bool:
         """Whether Postgres tells when the table has changed."""
@@ -346,6 +359,12 @@ def _open_transaction(now: datetime, found: dict[str, Any]) -> OpenTransaction:
     return OpenTransaction(since=since, age=max(now - since, timedelta(0)), **found)
 
 
+def _near(name: str, known: Collection[str]) -> str:
+    """Return what to do about a name that is not known."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "name one of these"
+
+
 def _any_outside(source: PostgresSource, schema: RowSchema, part: Relation, arrivals: Arrivals) -> Select[Any]:
     """Ask a partition by its own name where the role may, else by way of its table."""
     if part.is_readable:
@@ -392,7 +411,7 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
         if name not in types:
             raise ColumnNotFoundError(
                 f"feature view {view.name!r}: {part} {name!r} is no column of {source.description}, "
-                f"which has {', '.join(map(repr, types))}"
+                f"which has {', '.join(map(repr, types))} -> {_near(name, types)}"
             )
         kind = types[name]
         if allowed is not None and kind.name not in allowed:

@@ -24,7 +24,7 @@ from online_features.concurrency import interruptibly
 from online_features.errors import OptionError
 from online_features.feature_view import FeatureView
 from online_features.offline import sql_files
-from online_features.offline.failures import translated
+from online_features.offline.failures import translated, translated_as
 
 # Transactions of this name only read: they do not hold back the horizon of other runs.
 READER_NAME = "online_features snapshot"
@@ -76,6 +76,14 @@ class Transactions:
         """Yield a connection whose transactions are read-only and are rolled back."""
         with translated(view), self._reading.connect() as connection:
             yield connection
+
+    def ping(self) -> None:
+        """Ask Postgres for nothing, to see whether it answers.
+
+        :raises OnlineFeaturesError: when it does not.
+        """
+        with translated_as("offline store"), self._reading.connect() as connection:
+            connection.execute(sa.select(sa.literal(1)))
 
     @contextmanager
     def writing(self, view: FeatureView) -> Iterator[sa.Connection]:

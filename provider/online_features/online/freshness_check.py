@@ -24,6 +24,7 @@ from online_features.window import aware
 
 Failure: TypeAlias = OnlineDataError | redis.ResponseError  # of one view, whose state is not what we write
 Measure = Literal["watermark", "event_timestamp"]
+LOOK_AT_RUNS = " -> look at the log of the view's last run: it says what holds the view back"
 NAMES_SHOWN = 3  # of views with a similar name, in a message
 
 
@@ -107,7 +108,7 @@ class ViewFreshnessCheck:
         return Finding(
             kind="stale" if is_stale or is_behind else "fresh",
             message=f"feature view {self.view.name!r}: its {what} {to_text(instant)} lags {in_words(lag)} behind; "
-            f"wanted is {self._wanted()}",
+            f"wanted is {self._wanted()}" + ("" if not (is_stale or is_behind) else LOOK_AT_RUNS),
             measured=measured,
         )
 

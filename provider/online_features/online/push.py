@@ -234,7 +234,8 @@ class _Push(Generic[Given]):
         return list(layout.calls(pushed.batch))
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
-        times = EventTimes.of(ready.pushed.batch.column(len(ready.schema.keys)), self._now)
+        *keys, instants = ready.pushed.batch.columns[: len(ready.schema.keys) + 1]
+        times = EventTimes.of(keys, instants, self._now)
         counts = self._sent(ready, times.newest)
         while counts is None:
             # What online rows look like has changed: a run with another definition has ended, somebody else's first
