@@ -44,6 +44,8 @@ SCRIPT_SHOWN = re.compile(r",? ?script: [0-9a-f]{40}, on @user_script:\d+\.?")
 
 SHA = re.compile(r"[0-9a-f]{40}")
 SCRIPT_LINE = re.compile(r"@user_script: ?(\d+)")
+READ_OF_ROW = re.compile(r"of_row\(key, redis\.pcall\('(\w+)'")
+BROKEN_OFF = re.compile(r"closed by server|reset by peer|Broken pipe")
 CALL = re.compile(r"redis\.p?call\('(\w+)'")
 TLS_ALERT = "\\x15"  # the first byte of a server's alert, as the parser of replies shows it
 
@@ -195,12 +197,15 @@ def translation(failure: Exception, what: str, *, tls: bool | None = None) -> On
 def _command_of_script(said: str) -> str:
     """The command that a script of ours was refused, of which Redis tells the line at most."""
     sha = SHA.search(said)
-    lines = scripts.by_sha().get(sha[0], "").splitlines() if sha else []
+    script = scripts.by_sha().get(sha[0], "") if sha else ""
+    lines = script.splitlines()
     # The last is where the command is, the others are where its error was handed on.
     for number in reversed(SCRIPT_LINE.findall(said)):
         if called := CALL.search("".join(lines[int(number) - 1 : int(number)])):
             return f" ({called[1]})"
-    return ""
+    # Redis 7 tells the line at which the error was raised again with the row's key.
+    read = READ_OF_ROW.search(script) if "(key " in said else None
+    return f" ({read[1]})" if read else ""
 
 
 def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
@@ -210,7 +215,7 @@ def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
         # It names the class of each Sentinel's failure.
         broke_off, timed_out = "ConnectionError" in said, "TimeoutError" in said
     else:
-        broke_off, timed_out = "closed by server" in said, "Timeout connecting" in said
+        broke_off, timed_out = bool(BROKEN_OFF.search(said)), "Timeout connecting" in said
     if tls is False and broke_off:
         return "; if it speaks TLS on this port, set ssl (in a URL rediss://)"
     if tls and timed_out:
