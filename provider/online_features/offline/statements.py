@@ -52,7 +52,7 @@ FRACTIONAL = ("real", "double precision", "numeric")
 # How far before the cursor a row that does not say when it was created may have been true.
 UNDATED_LOOKBACK = timedelta(hours=1)
 
-# What a query is made of: comments, literals, quoted names, white space, and the rest.
+# The lexemes of a query: comments, literals, quoted names, white space, and single characters.
 # https://www.postgresql.org/docs/current/sql-syntax-lexical.html
 LEXEME = re.compile(
     r"--[^\n]*|/\*.*?\*/|(?<!\w)[eE]'(?:\\.|''|[^'\\])*'|'(?:''|[^'])*'|"

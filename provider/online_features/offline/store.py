@@ -228,7 +228,7 @@ class OfflineStore:
                 cursor.adbc_execute_schema(statements.alone(view.source.query))
 
     def _near_tables(self, view: FeatureView) -> str:
-        """Return a hint at tables whose names differ in case, dots or schema only; empty when there are none."""
+        """Return a hint at tables whose names differ only in case, dots or schema, or an empty text."""
         with self._transactions.reading(view) as connection:
             found = connection.execute(sql_files.statement("near_tables"), {"name": view.source.table}).all()
         names = " or ".join(repr(f"{schema}.{name}") for schema, name in found)

@@ -50,7 +50,7 @@ WATCH_CLIENT = {"client_connection_check_interval": "1s"}
 # that we do not ask it for: all but built-in ones are cast to text.
 BUILTIN_TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
 
-# What a time limit may be, as Postgres takes it: it knows no parts of milliseconds, and keeps them in 32 bits.
+# The range of time limits in Postgres, which keeps whole milliseconds in 32 bits.
 SHORTEST_TIMEOUT = timedelta(milliseconds=1)
 LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 
@@ -148,7 +148,7 @@ def _set_locally(settings: dict[str, str]) -> str:
 def _limits(statement_timeout: timedelta | None) -> dict[str, str]:
     """The settings that limit a statement.
 
-    :raises OptionError: when it is no time-out that Postgres takes.
+    :raises OptionError: when it is out of the range of Postgres.
     """
     if statement_timeout is None:
         return {}

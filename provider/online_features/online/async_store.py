@@ -28,7 +28,7 @@ class AsyncOnlineStore:
     """Reads feature views from Redis, as :class:`~online_features.OnlineStore` does, but awaits it.
 
     :param client: connections, TLS, retries and time-outs are the client's.
-    :raises OnlineAccessError: when it is no client of redis-py for asyncio.
+    :raises OnlineAccessError: when it is not an asyncio client of redis-py.
     """
 
     def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:

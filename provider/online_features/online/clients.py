@@ -69,7 +69,7 @@ def client_of(url: str, library: ModuleType) -> Any:
 
 
 def check_client(store: str, client: Any, library: ModuleType) -> None:
-    """Refuse what is no client of the library.
+    """Refuse anything but a client of the library.
 
     :param store: whose client it is to be.
     :raises OnlineAccessError: naming the store that takes it, where there is one.
