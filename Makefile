@@ -5,24 +5,24 @@ PLOTS_INSTALLED := .venv/.plots-installed
 FUZZ_INSTALLED := .venv/.fuzz-installed
 OLDEST_INSTALLED := .oldest/.installed
 
-OLDEST_TESTED := tests/acceptance/test_airflow.py \
-	$(addprefix tests/integration/test_, append.py cluster_connection.py examples.py hooks.py many_readers.py push_operator.py reading.py redis_faults.py sentinel.py \
-	skip_scan.py writing_cluster.py) \
-	$(addprefix tests/unit/test_, clients.py errors.py hash_layout.py operators.py patience.py public_surface.py redis_address.py)
+OLDEST_TESTED := $(addprefix tests/, acceptance/test_airflow.py common/test_retry_budget.py faults/test_redis_faults.py \
+	layouts/test_hash_layout.py offline/test_append.py offline/test_skip_scan.py online/read/test_many_readers.py \
+	online/read/test_reading.py online/redis/test_clients.py online/write/test_writing_cluster.py \
+	provider/test_cluster_connection.py provider/test_examples.py provider/test_hooks.py provider/test_operators.py \
+	provider/test_push_operator.py provider/test_redis_address.py provider/test_sentinel.py test_errors.py \
+	test_public_surface.py)
 
 # What takes minutes, because Airflow's own processes run DAGs.
 AIRFLOW_TESTED := $(addprefix tests/acceptance/test_, \
 	asset_events.py beside_airflow.py operators.py secrets.py sensors.py whole_airflow.py)
 
 # What takes minutes, because servers are broken, throttled and flooded.
-FAULTS_TESTED := $(addprefix tests/integration/test_, \
-	evictions.py fuzz_packing.py fuzz_state.py hostile_names.py kills.py overlap.py passwords.py postgres_faults.py privileges.py \
-	redis_faults.py redis_outages.py soak.py tls.py unknown_commands.py \
-	writing_cluster.py) \
-	$(addprefix tests/unit/test_, fuzz_coercion.py fuzz_encoding.py fuzz_reading.py)
+FAULTS_TESTED := tests/faults $(addprefix tests/, layouts/test_fuzz_encoding.py layouts/test_fuzz_packing.py \
+	online/read/test_fuzz_reading.py online/state/test_fuzz_state.py online/write/test_writing_cluster.py \
+	types/test_fuzz_coercion.py)
 
 # What needs PgBouncer: apt-get install pgbouncer.
-POOLER_TESTED := tests/integration/test_pooler.py
+POOLER_TESTED := tests/offline/test_pooler.py
 
 RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
 
@@ -44,11 +44,11 @@ help:
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml engine/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, for example: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@echo 'Installing into .venv (a minute or two, once)'
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -71,9 +71,9 @@ test-airflow: $(INSTALLED)
 test-oldest: $(OLDEST_INSTALLED)
 	@PYTHONPATH=$(CURDIR)/dags_examples exec .oldest/bin/python -m pytest -n logical --dist=loadfile $(OLDEST_TESTED) $(PYTEST_ARGS)
 
-$(OLDEST_INSTALLED): pyproject.toml constraints-oldest.txt
+$(OLDEST_INSTALLED): pyproject.toml engine/pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest
-	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[test]'
+	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable ./engine --editable '.[test]'
 	@touch $@
 
 test-pooler: $(INSTALLED)
@@ -82,14 +82,14 @@ test-pooler: $(INSTALLED)
 MINUTES ?= 30
 
 soak: $(INSTALLED)
-	@exec $(BIN)/python -m tests.soak --minutes $(MINUTES)
+	@exec $(BIN)/python -m tests.support.soak --minutes $(MINUTES)
 
 fuzz: $(FUZZ_INSTALLED)
 	@for layout in hash json feast; do \
-		$(BIN)/python -m tests.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
+		$(BIN)/python -m tests.support.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
 
 $(FUZZ_INSTALLED): $(INSTALLED)
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[fuzz]'
 	@touch $@
 
 bench: $(PLOTS_INSTALLED)
@@ -99,7 +99,7 @@ bench-small: $(INSTALLED)
 	@BENCH_SMALL=1 exec $(BIN)/python -m benchmarks
 
 $(PLOTS_INSTALLED): $(INSTALLED)
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[bench]'
 	@touch $@
 
 lint: $(INSTALLED)

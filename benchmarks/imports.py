@@ -12,10 +12,10 @@ from benchmarks.servers import Servers
 from benchmarks.settings import Settings
 
 MODULES = (
-    "online_features.operators.materialize",
-    "online_features.operators.push",
-    "online_features.sensors.freshness",
-    "online_features.decorators.push",
+    "online_features_provider.operators.materialize",
+    "online_features_provider.operators.push",
+    "online_features_provider.sensors.freshness",
+    "online_features_provider.decorators.push",
 )
 
 SCRIPT = """

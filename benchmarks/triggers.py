@@ -24,11 +24,11 @@ import redis
 import redis.asyncio
 import structlog
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource
+from online_features.common.instants import to_text
 from online_features.embedded import redis_server
-from online_features.instants import to_text
-from online_features.online.freshness_check import ViewFreshnessCheck
-from online_features.triggers import check_json
-from online_features.triggers.freshness import FreshnessTrigger
+from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features_provider.triggers import check_json
+from online_features_provider.triggers.freshness import FreshnessTrigger
 
 TRIGGERS = 1000
 INTERVALS = (60.0, 10.0)  # seconds between the looks of a trigger

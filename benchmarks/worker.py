@@ -32,7 +32,7 @@ COMMANDS_PER_PIPELINE = 10_000  # what people who write it by hand choose, or so
 
 def materialize(job: dict[str, Any], *, layout: str, full: bool = True) -> Job:
     """Ours: guarded, every row acknowledged, the watermark set."""
-    import online_features.online.run  # noqa: F401 - what the first call would import
+    import online_features.online.write.online_run  # noqa: F401 - what the first call would import
     from online_features import OfflineStore, OnlineStore, materialize
 
     view = view_of(job, layout)

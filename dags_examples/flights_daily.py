@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
 from flights_views import plane_trips
-from online_features.operators.materialize import MaterializeOperator
+from online_features_provider.operators.materialize import MaterializeOperator
 
 with DAG(
     "flights_daily",

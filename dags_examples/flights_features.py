@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 from flights_views import airport_weather, plane_trips
-from online_features.operators.check import FeatureViewFreshnessCheckOperator
-from online_features.operators.materialize import MaterializeOperator
+from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
+from online_features_provider.operators.materialize import MaterializeOperator
 
 with DAG("flights_features", schedule=timedelta(minutes=2), catchup=False, max_active_runs=1) as dag:
     for view in (plane_trips, airport_weather):

@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 from flights_views import airport_weather
-from online_features.assets.feature_view import feature_view_asset
-from online_features.hooks.online import OnlineStoreHook
+from online_features_provider.assets.feature_view import feature_view_asset
+from online_features_provider.hooks.online import OnlineStoreHook
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import DAG, task
 from flights_views import carrier_delays
-from online_features.operators.push import PushOperator
+from online_features_provider.operators.push import PushOperator
 
 LAST_DAY = """
     SELECT carrier, max(event_timestamp) AS event_timestamp, count(*) AS flights, avg(dep_delay)::float8 AS mean_delay

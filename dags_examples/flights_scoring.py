@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 from flights_views import plane_trips
-from online_features.hooks.online import OnlineStoreHook
-from online_features.sensors.freshness import FeatureViewFreshnessSensor
+from online_features_provider.hooks.online import OnlineStoreHook
+from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
 with DAG("flights_scoring", schedule=None, catchup=False) as dag:
     features_are_online = FeatureViewFreshnessSensor(

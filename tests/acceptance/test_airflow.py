@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 from online_features import OnlineStore
-from online_features.log_lines import LINE
+from online_features.common.log_lines import LINE
 
 from demo.airflow import DemoAirflow
 from demo.flights import Flights
@@ -22,7 +22,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 from flights_views import plane_trips
 from online_features import PostgresSource
-from online_features.operators.materialize import MaterializeOperator
+from online_features_provider.operators.materialize import MaterializeOperator
 
 def view(table):
     source = PostgresSource(table=table, timestamp_field="event_timestamp")
@@ -139,9 +139,12 @@ def test_the_log_of_a_failed_task_ends_with_what_is_wrong_and_what_to_do(
     "command, told",
     [
         (["list"], {"airflow-provider-online-features"}),
-        (["get", "airflow-provider-online-features", "--full"], {"online_features.assets.feature_view.sanitize_uri"}),
-        (["triggers"], {"online_features.triggers.changes", "online_features.triggers.freshness"}),
-        (["links"], {"online_features.operators.links.OnlineFeaturesLink"}),
+        (
+            ["get", "airflow-provider-online-features", "--full"],
+            {"online_features_provider.assets.feature_view.sanitize_uri"},
+        ),
+        (["triggers"], {"online_features_provider.triggers.changes", "online_features_provider.triggers.freshness"}),
+        (["links"], {"online_features_provider.operators.links.OnlineFeaturesLink"}),
     ],
     ids=lambda words: words[0] if isinstance(words, list) else "",
 )

@@ -20,9 +20,9 @@ DAGS = """
 from datetime import UTC, datetime
 from airflow.sdk import DAG, Asset
 from online_features import FeatureView, PostgresSource
-from online_features.assets.feature_view import feature_view_asset
-from online_features.operators.materialize import MaterializeOperator
-from online_features.operators.push import PushOperator
+from online_features_provider.assets.feature_view import feature_view_asset
+from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.push import PushOperator
 
 def view(name, table="rows"):
     source = PostgresSource(table=table, timestamp_field="ts", created_timestamp_column="created")

@@ -21,8 +21,8 @@ DAGS = """
 from datetime import UTC, datetime
 from airflow.sdk import DAG, task
 from online_features import FeatureView, PostgresSource
-from online_features.operators.materialize import MaterializeOperator
-from online_features.operators.push import PushOperator
+from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.push import PushOperator
 
 
 def view(name):
@@ -77,7 +77,7 @@ def told(tmp_path: Path, database: Database, redis_url: str, project: str) -> di
         AIRFLOW__CORE__XCOM_BACKEND="airflow.providers.common.io.xcom.backend.XComObjectStorageBackend",
         AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH=f"file://{tmp_path}/xcoms",
         AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD="0",
-        PYTHONPATH=os.pathsep.join(map(str, (PROJECT, PROJECT / "provider"))),
+        PYTHONPATH=os.pathsep.join(map(str, (PROJECT, PROJECT / "engine", PROJECT / "provider"))),
     )  # fmt: skip
     airflow.run("db", "migrate")
     runs: list[dict[str, Any]] = [

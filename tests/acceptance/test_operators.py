@@ -23,7 +23,7 @@ from online_features import FeatureView, OnlineStore, PostgresSource
 from demo.airflow import DemoAirflow
 from demo.workplace import PROJECT
 from tests.conftest import Database, new_database
-from tests.processes import until
+from tests.support.processes import until
 
 DAGS = Path(__file__).parent / "dags"
 GUIDE = PROJECT / "docs" / "operators.md"
@@ -89,7 +89,7 @@ def airflow(
         AIRFLOW__METRICS__STATSD_PORT=str(statsd.getsockname()[1]),
         AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED="true",
         TEST_PROJECT="operators",
-        PYTHONPATH=os.pathsep.join(map(str, (dags, PROJECT, PROJECT / "provider"))),
+        PYTHONPATH=os.pathsep.join(map(str, (dags, PROJECT, PROJECT / "engine", PROJECT / "provider"))),
     )
     airflow.run("db", "migrate")
     return airflow

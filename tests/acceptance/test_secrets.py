@@ -15,8 +15,8 @@ import redis
 from online_features import materialize
 from online_features.embedded import reserved_port
 from online_features.errors import OnlineFeaturesError
-from online_features.hooks.offline import OfflineStoreHook
-from online_features.hooks.online import OnlineStoreHook
+from online_features_provider.hooks.offline import OfflineStoreHook
+from online_features_provider.hooks.online import OnlineStoreHook
 from sqlalchemy.engine import make_url
 
 from demo.airflow import DemoAirflow
@@ -32,8 +32,8 @@ DAG_FILE = """
 from datetime import timedelta
 from airflow.sdk import DAG
 from online_features import FeatureView, PostgresSource
-from online_features.operators.materialize import MaterializeOperator
-from online_features.sensors.freshness import FeatureViewFreshnessSensor
+from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
 view = FeatureView(name="view", project={project!r}, entities=["id"],
                    source=PostgresSource(table="rows", timestamp_field="ts"))

@@ -22,8 +22,8 @@ watched = FeatureView(
 """
 DAG = """
 from airflow.sdk import DAG
-from online_features.operators.check import EntityFreshnessCheckOperator, FeatureViewFreshnessCheckOperator
-from online_features.sensors.freshness import EntityFreshnessSensor, FeatureViewFreshnessSensor
+from online_features_provider.operators.check import EntityFreshnessCheckOperator, FeatureViewFreshnessCheckOperator
+from online_features_provider.sensors.freshness import EntityFreshnessSensor, FeatureViewFreshnessSensor
 from watched_views import watched
 
 with DAG("watching", schedule=None) as dag:

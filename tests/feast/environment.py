@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
-from tests.processes import alone
+from tests.support.processes import alone
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"

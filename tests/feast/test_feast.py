@@ -12,7 +12,7 @@ import pytest
 import redis
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError, InvalidRowsError, SourceError, UnsupportedTypeError
-from online_features.feast_types import FeastType
+from online_features.layouts.feast.feast_types import FeastType
 
 from tests.conftest import Database, at
 from tests.feast.conftest import FEASTS, OURS, MakeFeast, content, feast_view
@@ -441,7 +441,7 @@ def test_a_client_that_decodes_replies_is_refused(make_view: MakeView, redis_url
 def test_a_damaged_value_is_named(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, ours: redis.Redis
 ) -> None:
-    from online_features.online import feast_format
+    from online_features.layouts.feast import feast_format
 
     database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
     view = make_view()

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import redis
 from airflow.sdk import DAG
-from online_features import OfflineStore, OnlineStore, PostgresSource, feast_export, materialize
-from online_features.feast_repository import load_feature_views
+from online_features import OfflineStore, OnlineStore, PostgresSource, materialize
+from online_features.layouts.feast import feast_export
+from online_features.layouts.feast.feast_repository import load_feature_views
 from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import PROJECT

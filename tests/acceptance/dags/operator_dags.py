@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Asset
 from airflow.timetables.interval import CronDataIntervalTimetable
-from online_features.operators.materialize import MaterializeOperator
-from online_features.operators.push import PushOperator
+from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.push import PushOperator
 from operator_views import daily, one, slow, two
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Tools that know nothing of features: arguments, threads, instants, logs, retries."""

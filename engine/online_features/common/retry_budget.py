@@ -1,0 +1,71 @@
+"""How long one run, or one push, tries again when stores are away: all such attempts together are bounded."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from redis.backoff import FullJitterBackoff
+
+from online_features.common.log_lines import say
+from online_features.errors import OptionError
+
+T = TypeVar("T")
+
+RETRY_FOR = timedelta(minutes=1)  # a failover by Sentinel takes half a minute with its default settings
+
+# Seconds; pauses are random below a bound that doubles from attempt to attempt.
+BACKOFF = FullJitterBackoff(base=0.1, cap=10.0)
+
+log = logging.getLogger(__name__)
+
+
+class Patience:
+    """A budget of time for attempts that follow failures, shared by all that one run attempts.
+
+    How long a single attempt may hang is for the time-outs of the client and of the connection.
+
+    :param retry_for: how long all such attempts, and the pauses before them, may take together; zero gives up at once.
+    :raises OptionError: when that is negative, or no timedelta.
+    """
+
+    def __init__(self, retry_for: timedelta) -> None:
+        if not isinstance(retry_for, timedelta) or retry_for < timedelta(0):
+            raise OptionError(f"retry_for={retry_for!r} must be a timedelta, and not negative; zero gives up at once")
+        self.is_given = retry_for > timedelta(0)
+        self._left = retry_for.total_seconds()
+
+    def attempt(self, do: Callable[[], T], is_passing: Callable[[BaseException], bool]) -> T:
+        """What ``do`` returns, attempted again while its failures are passing and the budget lasts.
+
+        :raises Exception: the last failure, as it was raised.
+        """
+        failures, deadline = 0, math.inf
+        try:
+            while True:
+                try:
+                    return do()
+                except Exception as failure:
+                    failures += 1
+                    deadline = min(deadline, time.monotonic() + self._left)
+                    left = self._spend_until(deadline)
+                    if left <= 0 or not is_passing(failure):
+                        raise
+                    pause = min(BACKOFF.compute(failures), left)
+                    say(log.warning, f"Attempt {failures} failed: {failure}")
+                    log.warning("Trying again in %.1f s, for %.0f s at most", pause, left)
+                time.sleep(pause)
+        finally:
+            self._spend_until(deadline)
+
+    def _spend_until(self, deadline: float) -> float:
+        """What is left of the budget: attempts may be part of another one, and what they have used up is gone."""
+        self._left = max(0.0, min(self._left, deadline - time.monotonic()))
+        return self._left
+
+
+NONE = Patience(timedelta(0))

@@ -1,0 +1,240 @@
+"""What is materialized: a named group of features of one entity type, and the Postgres rows they come from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from online_features.errors import FeatureViewError
+from online_features.layouts.feast.feast_types import FeastType
+
+FutureRows = Literal["warn", "reject", "allow"]
+Layout = Literal["hash", "json", "feast"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+LONGEST_TTL = timedelta(days=36525)  # beyond a century, instants leave the years that datetime knows
+
+# Names become parts of Redis keys: no separator, no glob or hash-tag character, no reserved prefix.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+
+# Fields of an online row that carry its guard; a feature of that name would overwrite it.
+RESERVED_FEATURES = frozenset({"_ts", "_created"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSource:
+    """Rows of Postgres that hold the history of a feature view.
+
+    :param table: ``"table"`` or ``"schema.table"``, split at the first dot, taken literally, case kept.
+    :param query: a ``SELECT`` instead of a table; exactly one of the two is given.
+    :param timestamp_field: column that says when a row was true (timestamp with or without time zone, or date).
+    :param created_timestamp_column: column that says when a row was written; it breaks ties between equal event
+        timestamps and is the cursor of incremental runs, so that rows which arrive late are not missed.
+    :param deleted_field: boolean column; an entity whose newest row has it true is gone online.
+    :param timezone: IANA zone in which ``timestamp without time zone`` columns of the source are read.
+    :param future_rows: what to do with rows whose event timestamp is more than five minutes in the future. They keep
+        every row of the present out until then, so by default runs and pushes ``"warn"`` of them; ``"reject"`` them,
+        or ``"allow"`` them where they are meant, as forecasts are. They never count for freshness.
+    :raises FeatureViewError: naming the field and the cure.
+    """
+
+    table: str | None = None
+    query: str | None = None
+    timestamp_field: str
+    created_timestamp_column: str | None = None
+    deleted_field: str | None = None
+    timezone: str = "UTC"
+    future_rows: FutureRows = "warn"
+
+    def __post_init__(self) -> None:
+        if (self.table is None) == (self.query is None):
+            raise FeatureViewError("PostgresSource: give exactly one of table= and query=")
+        for name in ("table", "query", "timestamp_field", "created_timestamp_column", "deleted_field"):
+            _check_text(f"PostgresSource: {name}", getattr(self, name), optional=name != "timestamp_field")
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError, TypeError) as error:
+            raise FeatureViewError(
+                f"PostgresSource: timezone={self.timezone!r} is no IANA time zone; for example 'UTC' or 'Europe/Paris'"
+            ) from error
+        if self.future_rows not in get_args(FutureRows):
+            raise FeatureViewError(
+                f"PostgresSource: future_rows={self.future_rows!r} is unknown -> choose one of "
+                f"{', '.join(map(repr, get_args(FutureRows)))}"
+            )
+
+    @property
+    def description(self) -> str:
+        """The source in words, for messages."""
+        return f"table {self.table!r}" if self.table is not None else "its query"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeastOptions:
+    """What layout ``feast`` needs to know beyond what a feature view says.
+
+    :param types: column name to Feast type as Feast prints it (``"Int64"``, ``"Array(Float32)"``), for features and
+        join keys that are declared in Feast with another type than its default for their Postgres type.
+    :param key_ttl: Feast's ``key_ttl_seconds``: how long after a write the key of an entity lives, with the rows of
+        all views in it; whole seconds.
+    :raises FeatureViewError: naming the field and the cure.
+    """
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    key_ttl: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.types, Mapping):
+            raise FeatureViewError(f"FeastOptions: types must be a mapping from column to type, not {self.types!r}")
+        if self.key_ttl is not None and not isinstance(self.key_ttl, timedelta):
+            raise FeatureViewError(f"FeastOptions: key_ttl={self.key_ttl!r} must be a timedelta of whole seconds")
+        known = {kind.value for kind in FeastType}
+        for name, kind in self.types.items():
+            if kind not in known:
+                raise FeatureViewError(
+                    f"FeastOptions: types: {name!r} is {kind!r}, which is none of {', '.join(sorted(known))}"
+                )
+        object.__setattr__(self, "types", {name: FeastType(kind) for name, kind in self.types.items()})
+        if self.key_ttl is not None and (self.key_ttl < timedelta(seconds=1) or self.key_ttl % timedelta(seconds=1)):
+            raise FeatureViewError(f"FeastOptions: key_ttl={self.key_ttl!r} must be whole seconds, at least one")
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.types.items()), self.key_ttl))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """A named group of features of one entity type, read from one source.
+
+    :param name: unique within ``project``; letters, digits, ``_``, ``-`` and ``.``.
+    :param entities: join keys, the columns that identify an entity, in the order in which keys are built.
+    :param features: columns to serve; ``None`` means every other column of the source.
+    :param source: where the history is.
+    :param ttl: how long after its event timestamp a row may be served; ``None`` means for ever.
+    :param project: namespace of the view in Redis.
+    :param layout: how a row is stored in Redis: ``"hash"``, ``"json"``, or as Feast's own online store does,
+        ``"feast"``.
+    :param feast: types and key ttl for layout ``"feast"``.
+    :param transform: a function of a module that makes the features of the source's columns, batch by batch, on every
+        way online: a DataFrame to a DataFrame, or an Arrow table to one, as its first parameter is annotated. It keeps
+        the rows, their order, join keys and timestamps; ``features`` names what else of its result is served.
+    :raises FeatureViewError: naming the field and the cure.
+    """
+
+    name: str
+    entities: Sequence[str]
+    features: Sequence[str] | None = None
+    source: PostgresSource
+    ttl: timedelta | None = None
+    project: str = "default"
+    layout: Layout = "hash"
+    feast: FeastOptions = FeastOptions()
+    transform: Callable[[Any], Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for label, value in (("name", self.name), ("project", self.project)):
+            if not isinstance(value, str) or not NAME.fullmatch(value):
+                raise FeatureViewError(
+                    f"FeatureView: {label}={value!r} must be letters, digits, '_', '-' and '.', "
+                    "and begin with a letter, a digit or '_'"
+                )
+        self._normalize("entities", self.entities)
+        if not self.entities:
+            raise FeatureViewError(self._says("entities is empty; name at least one join key column"))
+        if self.features is not None:
+            self._normalize("features", self.features)
+            if not self.features:
+                raise FeatureViewError(self._says("features is empty; name a column, or leave it out for all of them"))
+            self.check_feature_names(self.features)
+        if not isinstance(self.source, PostgresSource):
+            raise FeatureViewError(self._says(f"source must be a PostgresSource, not {type(self.source).__name__}"))
+        if self.ttl is not None and not (isinstance(self.ttl, timedelta) and timedelta(0) < self.ttl <= LONGEST_TTL):
+            raise FeatureViewError(
+                self._says(f"ttl={self.ttl!r} must be a timedelta of at most 100 years, or None for no expiry")
+            )  # fmt: skip
+        if self.layout not in LAYOUTS:
+            raise FeatureViewError(self._says(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}"))
+        self._check_feast()
+
+        if self.transform is not None:
+            self._check_transform(self.transform)
+
+    def __str__(self) -> str:
+        return f"{self.project}:{self.name}"
+
+    @property
+    def before_transform(self) -> FeatureView:
+        """The view of every column that the transform is given; this one where there is none."""
+        return self if self.transform is None else replace(self, features=None, transform=None)
+
+    def _check_transform(self, transform: Callable[[Any], Any]) -> None:
+        if self.features is None:
+            raise FeatureViewError(self._says("transform= needs features=, the columns of its result to serve"))
+        if not callable(transform) or not str(getattr(transform, "__qualname__", "<")).isidentifier():
+            raise FeatureViewError(
+                self._says(f"transform={transform!r} must be a function of a module, so that every process finds it")
+            )
+        if transforms(transform) not in ("DataFrame", "Table"):
+            raise FeatureViewError(
+                self._says("annotate the first parameter of its transform with pandas.DataFrame or pyarrow.Table")
+            )
+
+    def check_feature_names(self, names: Iterable[str]) -> None:
+        """Refuse feature names that the online row needs for itself.
+
+        :raises FeatureViewError: naming the feature.
+        """
+        reserved = RESERVED_FEATURES if self.layout != "feast" else frozenset()
+        for name in reserved.intersection(names):
+            raise FeatureViewError(
+                self._says(f"feature {name!r} collides with a reserved field of the online row; rename it in a query=")
+            )
+
+    def _check_feast(self) -> None:
+        if not isinstance(self.feast, FeastOptions):
+            raise FeatureViewError(self._says(f"feast must be FeastOptions, not {type(self.feast).__name__}"))
+        if self.layout != "feast" and self.feast != FeastOptions():
+            raise FeatureViewError(self._says(f"feast= is for layout='feast', not for layout={self.layout!r}"))
+        stray = set(self.feast.types).difference(self.entities, self.features or self.feast.types)
+        if stray:
+            raise FeatureViewError(self._says(f"feast types name {min(stray)!r}, which is no join key or feature"))
+
+    def _normalize(self, label: str, columns: Any) -> None:
+        if isinstance(columns, str) or not isinstance(columns, Iterable):
+            raise FeatureViewError(self._says(f"{label} must be a list of column names, not {columns!r}"))
+        names = tuple(columns)
+        for name in names:
+            _check_text(self._says(label), name)
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise FeatureViewError(self._says(f"{label} names {repeated[0]!r} twice"))
+        object.__setattr__(self, label, names)
+
+    def _says(self, message: str) -> str:
+        return f"FeatureView {self.name!r}: {message}"
+
+
+def transforms(transform: Callable[[Any], Any]) -> str:
+    """What a transform takes: the last part of the name of its first parameter's annotation."""
+    parameters = list(inspect.signature(transform).parameters.values())
+    annotation = parameters[0].annotation if parameters else ""
+    return str(getattr(annotation, "__name__", annotation)).rpartition(".")[2]
+
+
+def _check_text(label: str, value: Any, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, str) or not value.strip():
+        raise FeatureViewError(f"{label} must be a non-empty string, not {value!r}")
+    if "\0" in value:
+        raise FeatureViewError(f"{label} contains a NUL character, which Postgres cannot hold")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise FeatureViewError(f"{label} {value!r} contains half of a character, which has no UTF-8") from error

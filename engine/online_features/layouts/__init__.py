@@ -1,0 +1,1 @@
+"""Layouts: how a row is stored in Redis."""

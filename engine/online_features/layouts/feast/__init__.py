@@ -1,0 +1,1 @@
+"""Everything of Feast's: its keys, its values, its types, its repository."""

@@ -1,0 +1,1 @@
+"""Runs that bring rows from the offline to the online store."""

@@ -1,0 +1,114 @@
+"""What has happened to a source since the last run that the timestamps of its rows do not tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from online_features.common.log_lines import say
+from online_features.feature_view import FeatureView
+from online_features.schema import RowSchema
+from online_features.source_note import SourceNote
+from online_features.window import Arrivals
+
+if TYPE_CHECKING:
+    from online_features.offline.relations import SourceRelations
+    from online_features.offline.store import OfflineStore
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_late_rows(view: FeatureView, late: Sequence[str]) -> None:
+    """Log a warning where rows become visible later than they were created.
+
+    :param late: relations where they do, in words.
+    """
+    if late:
+        say(
+            log.warning,
+            f"Feature view {view.name!r} reads {' and '.join(late)}: rows appear there later than they were created, "
+            "so incremental runs look back one hour -> give lookback= where they may be later still",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCheck:
+    """Compares the relations behind a source with what the last run noted of them.
+
+    :param schema: of the rows of the source.
+    :param note: ``None`` where there was no full or incremental run yet.
+    :param lookback: how far increments read back.
+    :param now: the present, as an aware datetime.
+    """
+
+    view: FeatureView
+    offline: OfflineStore
+    schema: RowSchema
+    relations: SourceRelations
+    note: SourceNote | None
+    lookback: timedelta
+    now: datetime
+
+    def doubt(self) -> str:
+        """Return why the source may hold rows that no increment would read; empty when nothing says so."""
+        if self.note is None:
+            return ""
+        if reason := self.relations.replaced_since(self.note):
+            return reason
+        parts = self.relations.parts_since(self.note)
+        if parts and self.offline.has_rows_outside(self.view, self.schema, parts, self._arrivals(self.note)):
+            return f"{parts[0]} was attached with rows that are older than the last run"
+        return ""
+
+    def warn_of_unseen_changes(self) -> None:
+        """Log a warning where rows were changed or deleted since the last run and no increment sees it."""
+        if self.note is None:
+            return
+        what = f"Feature view {self.view.name!r}, {self.view.source.description}"
+        gone = self.relations.gone_since(self.note) if self.relations.is_by_entity else 0
+        if gone:
+            say(
+                log.warning,
+                f"{what}: {gone} row(s) were deleted since the last run and stay online: increments do not see "
+                "that -> run in full (window='full', in Python full=True) with prune=True, or keep the rows and mark "
+                "them by a deleted_field",
+            )
+        if not self._may_have_changed_unseen(self.note):
+            return
+        unseen, future = self.offline.changed_unseen(
+            self.view, self.schema, self.relations, self._arrivals(self.note), self.note.snapshot
+        )
+        columns = (self.schema.event_timestamp, self.schema.created_timestamp)
+        names = " or ".join(repr(column.name) for column in columns if column is not None)
+        if unseen:
+            say(
+                log.warning,
+                f"{what}: rows were written since the last run without a timestamp that says so ({unseen} of a "
+                "sample), and what changed with them stays online as it was: increments do not see them "
+                f"-> set {names} whenever a row changes, give lookback= where rows arrive late, or run in full "
+                "(window='full', in Python full=True)",
+            )
+        if future and self.view.source.future_rows == "warn":
+            say(
+                log.warning,
+                f"{what}: rows were changed to be of the future ({future} of a sample): increments read them when "
+                f"their time comes -> correct {self.schema.event_timestamp.name!r}, or run in full "
+                "(window='full', in Python full=True)",
+            )
+
+    def _arrivals(self, note: SourceNote) -> Arrivals:
+        return Arrivals.since(note.cursor, self.schema, lookback=self.lookback, now=self.now)
+
+    def _may_have_changed_unseen(self, note: SourceNote) -> bool:
+        """Whether it is worth a look.
+
+        Where an entity has several rows, updates are often of rows that are not the newest (closing ``valid_to``), so
+        only insertions are looked at there.
+        """
+        if not self.relations.is_one_table:
+            return False
+        updated, inserted = self.relations.updated_since(note), self.relations.inserted_since(note)
+        return (updated > 0 or inserted > 0) if self.relations.is_by_entity else (inserted > 0 and updated == 0)

@@ -1,0 +1,80 @@
+"""SQL by which Postgres tells when a table has changed: a trigger on the table notifies, and a session of ours listens.
+
+One channel serves all tables of a database and says which of them has changed, so one session hears for all views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+from online_features.errors import FeatureViewError
+from online_features.feature_view import FeatureView
+
+CHANNEL = "online_features"
+TRIGGER = "online_features_notify"
+
+LONGEST_NAME = 63  # bytes; Postgres cuts off the rest
+
+
+def notification_sql(source: FeatureView | str) -> str:
+    """SQL to run once as a role that may create triggers on the table and functions in its schema.
+
+    :param source: a view that is read from a table; or a table, as in :class:`~online_features.PostgresSource`.
+    :raises FeatureViewError: when the view is read from a query.
+    """
+    return _rendered("notify", watched_table(source))
+
+
+def drop_notification_sql(source: FeatureView | str) -> str:
+    """SQL that undoes :func:`notification_sql`."""
+    return _rendered("unnotify", watched_table(source))
+
+
+def watched_table(source: FeatureView | str) -> str:
+    """The table whose changes are those of the view.
+
+    :raises FeatureViewError: when the view is read from a query, which may read any.
+    """
+    if isinstance(source, str):
+        return source
+    if source.source.table is None:
+        raise FeatureViewError(
+            f"feature view {source.name!r} is read from a query, and no table is known whose changes are its own "
+            "-> name each table that the query reads"
+        )
+    return source.source.table
+
+
+def is_among(changed: frozenset[str], table: str) -> bool:
+    """Whether the table is one of those, which are named with their schemas; one without may be in any."""
+    return table in changed or ("." not in table and any(name.split(".", 1)[1] == table for name in changed))
+
+
+def quoted(table: str) -> str:
+    """The table as SQL names it."""
+    from psycopg import sql
+
+    return sql.Identifier(*table.split(".", 1)).as_string()
+
+
+def _rendered(name: str, table: str) -> str:
+    # Imported here: DAG files that watch a table write no SQL.
+    from psycopg import sql
+
+    text = files("online_features.offline.postgres").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    *schema, bare_table = table.split(".", 1)
+    return sql.SQL(text).format(
+        table=sql.Identifier(*schema, bare_table),
+        function=sql.Identifier(*schema, _function(bare_table)),
+        trigger=sql.Identifier(TRIGGER),
+        channel=sql.Literal(CHANNEL),
+    ).as_string()  # fmt: skip
+
+
+def _function(table: str) -> str:
+    """A function for each table, so that its owner may replace and drop it whoever owns other tables."""
+    name = f"{TRIGGER}_{table}"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{TRIGGER}_{hashlib.sha256(table.encode()).hexdigest()[:32]}"

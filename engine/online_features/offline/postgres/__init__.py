@@ -1,0 +1,1 @@
+"""The seam to Postgres: connections, transactions, errors, SQL files."""

@@ -1,0 +1,160 @@
+"""Transactions of ours in Postgres, with the settings that they need.
+
+Every setting is local to its transaction and what only reads is rolled back. So a session is left as it was found, and
+a pooler may hand it on to other applications.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import adbc_driver_manager
+import psycopg2
+import sqlalchemy as sa
+from adbc_driver_postgresql import dbapi
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.pool import NullPool
+
+from online_features.common.concurrency import interruptibly
+from online_features.errors import OptionError
+from online_features.feature_view import FeatureView
+from online_features.offline.postgres import sql_files
+from online_features.offline.postgres.postgres_failures import translated, translated_as
+
+# Transactions of this name only read: they do not hold back the horizon of other runs.
+READER_NAME = "online_features snapshot"
+
+READ_ONLY = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# How values are printed and read, whatever server, database and role are set to.
+SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "client_encoding": "UTF8",
+}
+
+# Postgres ends the query of a process that was killed, instead of working for nobody until it has rows to send.
+WATCH_CLIENT = {"client_connection_check_interval": "1s"}
+
+# ADBC would load every column of every table at each connection, which takes seconds in a large database, to know types
+# that we do not ask it for: all but built-in ones are cast to text.
+BUILTIN_TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
+
+# The range of time limits in Postgres, which keeps whole milliseconds in 32 bits.
+SHORTEST_TIMEOUT = timedelta(milliseconds=1)
+LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
+
+
+class Transactions:
+    """Opens connections to Postgres, and sets what is needed in every transaction.
+
+    :param conninfo: for libpq, as :func:`~online_features.offline.postgres.conninfo.completed` makes it.
+    :param statement_timeout: how long each statement may take; ``None``: as server, role and URI say.
+    :raises OptionError: when the time-out is not one that Postgres takes.
+    """
+
+    def __init__(self, conninfo: str, statement_timeout: timedelta | None) -> None:
+        self._conninfo = conninfo
+        settings = {**SETTINGS, **WATCH_CLIENT, **_limits(statement_timeout)}
+        self._set_reading = _set_locally({**settings, "application_name": READER_NAME})
+        # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
+        self._reading = _engine(conninfo, f"{READ_ONLY}; {self._set_reading}")
+        self._writing = _engine(conninfo, _set_locally(settings))
+
+    @contextmanager
+    def reading(self, view: FeatureView) -> Iterator[sa.Connection]:
+        """Yield a connection whose transactions are read-only and are rolled back."""
+        with translated(view), self._reading.connect() as connection:
+            yield connection
+
+    def ping(self) -> None:
+        """Ask Postgres for nothing, to see whether it answers.
+
+        :raises OnlineFeaturesError: when it does not.
+        """
+        with translated_as("offline store"), self._reading.connect() as connection:
+            connection.execute(sa.select(sa.literal(1)))
+
+    @contextmanager
+    def writing(self, view: FeatureView) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction; leaving it commits."""
+        with translated(view), self._writing.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def streaming(self, view: FeatureView) -> Iterator[dbapi.Cursor]:
+        """Yield ADBC's cursor in a read-only, repeatable-read transaction."""
+        with (
+            translated(view),
+            dbapi.connect(self._conninfo, db_kwargs=BUILTIN_TYPES) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(READ_ONLY)
+            cursor.execute(self._set_reading)
+            cursor.fetch_arrow_table()
+            yield cursor
+            # Not where it failed: the rollback would wait for the rest of the rows, and closing does as well.
+            with suppress(adbc_driver_manager.Error):
+                connection.rollback()
+                connection.adbc_connection.set_autocommit(True)  # ends the transaction that the rollback has begun
+
+
+class InterruptibleCursor(psycopg2.extensions.cursor):
+    """Waits for Postgres as :func:`~online_features.common.concurrency.interruptibly` does."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        """Execute a statement; an exception that a signal's handler raises cancels it."""
+        interruptibly(partial(super().execute, query, vars), self.connection.cancel)
+
+
+def _engine(conninfo: str, begin: str) -> sa.Engine:
+    """Make an engine whose transactions begin with these statements."""
+
+    def connect() -> Any:
+        return psycopg2.connect(conninfo, cursor_factory=InterruptibleCursor)
+
+    engine = sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool, future=True)
+
+    def begun(connection: sa.Connection) -> None:
+        cursor: Any = connection.connection.cursor()
+        try:
+            with cursor:
+                cursor.execute(begin)
+        except psycopg2.OperationalError:
+            connection.invalidate()  # else the pool would roll back what has no session any more
+            raise
+
+    sa.event.listen(engine, "begin", begun)
+    return engine
+
+
+def _set_locally(settings: dict[str, str]) -> str:
+    """One statement that sets all of them that the server knows, until the transaction ends."""
+    bound = sql_files.statement("set_locally").bindparams(settings=json.dumps(settings))
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(bound.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def _limits(statement_timeout: timedelta | None) -> dict[str, str]:
+    """The settings that limit a statement.
+
+    :raises OptionError: when it is out of the range of Postgres.
+    """
+    if statement_timeout is None:
+        return {}
+    if not SHORTEST_TIMEOUT <= statement_timeout <= LONGEST_TIMEOUT:
+        raise OptionError(
+            f"statement_timeout={statement_timeout!r} is none that Postgres takes -> give one millisecond to 24 days, "
+            "or None to leave it to the server"
+        )
+    return {"statement_timeout": str(statement_timeout // SHORTEST_TIMEOUT)}

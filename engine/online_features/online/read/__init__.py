@@ -1,0 +1,1 @@
+"""Rows read for models, and how fresh they are."""

@@ -1,0 +1,1 @@
+"""The seam to Redis: clients, commands, scripts, errors, replication."""

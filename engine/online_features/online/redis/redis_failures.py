@@ -1,0 +1,273 @@
+"""Redis failures as our errors: the driver's exceptions are translated here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import redis
+import redis.asyncio
+import redis.sentinel
+
+from online_features.common.retry_budget import Patience
+from online_features.errors import (
+    FeatureViewError,
+    OnlineAccessError,
+    OnlineDataError,
+    OnlineFeaturesError,
+    OnlineStoreFullError,
+    OnlineStoreUnavailableError,
+    TransientError,
+)
+from online_features.feature_view import FeatureView
+from online_features.online.redis import scripts
+from online_features.online.redis.clients import speaks_tls
+from online_features.producers.drawing import is_producers
+
+Client: TypeAlias = redis.Redis | redis.RedisCluster
+AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
+Decision: TypeAlias = tuple[type[OnlineFeaturesError], str]
+
+# What redis-py raises: of clusters, an exception that is none of its others.
+DriverError: TypeAlias = redis.RedisError | redis.exceptions.RedisClusterException
+DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
+
+
+CLIENT_SHOWN = re.compile(r"<redis\.[^<]*<[^<]*<.*?(host=[^,]*,port=\d+).*?>+\)>\)>")  # of which the address matters
+TO_SOCKET = re.compile(r"connecting to (unix:)?/")
+
+# Where in which script an error came up, which says nothing to people.
+SCRIPT_SHOWN = re.compile(r",? ?script: [0-9a-f]{40}, on @user_script:\d+\.?")
+
+SHA = re.compile(r"[0-9a-f]{40}")
+SCRIPT_LINE = re.compile(r"@user_script: ?(\d+)")
+READ_OF_ROW = re.compile(r"of_row\(key, redis\.pcall\('(\w+)'")
+BROKEN_OFF = re.compile(r"closed by server|reset by peer|Broken pipe")
+CALL = re.compile(r"redis\.p?call\('(\w+)'")
+TLS_ALERT = "\\x15"  # the first byte of a server's alert, as the parser of replies shows it
+
+
+class PersistentReadOnlyError(redis.ReadOnlyError):
+    """Redis has refused to write for longer than a failover takes."""
+
+
+class NoConnectionFreeError(redis.ConnectionError):
+    """All connections of a client have been in use for too long."""
+
+
+GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
+UNKNOWN: Decision = (
+    OnlineAccessError,
+    "the server does not know this command (rename-command, or a proxy that leaves it out), which is needed: allow it",
+)
+LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
+FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
+DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
+AWAY: Decision = (OnlineStoreUnavailableError, "check host and port, and that Redis runs")
+BUSY: Decision = (OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis")
+BUSY_CLIENT: Decision = (
+    OnlineStoreUnavailableError,
+    "raise max_connections of the client (in a URL ?max_connections=200), or ask for less at once",
+)
+REPLICA: Decision = (OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end")
+REPLICAS: Decision = (OnlineStoreUnavailableError, "bring the replicas back, or lower min-replicas-to-write")
+CLUSTER: Decision = (
+    OnlineStoreUnavailableError,
+    "check the addresses of the cluster's nodes, and that they serve all slots",
+)
+NO_CLUSTER: Decision = (
+    OnlineAccessError,
+    "the server is part of a cluster: set cluster to true in the Airflow connection, or give the store a RedisCluster",
+)
+NO_DATABASE: Decision = (OnlineAccessError, "choose a number below that of `databases` in Redis's configuration (16)")
+SENTINEL: Decision = (
+    OnlineStoreUnavailableError,
+    "check addresses and login of the Sentinels, and their primary's name",
+)
+TLS: Decision = (OnlineAccessError, "check host name, certificates and their authority in the Redis connection")
+NO_TLS: Decision = (OnlineAccessError, "the server does not speak TLS on this port: leave ssl (rediss://) out, or take "
+                                       "the port that does")  # fmt: skip
+ONLY_TLS: Decision = (OnlineAccessError, "the server speaks TLS on this port: set ssl (in a URL rediss://)")
+DATA: Decision = (OnlineDataError, "look at the key and the reply above")
+
+# By name of the exception's class or of the nearest of its bases: not every version of redis-py has all of them.
+DECISIONS: dict[str, Decision] = {
+    "AuthenticationError": LOGIN,
+    "AuthenticationWrongNumberOfArgsError": LOGIN,
+    "AuthorizationError": LOGIN,
+    "ExternalAuthProviderError": LOGIN,
+    "NoPermissionError": GRANT,
+    "OutOfMemoryError": FULL,
+    "PersistentReadOnlyError": (OnlineAccessError, "connect to the primary: this server is a replica"),
+    "ReadOnlyError": REPLICA,
+    "MasterNotFoundError": SENTINEL,
+    "SlaveNotFoundError": SENTINEL,
+    "ConnectionError": AWAY,
+    "MaxConnectionsError": BUSY_CLIENT,
+    "NoConnectionFreeError": BUSY_CLIENT,
+    "BusyLoadingError": BUSY,
+    "TimeoutError": BUSY,
+    # Broken off within a reply, so that what follows makes no sense.
+    "InvalidResponse": AWAY,
+    "MasterDownError": REPLICA,
+    "ClusterDownError": CLUSTER,
+    "ClusterError": CLUSTER,
+    "RedisClusterException": CLUSTER,
+    "SlotNotCoveredError": CLUSTER,
+    "TryAgainError": CLUSTER,
+    "AskError": NO_CLUSTER,
+    "MovedError": NO_CLUSTER,
+    "ClusterCrossSlotError": NO_CLUSTER,
+    "CrossSlotTransactionError": NO_CLUSTER,
+    "NoScriptError": BUSY,
+    # What only our own mistakes, or commands that are never sent, can bring about.
+    "DataError": DATA,
+    "ExecAbortError": DATA,
+    "InvalidPipelineStack": DATA,
+    "LockError": DATA,
+    "LockNotOwnedError": DATA,
+    "ModuleError": DATA,
+    "NoSuchFieldsetError": DATA,
+    "PubSubError": DATA,
+    "WatchError": DATA,
+    "ResponseError": DATA,
+    "RedisError": BUSY,
+}
+
+# By what Redis says: redis-py has no class for these codes, nor for any code within an error of a script on Redis 6.2.
+# https://github.com/redis/redis/blob/7.0/src/server.c (shared.*err)
+REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
+    (re.compile(pattern), decision)
+    for pattern, decision in (
+        (r"(?i)\bunknown (sub)?command", UNKNOWN),
+        (r"Unknown Redis command called from", UNKNOWN),
+        (r"-?\bOOM command", FULL),
+        (r"-?\bMISCONF\b", DISK),
+        (r"-READONLY\b", REPLICA),
+        (r"DB index is out of range|invalid DB index", NO_DATABASE),
+        (r"^(MOVED|ASK|CROSSSLOT)\b|SELECT is not allowed in cluster mode", NO_CLUSTER),
+        (r"^(CLUSTERDOWN|TRYAGAIN)\b", CLUSTER),
+        (r"-?\bNOREPLICAS\b", REPLICAS),
+        (r"^BUSY\b", BUSY),
+        (r"^UNKILLABLE\b", BUSY),
+        (r"The user executing the script can't", GRANT),
+        # A slot that is on its way to another node has rows here and there.
+        (r"non local key in a cluster node", CLUSTER),
+    )
+)
+
+
+@contextmanager
+def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
+    """Raise our error for the views in place of redis-py's.
+
+    :raises FeatureViewError: when the client would decode what is bytes.
+    :raises OnlineFeaturesError: from the driver's exception.
+    """
+    for view in views:
+        if view.layout == "feast" and client.get_encoder().decode_responses:
+            raise FeatureViewError(
+                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give the store a client "
+                "with decode_responses=False"
+            )
+    try:
+        yield
+    except DRIVER_ERRORS as failure:
+        if is_producers(failure):
+            raise
+        raise translation(failure, named(*views), tls=speaks_tls(client)) from failure
+
+
+def translation(failure: Exception, what: str, *, tls: bool | None = None) -> OnlineFeaturesError:
+    """Our error for what redis-py or Redis said.
+
+    :param failure: one of ``DRIVER_ERRORS``.
+    :param what: of ours it happened to.
+    :param tls: whether the client speaks TLS, where that is known.
+    """
+    error, cure = decision(failure)
+    command = _command_of_script(str(failure)) if cure in (UNKNOWN[1], GRANT[1]) else ""
+    said = SCRIPT_SHOWN.sub("", CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split())))
+    return error(f"{what}, Redis: {said}{command} -> {cure}{_doubt_of_tls(failure, tls)}")
+
+
+def _command_of_script(said: str) -> str:
+    """The command that a script of ours was refused, of which Redis tells the line at most."""
+    sha = SHA.search(said)
+    script = scripts.by_sha().get(sha[0], "") if sha else ""
+    lines = script.splitlines()
+    # The last is where the command is, the others are where its error was handed on.
+    for number in reversed(SCRIPT_LINE.findall(said)):
+        if called := CALL.search("".join(lines[int(number) - 1 : int(number)])):
+            return f" ({called[1]})"
+    # Redis 7 tells the line at which the error was raised again with the row's key.
+    read = READ_OF_ROW.search(script) if "(key " in said else None
+    return f" ({read[1]})" if read else ""
+
+
+def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
+    """What else may be the matter: where one side speaks TLS and the other does not, neither says so."""
+    said = str(failure)
+    if isinstance(failure, (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)):
+        # It names the class of each Sentinel's failure.
+        broke_off, timed_out = "ConnectionError" in said, "TimeoutError" in said
+    else:
+        broke_off, timed_out = bool(BROKEN_OFF.search(said)), "Timeout connecting" in said
+    if tls is False and broke_off:
+        return "; if it speaks TLS on this port, set ssl (in a URL rediss://)"
+    if tls and timed_out:
+        return "; if it does not speak TLS on this port, leave ssl (rediss://) out"
+    return ""
+
+
+def decision(failure: Exception) -> Decision:
+    """Which error of ours a failure is, and its cure.
+
+    :param failure: one of ``DRIVER_ERRORS``.
+    """
+    if _is_of_tls(failure):
+        return NO_TLS if "WRONG_VERSION_NUMBER" in str(failure) else TLS
+    if isinstance(failure, redis.exceptions.InvalidResponse) and TLS_ALERT in str(failure):
+        return ONLY_TLS
+    if type(failure) is redis.ResponseError:
+        for pattern, decided in REPLIES:
+            if pattern.search(str(failure)):
+                return decided
+    return next(DECISIONS[kind.__name__] for kind in type(failure).__mro__ if kind.__name__ in DECISIONS)
+
+
+def _is_of_tls(failure: Exception) -> bool:
+    """Whether there can be no TLS with this server: certificates do not change by themselves."""
+    cause = failure.__context__
+    broke_off = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
+    is_file_missing = isinstance(cause, FileNotFoundError) and not TO_SOCKET.search(str(failure))
+    return (isinstance(cause, ssl.SSLError) and not broke_off) or is_file_missing
+
+
+def is_refused(failure: BaseException) -> bool:
+    """Whether the user may not give this command, or the server does not know it."""
+    return isinstance(failure, DRIVER_ERRORS) and decision(failure)[1] in (GRANT[1], UNKNOWN[1])
+
+
+def is_passing(failure: BaseException) -> bool:
+    """Whether the same command may succeed later."""
+    return isinstance(failure, DRIVER_ERRORS) and issubclass(decision(failure)[0], TransientError)
+
+
+@contextmanager
+def lasting(patience: Patience) -> Iterator[None]:
+    """Take what still fails, after patience, for what will fail again: a replica that nobody promotes."""
+    try:
+        yield
+    except redis.RedisError as failure:
+        if patience.is_given and decision(failure) is REPLICA:
+            raise PersistentReadOnlyError(str(failure)) from failure
+        raise
+
+
+def named(*views: FeatureView) -> str:
+    """The views as messages begin."""
+    return f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"

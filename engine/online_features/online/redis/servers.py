@@ -1,0 +1,110 @@
+"""Which servers hold the rows: whether one of them may have lost some since."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from online_features.common.log_lines import say
+from online_features.errors import OnlineStoreFullError
+from online_features.feature_view import FeatureView
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One life of a Redis server: a restart, and a replica's promotion, make another.
+
+    :param identity: of the process and of the data set that its replicas copy.
+    :param policy: by which the server evicts keys when its memory is full; empty when it never does.
+    :param evicted: how many keys it has evicted; ``None`` when it does not tell.
+    """
+
+    identity: str
+    policy: str = field(default="", compare=False)
+    evicted: int | None = field(default=None, compare=False)
+
+
+def server(told: Mapping[str, Any], anonymous: str) -> Server:
+    """The server that has told this of itself by ``INFO``, of which proxies leave parts out.
+
+    :param anonymous: its identity, if it has not told its ``run_id``.
+    """
+    policy, evicted = told.get("maxmemory_policy", "noeviction"), told.get("evicted_keys")
+    return Server(
+        identity=f"{told['run_id']}:{told.get('master_replid')}" if "run_id" in told else anonymous,
+        policy=str(policy) if told.get("maxmemory") and policy != "noeviction" else "",
+        evicted=evicted if isinstance(evicted, int) else None,
+    )
+
+
+def evicts(view: FeatureView, servers: Iterable[Server]) -> str:
+    """Return the policy by which one of the servers may evict rows of the view; empty when none does."""
+    return max((server.policy for server in servers if _may_take(view, server)), default="")
+
+
+def warn_of_eviction(view: FeatureView, servers: frozenset[Server]) -> None:
+    """Log that rows may be evicted, or that nobody would know, where that is so."""
+    name = f"Feature view {view.name!r}"
+    if policy := evicts(view, servers):
+        say(
+            log.warning,
+            f"{name}: Redis evicts keys when its memory is full (maxmemory-policy {policy}). A run that meets that "
+            "fails, and the next one reads all of history; until then rows may be missing that the watermark claims "
+            "-> set maxmemory-policy noeviction, and give the view a ttl",
+        )
+    if any(server.evicted is None for server in servers):
+        say(
+            log.warning,
+            f"{name}: Redis does not tell by INFO whether it evicts keys, so rows may be missing that the watermark "
+            "claims -> let the user ask for INFO, or make sure of maxmemory-policy noeviction",
+        )
+
+
+def evicted_counts(servers: Iterable[Server]) -> dict[str, int]:
+    """Return how many keys each server has evicted, by its identity."""
+    return {server.identity: server.evicted for server in servers if server.evicted is not None}
+
+
+def evicted_since(before: Mapping[str, int], servers: Iterable[Server]) -> int:
+    """Return how many keys have been evicted since the servers had evicted so many.
+
+    A server of which nothing is known has evicted since then all that it has: its count began at zero.
+    """
+    now = evicted_counts(servers)
+    # A count that has become smaller was reset (CONFIG RESETSTAT).
+    grown = ((before.get(identity, 0), count) for identity, count in now.items())
+    return sum(count - known if count >= known else count for known, count in grown)
+
+
+def rows_evicted_since(view: FeatureView, before: Mapping[str, int], servers: Iterable[Server]) -> int:
+    """Return how many keys have been evicted that may have been the view's; whose they were, Redis does not tell."""
+    return evicted_since(before, (server for server in servers if _may_take(view, server)))
+
+
+def check_evictions(view: FeatureView, before: Iterable[Server], now: frozenset[Server]) -> None:
+    """Refuse to go on with a run whose rows may have been evicted.
+
+    :param before: the servers as the run began.
+    :raises OnlineStoreFullError: when they have evicted keys since that may have been the view's.
+    """
+    if evicted := rows_evicted_since(view, evicted_counts(before), now):
+        raise eviction(view, evicted, now)
+
+
+def eviction(view: FeatureView, evicted: int, servers: Iterable[Server]) -> OnlineStoreFullError:
+    """Return the error for keys that were evicted while a run was writing."""
+    policy = max((server.policy for server in servers), default="") or "noeviction by now"
+    return OnlineStoreFullError(
+        f"feature view {view.name!r}: Redis evicted {evicted:,} keys while the run was writing (maxmemory is reached, "
+        f"maxmemory-policy {policy}) and does not tell which; rows of the view may be among them, so the watermark has "
+        "not moved -> raise maxmemory, set maxmemory-policy noeviction, and run again"
+    )
+
+
+def _may_take(view: FeatureView, server: Server) -> bool:
+    """Whether what the server evicts may be rows of the view: policies "volatile-…" take keys that expire only."""
+    return view.ttl is not None or view.feast.key_ttl is not None or not server.policy.startswith("volatile")

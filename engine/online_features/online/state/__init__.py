@@ -1,0 +1,1 @@
+"""What Redis holds of a feature view beside its rows."""

@@ -1,0 +1,1 @@
+"""Rows written: guarded, pushed, erased."""

@@ -1,0 +1,1 @@
+"""Rows that producers give: drawn, transformed, checked and cast."""

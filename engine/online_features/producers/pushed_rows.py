@@ -1,0 +1,184 @@
+"""Rows handed over by a producer, as the record batches that a materialization would read from the source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from online_features.errors import InvalidRowsError
+from online_features.feature_view import FeatureView
+from online_features.layouts.feast.feast_coercion import coerced_for_layout, inferred_feature
+from online_features.layouts.feast.feast_columns import KEY, feast_column
+from online_features.producers.given_rows import GivenBatch, Values
+from online_features.rejection import SAMPLE_ROWS
+from online_features.schema import UNKNOWN, Column, RowSchema
+from online_features.types.coercion import (
+    UTC_MICROSECONDS,
+    coerced,
+    coerced_instants,
+    inferred_key,
+    is_present,
+    midnights,
+)
+from online_features.types.postgres_types import Encoding
+from online_features.window import FUTURE_TOLERANCE
+
+MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as many
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedRows:
+    """Rows ready to be encoded, and those that no entity or no instant can be told from.
+
+    :param batch: columns as :class:`RowSchema` orders them.
+    :param rejected_sample: join keys and event timestamp of a few of the rejected rows.
+    """
+
+    batch: pa.RecordBatch
+    rejected: int
+    rejected_sample: Sequence[Sequence[Any]]
+
+
+def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch) -> RowSchema:
+    """The parts and types of pushed columns: as recorded online, else told from what is pushed.
+
+    :raises InvalidRowsError: when columns are missing or unknown.
+    """
+    source = view.source
+    known = {column.name: column for column in stored.columns if column.type != UNKNOWN} if stored else {}
+    parts = [*view.entities, source.timestamp_field]
+    optional = [name for name in (source.created_timestamp_column, source.deleted_field) if name is not None]
+    if view.features is not None:
+        features = list(view.features)
+    elif stored is not None:
+        features = [column.name for column in stored.features]
+    else:
+        features = [name for name in given.columns if name not in {*parts, *optional}]
+    view.check_feature_names(features)
+    _check_columns(view, given.columns, [*parts, *features], optional)
+
+    def instant(name: str) -> Column:
+        return known.get(name) or Column(name, "timestamp with time zone", Encoding.INSTANT)
+
+    def key(name: str) -> Column:
+        return known.get(name) or feast_column(view, KEY, inferred_key(name, given.columns[name]))
+
+    def feature(name: str) -> Column:
+        return known.get(name) or inferred_feature(view, name, given.columns[name])
+
+    created, deleted = source.created_timestamp_column, source.deleted_field
+    with naming(view):
+        return RowSchema(
+            keys=tuple(map(key, view.entities)),
+            event_timestamp=instant(source.timestamp_field),
+            created_timestamp=instant(created) if created else None,
+            deleted=Column(deleted, "boolean", Encoding.BOOLEAN) if deleted else None,
+            features=tuple(map(feature, features)),
+        )
+
+
+def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now: datetime) -> PushedRows:
+    """The rows as a record batch.
+
+    :param now: created timestamp of rows that come without that column, and what the future begins after.
+    :raises InvalidRowsError: when a value does not fit its column.
+    """
+    zone = ZoneInfo(view.source.timezone)
+    shown = [given.columns[column.name] for column in (*schema.keys, schema.event_timestamp)]
+    with naming(view):
+        instants = coerced_instants(schema.event_timestamp, shown[-1], zone)
+        is_whole = reduce(pc.and_, map(is_present, shown[:-1]), _is_acceptable(view, instants, now))
+        whole = _chosen(given, is_whole)
+        columns = [coerced_for_layout(key, whole.columns[key.name], is_key=True) for key in schema.keys]
+        columns.append(instants.filter(is_whole))
+        if schema.created_timestamp is not None:
+            columns.append(_created(schema.created_timestamp, whole, zone, now))
+        if schema.deleted is not None:
+            columns.append(_deleted(schema.deleted, whole))
+        columns += [coerced_for_layout(feature, whole.columns[feature.name]) for feature in schema.features]
+    return PushedRows(
+        batch=pa.record_batch(columns, names=[str(i) for i in range(len(columns))]),
+        rejected=given.num_rows - whole.num_rows,
+        rejected_sample=_sample(shown, pc.invert(is_whole)),
+    )
+
+
+def _check_columns(view: FeatureView, given: Collection[str], needed: Sequence[str], optional: Sequence[str]) -> None:
+    if len(needed) > MOST_COLUMNS:
+        raise InvalidRowsError(
+            f"feature view {view.name!r}: {len(needed)} columns; Postgres has at most {MOST_COLUMNS}"
+        )
+    for name in needed:
+        if name not in given:
+            raise InvalidRowsError(
+                f"feature view {view.name!r}: the rows lack column {name!r}; a row replaces the whole row online, so "
+                "give every column, None for NULL"
+            )
+    for name in given:
+        if name not in {*needed, *optional}:
+            raise InvalidRowsError(
+                f"feature view {view.name!r}: the rows have column {name!r}, which is none of the view's; it takes "
+                f"{', '.join(map(repr, (*needed, *optional)))}"
+            )
+
+
+def _created(column: Column, given: GivenBatch, zone: ZoneInfo, now: datetime) -> pa.Array:
+    if column.name not in given.columns:
+        instants = pa.repeat(pa.scalar(now, UTC_MICROSECONDS), given.num_rows)
+        return midnights(instants, zone) if column.type == "date" else instants
+    return coerced_instants(column, given.columns[column.name], zone)
+
+
+def _is_acceptable(view: FeatureView, instants: pa.Array, now: datetime) -> pa.BooleanArray:
+    """Whether each event timestamp is there, and not in the future where the source rejects such rows."""
+    if view.source.future_rows != "reject":
+        return instants.is_valid()
+    return pc.less_equal(instants, now + FUTURE_TOLERANCE).fill_null(fill_value=False)
+
+
+def _deleted(column: Column, given: GivenBatch) -> pa.Array:
+    if column.name not in given.columns:
+        return pa.repeat(pa.scalar(value=False), given.num_rows)
+    return coerced(column, given.columns[column.name]).fill_null(fill_value=False)
+
+
+def _chosen(given: GivenBatch, mask: pa.BooleanArray) -> GivenBatch:
+    if pc.all(mask).as_py() is not False:
+        return given
+    indexes = pc.indices_nonzero(mask).to_pylist()
+
+    def chosen(column: Values) -> Values:
+        return column.filter(mask) if isinstance(column, pa.Array) else [column[i] for i in indexes]
+
+    return GivenBatch({name: chosen(column) for name, column in given.columns.items()}, len(indexes))
+
+
+def _sample(shown: Sequence[Values], mask: pa.BooleanArray) -> list[list[Any]]:
+    indexes = pc.indices_nonzero(mask)[:SAMPLE_ROWS].to_pylist()
+    return [[_python(column[i]) for column in shown] for i in indexes]
+
+
+def _python(value: Any) -> Any:
+    if not isinstance(value, pa.Scalar):
+        return value
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):  # a time outside the years that Python has
+        return f"{value.value} {value.type}"
+
+
+@contextmanager
+def naming(view: FeatureView) -> Iterator[None]:
+    """Let errors that name a column name the view, too."""
+    try:
+        yield
+    except InvalidRowsError as error:
+        raise InvalidRowsError(f"feature view {view.name!r}: {error}") from error

@@ -1,0 +1,1 @@
+"""Operators, sensors, hooks, triggers and assets that run ``online_features`` in Airflow."""

@@ -1,0 +1,103 @@
+"""Whole DAGs, and parts of DAGs, that keep feature views fresh.
+
+Airflow passes over files that do not contain the words ``dag`` and ``airflow``; the import of this module has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator, TaskGroup
+from online_features.errors import FeatureViewError
+from online_features.feature_view import FeatureView
+
+from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator, OnStale
+from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.view_reference import check_reference
+
+# A store that restarts is back by the second or third of them.
+RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": type(BaseOperator.retry_exponential_backoff)(2),  # in Airflow 3.1 a flag, later a base
+}
+
+
+def materialization_dag(
+    feature_views: Iterable[FeatureView | str],
+    *,
+    dag_id: str = "materialization",
+    max_staleness: timedelta | None = None,
+    on_stale: OnStale = "fail",
+    default_args: Mapping[str, Any] | None = None,
+    tags: Iterable[str] = ("online features",),
+    **dag_arguments: Any,
+) -> DAG:
+    """A DAG with a :func:`materialization_group` for each feature view, independent of each other.
+
+    Three retries, one minute, two and four apart; one run at a time; no catch-up; documentation that lists the views.
+
+    :param feature_views: the views, or where to import them from.
+    :param max_staleness: as for :func:`materialization_group`.
+    :param on_stale: as for :func:`materialization_group`.
+    :param default_args: arguments of all tasks, of :class:`.MaterializeOperator`,
+        too: ``{"redis_conn_id": "cache", "window": "data_interval"}``.
+    :param dag_arguments: what else :class:`airflow.sdk.DAG` takes, ``schedule`` first of all.
+    """
+    if isinstance(feature_views, (str, FeatureView)):
+        raise FeatureViewError(f"feature_views={feature_views!r} is one view -> give a list of views")
+    views = list(feature_views)
+    arguments = {"catchup": False, "max_active_runs": 1, "doc_md": _documentation(views), **dag_arguments}
+    with DAG(dag_id, default_args={**RETRIES, **(default_args or {})}, tags=list(tags), **arguments) as dag:
+        for view in views:
+            materialization_group(view, max_staleness=max_staleness, on_stale=on_stale)
+    return dag
+
+
+def materialization_group(
+    feature_view: FeatureView | str,
+    *,
+    max_staleness: timedelta | None = None,
+    on_stale: OnStale = "fail",
+    group_id: str | None = None,
+    **group_arguments: Any,
+) -> TaskGroup:
+    """Tasks ``materialize`` and, behind it, ``is_fresh``, for a DAG of the user's own.
+
+    ``is_fresh`` looks once and never waits: only the next run makes features fresher, and where one run is active at a
+    time, that run would wait for this one. To wait for fresh features, put a sensor into another DAG.
+
+    :param feature_view: the view, or where to import it from.
+    :param max_staleness: the greatest lag that ``is_fresh`` lets pass; without it there is no such task.
+    :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"``, without retries; or ``"warn"``, in its
+        log, and succeed.
+    :param group_id: by default the name of the view.
+    :param group_arguments: what else :class:`airflow.sdk.TaskGroup` takes, such as ``default_args``.
+    """
+    check_reference(feature_view)
+    with TaskGroup(group_id or _group_id(feature_view), **group_arguments) as group:
+        what: dict[str, Any] = {"feature_view": feature_view}
+        materialize = MaterializeOperator(task_id="materialize", **what)
+        if max_staleness is not None:
+            materialize >> FeatureViewFreshnessCheckOperator(
+                task_id="is_fresh", **what, max_staleness=max_staleness, on_stale=on_stale
+            )
+    return group
+
+
+def _group_id(view: FeatureView | str) -> str:
+    """The name of the view, of which an import path ends in something like it, as far as Airflow takes it."""
+    if isinstance(view, FeatureView):
+        return view.name.replace(".", "_")
+    return view.replace(":", ".").rpartition(".")[2]
+
+
+def _documentation(views: Iterable[FeatureView | str]) -> str:
+    lines = [f"| {view} | {_source(view)} |" for view in views]
+    return "\n".join(("Keeps features fresh in Redis:", "", "| feature view | from |", "| --- | --- |", *lines))
+
+
+def _source(view: FeatureView | str) -> str:
+    return view.source.description if isinstance(view, FeatureView) else "imported when a task runs"

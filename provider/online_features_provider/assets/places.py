@@ -1,0 +1,89 @@
+"""Where Airflow's connections lead, in words that assets and OpenLineage share: hosts, ports and names, no logins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from online_features.feature_view import FeatureView
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Connection
+
+POSTGRES_PORT = 5432
+DEFAULT_SCHEMA = "public"  # of a table that names none, as search_path has it by default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A table of Postgres, or a feature view in Redis.
+
+    :param scheme: ``postgres`` or ``redis``.
+    :param host: without a login; ``localhost`` stands for a socket, too.
+    :param names: from the database down.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    names: tuple[str, ...]
+
+    @property
+    def namespace(self) -> str:
+        """What OpenLineage calls the server."""
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """What OpenLineage calls the dataset."""
+        return ".".join(self.names)
+
+    @property
+    def asset(self) -> Asset:
+        """As the asset of which the provider of the server knows."""
+        from airflow.sdk import Asset
+
+        return Asset(uri="/".join((self.namespace, *(quote(name, safe="") for name in self.names))))
+
+
+def source_place(connection: Connection, view: FeatureView) -> Place | None:
+    """The table that the view is read from; ``None`` for a query, which may read any."""
+    if view.source.table is None:
+        return None
+    first, dot, rest = view.source.table.partition(".")
+    schema, table = (first, rest) if dot else (DEFAULT_SCHEMA, first)
+    extra = connection.extra_dejson
+    database = extra.get("dbname") or connection.schema or connection.login or "postgres"
+    host, port = _address(connection, extra, POSTGRES_PORT)
+    return Place(scheme="postgres", host=host, port=port, names=(database, schema, table))
+
+
+def online_place(connection: Connection, view: FeatureView) -> Place:
+    """The view in Redis, at the first of its nodes or Sentinels; these know several primaries, by their names.
+
+    :raises OnlineAccessError: when the connection cannot be used.
+    """
+    # Imported here: it loads redis-py.
+    from online_features_provider.hooks.redis_address import RedisAddress
+
+    address = RedisAddress.of(connection)
+    # Whatever their order, it is the same Redis.
+    host, port = min(address.nodes)
+    primary = (address.primary,) if address.kind == "sentinels" else ()
+    names = (*primary, str(address.options.get("db", 0)), f"{view.project}:{view.name}")
+    return Place(scheme="redis", host=_in_brackets(host), port=port, names=names)
+
+
+def _address(connection: Connection, extra: dict[str, Any], default_port: int) -> tuple[str, int]:
+    """The first of the hosts, where there are several, and its port."""
+    host, port = (
+        str(extra.get(part) or getattr(connection, part) or "").partition(",")[0] for part in ("host", "port")
+    )
+    if not host or host.startswith("/"):
+        host = "localhost"
+    return _in_brackets(host), int(port or default_port)
+
+
+def _in_brackets(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

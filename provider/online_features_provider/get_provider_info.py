@@ -1,0 +1,52 @@
+"""What Airflow shows of this provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from online_features.__version__ import __version__
+
+INTEGRATION = "Online features"
+
+LINK_URL = {
+    "description": "Where the link of a task leads that writes a feature view; <project>, <feature_view> and "
+    "<redis_conn_id> in it stand for the view's. Empty: there is no link.",
+    "version_added": None,
+    "type": "string",
+    "example": "https://grafana.example.com/d/features?var-project=<project>&var-view=<feature_view>",
+    "default": "",
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Metadata in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-online-features",
+        "name": "Online features",
+        "description": "Features from Postgres to Redis, the newest row of each entity.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": INTEGRATION, "external-doc-url": "https://redis.io/", "tags": ["software"]}
+        ],
+        "hooks": [_modules("hooks.offline", "hooks.online")],
+        "operators": [_modules("operators.check", "operators.materialize", "operators.push")],
+        "extra-links": ["online_features_provider.operators.links.OnlineFeaturesLink"],
+        "config": {"online_features": {"description": "Features kept in Redis.", "options": {"link_url": LINK_URL}}},
+        "task-decorators": [
+            {"name": "push_features", "class-name": "online_features_provider.decorators.push.push_features_task"}
+        ],
+        "sensors": [_modules("sensors.freshness")],
+        "triggers": [_modules("triggers.changes", "triggers.freshness")],
+        "asset-uris": [
+            {
+                "schemes": ["online-features"],
+                "handler": "online_features_provider.assets.feature_view.sanitize_uri",
+                "factory": "online_features_provider.assets.feature_view.create_asset",
+                "to_openlineage_converter": "online_features_provider.assets.feature_view.convert_asset_to_openlineage",
+            }
+        ],
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": INTEGRATION, "python-modules": [f"online_features_provider.{name}" for name in names]}

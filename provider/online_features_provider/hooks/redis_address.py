@@ -1,0 +1,109 @@
+"""Where an Airflow connection of type ``redis`` leads: to one server, to the primary of Sentinels, or to a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import redis.asyncio
+from online_features.online.redis.clients import bounds, warn_of_unchecked
+
+from online_features_provider.hooks.redis_extra import RedisExtra
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+SERVER_PORT = 6379
+SENTINEL_PORT = 26379
+
+Node: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedisAddress:
+    """Where a Redis is and how it is spoken to.
+
+    :param kind: what the nodes are.
+    :param nodes: host and port of each; of a server there is one.
+    :param options: redis-py's, for connections to servers.
+    :param connection: that it is from, for messages.
+    :param primary: the name by which the Sentinels know it.
+    :param sentinel_options: redis-py's, for connections to the Sentinels.
+    """
+
+    kind: Literal["server", "sentinels", "cluster"]
+    nodes: tuple[Node, ...]
+    options: Mapping[str, Any] = field(repr=False)
+    connection: str = field(default="", compare=False)
+    primary: str = ""
+    sentinel_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, connection: Connection) -> RedisAddress:
+        """The address in an Airflow connection.
+
+        :raises OnlineAccessError: naming the connection, the field and the cure.
+        """
+        extra, name = RedisExtra(connection), str(connection.conn_id)
+        transport = extra.transport()
+        options = {"username": connection.login or None, "password": connection.password or None, **transport}
+        sentinels = extra.nodes("sentinels", SENTINEL_PORT)
+        if sentinels:
+            return cls(
+                kind="sentinels",
+                connection=name,
+                nodes=sentinels,
+                options={**options, "db": extra.database()},
+                primary=extra.primary(),
+                sentinel_options={**extra.sentinel_login(), **transport},
+            )
+        server = (connection.host or "localhost", connection.port or SERVER_PORT)
+        if extra.flag("cluster", default=False):
+            extra.check_database_of_cluster()
+            return cls(
+                kind="cluster",
+                connection=name,
+                nodes=(server, *extra.nodes("startup_nodes", SERVER_PORT)),
+                options=options,
+            )
+        return cls(kind="server", connection=name, nodes=(server,), options={**options, "db": extra.database()})
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections speak TLS."""
+        return "ssl" in self.options
+
+    def client(self, library: ModuleType) -> Any:
+        """A client; it connects when it is first used, but to a cluster at once.
+
+        :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
+        """
+        if self.speaks_tls:
+            is_checked, host_name = self.options["ssl_cert_reqs"] != "none", self.options["ssl_check_hostname"]
+            warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
+        options = {**bounds(library), **self.options}
+        match self.kind:
+            case "sentinels":
+                # Each connection asks all Sentinels in turn, so whatever times out adds up.
+                options = {**bounds(library, retries=1), **self.options}
+                asking = {**bounds(library, retries=0), **self.sentinel_options}
+                sentinels = library.Sentinel(self.nodes, sentinel_kwargs=asking, **options)
+                pool = _AsyncPool if library is redis.asyncio else library.sentinel.SentinelConnectionPool
+                return sentinels.master_for(self.primary, connection_pool_class=pool)
+            case "cluster":
+                nodes = [library.cluster.ClusterNode(host, port) for host, port in self.nodes]
+                return library.RedisCluster(startup_nodes=nodes, **options)
+            case "server":
+                ((host, port),) = self.nodes
+                return library.Redis(host=host, port=port, **options)
+
+
+class _AsyncPool(redis.asyncio.SentinelConnectionPool):
+    """Closes the connections to Sentinels with the others: nobody else does."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.connection_pool.disconnect(inuse_connections)

@@ -1,0 +1,49 @@
+"""What runs did and what checks found, as Airflow metrics: ``online_features.<name>``, with tags for the view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import Stats
+from online_features.common.instants import from_text
+
+if TYPE_CHECKING:
+    from online_features.counters import RowCounts
+    from online_features.feature_view import FeatureView
+    from online_features.producers.appending import AppendResult
+
+PREFIX = "online_features"
+
+
+def emit_result(work: Literal["materialize", "push"], view: FeatureView, result: RowCounts | AppendResult) -> None:
+    """Count the rows, time the work, and tell how far the view has come."""
+    tags = _tags(view)
+    for name, value in asdict(result).items():
+        if name.startswith("rows_"):
+            Stats.incr(f"{PREFIX}.{work}.{name}", value, tags=tags)
+        elif name == "seconds":
+            Stats.timing(f"{PREFIX}.{work}.duration", timedelta(seconds=value), tags=tags)
+        elif name == "watermark" and value is not None:
+            _gauge_instant(name, value, tags)
+
+
+def emit_measured(view: FeatureView, measured: Mapping[str, Any]) -> None:
+    """Tell every number among what was measured, and every instant, which is text."""
+    tags = _tags(view)
+    for name, value in measured.items():
+        if isinstance(value, str):
+            _gauge_instant(name, from_text(value), tags)
+        else:
+            Stats.gauge(f"{PREFIX}.{name}", value, tags=tags)
+
+
+def _gauge_instant(name: str, instant: datetime, tags: Mapping[str, str]) -> None:
+    """An instant as seconds of Unix time."""
+    Stats.gauge(f"{PREFIX}.{name}_seconds", instant.timestamp(), tags=dict(tags))
+
+
+def _tags(view: FeatureView) -> dict[str, str]:
+    return {"project": view.project, "feature_view": view.name}

@@ -1,0 +1,110 @@
+"""Push as a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from airflow.providers.common.compat.sdk import determine_kwargs
+from online_features.common.log_lines import say
+from online_features.errors import FeatureViewError
+
+from online_features_provider.operators.announcement import AnnouncingOperator
+from online_features_provider.operators.metrics import emit_result
+from online_features_provider.operators.rendered import is_template
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from online_features.feature_view import FeatureView
+    from online_features.online.store import PushableRows
+    from online_features.online.write.push import PushResult
+    from online_features.producers.appending import AppendResult
+
+PushMode = Literal["online", "offline", "online_and_offline"]
+
+
+class PushOperator(AnnouncingOperator):
+    """Writes rows online without waiting for a materialization, under the same guard; or appends them offline, too.
+
+    Retries are safe: no row ever replaces a newer one. What no retry can mend fails at once, with the cure in the
+    message.
+
+    :param feature_view: whose rows they are: a :class:`~online_features.FeatureView`, or where to import it from when
+        the task runs, such as ``"features.views.plane_trips"`` (templated).
+    :param rows: what :meth:`~online_features.OnlineStore.push` takes, for example the output of an upstream task
+        (templated); or a callable that returns it, called with those of the context's keyword arguments that it names.
+    :param mode: ``"online"``; ``"offline"`` appends the rows to the view's table, from where the next materialization
+        takes them online; ``"online_and_offline"`` appends them, and then writes them online (templated).
+    :param redis_conn_id: Airflow connection of the online store (templated).
+    :param postgres_conn_id: Airflow connection of the offline store (templated).
+    :param emit: when the push emits an event of the view's asset: ``"changed"``, if rows went online, the default;
+        ``"always"``; or ``"never"``.
+    :returns: the counters as a dictionary; the rows themselves never become an XCom.
+    """
+
+    template_fields: Sequence[str] = (*AnnouncingOperator.template_fields, "rows", "mode")
+    ui_color = "#fef3e2"
+
+    def __init__(
+        self,
+        *,
+        rows: PushableRows | Callable[..., PushableRows],
+        mode: PushMode | str = "online",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Airflow writes templated fields down with the DAG. It would take a callable for one of its own, and the text
+        # of other objects differs from process to process, which would make a new version of the DAG each time.
+        is_templated = is_template(rows) or isinstance(rows, (str, list, tuple, dict))
+        self.rows = rows if is_templated else None
+        self.make_rows = None if is_templated else rows if callable(rows) else lambda: rows
+        self.mode = mode
+        if not is_template(mode):
+            self._check_mode()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Push the rows; the counters are the task's XCom."""
+        if self.make_rows is not None:
+            return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)), context)
+        return self.push(_joined(self.rows), context)
+
+    def push(self, rows: PushableRows, context: Context) -> dict[str, Any]:
+        """Push rows as the operator's mode says."""
+        with self.working() as view:
+            result = self._pushed(view, rows)
+        emit_result("push", view, result)
+        returned = result.to_dict()
+        counts = ", ".join(
+            f"{value} {name.removeprefix('rows_')}" for name, value in returned.items() if "rows" in name
+        )
+        say(self.log.info, f"Pushed rows of feature view {view.name!r}: {counts}")
+        self.announce(context, view, returned)
+        return returned
+
+    def _check_mode(self) -> None:
+        if self.mode not in get_args(PushMode):
+            raise FeatureViewError(f"mode={self.mode!r} is unknown -> choose one of {', '.join(get_args(PushMode))}")
+
+    def _pushed(self, view: FeatureView, rows: PushableRows) -> AppendResult | PushResult:
+        # Imported here: parsing a DAG file loads no driver.
+        from online_features_provider.hooks.offline import OfflineStoreHook
+        from online_features_provider.hooks.online import OnlineStoreHook
+
+        self._check_mode()
+        offline = None
+        if self.mode != "online":
+            offline = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id).get_store()
+        if offline is not None and self.mode == "offline":
+            self.begin_lineage(view, appends=self.postgres_conn_id)
+            return offline.append(view, rows)
+        online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
+        appends = self.postgres_conn_id if offline is not None else None
+        self.begin_lineage(view, appends=appends, writes=(self.redis_conn_id, online))
+        return online.push(view, rows, offline=offline)
+
+
+def _joined(rows: Any) -> Any:
+    """Join the results of mapped tasks, each a row or a list of rows; anything else as it is."""
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or (rows and isinstance(rows[0], Mapping)):
+        return rows
+    return (row for result in rows for row in (result if isinstance(result, list) else [result]))

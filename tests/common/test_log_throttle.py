@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from online_features.common.log_throttle import FIRST_REPEAT, LONGEST_SILENCE, Backoff, Pace
+
+
+def test_delays_double_up_to_a_bound_and_are_spread() -> None:
+    backoff = Backoff(base=5, longest=60)
+    assert [backoff.delay(attempt, 0) for attempt in range(5)] == [5, 10, 20, 40, 60]
+    assert backoff.delay(10**6, 0) == 60
+    assert backoff.delay(0, 0.5) == pytest.approx(4.5)
+
+
+def test_a_bound_that_is_the_base_keeps_delays_even() -> None:
+    assert {Backoff(base=30, longest=30).delay(attempt, 0) for attempt in range(9)} == {30}
+
+
+def test_what_does_not_change_is_said_less_and_less_often() -> None:
+    pace = Pace()
+    said = [second for second in range(0, 20_000, 60) if pace.is_due("stale", second)]
+    gaps = [later - earlier for earlier, later in pairwise(said)]
+    assert said[0] == 0
+    assert gaps[:2] == [FIRST_REPEAT, 2 * FIRST_REPEAT]
+    assert set(gaps[3:]) == {LONGEST_SILENCE}
+
+
+def test_what_changes_is_said_at_once() -> None:
+    pace = Pace()
+    assert [pace.is_due(kind, second) for second, kind in enumerate(["stale", "away", "away", "stale"])] == [
+        True, True, False, True
+    ]  # fmt: skip

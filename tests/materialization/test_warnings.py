@@ -1,0 +1,79 @@
+"""What a run warns of in its log: nothing that anybody wanted, and definitions that change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.layouts import keyspace
+
+from tests.conftest import Database
+
+MakeView = Callable[..., FeatureView]
+Warned = Callable[..., str]
+
+
+@pytest.fixture
+def view(database: Database, make_view: MakeView) -> FeatureView:
+    database("CREATE TABLE rows AS SELECT 'a' AS id, now() - interval '2 hours' AS ts, 1::numeric AS price")
+    return make_view()
+
+
+@pytest.fixture
+def warned(offline: OfflineStore, online: OnlineStore, caplog: pytest.LogCaptureFixture) -> Warned:
+    """Materializes a view and returns the warnings."""
+
+    def run(view: FeatureView, *, full: bool = False) -> str:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            materialize(view, offline, online, full=full)
+        return " ".join(record.getMessage() for record in caplog.records)
+
+    return run
+
+
+def test_a_run_of_expired_rejected_or_vanished_rows_warns(
+    view: FeatureView, database: Database, warned: Warned
+) -> None:
+    expiring = replace(view, name="expiring", ttl=timedelta(hours=1))
+    assert "all of 1 rows are past their ttl of 1:00:00" in warned(expiring)
+    assert warned(view) == ""
+    assert warned(view) == ""
+    database("UPDATE rows SET id = NULL")
+    assert "every one of 1 rows was rejected" in warned(view, full=True)
+    database("TRUNCATE rows")
+    assert "table 'rows' has no rows, where there were some before; what is online stays" in warned(view, full=True)
+    assert warned(replace(view, name="never")) == ""
+
+
+def test_a_changed_definition_is_told_by_column(view: FeatureView, database: Database, warned: Warned) -> None:
+    warned(view)
+    database("ALTER TABLE rows ALTER price TYPE float8, ADD y int")
+    told = warned(replace(view, ttl=timedelta(days=7)))
+    for change in ("feature 'price': numeric → double precision", "feature 'y' added (integer)", "ttl none → 7 days"):
+        assert f"Feature view 'view' has changed: {change}" in told
+    assert "another DAG" not in told
+
+
+def test_definitions_that_take_turns_are_told(view: FeatureView, warned: Warned, online: OnlineStore) -> None:
+    week, day = (replace(view, ttl=timedelta(days=days)) for days in (7, 1))
+    assert "another DAG" not in warned(week) + warned(day)
+    assert "another DAG or deployment writes this view with a different definition" in (told := warned(week))
+    assert "ttl 1 day ↔ 7 days -> give the view one definition" in told
+    assert warned(week) == ""
+    online._client.delete(keyspace.runs_key(view))
+    assert "ttl 7 days → 1 day" in (told := warned(day))
+    assert "another DAG" not in told
+
+
+def test_a_damaged_definition_does_not_keep_a_run_from_writing(
+    view: FeatureView, warned: Warned, online: OnlineStore
+) -> None:
+    warned(view)
+    online._client.hset(keyspace.state_key(view), mapping={"definition": '{"features": 7}', "fingerprint": "x"})
+    warned(view)
+    assert online.state(view).definition != {"features": 7}

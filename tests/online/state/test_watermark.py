@@ -1,0 +1,103 @@
+"""The watermark moves forward only, over covered ground only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.errors import OnlineDataError, OvertakenError
+from online_features.layouts import keyspace
+from online_features.materialization.materialize import Progress
+
+from tests.conftest import Database, at
+
+MakeView = Callable[..., FeatureView]
+
+
+@pytest.fixture
+def view(database: Database, make_view: MakeView) -> FeatureView:
+    database("CREATE TABLE rows AS SELECT 'a' AS id, '2026-01-01 01:00Z'::timestamptz AS ts, 1 AS x")
+    return make_view()
+
+
+@pytest.mark.parametrize(
+    "windows, watermark",
+    [
+        ([(1, 2)], 2),
+        ([(1, 2), (2, 3)], 3),
+        ([(1, 2), (3, 4)], 2),
+        ([(1, 2), (3, 4), (2, 3)], 4),
+        ([(1, 2), (4, 5), (3, 4), (2, 3)], 5),
+        ([(3, 4), (1, 2)], 2),
+        ([(3, 4), (1, 4)], 4),
+        ([(1, 5), (2, 3)], 5),
+    ],
+)
+def test_windows_move_the_watermark_when_they_join_on(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, windows: list[tuple[int, int]], watermark: int
+) -> None:
+    for start, end in windows:
+        result = materialize(view, offline, online, start=at(start), end=at(end))
+    assert result.watermark == online.freshness(view).watermark == at(watermark)
+
+
+def test_a_window_into_the_future_claims_nothing_beyond_now(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    now = datetime.now(at(0).tzinfo)
+    assert materialize(view, offline, online, start=now + timedelta(days=1)).watermark is None
+    result = materialize(view, offline, online, start=at(0), end=now + timedelta(days=1))
+    assert result.watermark is not None
+    assert now <= result.watermark < now + timedelta(minutes=5)
+
+
+def test_windows_do_not_hide_history_from_the_next_increment(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    materialize(view, offline, online, start=at(2), end=at(3))
+    assert materialize(view, offline, online).rows_written == 1
+    assert [run["kind"] for run in online.runs(view)] == ["full", "window"]
+
+
+def test_a_first_window_claims_nothing_where_there_is_history_before_it(
+    database: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    assert materialize(view, offline, online, start=at(2), end=at(3)).watermark is None
+    fresh = online.freshness(view)
+    assert fresh.is_materialized
+    assert fresh.lag is None
+    assert materialize(view, offline, online, start=at(0), end=at(1, 30)).watermark == at(1, 30)
+    assert materialize(view, offline, online, start=at(1, 30), end=at(2)).watermark == at(3)
+
+
+def test_a_run_that_another_definition_has_overtaken_claims_nothing(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    materialize(view, offline, online)
+    new = replace(view, ttl=timedelta(days=30_000))
+
+    def old_definition_runs_meanwhile(_: Progress) -> None:
+        materialize(replace(view, ttl=timedelta(days=20_000)), offline, online)
+
+    with pytest.raises(OvertakenError, match="give the view one definition"):
+        materialize(new, offline, online, on_progress=old_definition_runs_meanwhile)
+    assert online.runs(view)[0]["outcome"] == "OvertakenError"
+    materialize(new, offline, online)
+    assert online.runs(view)[0]["kind"] == "full"
+
+
+def test_freshness_is_measured_against_the_instant_given(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    materialize(view, offline, online, start=at(0), end=at(2))
+    fresh = online.freshness(view, now=at(5))
+    assert (fresh.watermark, fresh.lag, fresh.event_lag) == (at(2), timedelta(hours=3), timedelta(hours=4))
+
+
+def test_a_damaged_state_is_named(view: FeatureView, online: OnlineStore, client) -> None:  # type: ignore[no-untyped-def]
+    client.hset(keyspace.state_key(view), "watermark", "yesterday")
+    with pytest.raises(OnlineDataError, match="is damaged .* delete it and materialize with full=True"):
+        online.freshness(view)

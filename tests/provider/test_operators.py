@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import DAG, task
+from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
+from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
+from online_features.errors import FeatureViewError, WindowError
+from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
+from online_features_provider.operators.feature_view import Killed
+from online_features_provider.operators.links import links
+from online_features_provider.operators.materialize import MaterializeOperator, window_arguments
+from online_features_provider.operators.push import PushOperator
+from online_features_provider.operators.rendered import count, duration, number, truth
+from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
+
+from tests.conftest import at
+from tests.test_feature_view import VIEW
+
+DAY: Any = {"data_interval_start": at(0), "data_interval_end": at(0, day=2)}
+ZERO_WIDTH: Any = {"data_interval_start": at(0), "data_interval_end": at(0)}
+
+
+@pytest.mark.parametrize(
+    "fields, expected",
+    [
+        ({}, {}),
+        ({"window": "incremental"}, {}),
+        ({"window": "full"}, {"full": True}),
+        ({"window": "data_interval"}, {"start": at(0), "end": at(0, day=2)}),
+        ({"start": at(1), "end": "2026-01-01T02:00:00+00:00"}, {"start": at(1), "end": at(2)}),
+        ({"start": "2026-01-01T01:00:00Z"}, {"start": at(1), "end": None}),
+        ({"start": "2026-01-01T01:00:00Z", "end": "None", "window": ""}, {"start": at(1), "end": None}),
+        ({"start": "", "end": "None"}, {}),
+    ],
+)
+def test_window_fields_become_arguments(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert window_arguments(DAY, **{"window": None, "start": None, "end": None, **fields}) == expected
+
+
+@pytest.mark.parametrize(
+    "context, fields, message",
+    [
+        (ZERO_WIDTH, {"window": "data_interval"}, "CronDataIntervalTimetable"),
+        ({}, {"window": "data_interval"}, "no data interval"),
+        (DAY, {"window": "weekly"}, "window='weekly' is unknown -> choose one of incremental, data_interval, full"),
+        (DAY, {"window": "full", "start": at(1)}, "exclude each other"),
+        (DAY, {"start": "2026-01-01T00:00:00"}, "with its time zone"),
+        (DAY, {"start": "1700000000"}, "with its time zone"),
+        (DAY, {"start": "yesterday"}, "start='yesterday' must be an instant with its time zone"),
+    ],
+)
+def test_fields_that_make_no_window_are_refused(context: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(WindowError, match=message):
+        window_arguments(context, **{"window": None, "start": None, "end": None, **fields})
+
+
+@pytest.mark.parametrize(
+    "timetable, has_width",
+    [
+        (CronTriggerTimetable("@daily", timezone="UTC"), False),
+        (DeltaTriggerTimetable(timedelta(days=1)), False),
+        (CronDataIntervalTimetable("@daily", timezone="UTC"), True),
+        (DeltaDataIntervalTimetable(timedelta(days=1)), True),
+    ],
+)
+def test_scheduled_and_manual_runs_have_a_data_interval_where_their_timetable_gives_it_width(
+    timetable: Timetable, has_width: bool
+) -> None:
+    begin = pendulum.instance(at(0))
+    scheduled = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=begin, latest=None, catchup=True)
+    )
+    assert scheduled is not None
+    for interval in (scheduled.data_interval, timetable.infer_manual_data_interval(run_after=begin.add(days=1))):
+        context: Any = {"data_interval_start": interval.start, "data_interval_end": interval.end}
+        if has_width:
+            window = window_arguments(context, window="data_interval", start=None, end=None)
+            assert window == {"start": at(0), "end": at(0, day=2)}
+        else:
+            with pytest.raises(WindowError, match="schedule the DAG with CronDataIntervalTimetable"):
+                window_arguments(context, window="data_interval", start=None, end=None)
+
+
+CLOCKS_CHANGE = ("2026-03-29", "2026-10-25")  # in Paris
+
+
+@pytest.mark.parametrize("day", CLOCKS_CHANGE)
+@pytest.mark.parametrize(
+    "timetable",
+    [
+        CronDataIntervalTimetable("@daily", timezone="Europe/Paris"),
+        CronDataIntervalTimetable("30 2 * * *", timezone="Europe/Paris"),
+        CronDataIntervalTimetable("*/30 * * * *", timezone="Europe/Paris"),
+        DeltaDataIntervalTimetable(timedelta(days=1)),
+    ],
+    ids=["midnight", "the hour that is skipped and repeated", "half-hourly", "every 24 hours"],
+)
+def test_data_intervals_on_a_day_whose_clocks_change_leave_no_gap(timetable: Timetable, day: str) -> None:
+    begin = pendulum.parse(day).subtract(days=2)
+    assert isinstance(begin, pendulum.DateTime)
+    windows, last = [], None
+    while not windows or windows[-1]["end"] < begin.add(days=4):
+        run = timetable.next_dagrun_info(
+            last_automated_data_interval=last, restriction=TimeRestriction(earliest=begin, latest=None, catchup=True)
+        )
+        assert run is not None
+        last = run.data_interval
+        windows.append(_window(timetable, last))
+    assert all(window["start"] < window["end"] for window in windows)
+    assert [window["end"] for window in windows[:-1]] == [window["start"] for window in windows[1:]]
+
+
+@pytest.mark.parametrize("day", CLOCKS_CHANGE)
+@pytest.mark.parametrize("minutes", range(0, 24 * 60, 15))
+def test_a_run_by_hand_on_a_day_whose_clocks_change_has_an_interval_or_is_told_why_not(day: str, minutes: int) -> None:
+    timetable = CronDataIntervalTimetable("30 2 * * *", timezone="Europe/Paris")
+    now = pendulum.parse(day)
+    assert isinstance(now, pendulum.DateTime)
+    interval = timetable.infer_manual_data_interval(run_after=now.add(minutes=minutes))
+    if interval.start == interval.end:
+        with pytest.raises(WindowError, match="the clocks skip the scheduled hour -> give start= and end="):
+            _window(timetable, interval)
+    else:
+        window = _window(timetable, interval)
+        assert window["start"] < window["end"]
+
+
+def _window(timetable: Timetable, interval: DataInterval) -> dict[str, Any]:
+    dag = DAG("d", schedule=timetable, start_date=at(0))  # type: ignore[arg-type]
+    context: Any = {"data_interval_start": interval.start, "data_interval_end": interval.end, "dag": dag}
+    return window_arguments(context, window="data_interval", start=None, end=None)
+
+
+def test_what_users_template_is_templated() -> None:
+    operator = MaterializeOperator(task_id="t", feature_view=VIEW)
+    assert set(operator.template_fields) == {
+        "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "lookback",
+        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
+    }  # fmt: skip
+    assert (operator.postgres_conn_id, operator.redis_conn_id) == ("offline_store", "online_store")
+
+
+@pytest.mark.parametrize(
+    "field, expected",
+    [
+        (None, None),
+        ("", None),
+        (" None ", None),
+        (timedelta(hours=1), timedelta(hours=1)),
+        ("PT1H", timedelta(hours=1)),
+        (3600, timedelta(hours=1)),
+        ("3600", timedelta(hours=1)),
+        ("0.5", timedelta(seconds=0.5)),
+        ("01:00:00", timedelta(hours=1)),
+    ],
+)
+def test_a_duration_may_be_text(field: Any, expected: timedelta | None) -> None:
+    assert duration("lookback", field) == expected
+    with pytest.raises(WindowError, match="lookback='soon' must be a timedelta, a number of seconds"):
+        duration("lookback", "soon")
+
+
+@pytest.mark.parametrize(
+    "field, expected", [(True, True), (False, False), ("True", True), ("false", False), ("", False)]
+)
+def test_a_truth_may_be_text(field: Any, expected: bool) -> None:
+    assert truth("prune", field) is expected
+    with pytest.raises(WindowError, match="prune='maybe' must be true or false"):
+        truth("prune", "maybe")
+
+
+@pytest.mark.parametrize("field, expected", [(2, 2), ("2", 2), ("", None), (None, None)])
+def test_a_count_may_be_text(field: Any, expected: int | None) -> None:
+    assert count("wait_for_replicas", field) == expected
+    with pytest.raises(WindowError, match="wait_for_replicas='many' must be a whole number"):
+        count("wait_for_replicas", "many")
+
+
+@pytest.mark.parametrize("field, expected", [(0.95, 0.95), ("0.95", 0.95), ("", None), ("None", None), (None, None)])
+def test_a_number_may_be_text(field: Any, expected: float | None) -> None:
+    assert number("share", field) == expected
+    with pytest.raises(WindowError, match="share='most' must be a number, such as 0.95"):
+        number("share", "most")
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"feature_view": "plane trips"}, "is not an import path -> give a FeatureView"),
+        ({"feature_view": "plane_trips"}, "is not an import path"),
+        ({"feature_view": ""}, "is not an import path"),
+        ({"feature_view": [VIEW]}, r"is a list, and a task is for one view -> make a task of each by .expand"),
+        ({"feature_view": None}, "feature_view=None is not a feature view"),
+        (
+            {"feature_view": VIEW, "window": "incremntal"},
+            "window='incremntal' is unknown -> choose one",
+        ),
+        ({"feature_view": VIEW, "window": 7}, "window=7 is unknown"),
+    ],
+)
+def test_what_can_be_told_without_importing_is_told_when_the_dag_is_parsed(fields: Any, message: str) -> None:
+    with pytest.raises((FeatureViewError, WindowError), match=message):
+        MaterializeOperator(task_id="t", **fields)
+    with pytest.raises((FeatureViewError, WindowError), match=message):
+        MaterializeOperator.partial(task_id="t", **fields)
+    if "window" not in fields:
+        for operator in (FeatureViewFreshnessCheckOperator, FeatureViewFreshnessSensor):
+            with pytest.raises(FeatureViewError, match=message):
+                operator(task_id="t", max_staleness=1, **fields)
+        with pytest.raises(FeatureViewError, match=message):
+            PushOperator(task_id="t", rows=[], **fields)
+
+
+def test_what_is_known_only_when_the_task_runs_is_not_refused_before() -> None:
+    with DAG("d", schedule=None):
+
+        @task
+        def choose() -> str:
+            return "features.views.trips"
+
+        chosen = choose()
+        for view in (chosen, "features.views.{{ params.view }}", "{{ params.view }}", "not_installed_here.views:trips"):
+            MaterializeOperator(task_id=f"t{id(view)}", feature_view=view, window="{{ params.window }}")
+        MaterializeOperator.partial(task_id="m", window=chosen).expand(feature_view=[VIEW])
+
+
+@pytest.mark.parametrize(
+    "fields, effective",
+    [
+        ({}, "incremental"),
+        ({"window": "full"}, "full"),
+        ({"window": "{{ params.window }}"}, "incremental"),
+        ({"start": "{{ params.window }}"}, "incremental"),
+        ({"start": "2026-01-01T00:00:00Z"}, None),
+    ],
+)
+def test_the_window_that_counts_is_shown(fields: dict[str, Any], effective: str | None) -> None:
+    operator = MaterializeOperator(task_id="t", feature_view=VIEW, **fields)
+    operator.render_template_fields({"params": {"window": None}})  # type: ignore[typeddict-item]
+    assert operator.window == effective
+
+
+def test_there_is_no_link_without_anywhere_to_lead_or_anything_to_lead_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MaterializeOperator.operator_extra_links == links() == ()
+    monkeypatch.setenv("AIRFLOW__ONLINE_FEATURES__LINK_URL", "https://dashboards/<feature_view>")
+    (link,) = links()
+    monkeypatch.setattr(MaterializeOperator, "operator_extra_links", (link,))
+    operator = MaterializeOperator(task_id="t", feature_view="features.views.no_such_view")
+    with pytest.raises(AirflowFailException):
+        operator.execute({})
+    assert operator.operator_extra_links == ()
+
+
+def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:
+    operator = MaterializeOperator(task_id="t", feature_view=VIEW)
+    operator.on_kill()
+    with pytest.raises(Killed), operator.working():  # noqa: PT012
+        try:
+            operator.on_kill()
+        finally:
+            operator.on_kill()
+    operator.on_kill()
+
+
+def test_a_view_that_cannot_be_imported_fails_the_task_at_once() -> None:
+    operator = MaterializeOperator(task_id="t", feature_view="features.views.{{ params.view }}")
+    operator.render_template_fields({"params": {"view": "trips"}})  # type: ignore[typeddict-item]
+    with pytest.raises(AirflowFailException, match="feature_view='features.views.trips' cannot be imported"):
+        operator.execute({})

@@ -1,0 +1,70 @@
+"""Copies of the tests' Postgres that can be restarted and killed, and hot standbys of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg2
+from online_features.embedded import (
+    HOST,
+    POSTGRES_URI_VARIABLE,
+    THROW_AWAY_SETTINGS,
+    _as_server_user,
+    _running,
+    packaged_postgres,
+    reserved_port,
+)  # fmt: skip
+from sqlalchemy.engine import make_url
+
+from tests.support import on_debian_servers
+
+
+def through(uri: str, port: int) -> str:
+    """The URI with another port: of a proxy, of a copy."""
+    return make_url(uri).set(port=port).render_as_string(hide_password=False)
+
+
+@dataclass
+class Server:
+    """A Postgres that is a copy of another, roles, passwords and databases included."""
+
+    uri: str
+    command: list[str | Path]
+    data: Path
+    _process: ExitStack = field(default_factory=ExitStack)
+
+    def start(self) -> None:
+        """Start it, in the main thread: servers die with the thread that started them."""
+        log = self.data.with_suffix(".log")
+        ready = lambda: psycopg2.connect(self.uri).close()  # noqa: E731
+        self._process.enter_context(_running(self.command, log, ready=ready))
+
+    def stop(self, how: signal.Signals) -> None:
+        """End it, by SIGINT in order, by SIGQUIT as a crash does."""
+        os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), how)
+        self.close()
+
+    def close(self) -> None:
+        self._process.close()
+
+
+@contextmanager
+def copied(folder: Path, uri: str, *, is_standby: bool = False, **settings: str) -> Iterator[Server]:
+    """Copy the server at the URI and run the copy, which follows the original if it is to be a standby."""
+    programs = on_debian_servers.POSTGRES if os.environ.get(POSTGRES_URI_VARIABLE) else packaged_postgres()
+    data = folder / "copy"
+    copying = [programs / "pg_basebackup", "--dbname", uri, "--pgdata", data, "--checkpoint=fast", "--no-sync",
+               *(["--write-recovery-conf"] if is_standby else [])]  # fmt: skip
+    subprocess.run([*_as_server_user(), *copying], check=True, capture_output=True)
+    chosen = [word for name, value in {**THROW_AWAY_SETTINGS, **settings}.items() for word in ("-c", f"{name}={value}")]
+    with reserved_port() as port:
+        command = [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *chosen]
+        with closing(Server(through(uri, port), command, data)) as server:
+            server.start()
+            yield server

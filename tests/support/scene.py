@@ -1,0 +1,134 @@
+"""A source whose rows have every outcome, and what a run of it must end in, whatever befalls the run."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from online_features import FeatureView, OnlineStore, PostgresSource
+from online_features.common import retry_budget as patience
+from online_features.counters import RowCounts
+from online_features.layouts import encoding
+from online_features.online.write import writer
+from redis.backoff import FullJitterBackoff
+
+from tests.conftest import Database, new_database
+from tests.support.model import Model, Row
+from tests.support.online import names_buried, rows_online
+from tests.support.processes import until
+
+ENTITIES = 300
+TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: nothing expires while a test runs
+
+# So that a batch of a hundred rows has several packets, of which two are in flight and more follow.
+ROWS_PER_CALL = 8
+CALLS_PER_PACKET = 3
+BACKOFF = FullJitterBackoff(base=0.01, cap=10.0)  # seconds: runs that are interrupted are many
+
+OUR_SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND application_name LIKE 'online_features%'"
+)
+OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
+
+
+@dataclass
+class Scene:
+    """Rows in Postgres, and rows that are pushed before the run: newer ones, and of entities that the source lacks.
+
+    :ivar now: the instant that all timestamps are relative to.
+    """
+
+    database: Database
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self.database("CREATE TABLE rows (id text, ts timestamptz, created timestamptz, gone bool, x int, y text)")
+        self.source = [row for i in range(ENTITIES) for row in self._rows_of(i)]
+        marks = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(self.source))
+        self.database(f"INSERT INTO rows VALUES {marks}", *(value for row in self.source for value in _values(row)))
+        self.pushed = [row for i in range(ENTITIES) if i % 10 == 9 for row in self._pushed_of(i)]
+
+    def _rows_of(self, i: int) -> list[Row]:
+        ts = self.now - timedelta(hours=6 if i % 10 == 8 else i % 5)
+        newest = Row(f"e{i:04}", ts, ts, i % 10 == 7, i, f"é {i}" if i % 3 else None)
+        older = Row(newest.id, ts - timedelta(hours=1), ts, False, -1, "older")
+        return [newest, older, *([Row(None, ts, ts, False, 0, "")] if i % 50 == 0 else [])]
+
+    def _pushed_of(self, i: int) -> list[Row]:
+        newer = Row(f"e{i:04}", self.now, self.now, False, -2, "newer")
+        unknown = Row(f"f{i:04}", self.now - timedelta(hours=2), self.now, False, -3, "not in the source")
+        return [newer, unknown]
+
+    def view(self, project: str, layout: str) -> FeatureView:
+        """A view of the rows; each project has its own online."""
+        source = PostgresSource(
+            table="rows", timestamp_field="ts", created_timestamp_column="created", deleted_field="gone"
+        )
+        return FeatureView(
+            name="view", project=project, entities=["id"], features=["x", "y"], source=source, ttl=TTL, layout=layout
+        )
+
+    def model(self, view: FeatureView) -> Model:
+        """Nothing online yet."""
+        return Model(now=self.now, is_feasts=view.layout == "feast", ttl=TTL, source=self.source)
+
+    def pushed_model(self, view: FeatureView) -> Model:
+        """What was to be pushed is online."""
+        model = self.model(view)
+        model.push(self.pushed)
+        return model
+
+    def push(self, online: OnlineStore, view: FeatureView, **options: Any) -> Any:
+        """Push what is to be pushed."""
+        return online.push(view, mappings(self.pushed), **options)
+
+
+@pytest.fixture(scope="module", name="scene")
+def scene_of_rows(postgres_uri: str) -> Iterator[Scene]:
+    with new_database(postgres_uri) as database:
+        yield Scene(database)
+
+
+@pytest.fixture(autouse=True)
+def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "ROWS_PER_CALL", ROWS_PER_CALL)
+    monkeypatch.setattr(writer, "CALLS_PER_PACKET", CALLS_PER_PACKET)
+    monkeypatch.setattr(patience, "BACKOFF", BACKOFF)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_and_no_session_is_left(scene: Scene) -> Iterator[None]:
+    """No thread of ours, and no session in Postgres."""
+    threads = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= threads
+    until(lambda: scene.database(OUR_SESSIONS) == [(0,)])
+
+
+def mappings(rows: list[Row]) -> list[dict[str, Any]]:
+    """The rows as a producer gives them."""
+    return [dict(zip(("id", "ts", "created", "gone", "x", "y"), _values(row), strict=True)) for row in rows]
+
+
+def check_counts(result: RowCounts, expected: Counter[str]) -> None:
+    """Every row is in the one counter in which the model has it."""
+    found = {name: getattr(result, f"rows_{name}") for name in OUTCOMES}
+    assert {name: count for name, count in found.items() if count} == dict(expected)
+    assert result.rows_read == sum(found.values())
+
+
+def check_online(online: OnlineStore, view: FeatureView, model: Model) -> None:
+    """Rows and tombstones are the model's."""
+    live = {name: held.hash for name, held in model.online.items() if held.fields is not None}
+    assert rows_online(online, view, ("x", "y")) == live
+    assert names_buried(online, view) == {name for name, held in model.online.items() if held.fields is None}
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    return row.id, row.ts, row.created, row.gone, row.x, row.y

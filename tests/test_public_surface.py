@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import airflow
+import jsonschema
+import online_features
+import pytest
+from online_features_provider.get_provider_info import get_provider_info
+
+from tests.support.processes import HEAVY, modules_after
+
+FACE = (
+    "online_features_provider.hooks.offline.OfflineStoreHook",
+    "online_features_provider.hooks.online.OnlineStoreHook",
+    "online_features_provider.operators.check.EntityFreshnessCheckOperator",
+    "online_features_provider.operators.check.FeatureViewFreshnessCheckOperator",
+    "online_features_provider.operators.materialize.MaterializeOperator",
+    "online_features_provider.operators.push.PushOperator",
+    "online_features_provider.sensors.freshness.EntityFreshnessSensor",
+    "online_features_provider.sensors.freshness.FeatureViewFreshnessSensor",
+    "online_features_provider.triggers.freshness.FreshnessTrigger",
+    "online_features_provider.assets.feature_view.feature_view_asset",
+    "online_features_provider.assets.changes.source_changes",
+    "online_features.offline.notifications.notification_sql",
+    "online_features.layouts.feast.feast_repository.load_feature_views",
+)
+PARSED_OFTEN = (
+    "online_features",
+    "online_features_provider.operators.check",
+    "online_features_provider.operators.materialize",
+    "online_features_provider.operators.push",
+    "online_features_provider.airflow_dags",
+    "online_features_provider.decorators.push",
+    "online_features_provider.sensors.freshness",
+    "online_features_provider.assets.feature_view",
+    "online_features_provider.assets.changes",
+    "online_features.layouts.feast.feast_repository",
+)
+
+
+def test_every_export_exists() -> None:
+    for name in online_features.__all__:
+        assert getattr(online_features, name).__name__ == name
+
+
+def test_an_unknown_export_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        online_features.Nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("path", FACE)
+def test_the_import_paths_that_users_write(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    assert getattr(import_module(module), name).__name__ == name
+
+
+@pytest.mark.parametrize("module", PARSED_OFTEN)
+def test_what_dag_files_import_loads_no_driver(module: str) -> None:
+    before = modules_after("import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator")
+    statement = f"import airflow.sdk; from airflow.sdk import BaseOperator, BaseSensorOperator; import {module}"
+    assert not (modules_after(statement) - before).intersection(HEAVY)
+
+
+@pytest.mark.parametrize("store", ["OnlineStore", "AsyncOnlineStore"])
+def test_a_reader_loads_neither_airflow_nor_arrow(store: str) -> None:
+    assert not modules_after(f"from online_features import {store}, FeatureView").intersection({"airflow", *HEAVY})
+
+
+def test_the_engine_does_not_load_airflow() -> None:
+    statement = "from online_features import FeatureView, PostgresSource, OfflineStore, OnlineStore, materialize"
+    assert "airflow" not in modules_after(statement)
+
+
+def test_the_provider_metadata_fits_airflows_schema() -> None:
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_provider_metadata_names_modules_that_exist() -> None:
+    info = get_provider_info()
+    for part in ("hooks", "operators", "sensors", "triggers"):
+        for integration in info[part]:
+            for module in integration["python-modules"]:
+                import_module(module)
+    for path in info["extra-links"]:
+        module, _, name = path.rpartition(".")
+        assert getattr(import_module(module), name)
