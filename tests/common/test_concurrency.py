@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from online_features.common.concurrency import ahead, interruptibly, made_ahead
+from online_features.common.concurrency import interruptibly, made_ahead, prefetch
 
 
 def test_items_come_in_order_and_whole() -> None:
-    assert list(ahead(iter(range(100)), 3)) == list(range(100))
-    assert list(ahead(iter([]), 3)) == []
+    assert list(prefetch(iter(range(100)), 3)) == list(range(100))
+    assert list(prefetch(iter([]), 3)) == []
 
 
 def test_no_more_than_depth_items_are_made_ahead() -> None:
@@ -22,7 +22,7 @@ def test_no_more_than_depth_items_are_made_ahead() -> None:
             made.append(i)
             yield i
 
-    stage = ahead(items(), 2)
+    stage = prefetch(items(), 2)
     assert next(stage) == 0
     stage.close()
     assert len(made) <= 1 + 2 + 1
@@ -33,7 +33,7 @@ def test_an_exception_is_raised_in_its_place() -> None:
         yield 1
         raise LookupError("broken")
 
-    stage = ahead(items(), 2)
+    stage = prefetch(items(), 2)
     assert next(stage) == 1
     with pytest.raises(LookupError, match="broken"):
         next(stage)
@@ -41,7 +41,7 @@ def test_an_exception_is_raised_in_its_place() -> None:
 
 def test_leaving_early_leaves_no_thread() -> None:
     before = {*threading.enumerate()}
-    for _ in ahead(iter(range(100)), 2):
+    for _ in prefetch(iter(range(100)), 2):
         break
     assert {*threading.enumerate()} <= before
 

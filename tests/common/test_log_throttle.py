@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from online_features.common.log_throttle import FIRST_REPEAT, LONGEST_SILENCE, Backoff, Pace
+from online_features.common.log_throttle import FIRST_REPEAT, LONGEST_SILENCE, Backoff, LogThrottle
 
 
 def test_delays_double_up_to_a_bound_and_are_spread() -> None:
@@ -18,8 +18,8 @@ def test_a_bound_that_is_the_base_keeps_delays_even() -> None:
 
 
 def test_what_does_not_change_is_said_less_and_less_often() -> None:
-    pace = Pace()
-    said = [second for second in range(0, 20_000, 60) if pace.is_due("stale", second)]
+    log_throttle = LogThrottle()
+    said = [second for second in range(0, 20_000, 60) if log_throttle.is_due("stale", second)]
     gaps = [later - earlier for earlier, later in pairwise(said)]
     assert said[0] == 0
     assert gaps[:2] == [FIRST_REPEAT, 2 * FIRST_REPEAT]
@@ -27,7 +27,7 @@ def test_what_does_not_change_is_said_less_and_less_often() -> None:
 
 
 def test_what_changes_is_said_at_once() -> None:
-    pace = Pace()
-    assert [pace.is_due(kind, second) for second, kind in enumerate(["stale", "away", "away", "stale"])] == [
+    log_throttle = LogThrottle()
+    assert [log_throttle.is_due(kind, second) for second, kind in enumerate(["stale", "away", "away", "stale"])] == [
         True, True, False, True
     ]  # fmt: skip

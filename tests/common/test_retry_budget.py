@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from online_features.common import retry_budget as module
-from online_features.common.retry_budget import NONE, Patience
+from online_features.common.retry_budget import NONE, RetryBudget
 from online_features.errors import OptionError
 
 
@@ -54,14 +54,14 @@ def is_away(failure: BaseException) -> bool:
 
 def test_what_passes_is_attempted_again_and_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert Patience(timedelta(seconds=10)).attempt(failing(2), is_away) == 3
+        assert RetryBudget(timedelta(seconds=10)).attempt(failing(2), is_away) == 3
     assert "Attempt 1 failed: call 1" in caplog.text
     assert "Attempt 2 failed: call 2" in caplog.text
 
 
 def test_what_does_not_pass_is_raised_at_once(clock: Clock) -> None:
     with pytest.raises(AwayError, match="call 1"):
-        Patience(timedelta(minutes=1)).attempt(failing(2), lambda _: False)
+        RetryBudget(timedelta(minutes=1)).attempt(failing(2), lambda _: False)
     assert clock.now == 0
 
 
@@ -71,34 +71,34 @@ def test_none_gives_up_at_once() -> None:
 
 
 def test_all_attempts_share_the_pauses(clock: Clock) -> None:
-    patience = Patience(timedelta(seconds=0.5))
+    retry_budget = RetryBudget(timedelta(seconds=0.5))
     for _ in range(2):
         with pytest.raises(AwayError):
-            patience.attempt(failing(1_000_000), is_away)
+            retry_budget.attempt(failing(1_000_000), is_away)
     assert clock.now == pytest.approx(0.5)
     with pytest.raises(AwayError, match="call 1"):
-        patience.attempt(failing(1), is_away)
+        retry_budget.attempt(failing(1), is_away)
 
 
 def test_attempts_that_are_part_of_another_share_them_too(clock: Clock) -> None:
-    patience = Patience(timedelta(seconds=0.5))
+    retry_budget = RetryBudget(timedelta(seconds=0.5))
     with pytest.raises(AwayError):
-        patience.attempt(lambda: patience.attempt(failing(1_000_000), is_away), is_away)
+        retry_budget.attempt(lambda: retry_budget.attempt(failing(1_000_000), is_away), is_away)
     assert clock.now == pytest.approx(0.5)
 
 
 def test_what_is_done_between_two_failures_does_not_count_for_its_parts(clock: Clock) -> None:
-    patience = Patience(timedelta(seconds=0.5))
+    retry_budget = RetryBudget(timedelta(seconds=0.5))
     first = failing(1)
 
     def do() -> int:
         first()
         clock.sleep(0.6)
-        return patience.attempt(failing(1), is_away)
+        return retry_budget.attempt(failing(1), is_away)
 
-    assert patience.attempt(do, is_away) == 2
+    assert retry_budget.attempt(do, is_away) == 2
 
 
 def test_a_negative_patience_is_none() -> None:
     with pytest.raises(OptionError, match="must be a timedelta, and not negative; zero gives up at once"):
-        Patience(timedelta(seconds=-1))
+        RetryBudget(timedelta(seconds=-1))

@@ -19,7 +19,7 @@ import psycopg2
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import ColumnNotFoundError, OfflineStoreUnavailableError, SourceError, SourceNotFoundError
-from online_features.offline.query_plan import Reading
+from online_features.offline.query_plan import QueryPlan
 from online_features.offline.store import Snapshot
 from sqlalchemy.engine import make_url
 
@@ -433,7 +433,7 @@ class AlteredStore(OfflineStore):
         self._is_after = is_after
 
     @contextmanager
-    def snapshot(self, view: FeatureView, reading: Reading) -> Iterator[Snapshot]:
+    def snapshot(self, view: FeatureView, reading: QueryPlan) -> Iterator[Snapshot]:
         if not self._is_after:
             self._alter()
         with super().snapshot(view, reading) as snapshot:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from online_features import FeatureView, MaterializationResult, OfflineStore, OnlineStore, materialize
-from online_features.common import retry_budget as patience
+from online_features.common import retry_budget
 from online_features.embedded import HOST, reserved_port
 from online_features.errors import (
     NotReplicatedError,
@@ -314,7 +314,7 @@ def test_a_server_that_loads_its_data_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # It loads for more than a second: no pause between attempts is so long that none falls into it.
-    monkeypatch.setattr(patience, "BACKOFF", FullJitterBackoff(base=0.01, cap=0.1))
+    monkeypatch.setattr(retry_budget, "BACKOFF", FullJitterBackoff(base=0.01, cap=0.1))
     with running(folder / project, *SLOW_LOADING) as server, connected(server) as client:
         server.client.mset(LOADED)
         server.client.save()

@@ -224,8 +224,8 @@ def test_a_server_that_forgets_the_script_is_told_it_again(
     rows: Any, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
     rows(*((f"e{i}", at(1), i) for i in range(3)))
-    forget: Callable[[Progress], None] = lambda _: client.script_flush()  # noqa: E731
-    result = materialize(make_view(), offline, online, batch_rows=1, on_progress=forget)
+    drop_view_data: Callable[[Progress], None] = lambda _: client.script_flush()  # noqa: E731
+    result = materialize(make_view(), offline, online, batch_rows=1, on_progress=drop_view_data)
     assert outcomes(result) == {"written": 3}
 
 

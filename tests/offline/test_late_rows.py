@@ -203,8 +203,8 @@ def test_a_source_clock_ahead_of_ours_neither_stalls_increments_nor_puts_the_wat
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, created_column: bool
 ) -> None:
     view = make_view(source={"created_timestamp_column": "created"} if created_column else {}, features=["x"])
-    ahead = datetime.now(UTC) + timedelta(days=1)
-    table("INSERT INTO rows VALUES ('a', %s, %s, 1)", ahead, ahead)
+    prefetch = datetime.now(UTC) + timedelta(days=1)
+    table("INSERT INTO rows VALUES ('a', %s, %s, 1)", prefetch, prefetch)
     first = materialize(view, offline, online)
     now = datetime.now(UTC)
     table("INSERT INTO rows VALUES ('b', %s, %s, 1)", now, now)

@@ -49,8 +49,8 @@ class Watch:
     """A trigger at work, and the events that it has fired."""
 
     def __init__(self, view: FeatureView, **changed: Any) -> None:
-        pace = {"quiet_seconds": QUIET, "interval_seconds": INTERVAL}
-        trigger = FeatureViewChangeTrigger(feature_view=view, **{**pace, **changed})
+        log_throttle = {"quiet_seconds": QUIET, "interval_seconds": INTERVAL}
+        trigger = FeatureViewChangeTrigger(feature_view=view, **{**log_throttle, **changed})
         _, arguments = trigger.serialize()
         # As the triggerer makes it: from what the database kept of it.
         self.trigger = FeatureViewChangeTrigger(**json.loads(json.dumps(arguments)))

@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
-from online_features_provider.triggers.debounce import bursts
+from online_features_provider.triggers.debounce import debounce
 
 QUIET, INTERVAL = 0.1, 0.5
 
@@ -52,7 +52,7 @@ async def _gathered(gaps: Sequence[float], seconds: float) -> list[tuple[int, fl
         async for burst in stream:
             found.append((len(burst), clock() - began))  # noqa: PERF401 - so that what came in time stays
 
-    async with aclosing(bursts(items(), quiet_seconds=QUIET, interval_seconds=INTERVAL)) as stream:
+    async with aclosing(debounce(items(), quiet_seconds=QUIET, interval_seconds=INTERVAL)) as stream:
         with suppress(TimeoutError):
             await asyncio.wait_for(collect(stream), seconds)
     return found
@@ -83,7 +83,7 @@ def test_what_breaks_the_items_breaks_the_bursts() -> None:
         raise ZeroDivisionError
 
     async def consume() -> None:
-        async for _ in bursts(items(), quiet_seconds=QUIET, interval_seconds=INTERVAL):
+        async for _ in debounce(items(), quiet_seconds=QUIET, interval_seconds=INTERVAL):
             pass
 
     with pytest.raises(ZeroDivisionError):

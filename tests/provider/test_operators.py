@@ -16,7 +16,7 @@ from online_features_provider.operators.feature_view import Killed
 from online_features_provider.operators.links import links
 from online_features_provider.operators.materialize import MaterializeOperator, window_arguments
 from online_features_provider.operators.push import PushOperator
-from online_features_provider.operators.rendered import count, duration, number, truth
+from online_features_provider.operators.rendered import count, duration, number, parse_bool
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
 from tests.conftest import at
@@ -170,9 +170,9 @@ def test_a_duration_may_be_text(field: Any, expected: timedelta | None) -> None:
     "field, expected", [(True, True), (False, False), ("True", True), ("false", False), ("", False)]
 )
 def test_a_truth_may_be_text(field: Any, expected: bool) -> None:
-    assert truth("prune", field) is expected
+    assert parse_bool("prune", field) is expected
     with pytest.raises(WindowError, match="prune='maybe' must be true or false"):
-        truth("prune", "maybe")
+        parse_bool("prune", "maybe")
 
 
 @pytest.mark.parametrize("field, expected", [(2, 2), ("2", 2), ("", None), (None, None)])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from online_features import FeatureView, OnlineStore, PostgresSource
-from online_features.common import retry_budget as patience
+from online_features.common import retry_budget
 from online_features.counters import RowCounts
 from online_features.layouts import encoding
 from online_features.online.write import writer
@@ -99,7 +99,7 @@ def scene_of_rows(postgres_uri: str) -> Iterator[Scene]:
 def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "ROWS_PER_CALL", ROWS_PER_CALL)
     monkeypatch.setattr(writer, "CALLS_PER_PACKET", CALLS_PER_PACKET)
-    monkeypatch.setattr(patience, "BACKOFF", BACKOFF)
+    monkeypatch.setattr(retry_budget, "BACKOFF", BACKOFF)
 
 
 @pytest.fixture(autouse=True)

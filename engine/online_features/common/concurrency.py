@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 CANCEL_SECONDS = 0.5  # between two requests to cancel, of which the first may come before there is anything to cancel
 
 
-def ahead(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
+def prefetch(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
     """Yield ``items`` while a thread makes up to ``depth`` further ones.
 
     An exception in ``items`` is raised here, in its place. Leaving early waits for the item being made.
@@ -67,7 +67,7 @@ def interruptibly(make: Callable[[], Made], cancel: Callable[[], None]) -> Made:
             raise
 
 
-def briefly(do: Callable[[], object], seconds: float) -> None:
+def run_with_timeout(do: Callable[[], object], seconds: float) -> None:
     """Do something that may hang, for at most so long; what goes on longer does not keep the process from ending."""
     thread = Thread(target=do, daemon=True)
     thread.start()

@@ -29,7 +29,7 @@ class Backoff:
         return min(self.base * 2.0 ** min(attempt, MOST_DOUBLINGS), self.longest) * (1 - JITTER * chance)
 
 
-class Pace:
+class LogThrottle:
     """Says when a wait is worth a line in the log: when it changes its kind, and then less and less often."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ BACKOFF = FullJitterBackoff(base=0.1, cap=10.0)
 log = logging.getLogger(__name__)
 
 
-class Patience:
+class RetryBudget:
     """A budget of time for attempts that follow failures, shared by all that one run attempts.
 
     How long a single attempt may hang is for the time-outs of the client and of the connection.
@@ -68,4 +68,4 @@ class Patience:
         return self._left
 
 
-NONE = Patience(timedelta(0))
+NONE = RetryBudget(timedelta(0))

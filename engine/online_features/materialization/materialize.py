@@ -14,10 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from online_features.common import arguments
-from online_features.common.concurrency import ahead
+from online_features.common.concurrency import prefetch
 from online_features.common.instants import to_text
 from online_features.common.log_lines import say
-from online_features.common.retry_budget import RETRY_FOR, Patience
+from online_features.common.retry_budget import RETRY_FOR, RetryBudget
 from online_features.counters import RowCounts
 from online_features.errors import (
     OfflineStoreUnavailableError,
@@ -47,7 +47,7 @@ from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Win
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from online_features.offline.query_plan import Reading
+    from online_features.offline.query_plan import QueryPlan
     from online_features.offline.store import Horizon, OfflineStore, Snapshot
     from online_features.online.store import OnlineStore
     from online_features.online.write.online_run import EncodedRows, OnlineRun
@@ -214,14 +214,14 @@ def materialize(
     arguments.check_given(lookback=lookback, on_progress=on_progress, origin=origin)
     asked = _asked(start, end, full, prune, lookback)
     replication = Replication(what=f"feature view {view.name!r}", replicas=wait_for_replicas, timeout=replica_timeout)
-    patience = Patience(retry_for)
+    retry_budget = RetryBudget(retry_for)
     history = _History(origin)
     run = partial(
         _run, view, offline, online, asked, full=full, prune=prune, lookback=lookback, on_progress=on_progress,
-        batch_rows=batch_rows, replication=replication, patience=patience, history=history,
+        batch_rows=batch_rows, replication=replication, retry_budget=retry_budget, history=history,
     )  # fmt: skip
     try:
-        return patience.attempt(run, _is_begun_anew)
+        return retry_budget.attempt(run, _is_begun_anew)
     except BaseException as error:
         if not history.is_recorded and not isinstance(error, OnlineStoreUnavailableError):
             online.record_failed_run(view, history.failed(error))
@@ -245,7 +245,7 @@ def _run(
     on_progress: Callable[[Progress], None] | None,
     batch_rows: int,
     replication: Replication,
-    patience: Patience,
+    retry_budget: RetryBudget,
     history: _History,
 ) -> MaterializationResult:
     """One run, from the plan to the watermark."""
@@ -255,7 +255,7 @@ def _run(
     source, schema = transformation.source, transformation.schema
     if prune:
         check_prunable(view, schema.keys)
-    with online.run(view, schema, run_id, patience, replication) as run:
+    with online.run(view, schema, run_id, retry_budget, replication) as run:
         # Read when the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
         now = datetime.now(UTC)
@@ -266,9 +266,10 @@ def _run(
             view=view, offline=offline, schema=source, relations=relations, note=state.source, now=now,
             lookback=default_lookback(lookback, is_blind=source.created_timestamp is None or horizon.is_blind),
         )  # fmt: skip
-        doubt = run.doubt(state) or check.doubt()
+        data_loss_reason = run.data_loss_reason(state) or check.data_loss_reason()
         plan = plan_run(
-            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=now, doubt=doubt,
+            view, schema, state, asked, full=full, lookback=lookback, horizon=horizon, now=now,
+            data_loss_reason=data_loss_reason,
         )  # fmt: skip
         if plan.covered and plan.covered[0] and not state.watermark:
             # A first window claims everything up to its end only if there is nothing before it.
@@ -335,7 +336,7 @@ def plan_run(
     lookback: timedelta | None,
     horizon: Horizon,
     now: datetime,
-    doubt: str = "",
+    data_loss_reason: str = "",
 ) -> Plan:
     """Decide what a run reads and what it may claim; no I/O.
 
@@ -355,8 +356,8 @@ def plan_run(
         return replace(everything, reason=f"the view has changed in {' and '.join(changes)}", clears=clears)
     if full:
         return everything
-    if doubt:
-        return replace(everything, reason=doubt)
+    if data_loss_reason:
+        return replace(everything, reason=data_loss_reason)
     if not asked.is_open:
         covered_end = min(asked.end, limit) if asked.end else limit
         begins_in_future = asked.start is not None and asked.start >= covered_end
@@ -397,8 +398,8 @@ def _transfer(
         return EventTimes.of(keys, instants, tally.now), run.encode(made)
 
     with (
-        closing(ahead(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
-        closing(ahead(map(encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
+        closing(prefetch(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
+        closing(prefetch(map(encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
     ):
         for times, rows in encoded:
             tally.add(run.write(rows), times)
@@ -467,7 +468,7 @@ class _Tally:
         )
 
 
-def _in_words(plan: Plan, reading: Reading) -> str:
+def _in_words(plan: Plan, reading: QueryPlan) -> str:
     what = str(plan.window) if plan.kind != "full" else "all of history"
     return ", ".join(filter(None, (what, reading.in_words)))
 

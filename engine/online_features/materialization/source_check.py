@@ -52,7 +52,7 @@ class SourceCheck:
     lookback: timedelta
     now: datetime
 
-    def doubt(self) -> str:
+    def data_loss_reason(self) -> str:
         """Return why the source may hold rows that no increment would read; empty when nothing says so."""
         if self.note is None:
             return ""

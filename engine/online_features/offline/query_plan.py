@@ -37,7 +37,7 @@ Node = dict[str, Any]  # of a plan, as EXPLAIN (FORMAT JSON) prints it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class QueryPlan:
     """What a snapshot of a window is to read.
 
     :param schema: of the rows, as they were when the reading was chosen.
@@ -63,12 +63,12 @@ class Reading:
 
 def chosen_reading(
     connection: sa.Connection, source: PostgresSource, schema: RowSchema, window: Window | Arrivals
-) -> Reading:
+) -> QueryPlan:
     """Decide how to read a window, by what Postgres knows of its tables."""
     newest = statements.newest_rows(source, schema, window)
     plan = _explained(connection, newest)
     rejected = statements.rejected_rows(source, schema, window)
-    at_all_rows = Reading(
+    at_all_rows = QueryPlan(
         schema=schema, types=statements.types(source, schema), newest=newest, rejected=rejected, uncounted=rejected,
         expected_rows=int(plan["Plan Rows"]),
     )  # fmt: skip

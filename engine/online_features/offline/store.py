@@ -37,7 +37,7 @@ from online_features.offline.postgres.conninfo import completed
 from online_features.offline.postgres.postgres_failures import translated
 from online_features.offline.postgres.sqlstates import UNTRANSLATABLE
 from online_features.offline.postgres.transactions import READER_NAME, Transactions
-from online_features.offline.query_plan import Reading, chosen_reading
+from online_features.offline.query_plan import QueryPlan, chosen_reading
 from online_features.offline.relations import Relation, SourceRelations
 from online_features.offline.statements import literally
 from online_features.producers.appending import AppendResult, append_rows
@@ -66,7 +66,7 @@ class Snapshot:
     :ivar rejected_sample: a few of them, join keys and event timestamp as text.
     """
 
-    def __init__(self, view: FeatureView, cursor: dbapi.Cursor, reading: Reading) -> None:
+    def __init__(self, view: FeatureView, cursor: dbapi.Cursor, reading: QueryPlan) -> None:
         self.rejected = 0
         self.rejected_sample: list[tuple[str | None, ...]] = []
         self._view = view
@@ -324,13 +324,13 @@ class OfflineStore:
         with self._transactions.reading(view) as connection:
             yield partial(_existing, connection, view, schema)
 
-    def reading(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> Reading:
+    def reading(self, view: FeatureView, schema: RowSchema, window: Window | Arrivals) -> QueryPlan:
         """How a window is best read, and how many rows Postgres's planner expects of it."""
         with self._transactions.reading(view) as connection:
             return chosen_reading(connection, view.source, schema, window)
 
     @contextmanager
-    def snapshot(self, view: FeatureView, reading: Reading) -> Iterator[Snapshot]:
+    def snapshot(self, view: FeatureView, reading: QueryPlan) -> Iterator[Snapshot]:
         """Read in one read-only, repeatable-read transaction."""
         with self._transactions.streaming(view) as cursor:
             yield Snapshot(view, cursor, reading)

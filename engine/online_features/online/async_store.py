@@ -14,7 +14,7 @@ from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import Finding, Look, look_at
+from online_features.online.read.freshness_check import CheckResult, Look, look_at
 from online_features.online.read.reader import FreshnessCheck, Reader
 from online_features.online.read.rows import OnlineRows
 from online_features.online.read.vectors import FeatureVectors
@@ -96,7 +96,7 @@ class AsyncOnlineStore:
         with translated(self._client, view):
             return await hold_async(self._client, self._reader.freshness(view, now))
 
-    async def check(self, check: FreshnessCheck) -> Finding:
+    async def check(self, check: FreshnessCheck) -> CheckResult:
         """Whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
         arguments.check(check=check)
         with translated(self._client, check.view):

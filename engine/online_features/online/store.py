@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import redis
 
 from online_features.common import arguments
-from online_features.common.concurrency import briefly
-from online_features.common.retry_budget import Patience
+from online_features.common.concurrency import run_with_timeout
+from online_features.common.retry_budget import RetryBudget
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import Finding
+from online_features.online.read.freshness_check import CheckResult
 from online_features.online.read.reader import FreshnessCheck, Reader
 from online_features.online.read.rows import OnlineRows
 from online_features.online.read.vectors import FeatureVectors
@@ -149,14 +149,14 @@ class OnlineStore:
 
         arguments.check(view=view)
         arguments.check_given(offline=offline)
-        patience = Patience(retry_for)
+        retry_budget = RetryBudget(retry_for)
         with translated(self._client, view), turn(self._client, writes=True):
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._client, self._pushed_views, view, rows, offline=offline, now=now, patience=patience
+                    self._client, self._pushed_views, view, rows, offline=offline, now=now, retry_budget=retry_budget
                 )
-            return push_rows(self._client, self._pushed_views, view, rows, now=now, patience=patience)
+            return push_rows(self._client, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities, and keep rows out that are no newer than this call.
@@ -178,7 +178,7 @@ class OnlineStore:
         with translated(self._client, view):
             return hold(self._client, self._reader.freshness(view, now))
 
-    def check(self, check: FreshnessCheck) -> Finding:
+    def check(self, check: FreshnessCheck) -> CheckResult:
         """Whether a view, or entities of it, are fresh enough.
 
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
@@ -211,16 +211,16 @@ class OnlineStore:
             with suppress(*DRIVER_ERRORS):
                 state.abandon_run(self._client, view, run["run_id"], run=run)
 
-        briefly(record, CLEANUP_SECONDS)
+        run_with_timeout(record, CLEANUP_SECONDS)
 
     @contextmanager
     def run(
-        self, view: FeatureView, schema: RowSchema, run_id: str, patience: Patience, replication: Replication
+        self, view: FeatureView, schema: RowSchema, run_id: str, retry_budget: RetryBudget, replication: Replication
     ) -> Iterator[OnlineRun]:
         """A run that writes rows of the view; nothing of it counts before it is committed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
-        run = OnlineRun(self._client, view, schema, run_id, patience=patience, replication=replication)
+        run = OnlineRun(self._client, view, schema, run_id, retry_budget=retry_budget, replication=replication)
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

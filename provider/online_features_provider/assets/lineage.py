@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 
-from online_features_provider.assets.places import Place
+from online_features_provider.assets.dataset_locations import DatasetLocation
 
 if TYPE_CHECKING:
     from online_features.online.store import OnlineStore
@@ -27,9 +27,9 @@ class Lineage:
     """
 
     view: FeatureView
-    source: Place | None
-    appended: Place | None
-    online: Place | None
+    source: DatasetLocation | None
+    appended: DatasetLocation | None
+    online: DatasetLocation | None
     store: OnlineStore | None
     result: dict[str, Any] = field(default_factory=dict)
 

@@ -22,9 +22,9 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from online_features.feature_view import FeatureView
 from online_features.schema import RowSchema
 
+from online_features_provider.assets.dataset_locations import DatasetLocation
 from online_features_provider.assets.feature_view import convert_asset_to_openlineage, feature_view_asset
 from online_features_provider.assets.lineage import Lineage
-from online_features_provider.assets.places import Place
 
 
 def facets(lineage: Lineage) -> OperatorLineage[Any, Any]:
@@ -45,7 +45,7 @@ def _outputs(lineage: Lineage) -> Iterator[OutputDataset]:
         yield _output(lineage.online, described, lineage.result.get("rows_written"), lineage.result.get("bytes_sent"))
 
 
-def _columns(view: FeatureView, schema: RowSchema, source: Place | None) -> dict[str, DatasetFacet]:
+def _columns(view: FeatureView, schema: RowSchema, source: DatasetLocation | None) -> dict[str, DatasetFacet]:
     """Schema of the rows online, and which column of the source each comes from, where that can be told."""
     columns = {column.name: column.type for column in schema.columns}
     fields = [SchemaDatasetFacetFields(name=name, type=kind) for name, kind in columns.items()]
@@ -59,17 +59,19 @@ def _columns(view: FeatureView, schema: RowSchema, source: Place | None) -> dict
     return facets
 
 
-def _same(source: Place, column: str) -> Fields:
+def _same(source: DatasetLocation, column: str) -> Fields:
     """That a column is what the source's column of the same name is."""
     field = InputField(namespace=source.namespace, name=source.name, field=column)
     return Fields(inputFields=[field], transformationType="IDENTITY", transformationDescription="")
 
 
-def _dataset(place: Place) -> Dataset:
+def _dataset(place: DatasetLocation) -> Dataset:
     return Dataset(namespace=place.namespace, name=place.name)
 
 
-def _output(place: Place, described: dict[str, DatasetFacet], rows: int | None, size: int | None) -> OutputDataset:
+def _output(
+    place: DatasetLocation, described: dict[str, DatasetFacet], rows: int | None, size: int | None
+) -> OutputDataset:
     output = OutputDataset(namespace=place.namespace, name=place.name, facets=described)
     if rows is not None:
         output.outputFacets = {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)}

@@ -63,8 +63,8 @@ class AnnouncingOperator(FeatureViewOperator):
         :param writes: connection of the online store, and the store.
         """
         # Imported here: parsing a DAG file needs none of it.
+        from online_features_provider.assets.dataset_locations import online_place, source_place
         from online_features_provider.assets.lineage import Lineage
-        from online_features_provider.assets.places import online_place, source_place
 
         source = source_place(BaseHook.get_connection(reads), view) if reads else None
         appended = source_place(BaseHook.get_connection(appends), view) if appends else None

@@ -17,7 +17,7 @@ from online_features_provider.view_reference import check_reference, feature_vie
 if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
     from online_features.online.read.entity_check import EntityFreshnessCheck
-    from online_features.online.read.freshness_check import Finding, Measure, ViewFreshnessCheck
+    from online_features.online.read.freshness_check import CheckResult, Measure, ViewFreshnessCheck
     from online_features.online.read.reader import FreshnessCheck
 
 
@@ -40,7 +40,7 @@ class FreshnessQuestion(BaseOperator):
     def make_check(self) -> FreshnessCheck:
         """The check, from rendered fields."""
 
-    def ask(self) -> tuple[FreshnessCheck, Finding]:
+    def ask(self) -> tuple[FreshnessCheck, CheckResult]:
         """Look once; what is measured becomes Airflow metrics."""
         # Imported here: parsing a DAG file loads no driver.
         from online_features_provider.hooks.online import OnlineStoreHook

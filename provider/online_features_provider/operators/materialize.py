@@ -10,7 +10,7 @@ from online_features.errors import WindowError
 
 from online_features_provider.operators.announcement import AnnouncingOperator
 from online_features_provider.operators.metrics import emit_result
-from online_features_provider.operators.rendered import count, duration, given, instant, is_template, truth
+from online_features_provider.operators.rendered import count, duration, given, instant, is_template, parse_bool
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -114,7 +114,7 @@ class MaterializeOperator(AnnouncingOperator):
                 view,
                 offline,
                 online,
-                prune=truth("prune", self.prune),
+                prune=parse_bool("prune", self.prune),
                 origin=origin_of(context),
                 lookback=duration("lookback", self.lookback),
                 **{name: option for name, option in self._options().items() if option is not None},

@@ -57,7 +57,7 @@ def duration(name: str, field: timedelta | float | str | None) -> timedelta | No
     return _read(_DURATION, name, field, "a timedelta, a number of seconds, or text as 'PT1H' or '01:00:00'")
 
 
-def truth(name: str, field: bool | str | None) -> bool:
+def parse_bool(name: str, field: bool | str | None) -> bool:
     """A boolean, or its text.
 
     :raises WindowError: naming the field.

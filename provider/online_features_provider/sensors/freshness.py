@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from online_features.common.instants import to_text
 from online_features.common.log_lines import in_two_lines, say
-from online_features.common.log_throttle import Pace
+from online_features.common.log_throttle import LogThrottle
 
 from online_features_provider.operators.freshness_question import (
     EntityFreshnessQuestion,
@@ -53,7 +53,7 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         self.fail_fast = fail_fast
         self.deferrable = deferrable
         self._last_seen = ""
-        self._pace = Pace()
+        self._log_throttle = LogThrottle()
 
     def execute(self, context: Context) -> Any:
         """Wait; what was measured is the task's XCom."""
@@ -105,7 +105,7 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout + TIMEOUT_GRACE)
 
     def _say(self, kind: str, message: str) -> None:
-        if self._pace.is_due(kind, time.monotonic()):
+        if self._log_throttle.is_due(kind, time.monotonic()):
             say(self.log.info, message)
 
     def _timed_out(self, message: str) -> AirflowSensorTimeout:

@@ -16,7 +16,7 @@ from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.notifications import is_among, watched_table
 
-from online_features_provider.triggers.debounce import bursts
+from online_features_provider.triggers.debounce import debounce
 from online_features_provider.view_reference import feature_view_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[frozenset[str]]) -> AsyncIterator[TriggerEvent]:
         """Fire for what concerns the view, once for each burst."""
-        gathered = bursts(
+        gathered = debounce(
             self._signs(shared_stream), quiet_seconds=self.quiet_seconds, interval_seconds=self.interval_seconds
         )
         async with aclosing(gathered):

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def bursts(
+async def debounce(
     items: AsyncIterator[T], *, quiet_seconds: float, interval_seconds: float
 ) -> AsyncGenerator[list[T], None]:
     """Yield what has come whenever it has been quiet for a while, and at most once in an interval.

@@ -13,9 +13,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 from online_features.common.instants import from_text
 from online_features.common.log_lines import say
-from online_features.common.log_throttle import Backoff, Pace
+from online_features.common.log_throttle import Backoff, LogThrottle
 from online_features.errors import TerminalError, TransientError
-from online_features.online.read.freshness_check import Finding
+from online_features.online.read.freshness_check import CheckResult
 
 from online_features_provider.hooks.connections import named
 from online_features_provider.operators import metrics
@@ -58,7 +58,7 @@ class FreshnessTrigger(BaseTrigger):
         self.longest_interval = longest_interval
         self.deadline = deadline
         self.fail_fast = fail_fast
-        self._pace = Pace()
+        self._log_throttle = LogThrottle()
         self._last_seen = "nothing was seen of it"
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -105,9 +105,9 @@ class FreshnessTrigger(BaseTrigger):
 
     def _say(self, kind: str, message: str) -> None:
         self._last_seen = message
-        if self._pace.is_due(kind, time.monotonic()):
+        if self._log_throttle.is_due(kind, time.monotonic()):
             say(self.log.info, message)
 
 
-def _event(outcome: str, message: str, finding: Finding | None = None) -> dict[str, Any]:
+def _event(outcome: str, message: str, finding: CheckResult | None = None) -> dict[str, Any]:
     return {"outcome": outcome, "message": message, "measured": dict(finding.measured) if finding else {}}

@@ -12,7 +12,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import Finding, Look
+from online_features.online.read.freshness_check import CheckResult, Look
 from online_features.online.read.reader import FreshnessCheck
 from online_features.online.write.guarded_script import batched
 
@@ -37,7 +37,7 @@ class SharedStore:
         self._asked: dict[str, tuple[FeatureView, asyncio.Future[Look | Exception]]] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
-    async def find(self, check: FreshnessCheck) -> Finding:
+    async def find(self, check: FreshnessCheck) -> CheckResult:
         """What the check finds.
 
         :raises OnlineFeaturesError: when Redis cannot be asked, or refuses.

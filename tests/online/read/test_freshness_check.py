@@ -15,7 +15,7 @@ from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.layouts import keyspace
 from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import Finding, Look, ViewFreshnessCheck
+from online_features.online.read.freshness_check import CheckResult, Look, ViewFreshnessCheck
 from online_features.online.read.online_sample import sample_online
 from online_features.online.redis.conversation import hold
 from online_features.online.write.guarded_script import SCAN_COUNT
@@ -163,7 +163,7 @@ class TestEntities:
     def rows_at_ages(self, view: FeatureView, online: OnlineStore) -> None:
         push(online, view, new=timedelta(minutes=1), old=2 * HOUR, older=3 * HOUR)
 
-    def find(self, online: OnlineStore, view: FeatureView, *names: str, **wanted: Any) -> Finding:
+    def find(self, online: OnlineStore, view: FeatureView, *names: str, **wanted: Any) -> CheckResult:
         entities = [{"id": name} for name in names] or None
         return online.check(EntityFreshnessCheck(view=view, entities=entities, **wanted))
 

@@ -214,7 +214,9 @@ def test_rows_from_a_generator_are_never_in_memory_together(
     monkeypatch.setattr(GivenBatch, "__hash__", object.__hash__)
     view = make_view()
     generator = ({"id": i, "ts": at(1), "x": i} for i in range(rows))
-    result = push_rows(client, PushedViews(client), view, generator, now=at(1), patience=NONE, batch_rows=batch_rows)
+    result = push_rows(
+        client, PushedViews(client), view, generator, now=at(1), retry_budget=NONE, batch_rows=batch_rows
+    )
     assert result.rows_written == rows
     assert most <= 5
 
@@ -222,7 +224,7 @@ def test_rows_from_a_generator_are_never_in_memory_together(
 def test_a_misfit_in_a_later_batch_names_it_and_says_what_is_online(make_view: MakeView, client: redis.Redis) -> None:
     rows = ({"id": i, "ts": at(1), "x": i if i < 25 else "no"} for i in range(30))
     with pytest.raises(InvalidRowsError, match=r"'x': 'no' is no bigint \(in batch 3; 20 rows of earlier ones"):
-        push_rows(client, PushedViews(client), make_view(), rows, now=at(1), patience=NONE, batch_rows=10)
+        push_rows(client, PushedViews(client), make_view(), rows, now=at(1), retry_budget=NONE, batch_rows=10)
 
 
 def test_a_generator_runs_in_the_thread_of_its_caller(make_view: MakeView, client: redis.Redis) -> None:
@@ -232,7 +234,7 @@ def test_a_generator_runs_in_the_thread_of_its_caller(make_view: MakeView, clien
             yield {"id": i, "ts": at(1), "x": i}
 
     caller = threading.current_thread()
-    result = push_rows(client, PushedViews(client), make_view(), rows(), now=at(1), patience=NONE, batch_rows=10)
+    result = push_rows(client, PushedViews(client), make_view(), rows(), now=at(1), retry_budget=NONE, batch_rows=10)
     assert result.rows_written == 50
 
 
@@ -304,7 +306,7 @@ def test_a_first_push_does_not_overrule_types_that_somebody_else_has_told_meanwh
     assert views.known(view).schema is None
     OnlineStore(client).push(view, [{"id": "a", "ts": at(1), "x": "text"}])
     with pytest.raises(InvalidRowsError, match="column 'x': 2 is no text"):
-        push_rows(client, views, view, [{"id": "a", "ts": at(2), "x": 2}], now=at(1), patience=NONE)
+        push_rows(client, views, view, [{"id": "a", "ts": at(2), "x": 2}], now=at(1), retry_budget=NONE)
 
 
 def test_threads_share_a_store(make_view: MakeView, online: OnlineStore) -> None:

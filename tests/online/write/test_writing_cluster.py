@@ -19,7 +19,7 @@ from online_features.errors import NotReplicatedError, OnlineAccessError, Online
 from online_features.layouts import keyspace
 from online_features.materialization.materialize import Progress
 from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import Finding
+from online_features.online.read.freshness_check import CheckResult
 from online_features.online.read.online_sample import sample_online
 from online_features.online.redis.conversation import hold, primaries
 from redis.crc import key_slot
@@ -147,7 +147,7 @@ def test_what_is_online_is_sampled_from_all_nodes(view: FeatureView, steady_serv
         found = OnlineStore(client).check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))
     assert found.measured["entities_fresh"] == ENTITIES
 
-    async def find() -> Finding:
+    async def find() -> CheckResult:
         port = steady_servers.nodes[0].port
         async with AsyncOnlineStore(redis.asyncio.RedisCluster(host=HOST, port=port)) as store:
             return await store.check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))

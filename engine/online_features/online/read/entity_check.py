@@ -15,7 +15,7 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_keys import Entity
-from online_features.online.read.freshness_check import Finding, ViewFreshnessCheck, check_staleness, in_words
+from online_features.online.read.freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
 from online_features.online.read.online_sample import sample_online
 from online_features.online.read.row_reading import Request, read_rows
 from online_features.online.read.rows import OnlineRow
@@ -58,7 +58,7 @@ class EntityFreshnessCheck:
         if not 0 < self.share <= 1:
             raise InvalidRowsError(f"{name}: share={self.share!r} must be above 0 and at most 1, such as 0.95")
 
-    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[Finding]:
+    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[CheckResult]:
         """Look at the entities, and judge what is seen.
 
         :param primaries: nodes that a sample of what is online is taken from.
@@ -110,7 +110,7 @@ class _Tally:
                 case "unreadable":
                     self.unreadable.append(row.entity)
 
-    def finding(self, share: float) -> Finding:
+    def finding(self, share: float) -> CheckResult:
         looked_at = len(self.present) + len(self.expired) + len(self.missing) + len(self.unreadable)
         stale = [row for row in self.present if self._is_stale(row)]
         fresh = len(self.present) - len(stale)
@@ -125,7 +125,7 @@ class _Tally:
         )
         if not looked_at:
             message = f"feature view {self.view.name!r}: none of its entities is online"
-        return Finding(kind=kind, message=message, measured=self._measured(looked_at, fresh, len(stale)))
+        return CheckResult(kind=kind, message=message, measured=self._measured(looked_at, fresh, len(stale)))
 
     def _in_words(self, stale: Sequence[OnlineRow]) -> str:
         """The entities to look at, the stalest first."""

@@ -29,7 +29,7 @@ NAMES_SHOWN = 3  # of views with a similar name, in a message
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckResult:
     """What a check has found.
 
     :param kind: ``"fresh"``; ``"stale"``, which the next run or push may mend; or ``"absent"``: Redis knows nothing of
@@ -83,14 +83,14 @@ class ViewFreshnessCheck:
         if self.measure not in get_args(Measure):
             raise WindowError(f"measure={self.measure!r} is unknown: choose one of {', '.join(get_args(Measure))}")
 
-    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[Finding]:  # noqa: ARG002
+    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[CheckResult]:  # noqa: ARG002
         """Look, and judge what is seen."""
         (look,) = yield from look_at([self.view], now)
         if isinstance(look, Exception):
             raise look
         return self.judge(look)
 
-    def judge(self, look: Look) -> Finding:
+    def judge(self, look: Look) -> CheckResult:
         """Whether what a look has seen is fresh enough."""
         fresh = look.freshness
         measured = _measured(fresh)
@@ -100,12 +100,12 @@ class ViewFreshnessCheck:
         instant = fresh.watermark if by_watermark else fresh.max_event_timestamp
         if instant is None:
             kind, message = self._unmeasurable(fresh)
-            return Finding(kind=kind, message=message, measured=measured)
+            return CheckResult(kind=kind, message=message, measured=measured)
         lag = fresh.now - instant
         is_stale = self.max_staleness is not None and lag > self.max_staleness
         is_behind = self.at_least is not None and instant < self.at_least
         what = "watermark" if by_watermark else "newest event timestamp"
-        return Finding(
+        return CheckResult(
             kind="stale" if is_stale or is_behind else "fresh",
             message=f"feature view {self.view.name!r}: its {what} {to_text(instant)} lags {in_words(lag)} behind; "
             f"wanted is {self._wanted()}" + ("" if not (is_stale or is_behind) else LOOK_AT_RUNS),
@@ -147,21 +147,21 @@ def look_at(views: Sequence[FeatureView], now: datetime) -> Conversation[list[Lo
     return [_look(view, fresh, known_ids) for view, fresh in zip(views, found, strict=True)]
 
 
-def absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> Finding:
+def absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> CheckResult:
     """What to say of a view that Redis does not know: a wrong name, or a wrong or emptied Redis."""
     if not known_ids:
         message = (
             f"feature view {view.name!r}: this Redis holds no feature view at all -> it was flushed, or never "
             "materialized to: materialize the view; or the connection leads to another server or database"
         )
-        return Finding(kind="absent", message=message, measured=measured)
+        return CheckResult(kind="absent", message=message, measured=measured)
     near = get_close_matches(keyspace.view_id(view), known_ids, n=NAMES_SHOWN)
     others = f"near ones are {', '.join(map(repr, near))}" if near else f"it holds {len(known_ids)} others"
     message = (
         f"feature view {view.name!r} of project {view.project!r} is unknown to this Redis, {others} -> check name and "
         "project, or materialize the view"
     )
-    return Finding(kind="absent", message=message, measured=measured)
+    return CheckResult(kind="absent", message=message, measured=measured)
 
 
 def check_staleness(max_staleness: timedelta | None) -> None:

@@ -12,7 +12,7 @@ from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_check import EntityFreshnessCheck
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import Finding, ViewFreshnessCheck
+from online_features.online.read.freshness_check import CheckResult, ViewFreshnessCheck
 from online_features.online.read.row_reading import Request, read_freshness, read_rows
 from online_features.online.read.rows import OnlineRows
 from online_features.online.read.vectors import FeatureVectors, read_vectors
@@ -66,6 +66,6 @@ class Reader:
         """See :meth:`~online_features.OnlineStore.freshness`."""
         return read_freshness(view, datetime.now(UTC) if now is None else aware("now", now))
 
-    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[Finding]:
+    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[CheckResult]:
         """See :meth:`~online_features.OnlineStore.check`."""
         return check.ask(self._views, datetime.now(UTC), primaries)

@@ -12,7 +12,7 @@ import redis
 import redis.asyncio
 import redis.sentinel
 
-from online_features.common.retry_budget import Patience
+from online_features.common.retry_budget import RetryBudget
 from online_features.errors import (
     FeatureViewError,
     OnlineAccessError,
@@ -258,12 +258,12 @@ def is_passing(failure: BaseException) -> bool:
 
 
 @contextmanager
-def lasting(patience: Patience) -> Iterator[None]:
+def lasting(retry_budget: RetryBudget) -> Iterator[None]:
     """Take what still fails, after patience, for what will fail again: a replica that nobody promotes."""
     try:
         yield
     except redis.RedisError as failure:
-        if patience.is_given and decision(failure) is REPLICA:
+        if retry_budget.is_given and decision(failure) is REPLICA:
             raise PersistentReadOnlyError(str(failure)) from failure
         raise
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import redis
 
-from online_features.common.retry_budget import Patience
+from online_features.common.retry_budget import RetryBudget
 from online_features.online.redis.redis_failures import is_passing, is_refused, lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, server
@@ -48,13 +48,13 @@ class Session:
     """One connection to one server, held for as long as a run lasts, and made again when it is lost.
 
     :param client: whose pool the connection was taken from.
-    :param patience: with interruptions.
+    :param retry_budget: with interruptions.
     """
 
-    def __init__(self, client: redis.Redis, connection: Any, patience: Patience) -> None:
+    def __init__(self, client: redis.Redis, connection: Any, retry_budget: RetryBudget) -> None:
         self._client = client
         self._connection = connection
-        self._patience = patience
+        self._retry_budget = retry_budget
         self._connections = 1
         self._is_lost = False
         self.bytes_sent = 0
@@ -77,8 +77,8 @@ class Session:
 
         :raises redis.RedisError: when it cannot succeed, or patience is at an end.
         """
-        with lasting(self._patience):
-            return self._patience.attempt(partial(self._attempt, do), is_passing)
+        with lasting(self._retry_budget):
+            return self._retry_budget.attempt(partial(self._attempt, do), is_passing)
 
     def servers(self) -> frozenset[Server]:
         """The server that holds what the session has written, as it is now; to be asked within :meth:`steadily`."""

@@ -13,7 +13,7 @@ import redis
 from redis.cluster import ClusterNode
 from redis.exceptions import AskError, MovedError
 
-from online_features.common.retry_budget import NONE, Patience
+from online_features.common.retry_budget import NONE, RetryBudget
 from online_features.counters import RowCounts
 from online_features.errors import OnlineAccessError
 from online_features.layouts.encoding import SlotCall
@@ -35,17 +35,17 @@ class ClusterWriter:
     batch is written on come from the pools of the client's nodes.
 
     :param script: Lua source that returns the counts written, stale, expired, deleted.
-    :param patience: with interruptions.
+    :param retry_budget: with interruptions.
     :param replication: what must be copied before a batch is acknowledged.
     """
 
     def __init__(
-        self, client: redis.RedisCluster, script: str, patience: Patience, replication: Replication
+        self, client: redis.RedisCluster, script: str, retry_budget: RetryBudget, replication: Replication
     ) -> None:  # fmt: skip
         self.bytes_sent = 0
         self._client = client
         self._script = script
-        self._patience = patience
+        self._retry_budget = retry_budget
         self._replication = replication
 
     def command(self, *words: str | bytes | int) -> Any:
@@ -80,8 +80,8 @@ class ClusterWriter:
                     self._client.nodes_manager.initialize()
                 raise
 
-        with lasting(self._patience):
-            return self._patience.attempt(attempt, is_passing)
+        with lasting(self._retry_budget):
+            return self._retry_budget.attempt(attempt, is_passing)
 
     def servers(self) -> frozenset[Server]:
         """The primaries of the cluster, as they are now; to be asked within :meth:`steadily`."""

@@ -86,7 +86,7 @@ def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
             )
 
 
-def forget(client: Client, view: FeatureView, schema: RowSchema) -> None:
+def drop_view_data(client: Client, view: FeatureView, schema: RowSchema) -> None:
     """Remove a view's claims, then its rows as they were written, then what is left of its state.
 
     The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import redis
 
-from online_features.common.concurrency import briefly
-from online_features.common.retry_budget import Patience
+from online_features.common.concurrency import run_with_timeout
+from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
@@ -23,7 +23,7 @@ from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
 from online_features.online.state import view_state as state
-from online_features.online.write.erasure import Lookup, forget, prune
+from online_features.online.write.erasure import Lookup, drop_view_data, prune
 from online_features.online.write.writers import writer
 from online_features.schema import RowSchema
 
@@ -42,7 +42,7 @@ class EncodedRows:
 class OnlineRun:
     """One run's writes. Encoding does no I/O, so another thread may be ahead of the writing.
 
-    :param patience: with interruptions.
+    :param retry_budget: with interruptions.
     :param replication: what has to be copied before the run counts.
     """
 
@@ -53,12 +53,12 @@ class OnlineRun:
         schema: RowSchema,
         run_id: str,
         *,
-        patience: Patience,
+        retry_budget: RetryBudget,
         replication: Replication,
     ) -> None:
         self._client = client
         self._in_cluster = isinstance(client, redis.RedisCluster)
-        self._patience = patience
+        self._retry_budget = retry_budget
         self._replication = replication
         self._view = view
         self._schema = schema
@@ -68,7 +68,7 @@ class OnlineRun:
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
         """Mark the run in Redis and hold a connection to write on."""
-        with writer(self._client, self._view, self._patience, self._replication) as self._writer:
+        with writer(self._client, self._view, self._retry_budget, self._replication) as self._writer:
             try:
                 self._servers = state.begin_run(self._writer, self._view, self._run_id)
                 warn_of_eviction(self._view, self._servers)
@@ -77,7 +77,7 @@ class OnlineRun:
                 yield self
             except BaseException:
                 if not self._is_abandoned:
-                    briefly(self._unmark, CLEANUP_SECONDS)
+                    run_with_timeout(self._unmark, CLEANUP_SECONDS)
                 raise
 
     @property
@@ -115,7 +115,7 @@ class OnlineRun:
             **outcome,
         )
 
-    def doubt(self, recorded: state.ViewState) -> str:
+    def data_loss_reason(self, recorded: state.ViewState) -> str:
         """Why rows that earlier runs have written may be gone, though their claims are not; empty when they are not.
 
         In a cluster, claims and rows are on different servers, of which one may have lost what it had. Any server may
@@ -133,10 +133,10 @@ class OnlineRun:
 
         :param recorded: the state that the run has found.
         :param clears: whether to remove the view's rows and claims; see
-            :func:`~online_features.online.write.erasure.forget`.
+            :func:`~online_features.online.write.erasure.drop_view_data`.
         """
         if clears:
-            forget(self._client, self._view, self._schema)
+            drop_view_data(self._client, self._view, self._schema)
             self._set_encoder()
         if clears or recorded.definition is None:
             state.record_schema(self._writer, self._view, self._schema)
@@ -148,7 +148,7 @@ class OnlineRun:
     def abandon(self, run: Mapping[str, Any]) -> None:
         """End the run after a failure, whose exception is on its way: Redis may be the one that failed, or hang."""
         self._is_abandoned = True
-        briefly(partial(self._abandon, run), CLEANUP_SECONDS)
+        run_with_timeout(partial(self._abandon, run), CLEANUP_SECONDS)
 
     def _abandon(self, run: Mapping[str, Any]) -> None:
         with suppress(*DRIVER_ERRORS):

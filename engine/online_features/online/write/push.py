@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import redis
 
 from online_features.common.concurrency import made_ahead
-from online_features.common.retry_budget import Patience
+from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.event_times import EventTimes, warn_of_future
@@ -64,7 +64,7 @@ def push_rows(
     rows: Any,
     *,
     now: datetime,
-    patience: Patience,
+    retry_budget: RetryBudget,
     batch_rows: int = BATCH_ROWS,
 ) -> PushResult:
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
@@ -74,7 +74,7 @@ def push_rows(
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
-    push: _Push[GivenBatch] = _Push(client, views, view, patience, coerced, now=now)
+    push: _Push[GivenBatch] = _Push(client, views, view, retry_budget, coerced, now=now)
     push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
@@ -87,7 +87,7 @@ def append_and_push(
     *,
     offline: OfflineStore,
     now: datetime,
-    patience: Patience,
+    retry_budget: RetryBudget,
 ) -> PushResult:
     """Append the rows to the offline store, and write them when that is committed.
 
@@ -100,10 +100,10 @@ def append_and_push(
         _check_types(view, known, transformation.schema)
         return transformation.schema, given
 
-    with lasting(patience):
-        known = patience.attempt(partial(views.read, view), is_passing)
+    with lasting(retry_budget):
+        known = retry_budget.attempt(partial(views.read, view), is_passing)
     _check_types(view, known, transformation.schema)
-    push: _Push[PushedRows] = _Push(client, views, view, patience, coerced, now=now)
+    push: _Push[PushedRows] = _Push(client, views, view, retry_budget, coerced, now=now)
     with appended(offline, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
@@ -157,7 +157,7 @@ class _Push(Generic[Given]):
         client: Client,
         views: PushedViews,
         view: FeatureView,
-        patience: Patience,
+        retry_budget: RetryBudget,
         coerced: Callable[[PushedView, Given], tuple[RowSchema, PushedRows]],
         *,
         now: datetime,
@@ -170,7 +170,7 @@ class _Push(Generic[Given]):
         self._views = views
         self._view = view
         self._in_cluster = isinstance(client, redis.RedisCluster)
-        self._patience = patience
+        self._retry_budget = retry_budget
         self._replication = Replication(what=f"feature view {view.name!r}")
         self._coerced = coerced
         self._rejections = Rejections(view)
@@ -204,8 +204,8 @@ class _Push(Generic[Given]):
 
     def _steadily(self, do: Callable[[T], Made]) -> Callable[[T], Made]:
         def steady(what: T) -> Made:
-            with lasting(self._patience):
-                return self._patience.attempt(partial(do, what), is_passing)
+            with lasting(self._retry_budget):
+                return self._retry_budget.attempt(partial(do, what), is_passing)
 
         return steady
 
@@ -258,7 +258,7 @@ class _Push(Generic[Given]):
             if known.schema != ready.schema:
                 return None
         try:
-            with writer(self._client, self._view, self._patience, self._replication) as opened:
+            with writer(self._client, self._view, self._retry_budget, self._replication) as opened:
                 if self._in_cluster and text(opened.command(*note(self._view, known.version))) != known.version:
                     return None
                 question = note(self._view, known.version, newest)

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-from online_features.common.retry_budget import Patience
+from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.online.redis.redis_failures import is_passing
@@ -42,11 +42,11 @@ class GuardedWriter(Session):
 
     :param client: whose pool the connection was taken from.
     :param script: Lua source that returns the counts written, stale, expired, deleted.
-    :param patience: with interruptions.
+    :param retry_budget: with interruptions.
     """
 
-    def __init__(self, client: redis.Redis, connection: Any, script: str, patience: Patience) -> None:
-        super().__init__(client, connection, patience)
+    def __init__(self, client: redis.Redis, connection: Any, script: str, retry_budget: RetryBudget) -> None:
+        super().__init__(client, connection, retry_budget)
         self._script = script
 
     def write(self, rows: int, calls: Sequence[Buffers]) -> RowCounts:
@@ -173,11 +173,11 @@ def row_counts(rows: int, acknowledged: Iterable[Sequence[int]]) -> RowCounts:
 
 
 @contextmanager
-def guarded_writer(client: redis.Redis, script: str, patience: Patience) -> Iterator[GuardedWriter]:
+def guarded_writer(client: redis.Redis, script: str, retry_budget: RetryBudget) -> Iterator[GuardedWriter]:
     """A writer on a connection of the client's pool; after a failure the connection is closed, not put back in use."""
-    with patience.attempt(client.client, is_passing) as held:
+    with retry_budget.attempt(client.client, is_passing) as held:
         try:
-            yield GuardedWriter(held, held.connection, script, patience)
+            yield GuardedWriter(held, held.connection, script, retry_budget)
         except BaseException:
             held.connection.disconnect()
             raise

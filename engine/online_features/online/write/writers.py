@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import redis
 
-from online_features.common.retry_budget import Patience
+from online_features.common.retry_budget import RetryBudget
 from online_features.feature_view import FeatureView
 from online_features.online.redis import scripts
 from online_features.online.redis.redis_failures import Client
@@ -18,7 +18,7 @@ from online_features.online.write.writer import GuardedWriter, guarded_writer
 
 @contextmanager
 def writer(
-    client: Client, view: FeatureView, patience: Patience, replication: Replication
+    client: Client, view: FeatureView, retry_budget: RetryBudget, replication: Replication
 ) -> Iterator[GuardedWriter | ClusterWriter]:
     """A writer of the view's rows by its guarded script.
 
@@ -26,7 +26,7 @@ def writer(
     """
     if isinstance(client, redis.RedisCluster):
         script = scripts.guarded("write", view.layout, in_cluster=True)
-        yield ClusterWriter(client, script, patience, replication)
+        yield ClusterWriter(client, script, retry_budget, replication)
     else:
-        with guarded_writer(client, scripts.guarded("write", view.layout), patience) as held:
+        with guarded_writer(client, scripts.guarded("write", view.layout), retry_budget) as held:
             yield held

@@ -16,7 +16,7 @@ DEFAULT_SCHEMA = "public"  # of a table that names none, as search_path has it b
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class DatasetLocation:
     """A table of Postgres, or a feature view in Redis.
 
     :param scheme: ``postgres`` or ``redis``.
@@ -47,7 +47,7 @@ class Place:
         return Asset(uri="/".join((self.namespace, *(quote(name, safe="") for name in self.names))))
 
 
-def source_place(connection: Connection, view: FeatureView) -> Place | None:
+def source_place(connection: Connection, view: FeatureView) -> DatasetLocation | None:
     """The table that the view is read from; ``None`` for a query, which may read any."""
     if view.source.table is None:
         return None
@@ -56,10 +56,10 @@ def source_place(connection: Connection, view: FeatureView) -> Place | None:
     extra = connection.extra_dejson
     database = extra.get("dbname") or connection.schema or connection.login or "postgres"
     host, port = _address(connection, extra, POSTGRES_PORT)
-    return Place(scheme="postgres", host=host, port=port, names=(database, schema, table))
+    return DatasetLocation(scheme="postgres", host=host, port=port, names=(database, schema, table))
 
 
-def online_place(connection: Connection, view: FeatureView) -> Place:
+def online_place(connection: Connection, view: FeatureView) -> DatasetLocation:
     """The view in Redis, at the first of its nodes or Sentinels; these know several primaries, by their names.
 
     :raises OnlineAccessError: when the connection cannot be used.
@@ -72,7 +72,7 @@ def online_place(connection: Connection, view: FeatureView) -> Place:
     host, port = min(address.nodes)
     primary = (address.primary,) if address.kind == "sentinels" else ()
     names = (*primary, str(address.options.get("db", 0)), f"{view.project}:{view.name}")
-    return Place(scheme="redis", host=_in_brackets(host), port=port, names=names)
+    return DatasetLocation(scheme="redis", host=_in_brackets(host), port=port, names=names)
 
 
 def _address(connection: Connection, extra: dict[str, Any], default_port: int) -> tuple[str, int]:
