@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from online_features.online.read.entity_check import _Tally
+from online_features.online.read.entity_freshness_check import _Tally
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import Look, ViewFreshnessCheck
-from online_features.online.read.rows import OnlineRow
+from online_features.online.read.online_rows import OnlineRow
+from online_features.online.read.view_freshness_check import Look, ViewFreshnessCheck
 from online_features_provider.operators import metrics
 
 from demo.workplace import PROJECT

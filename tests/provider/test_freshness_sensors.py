@@ -210,8 +210,8 @@ def test_a_sensor_is_mapped_over_views(view: FeatureView, make_view: MakeView) -
 
 
 def test_a_check_survives_its_way_to_the_triggerer(make_view: MakeView) -> None:
-    from online_features.online.read.entity_check import EntityFreshnessCheck
-    from online_features.online.read.freshness_check import ViewFreshnessCheck
+    from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+    from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
     view = make_view(entities=["a", "b"], layout="json", ttl=HOUR)
     for check in (

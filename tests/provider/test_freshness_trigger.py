@@ -18,8 +18,8 @@ import redis
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore
 from online_features.common.instants import to_text
 from online_features.embedded import HOST, packaged_redis, reserved_port
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features_provider.triggers import check_json, shared_store
 from online_features_provider.triggers.freshness import FreshnessTrigger
 

@@ -13,15 +13,15 @@ from online_features.common import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
+from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import CheckResult, Look, look_at
+from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.reader import FreshnessCheck, Reader
-from online_features.online.read.rows import OnlineRows
-from online_features.online.read.vectors import FeatureVectors
+from online_features.online.read.view_cache import KnownViews
+from online_features.online.read.view_freshness_check import CheckResult, Look, look_at
 from online_features.online.redis.clients import check_client, client_of, speaks_tls
 from online_features.online.redis.conversation import hold_async, primaries_async
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, DriverError, named, translated, translation
-from online_features.online.state.known_views import KnownViews
 
 
 class AsyncOnlineStore:

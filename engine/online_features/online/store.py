@@ -14,18 +14,18 @@ from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
+from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import CheckResult
+from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.reader import FreshnessCheck, Reader
-from online_features.online.read.rows import OnlineRows
-from online_features.online.read.vectors import FeatureVectors
+from online_features.online.read.view_cache import KnownViews
+from online_features.online.read.view_freshness_check import CheckResult
 from online_features.online.redis.clients import check_client, client_of
 from online_features.online.redis.conversation import hold, primaries
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client, translated
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.turns import turn
 from online_features.online.state import view_state as state
-from online_features.online.state.known_views import KnownViews
 from online_features.online.state.pushed_views import PushedViews
 from online_features.online.write import erasure
 from online_features.schema import RowSchema

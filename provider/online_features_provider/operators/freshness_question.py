@@ -16,9 +16,9 @@ from online_features_provider.view_reference import check_reference, feature_vie
 
 if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
-    from online_features.online.read.entity_check import EntityFreshnessCheck
-    from online_features.online.read.freshness_check import CheckResult, Measure, ViewFreshnessCheck
+    from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
     from online_features.online.read.reader import FreshnessCheck
+    from online_features.online.read.view_freshness_check import CheckResult, Measure, ViewFreshnessCheck
 
 
 class FreshnessQuestion(BaseOperator):
@@ -76,7 +76,7 @@ class ViewFreshnessQuestion(FreshnessQuestion):
     def make_check(self) -> ViewFreshnessCheck:
         """The check, from rendered fields."""
         # Imported here: parsing a DAG file loads no driver.
-        from online_features.online.read.freshness_check import ViewFreshnessCheck
+        from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
         return ViewFreshnessCheck(
             view=feature_view_of(self.feature_view),
@@ -115,7 +115,7 @@ class EntityFreshnessQuestion(FreshnessQuestion):
     def make_check(self) -> EntityFreshnessCheck:
         """The check, from rendered fields."""
         # Imported here: parsing a DAG file loads no driver.
-        from online_features.online.read.entity_check import EntityFreshnessCheck
+        from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 
         return EntityFreshnessCheck(
             view=feature_view_of(self.feature_view),

@@ -15,7 +15,7 @@ from online_features.common.instants import from_text
 from online_features.common.log_lines import say
 from online_features.common.log_throttle import Backoff, LogThrottle
 from online_features.errors import TerminalError, TransientError
-from online_features.online.read.freshness_check import CheckResult
+from online_features.online.read.view_freshness_check import CheckResult
 
 from online_features_provider.hooks.connections import named
 from online_features_provider.operators import metrics

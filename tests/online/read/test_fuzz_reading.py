@@ -15,9 +15,9 @@ from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.registry import encoder
 from online_features.online.read.consistency import Bounds
-from online_features.online.read.row_reading import Request, read_rows
-from online_features.online.read.rows import OnlineRows
-from online_features.online.state.known_views import KnownViews
+from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.row_query import Request, read_rows
+from online_features.online.read.view_cache import KnownViews
 from online_features.online.state.view_state import schema_fields
 from online_features.schema import Column, RowSchema
 from online_features.types.postgres_types import Encoding

@@ -9,15 +9,15 @@ from typing import TypeAlias
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
-from online_features.online.read.entity_check import EntityFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.entity_keys import Entity
+from online_features.online.read.feature_vectors import FeatureVectors, read_vectors
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import CheckResult, ViewFreshnessCheck
-from online_features.online.read.row_reading import Request, read_freshness, read_rows
-from online_features.online.read.rows import OnlineRows
-from online_features.online.read.vectors import FeatureVectors, read_vectors
+from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.row_query import Request, read_freshness, read_rows
+from online_features.online.read.view_cache import KnownViews
+from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck
 from online_features.online.redis.conversation import Conversation
-from online_features.online.state.known_views import KnownViews
 from online_features.window import aware
 
 FreshnessCheck: TypeAlias = ViewFreshnessCheck | EntityFreshnessCheck

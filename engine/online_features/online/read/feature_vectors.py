@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.errors import AmbiguousNameError
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.row_reading import Request, read_rows
-from online_features.online.read.rows import OnlineRow, OnlineRows, Status
+from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
+from online_features.online.read.row_query import Request, read_rows
+from online_features.online.read.view_cache import KnownViews
 from online_features.online.redis.conversation import Conversation, together
-from online_features.online.state.known_views import KnownViews
 
 if TYPE_CHECKING:
     import pandas

@@ -22,13 +22,13 @@ from online_features.layouts.row_keys import Key
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness
+from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
 from online_features.online.read.row_plan import RowPlan
-from online_features.online.read.rows import OnlineRow, OnlineRows, Status
+from online_features.online.read.view_cache import KnownView, KnownViews
 from online_features.online.redis.commands import Command, CommandForm
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import decision
 from online_features.online.redis.replies import text
-from online_features.online.state.known_views import KnownView, KnownViews
 from online_features.online.state.view_state import ViewState, as_online, state_from
 
 # Fields of a view's state that are read in front of its rows; all of them are short.

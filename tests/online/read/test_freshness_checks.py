@@ -14,9 +14,9 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.layouts import keyspace
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import CheckResult, Look, ViewFreshnessCheck
-from online_features.online.read.online_sample import sample_online
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.entity_sample import sample_online
+from online_features.online.read.view_freshness_check import CheckResult, Look, ViewFreshnessCheck
 from online_features.online.redis.conversation import hold
 from online_features.online.write.guarded_script import SCAN_COUNT
 

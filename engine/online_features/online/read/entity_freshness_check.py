@@ -15,12 +15,12 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_keys import Entity
-from online_features.online.read.freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
-from online_features.online.read.online_sample import sample_online
-from online_features.online.read.row_reading import Request, read_rows
-from online_features.online.read.rows import OnlineRow
+from online_features.online.read.entity_sample import sample_online
+from online_features.online.read.online_rows import OnlineRow
+from online_features.online.read.row_query import Request, read_rows
+from online_features.online.read.view_cache import KnownViews
+from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
 from online_features.online.redis.conversation import Conversation
-from online_features.online.state.known_views import KnownViews
 from online_features.online.write.guarded_script import KEYS_PER_CALL, batched
 from online_features.window import FUTURE_TOLERANCE
 
