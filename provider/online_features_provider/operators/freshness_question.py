@@ -17,7 +17,7 @@ from online_features_provider.view_reference import check_reference, feature_vie
 if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
     from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-    from online_features.online.read.reader import FreshnessCheck
+    from online_features.online.read.store_reader import FreshnessCheck
     from online_features.online.read.view_freshness_check import CheckResult, Measure, ViewFreshnessCheck
 
 
@@ -68,7 +68,7 @@ class ViewFreshnessQuestion(FreshnessQuestion):
     ) -> None:
         super().__init__(**kwargs)
         if max_staleness is None and at_least is None:
-            raise WindowError("how fresh is fresh? give max_staleness=, at_least= or both")
+            raise WindowError("a freshness check needs max_staleness=, at_least= or both")
         self.max_staleness = max_staleness
         self.at_least = at_least
         self.measure = measure

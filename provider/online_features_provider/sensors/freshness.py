@@ -25,7 +25,7 @@ from online_features_provider.operators.task_failure import failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from online_features.online.read.reader import FreshnessCheck
+    from online_features.online.read.store_reader import FreshnessCheck
 
 LONGEST_INTERVAL = 3600.0  # seconds up to which exponential_backoff doubles the interval where max_wait does not say
 # The trigger ends in time, and says what it saw last; Airflow's own time-out is for when the trigger is gone.

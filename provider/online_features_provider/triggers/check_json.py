@@ -10,7 +10,7 @@ from typing import Any
 from online_features.common.instants import from_text, to_text
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-from online_features.online.read.reader import FreshnessCheck
+from online_features.online.read.store_reader import FreshnessCheck
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
 LARGEST = 64 * 1024  # characters: Airflow keeps the arguments of a trigger in its database, and its processes send them

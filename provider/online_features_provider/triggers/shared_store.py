@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 from online_features.errors import OnlineStoreUnavailableError, TransientError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.online.async_store import AsyncOnlineStore
+from online_features.online.async_store import AsyncOnlineStore, view_statuses
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-from online_features.online.read.reader import FreshnessCheck
-from online_features.online.read.view_freshness_check import CheckResult, Look
+from online_features.online.read.store_reader import FreshnessCheck
+from online_features.online.read.view_freshness_check import CheckResult, ViewStatus
 from online_features.online.write.guarded_script import batched
 
 from online_features_provider.hooks.online import OnlineStoreHook
@@ -34,7 +34,7 @@ class SharedStore:
         self._redis_conn_id = redis_conn_id
         self._opened: AsyncOnlineStore | None = None
         self._turn = asyncio.Lock()
-        self._asked: dict[str, tuple[FeatureView, asyncio.Future[Look | Exception]]] = {}
+        self._asked: dict[str, tuple[FeatureView, asyncio.Future[ViewStatus | Exception]]] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     async def find(self, check: FreshnessCheck) -> CheckResult:
@@ -51,7 +51,7 @@ class SharedStore:
         look = await self._look(check.view)
         if isinstance(look, Exception):
             raise look
-        return check.judge(look)
+        return check.evaluate(look)
 
     async def aclose(self) -> None:
         """Stop what is going on, and close the connection."""
@@ -61,7 +61,7 @@ class SharedStore:
         await asyncio.gather(*answering, return_exceptions=True)
         await self._forget()
 
-    async def _look(self, view: FeatureView) -> Look | Exception:
+    async def _look(self, view: FeatureView) -> ViewStatus | Exception:
         if not self._asked:
             task = asyncio.create_task(self._answer())
             self._answering.add(task)
@@ -79,10 +79,10 @@ class SharedStore:
             for (_, future), look in zip(some, looks, strict=True):
                 future.set_result(look)
 
-    async def _looks(self, views: Sequence[FeatureView]) -> Sequence[Look | Exception]:
+    async def _looks(self, views: Sequence[FeatureView]) -> Sequence[ViewStatus | Exception]:
         try:
             async with self._store() as store:
-                looks = await store.look_at(views)
+                looks = await view_statuses(store, views)
                 if any(isinstance(look, TransientError) for look in looks):
                     await self._forget()
                 return looks

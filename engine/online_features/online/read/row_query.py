@@ -1,7 +1,7 @@
-"""Reads rows back: one round trip for any number of entities and views, typed values, no Arrow, no I/O of its own.
+"""Rows of a feature view, read in one round trip for any number of entities, without Arrow.
 
-What is asked depends on the types of the columns, which the state of the view records. They are remembered, and the
-state that is read in front of the rows says whether what is remembered still holds; if not, everything is asked anew.
+How to read rows depends on the types of their columns, which the state of the view records. The cache keeps them. The
+state is read again in front of the rows, in the same round trip; if the cache is out of date, the rows are read again.
 """
 
 from __future__ import annotations
@@ -16,132 +16,124 @@ import redis
 
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
-from online_features.layouts import keyspace
 from online_features.layouts.row_formats import DAMAGE
 from online_features.layouts.row_keys import Key
-from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_keys import Entity
-from online_features.online.read.freshness import Freshness
+from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
-from online_features.online.read.row_plan import RowPlan
-from online_features.online.read.view_cache import KnownView, KnownViews
-from online_features.online.redis.commands import Command, CommandForm
+from online_features.online.read.state_query import (
+    FRESHNESS_FIELDS,
+    fields_command,
+    read_fields,
+    state_of_reply,
+    with_subject,
+)
+from online_features.online.read.view_cache import CachedView, RowPlan, ViewCache
+from online_features.online.redis.commands import Command
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import decision
-from online_features.online.redis.replies import text
-from online_features.online.state.view_state import ViewState, as_online, state_from
+from online_features.online.state.view_state import ViewState, as_online
 
 # Fields of a view's state that are read in front of its rows; all of them are short.
-FRESHNESS_FIELDS = ("watermark", "max_event_timestamp", "materialized_at")
 STATE_FIELDS = ("schema_fingerprint", "layout", *FRESHNESS_FIELDS)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a reader wants of one view.
+class RowQuery:
+    """Rows to read from one view.
 
-    :param features: names of features; ``None`` means those of the view.
-    :param now: against which ttl and lags are measured.
+    :param features: names of features; ``None`` reads those of the view.
+    :param now: the instant against which ttl and lags are measured.
     """
 
     view: FeatureView
     entity_rows: Sequence[Entity]
     features: Sequence[str] | None
-    bounds: Bounds
+    bounds: FreshnessBounds
     now: datetime
 
 
-def read_rows(request: Request, views: KnownViews) -> Conversation[OnlineRows]:
-    """The rows of the entities; see :meth:`~online_features.OnlineStore.get_online_features`."""
-    rows = yield from _current_rows(request, views)
-    request.bounds.check(request.view, rows.freshness)
+def read_rows(query: RowQuery, views: ViewCache) -> Conversation[OnlineRows]:
+    """Read the rows, and raise if they are older than the query's bounds."""
+    rows = yield from _current_rows(query, views)
+    query.bounds.check(query.view, rows.freshness)
     return rows
 
 
-def read_freshness(view: FeatureView, now: datetime) -> Conversation[Freshness]:
-    """How far the view lags; see :meth:`~online_features.OnlineStore.freshness`."""
-    (reply,) = yield [_state_command(view, FRESHNESS_FIELDS)]
-    return Freshness.of(_state(view, FRESHNESS_FIELDS, reply), now=now)
-
-
-def _current_rows(request: Request, views: KnownViews) -> Conversation[OnlineRows]:
-    known = views.recall(request.view)
-    if known is not None:
-        # A request that does not fit what is remembered may well fit what is online.
+def _current_rows(query: RowQuery, views: ViewCache) -> Conversation[OnlineRows]:
+    cached = views.get(query.view)
+    if cached is not None:
+        # The query may fail with the cached schema and succeed with the current one.
         with suppress(InvalidRowsError):
-            rows = yield from _rows_as_known(request, known)
+            rows = yield from _rows_as_cached(query, cached)
             if rows is not None:
                 return rows
-    fields = (*STATE_FIELDS, "schema")
     while True:
-        (reply,) = yield [_state_command(request.view, fields)]
-        state = _state(request.view, fields, reply)
-        known = views.learn(request.view, state)
-        if known is None:
-            return _nothing(request, state)
-        rows = yield from _rows_as_known(request, known)
+        state = yield from read_fields(query.view, (*STATE_FIELDS, "schema"))
+        cached = views.update(query.view, state)
+        if cached is None:
+            return _nothing(query, state)
+        rows = yield from _rows_as_cached(query, cached)
         if rows is not None:
             return rows
 
 
-def _rows_as_known(request: Request, known: KnownView) -> Conversation[OnlineRows | None]:
-    """The rows; ``None`` when they are no longer what is known of them."""
-    view = as_online(request.view, known.layout)
-    plan = _plan(view, known, request.features)
-    keys: Sequence[Key] = [plan.key(row) for row in request.entity_rows] if plan else []
+def _rows_as_cached(query: RowQuery, cached: CachedView) -> Conversation[OnlineRows | None]:
+    """Read the rows with the cached schema; return ``None`` if the cache is out of date."""
+    view = as_online(query.view, cached.layout)
+    plan = _plan(view, cached, query.features)
+    keys: Sequence[Key] = [plan.key(row) for row in query.entity_rows] if plan else []
     commands: Mapping[Key, Command] = {key: (plan.format.command, key) for key in keys} if plan else {}
-    state_reply, *replies = yield [_state_command(view, STATE_FIELDS), *commands.values()]
-    state = _state(view, STATE_FIELDS, state_reply)
-    if not known.still_holds(state):
+    state_reply, *replies = yield [fields_command(view, STATE_FIELDS), *commands.values()]
+    state = state_of_reply(view, STATE_FIELDS, state_reply)
+    if not cached.matches(state):
         return None
     if plan is None:
-        return _nothing(request, state)
+        return _nothing(query, state)
     by_key = dict(zip(commands, replies, strict=True))
-    return OnlineRows(
-        _read(request, plan, [by_key[key] for key in keys]), freshness=Freshness.of(state, now=request.now)
-    )
+    return OnlineRows(_read(query, plan, [by_key[key] for key in keys]), freshness=Freshness.of(state, now=query.now))
 
 
-def _read(request: Request, plan: RowPlan, replies: Sequence[Any]) -> list[OnlineRow]:
-    """The rows of the entities of the request."""
+def _read(query: RowQuery, plan: RowPlan, replies: Sequence[Any]) -> list[OnlineRow]:
+    """Decode the replies to rows."""
     try:
         read = plan.format.rows(replies)
     except DAMAGE:
-        # Somewhere: each row is read by itself, so that one which is damaged does not keep the others from readers.
-        return [_read_one(request, plan, *asked) for asked in zip(request.entity_rows, replies, strict=True)]
-    return [_row(request, plan, entity, *row) for entity, row in zip(request.entity_rows, read, strict=True)]
+        # Decode row by row, so that one damaged row does not hide the others.
+        return [_read_one(query, plan, *asked) for asked in zip(query.entity_rows, replies, strict=True)]
+    return [_row(query, plan, entity, *row) for entity, row in zip(query.entity_rows, read, strict=True)]
 
 
-def _read_one(request: Request, plan: RowPlan, entity: Entity, reply: Any) -> OnlineRow:
+def _read_one(query: RowQuery, plan: RowPlan, entity: Entity, reply: Any) -> OnlineRow:
     if isinstance(reply, redis.ResponseError) and decision(reply)[0] is not OnlineDataError:
-        raise _told(reply, f"the row of {dict(entity)!r}")
+        raise with_subject(reply, f"the row of {dict(entity)!r}")
     try:
         if isinstance(reply, redis.ResponseError):
             raise OnlineDataError(str(reply))
-        return _row(request, plan, entity, *plan.format.row(reply))
+        return _row(query, plan, entity, *plan.format.row(reply))
     except DAMAGE as error:
         reason = (
-            f"feature view {request.view.name!r}: the row of {dict(entity)!r} is damaged, or older than the type of a "
-            f"column: {error} -> delete the entity online, or materialize with full=True, prune=True"
+            f"feature view {query.view.name!r}: the row of {dict(entity)!r} is damaged, or was written before a "
+            f"column changed its type: {error} -> delete the entity online, or materialize with full=True, prune=True"
         )
         return _absent(entity, "unreadable", plan.names, reason)
 
 
 def _row(
-    request: Request, plan: RowPlan, entity: Entity, timestamp: datetime | None, values: Mapping[str, Any]
+    query: RowQuery, plan: RowPlan, entity: Entity, timestamp: datetime | None, values: Mapping[str, Any]
 ) -> OnlineRow:
     if timestamp is None:
         return _absent(entity, "not_found", plan.names)
-    if request.view.ttl is not None and timestamp <= request.now - request.view.ttl:
+    if query.view.ttl is not None and timestamp <= query.now - query.view.ttl:
         return _absent(entity, "expired", plan.names)
     return OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
 
 
-def _nothing(request: Request, state: ViewState) -> OnlineRows:
-    names = request.features if request.features is not None else request.view.features or ()
+def _nothing(query: RowQuery, state: ViewState) -> OnlineRows:
+    names = query.features if query.features is not None else query.view.features or ()
     return OnlineRows(
-        (_absent(entity, "not_found", names) for entity in request.entity_rows),
-        freshness=Freshness.of(state, now=request.now),
+        (_absent(entity, "not_found", names) for entity in query.entity_rows),
+        freshness=Freshness.of(state, now=query.now),
     )
 
 
@@ -149,13 +141,13 @@ def _absent(entity: Entity, status: Status, names: Sequence[str], reason: str = 
     return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names), reason=reason)
 
 
-def _plan(view: FeatureView, known: KnownView, features: Sequence[str] | None) -> RowPlan | None:
-    """How to read the features; ``None`` where what is online has other join keys."""
-    if not known.schema.has_entities(view.entities):
+def _plan(view: FeatureView, cached: CachedView, features: Sequence[str] | None) -> RowPlan | None:
+    """Return how to read the features, or ``None`` if the rows online have other join keys."""
+    if not cached.schema.has_entities(view.entities):
         return None
     if isinstance(features, str):
-        raise InvalidRowsError(f"feature view {view.name!r}: features= is a list of names, not {features!r}")
-    by_name = known.feature_by_name
+        raise InvalidRowsError(f"feature view {view.name!r}: features= must be a list of names, not {features!r}")
+    by_name = cached.feature_by_name
     names = tuple(features if features is not None else view.features if view.features is not None else by_name)
     unknown = [name for name in names if name not in by_name]
     if unknown:
@@ -163,27 +155,4 @@ def _plan(view: FeatureView, known: KnownView, features: Sequence[str] | None) -
             f"feature view {view.name!r}: feature {unknown[0]!r} is not online; its last run wrote "
             f"{', '.join(map(repr, by_name))}"
         )
-    return known.plan(view, names)
-
-
-def _state_command(view: FeatureView, fields: Sequence[str]) -> Command:
-    return CommandForm("HMGET", tuple(fields)), keyspace.state_key(view)
-
-
-def _state(view: FeatureView, fields: Sequence[str], reply: Any) -> ViewState:
-    if isinstance(reply, redis.ResponseError):
-        raise _told(reply, "the state")
-    told = zip(fields, reply, strict=True)
-    try:
-        stored = {field: text(value) for field, value in told if value is not None}
-    except UnicodeError as error:
-        raise OnlineDataError(
-            f"{keyspace.state_key(view)!r} in Redis is damaged ({error}); delete it and materialize with full=True"
-        ) from error
-    return state_from(view, stored)
-
-
-def _told(error: redis.ResponseError, what: str) -> redis.ResponseError:
-    """The error, which says what was being read."""
-    error.args = (f"{error} (reading {what})",)
-    return error
+    return cached.plan(view, names)
