@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from online_features.common.log_lines import say
 from online_features.errors import OptionError
 
-from online_features_provider.operators.freshness_question import (
+from online_features_provider.operators.freshness_operator import (
     EntityFreshnessQuestion,
     FreshnessQuestion,
     ViewFreshnessQuestion,

@@ -16,7 +16,7 @@ from online_features.common.instants import to_text
 from online_features.common.log_lines import in_two_lines, say
 from online_features.common.log_throttle import LogThrottle
 
-from online_features_provider.operators.freshness_question import (
+from online_features_provider.operators.freshness_operator import (
     EntityFreshnessQuestion,
     FreshnessQuestion,
     ViewFreshnessQuestion,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 from online_features.errors import WindowError
 
-from online_features_provider.operators.rendered import count, duration, instant, number
+from online_features_provider.operators.rendered_fields import count, duration, instant, number
 from online_features_provider.operators.task_failure import ending_in_words
 from online_features_provider.view_reference import check_reference, feature_view_of
 

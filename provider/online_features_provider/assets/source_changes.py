@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import Asset, AssetWatcher
 from online_features.feature_view import FeatureView
 
-from online_features_provider.assets.feature_view import CHANGES, feature_view_asset
-from online_features_provider.triggers.changes import FeatureViewChangeTrigger
+from online_features_provider.assets.feature_view_asset import CHANGES, feature_view_asset
+from online_features_provider.triggers.feature_view_change import FeatureViewChangeTrigger
 from online_features_provider.view_reference import feature_view_of
 
 
@@ -19,7 +19,7 @@ def source_changes(feature_view: FeatureView | str, **trigger: Any) -> Asset:
     while a run is under way makes one more run.
 
     :param feature_view: a feature view, or where to import one from.
-    :param trigger: what else :class:`~online_features_provider.triggers.changes.FeatureViewChangeTrigger` takes.
+    :param trigger: other arguments of :class:`.FeatureViewChangeTrigger`.
     :raises FeatureViewError: when the view is read from a query and no ``tables`` are given.
     """
     view = feature_view_of(feature_view)

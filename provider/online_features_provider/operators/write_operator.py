@@ -9,8 +9,8 @@ from airflow.sdk import BaseHook
 from online_features.errors import FeatureViewError
 from online_features.feature_view import FeatureView
 
-from online_features_provider.assets.feature_view import feature_view_asset
-from online_features_provider.operators.feature_view import FeatureViewOperator
+from online_features_provider.assets.feature_view_asset import feature_view_asset
+from online_features_provider.operators.feature_view_operator import FeatureViewOperator
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
