@@ -1,4 +1,4 @@
-"""Changes of a feature view's source as an asset, so that a DAG runs when a producer has committed."""
+"""Changes of a feature view's source as an asset, so that a DAG runs when rows are committed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from online_features_provider.view_reference import feature_view_of
 
 
 def source_changes(feature_view: FeatureView | str, **trigger: Any) -> Asset:
-    """The asset that stands for changes of a view's source: ``schedule=[source_changes(plane_trips)]``.
+    """Return the asset whose events say that rows were committed to a view's source.
 
-    Materialize the view in the DAG with ``window="incremental"``, and give it ``max_active_runs=1``: what is committed
-    while a run is under way makes one more run.
+    Use it as a schedule: ``schedule=[source_changes(plane_trips)]``. Give the DAG ``max_active_runs=1``, and
+    materialize the view in it with ``window="incremental"``. Commits during a run start one more run.
 
-    :param feature_view: a feature view, or where to import one from.
+    :param feature_view: the view, or its import path.
     :param trigger: other arguments of :class:`.FeatureViewChangeTrigger`.
-    :raises FeatureViewError: when the view is read from a query and no ``tables`` are given.
+    :raises FeatureViewError: when the view reads a query and ``tables=`` is missing.
     """
     view = feature_view_of(feature_view)
     watcher = AssetWatcher(

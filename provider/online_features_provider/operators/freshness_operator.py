@@ -1,4 +1,4 @@
-"""What sensors and check operators have in common: the question how fresh features are."""
+"""The base of sensors and check operators: a task that checks freshness in Redis."""
 
 from __future__ import annotations
 
@@ -7,56 +7,43 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
 from online_features.errors import WindowError
 
+from online_features_provider.operators.feature_view_operator import FeatureViewOperator
 from online_features_provider.operators.rendered_fields import count, duration, instant, number
-from online_features_provider.operators.task_failure import ending_in_words
-from online_features_provider.view_reference import check_reference, feature_view_of
+from online_features_provider.operators.task_failure import readable_errors
+from online_features_provider.view_reference import feature_view_of
 
 if TYPE_CHECKING:
-    from online_features.feature_view import FeatureView
     from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
     from online_features.online.read.store_reader import FreshnessCheck
     from online_features.online.read.view_freshness_check import CheckResult, Measure, ViewFreshnessCheck
 
 
-class FreshnessQuestion(BaseOperator):
-    """A task that asks Redis how fresh features are.
-
-    :param feature_view: what to watch, or where to import it from (templated).
-    :param redis_conn_id: Airflow connection of the online store (templated).
-    """
-
-    template_fields: Sequence[str] = ("feature_view", "redis_conn_id")
-
-    def __init__(self, *, feature_view: FeatureView | str, redis_conn_id: str = "online_store", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        check_reference(feature_view)
-        self.feature_view = feature_view
-        self.redis_conn_id = redis_conn_id
+class FreshnessOperator(FeatureViewOperator):
+    """Base of sensors and operators that check freshness."""
 
     @abstractmethod
     def make_check(self) -> FreshnessCheck:
-        """The check, from rendered fields."""
+        """Make the check from the rendered fields."""
 
-    def ask(self) -> tuple[FreshnessCheck, CheckResult]:
-        """Look once; what is measured becomes Airflow metrics."""
+    def run_check(self) -> tuple[FreshnessCheck, CheckResult]:
+        """Run the check once, and emit what it measured as Airflow metrics."""
         # Imported here: parsing a DAG file loads no driver.
         from online_features_provider.hooks.online import OnlineStoreHook
         from online_features_provider.operators import metrics
 
-        with ending_in_words(self.log, redis_conn_id=self.redis_conn_id):
+        with readable_errors(self.log, redis_conn_id=self.redis_conn_id):
             check = self.make_check()
-            finding = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store().check(check)
-        metrics.emit_measured(check.view, finding.measured)
-        return check, finding
+            result = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store().check(check)
+        metrics.emit_measured(check.view, result.measured)
+        return check, result
 
 
-class ViewFreshnessQuestion(FreshnessQuestion):
-    """Asks how fresh a feature view is."""
+class ViewFreshnessOperator(FreshnessOperator):
+    """Base of those that check a feature view."""
 
-    template_fields: Sequence[str] = (*FreshnessQuestion.template_fields, "max_staleness", "at_least", "measure")
+    template_fields: Sequence[str] = (*FreshnessOperator.template_fields, "max_staleness", "at_least", "measure")
 
     def __init__(
         self,
@@ -74,7 +61,7 @@ class ViewFreshnessQuestion(FreshnessQuestion):
         self.measure = measure
 
     def make_check(self) -> ViewFreshnessCheck:
-        """The check, from rendered fields."""
+        """Make the check from the rendered fields."""
         # Imported here: parsing a DAG file loads no driver.
         from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
@@ -86,16 +73,12 @@ class ViewFreshnessQuestion(FreshnessQuestion):
         )
 
 
-class EntityFreshnessQuestion(FreshnessQuestion):
-    """Asks how fresh entities of a feature view are."""
+class EntityFreshnessOperator(FreshnessOperator):
+    """Base of those that check entities of a feature view."""
 
     template_fields: Sequence[str] = (
-        *FreshnessQuestion.template_fields,
-        "entities",
-        "sample",
-        "share",
-        "max_staleness",
-    )
+        *FreshnessOperator.template_fields, "entities", "sample", "share", "max_staleness",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -113,7 +96,7 @@ class EntityFreshnessQuestion(FreshnessQuestion):
         self.max_staleness = max_staleness
 
     def make_check(self) -> EntityFreshnessCheck:
-        """The check, from rendered fields."""
+        """Make the check from the rendered fields."""
         # Imported here: parsing a DAG file loads no driver.
         from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 
