@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
 
 log = logging.getLogger(__name__)
-
-
-def warn_of_late_rows(view: FeatureView, late: Sequence[str]) -> None:
-    """Log a warning where rows become visible later than they were created.
-
-    :param late: relations where they do, in words.
-    """
-    if late:
-        say(
-            log.warning,
-            f"Feature view {view.name!r} reads {' and '.join(late)}: rows appear there later than they were created, "
-            "so incremental runs look back one hour -> give lookback= where they may be later still",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

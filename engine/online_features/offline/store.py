@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
@@ -30,6 +30,7 @@ from online_features.feature_view import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_columns import FEATURE, feast_column
 from online_features.offline import statements
 from online_features.offline.append import Appender, appending
+from online_features.offline.horizon import Horizon, OpenTransaction
 from online_features.offline.listening import changed_tables
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.postgres import sql_files
@@ -128,48 +129,6 @@ class Snapshot:
     def _fetched(self, statement: str) -> list[tuple[Any, ...]]:
         self._cursor.execute(statement)
         return [tuple(row.values()) for row in self._cursor.fetch_arrow_table().to_pylist()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenTransaction:
-    """A transaction that holds back what runs may claim.
-
-    :param since: when it began, or was prepared.
-    :param age: how long before the horizon was taken, by the source's clock.
-    :param user: whose it is.
-    :param pid: of its session; ``None`` of a prepared one.
-    :param application: the name that its session goes by.
-    :param prepared: the identifier of a prepared one.
-    """
-
-    since: datetime
-    age: timedelta
-    user: str | None
-    pid: int | None = None
-    application: str | None = None
-    prepared: str | None = None
-
-    def __str__(self) -> str:
-        if self.prepared is not None:
-            return f"prepared transaction {self.prepared!r} of user {self.user!r}"
-        return f"session {self.pid} of user {self.user!r}, application {self.application!r}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Horizon:
-    """How far a snapshot can be trusted to be complete, by the source's clock.
-
-    :param claim: no transaction in flight can still commit rows stamped earlier, as far as can be seen.
-    :param cursor: where the next incremental run may begin; ``None`` when a prepared transaction, whose beginning
-        Postgres does not tell, forbids to move on.
-    :param is_blind: whether transactions in flight cannot be seen, so that runs have to look back.
-    :param oldest: the transaction whose beginning is the claim; ``None`` when the claim is the present.
-    """
-
-    claim: datetime
-    cursor: datetime | None
-    is_blind: bool
-    oldest: OpenTransaction | None = None
 
 
 class OfflineStore:

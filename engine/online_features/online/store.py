@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -215,12 +215,21 @@ class OnlineStore:
 
     @contextmanager
     def run(
-        self, view: FeatureView, schema: RowSchema, run_id: str, retry_budget: RetryBudget, replication: Replication
+        self,
+        view: FeatureView,
+        schema: RowSchema,
+        run_id: str,
+        *,
+        failed: Callable[[BaseException], Mapping[str, Any]],
+        retry_budget: RetryBudget,
+        replication: Replication,
     ) -> Iterator[OnlineRun]:
         """A run that writes rows of the view; nothing of it counts before it is committed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
-        run = OnlineRun(self._client, view, schema, run_id, retry_budget=retry_budget, replication=replication)
+        run = OnlineRun(
+            self._client, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
+        )
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run
