@@ -29,9 +29,9 @@ from online_features.errors import (
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_columns import FEATURE, feast_column
 from online_features.offline import statements
-from online_features.offline.append import Appender, appending
+from online_features.offline.appender import Appender, appending
 from online_features.offline.horizon import Horizon, OpenTransaction
-from online_features.offline.listening import changed_tables
+from online_features.offline.listener import changed_tables
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.postgres import sql_files
 from online_features.offline.postgres.conninfo import completed
@@ -252,7 +252,7 @@ class OfflineStore:
             return bool(connection.execute(sql_files.statement("announced"), parameters).scalar_one())
 
     def changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
-        """Yield the tables that have changed; see :func:`~online_features.offline.listening.changed_tables`."""
+        """Yield the tables that have changed; see :func:`~online_features.offline.listener.changed_tables`."""
         return changed_tables(self._conninfo)
 
     def horizon(self, view: FeatureView) -> Horizon:
