@@ -29,6 +29,7 @@ from online_features.materialization.source_check import SourceCheck
 from online_features.online.state.view_state import changes_since, definition_fingerprint
 from online_features.online.write.erasure import check_prunable
 from online_features.producers.transformation import Transformation
+from online_features.window import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from online_features.offline.horizon import Horizon
     from online_features.offline.query_plan import QueryPlan
     from online_features.offline.relations import SourceRelations
-    from online_features.offline.store import OfflineStore, Snapshot
+    from online_features.offline.snapshot import Snapshot
+    from online_features.offline.source_access import SourceAccess
+    from online_features.offline.store import OfflineStore
     from online_features.online.state.view_state import ViewState
     from online_features.online.store import OnlineStore
     from online_features.online.write.online_run import EncodedRows, OnlineRun
@@ -57,8 +60,9 @@ def run_once(
 ) -> MaterializationResult:
     """Run from the plan to the watermark."""
     began = time.monotonic()
-    transformation = Transformation(view, offline.describe(view))
-    source, schema = transformation.source, transformation.schema
+    source = offline._source(view)
+    transformation = Transformation(view, source.describe())
+    schema = transformation.schema
     if options.prune:
         check_prunable(view, schema.keys)
     with online.run(
@@ -66,20 +70,20 @@ def run_once(
     ) as online_run:
         # Read after the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)
-        survey = _survey(view, offline, online_run, state, transformation, options=options)
+        survey = _survey(view, source, online_run, state, transformation, options=options)
         plan = survey.plan
-        query_plan = offline.reading(view, source, plan.window)
+        query_plan = source.query_plan(transformation.source, plan.window)
         _log_plan(view, plan, query_plan)
         counter = RunCounter(view, query_plan.expected_rows, options.on_progress, began)
         fingerprint = definition_fingerprint(view, schema)
         warn_of_changed_definition(view, schema, state, fingerprint, online)
         held = warn_of_held_watermark(view, plan, survey.horizon)
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
-        with offline.snapshot(view, query_plan) as snapshot:
+        with source.snapshot(query_plan) as snapshot:
             online_run.prepare(state, clears=plan.clears)
             _transfer(snapshot, transformation, online_run, counter, now=survey.now, batch_rows=options.batch_rows)
         if options.prune:
-            with offline.lookup(view, source) as existing:
+            with source.lookup(transformation.source) as existing:
                 counter.entities_pruned = online_run.prune(survey.horizon.claim, existing)
         watermark = online_run.commit(
             run=record.succeeded(),
@@ -120,7 +124,7 @@ class _Survey:
 
 def _survey(
     view: FeatureView,
-    offline: OfflineStore,
+    source: SourceAccess,
     online_run: OnlineRun,
     state: ViewState,
     transformation: Transformation,
@@ -128,18 +132,18 @@ def _survey(
     options: RunOptions,
 ) -> _Survey:
     """Look at both stores, plan the run, and log what increments would miss."""
-    source = transformation.source
+    schema = transformation.source
     now = datetime.now(UTC)
-    horizon = offline.horizon(view)
-    relations = offline.relations(view, source)
-    lookback = effective_lookback(options.lookback, source, horizon, relations.late)
+    horizon = source.horizon()
+    relations = source.relations(schema)
+    lookback = effective_lookback(options.lookback, schema, horizon, relations.late)
     check = SourceCheck(
-        view=view, offline=offline, schema=source, relations=relations, note=state.source, lookback=lookback, now=now
+        view=view, source=source, schema=schema, relations=relations, note=state.source, lookback=lookback, now=now
     )
     start = options.window.start
-    is_first = state.watermark is None and start is not None and not offline.has_rows_before(view, source, start)
+    is_first = state.watermark is None and start is not None and not source.has_rows(schema, Window(end=start))
     inputs = PlanInputs(
-        view=view, schema=source, asked=options.window, full=options.full, lookback=lookback, horizon=horizon, now=now,
+        view=view, schema=schema, asked=options.window, full=options.full, lookback=lookback, horizon=horizon, now=now,
         cursor=state.cursor, note=state.source, changes=changes_since(state, view, transformation.schema),
         data_loss_reason=online_run.data_loss_reason(state) or check.data_loss_reason(), begins_history=is_first,
     )  # fmt: skip
