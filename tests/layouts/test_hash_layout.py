@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from online_features import FeatureView, PostgresSource
 from online_features.common.instants import to_text
-from online_features.layouts import encoding, keyspace
-from online_features.layouts.hash import HashEncoder
+from online_features.layouts import encoder, keyspace
+from online_features.layouts.hash.hash_encoder import HashEncoder
 from online_features.schema import Column, RowSchema
 from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
 from redis._parsers import Encoder
@@ -94,7 +94,7 @@ def view(request: pytest.FixtureRequest) -> FeatureView:
 @given(rows=st.lists(rows, min_size=1, max_size=12))
 def test_the_encoder_writes_what_a_loop_over_rows_would(view: FeatureView, rows: list[tuple[Any, ...]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "ROWS_PER_CALL", 5)
+        patch.setattr(encoder, "ROWS_PER_CALL", 5)
         calls = HashEncoder(view, SCHEMA).calls(batch_of(rows))
         assert b"".join(buffer for call in calls for buffer in call) == commands_of(view, rows, 5)
 
@@ -112,7 +112,7 @@ def test_an_empty_batch_makes_no_call(view: FeatureView) -> None:
 
 
 def test_wide_rows_make_short_calls(view: FeatureView) -> None:
-    wide = ("u", 1, datetime(2026, 1, 1, tzinfo=UTC), None, False, 1, "x" * (encoding.CALL_BYTES // 2), 0.5)
+    wide = ("u", 1, datetime(2026, 1, 1, tzinfo=UTC), None, False, 1, "x" * (encoder.CALL_BYTES // 2), 0.5)
     assert len(list(HashEncoder(view, SCHEMA).calls(batch_of([wide] * 4)))) == 4
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from online_features.feature_view import FeatureView
-from online_features.layouts.encoding import Encoder
+from online_features.layouts.encoder import Encoder
 from online_features.layouts.feast.feast_encoder import FeastEncoder
-from online_features.layouts.hash import HashEncoder
-from online_features.layouts.json import JsonEncoder
-from online_features.layouts.packing import Packing
+from online_features.layouts.hash.hash_encoder import HashEncoder
+from online_features.layouts.hash.packing import Packing
+from online_features.layouts.json.json_encoder import JsonEncoder
 from online_features.schema import RowSchema
 
 ENCODERS: dict[str, type[Encoder]] = {"hash": HashEncoder, "json": JsonEncoder, "feast": FeastEncoder}

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format
-from online_features.online.redis.replies import text
+from online_features.resp.replies import text
 from online_features.schema import Column
 
 Key: TypeAlias = "str | bytes"

@@ -14,7 +14,7 @@ from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.read.entity_check import EntityFreshnessCheck
 from online_features.online.read.freshness_check import CheckResult, Look
 from online_features.online.read.reader import FreshnessCheck
-from online_features.online.write.guarded_script import batched
+from online_features.online.write.row_script import batched
 
 from online_features_provider.hooks.online import OnlineStoreHook
 

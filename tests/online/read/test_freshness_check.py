@@ -18,7 +18,7 @@ from online_features.online.read.entity_check import EntityFreshnessCheck
 from online_features.online.read.freshness_check import CheckResult, Look, ViewFreshnessCheck
 from online_features.online.read.online_sample import sample_online
 from online_features.online.redis.conversation import hold
-from online_features.online.write.guarded_script import SCAN_COUNT
+from online_features.online.write.row_script import SCAN_COUNT
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS

@@ -14,7 +14,7 @@ from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts import keyspace
 from online_features.materialization.materialize import Progress
 from online_features.online.write import erasure
-from online_features.online.write.guarded_script import GuardedScript
+from online_features.online.write.row_script import GuardedScript
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401

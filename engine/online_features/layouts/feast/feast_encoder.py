@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.errors import InvalidRowsError
-from online_features.layouts.encoding import Columns, Encoder
+from online_features.layouts.encoder import Columns, Encoder
 from online_features.layouts.feast import feast_format, protobuf
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
-from online_features.online.redis.commands import word
-from online_features.online.redis.resp import Piece, joined, words
+from online_features.resp.commands import word
+from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column
 from online_features.types.texts import instants
 

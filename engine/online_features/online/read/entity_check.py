@@ -21,7 +21,7 @@ from online_features.online.read.row_reading import Request, read_rows
 from online_features.online.read.rows import OnlineRow
 from online_features.online.redis.conversation import Conversation
 from online_features.online.state.known_views import KnownViews
-from online_features.online.write.guarded_script import KEYS_PER_CALL, batched
+from online_features.online.write.row_script import KEYS_PER_CALL, batched
 from online_features.window import FUTURE_TOLERANCE
 
 ENTITIES_SHOWN = 5  # of each kind, in a message

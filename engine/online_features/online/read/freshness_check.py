@@ -16,10 +16,10 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.row_reading import read_freshness
-from online_features.online.redis.commands import CommandForm
 from online_features.online.redis.conversation import Conversation, together
-from online_features.online.redis.replies import text
 from online_features.online.state.known_views import KnownViews
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.window import aware
 
 Failure: TypeAlias = OnlineDataError | redis.ResponseError  # of one view, whose state is not what we write

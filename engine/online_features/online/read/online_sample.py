@@ -10,12 +10,12 @@ from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format
 from online_features.layouts.row_keys import Key, row_keys
 from online_features.online.read.entity_keys import Entity
-from online_features.online.redis.commands import CommandForm
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import is_refused
-from online_features.online.redis.replies import text
 from online_features.online.state.view_state import as_online, state_from
-from online_features.online.write.guarded_script import SCAN_COUNT
+from online_features.online.write.row_script import SCAN_COUNT
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.schema import Column
 from online_features.types import values
 

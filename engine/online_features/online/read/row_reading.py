@@ -24,12 +24,12 @@ from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.row_plan import RowPlan
 from online_features.online.read.rows import OnlineRow, OnlineRows, Status
-from online_features.online.redis.commands import Command, CommandForm
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import decision
-from online_features.online.redis.replies import text
 from online_features.online.state.known_views import KnownView, KnownViews
 from online_features.online.state.view_state import ViewState, as_online, state_from
+from online_features.resp.commands import Command, CommandForm
+from online_features.resp.replies import text
 
 # Fields of a view's state that are read in front of its rows; all of them are short.
 FRESHNESS_FIELDS = ("watermark", "max_event_timestamp", "materialized_at")

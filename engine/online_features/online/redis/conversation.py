@@ -17,8 +17,8 @@ from typing import Any, TypeAlias, TypeVar
 import redis
 import redis.asyncio
 
-from online_features.online.redis.commands import Command, CommandForm, packed
 from online_features.online.redis.turns import turn, turn_async
+from online_features.resp.commands import Command, CommandForm, packed
 
 Result = TypeVar("Result")
 # A reply may be a redis.ResponseError: whether it matters is for the conversation to say.

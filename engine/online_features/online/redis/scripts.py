@@ -17,6 +17,12 @@ def source(name: str) -> str:
 
 
 @cache
+def layout_source(layout: str) -> str:
+    """Lua source of a layout's part of guarded scripts."""
+    return files("online_features.layouts").joinpath(layout, f"{layout}.lua").read_text(encoding="utf-8")
+
+
+@cache
 def ending(name: str) -> str:
     """Lua source of the script ``name``, which ends a run and tells it in the history."""
     return "\n".join(map(source, ("history", name)))
@@ -29,7 +35,7 @@ def guarded(name: str, layout: str, *, in_cluster: bool = False) -> str:
     :param in_cluster: whether calls name the keys of tombstones, too: see :func:`keys_per_row`.
     """
     told = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row(layout, in_cluster=in_cluster)}"
-    return "\n".join([told, *map(source, ("common", layout, name))])
+    return "\n".join([told, source("common"), layout_source(layout), source(name)])
 
 
 @cache

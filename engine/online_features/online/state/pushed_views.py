@@ -12,8 +12,8 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.redis import scripts
 from online_features.online.redis.redis_failures import Client
-from online_features.online.redis.replies import text
 from online_features.online.state import view_state as state
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
 
 Command: TypeAlias = "tuple[str | int, ...]"

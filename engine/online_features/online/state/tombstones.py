@@ -11,8 +11,8 @@ from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format
 from online_features.layouts.row_keys import Key, row_keys
 from online_features.online.redis.redis_failures import Client
-from online_features.online.redis.replies import optional_text, text
-from online_features.online.write.guarded_script import KEYS_PER_CALL, SCAN_COUNT, GuardedScript, batched, entities
+from online_features.online.write.row_script import KEYS_PER_CALL, SCAN_COUNT, GuardedScript, batched, entities
+from online_features.resp.replies import optional_text, text
 from online_features.schema import Column
 from online_features.types import values
 

@@ -18,9 +18,9 @@ from online_features.layouts.feast.feast_types import FeastType
 from online_features.online.redis import scripts
 from online_features.online.redis.redis_failures import Client
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.replies import text
 from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
 from online_features.online.redis.session import RUN_MARKER_MILLISECONDS, AnySession
+from online_features.resp.replies import text
 from online_features.schema import UNKNOWN, Column, RowSchema
 from online_features.source_note import SourceNote
 from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding

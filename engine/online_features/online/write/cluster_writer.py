@@ -16,7 +16,7 @@ from redis.exceptions import AskError, MovedError
 from online_features.common.retry_budget import NONE, RetryBudget
 from online_features.counters import RowCounts
 from online_features.errors import OnlineAccessError
-from online_features.layouts.encoding import SlotCall
+from online_features.layouts.encoder import SlotCall
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, is_passing, lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, server

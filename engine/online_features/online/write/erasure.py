@@ -15,10 +15,10 @@ from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.row_keys import Key
 from online_features.online.read.entity_keys import entity_key
 from online_features.online.redis.redis_failures import Client
-from online_features.online.redis.replies import text
 from online_features.online.state import view_state as state
 from online_features.online.state.tombstones import carry_over
-from online_features.online.write.guarded_script import KEYS_PER_CALL, GuardedScript, batched, entities
+from online_features.online.write.row_script import KEYS_PER_CALL, GuardedScript, batched, entities
+from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
 from online_features.types import values
 

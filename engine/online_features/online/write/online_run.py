@@ -17,7 +17,7 @@ from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.packing import packing
+from online_features.layouts.hash.packing import packing
 from online_features.layouts.registry import encoder
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client
 from online_features.online.redis.replication import Replication

@@ -22,7 +22,6 @@ from online_features.feature_view import FeatureView
 from online_features.layouts.registry import encoder
 from online_features.online.redis.redis_failures import Client, is_passing, lasting
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.replies import text
 from online_features.online.state.pushed_views import PushedView, PushedViews, note
 from online_features.online.write.writer import StateChangedError
 from online_features.online.write.writers import writer
@@ -31,6 +30,7 @@ from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.producers.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation, transformed
 from online_features.rejection import Rejections
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.online.redis.redis_failures import is_passing
-from online_features.online.redis.resp import Buffers, longest_word
 from online_features.online.redis.session import Session
+from online_features.resp.word_columns import Buffers, longest_word
 
 # A packet keeps Redis busy while the next one is put together, and two of them are few enough that replies never fill
 # the socket's buffer while we still send.

@@ -16,8 +16,8 @@ from online_features.layouts import keyspace
 from online_features.layouts.row_keys import Key, row_keys
 from online_features.online.redis import scripts
 from online_features.online.redis.redis_failures import Client
-from online_features.online.redis.replies import text
 from online_features.online.state import view_state as state
+from online_features.resp.replies import text
 from online_features.schema import Column
 
 SCAN_COUNT = 1000  # keys that Redis looks at per step of a scan, so that no step blocks it for long

@@ -15,11 +15,11 @@ from redis.crc import key_slot
 
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.packing import Packing
+from online_features.layouts.hash.packing import Packing
 from online_features.layouts.row_keys import row_keys
 from online_features.online.redis import scripts
-from online_features.online.redis.commands import word
-from online_features.online.redis.resp import Buffers, Piece, ScriptHead, joined, script_calls, spans, words
+from online_features.resp.commands import word
+from online_features.resp.word_columns import Buffers, Piece, ScriptHead, joined, script_calls, spans, words
 from online_features.schema import RowSchema
 from online_features.types.texts import texts
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.layouts import keyspace
-from online_features.layouts.encoding import Columns, Encoder
-from online_features.online.redis.commands import word
-from online_features.online.redis.resp import Piece, joined, words
+from online_features.layouts.encoder import Columns, Encoder
+from online_features.resp.commands import word
+from online_features.resp.word_columns import Piece, joined, words
 from online_features.types.texts import instants, texts
 
 Field = tuple[str, pa.StringArray]

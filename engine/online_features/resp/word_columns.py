@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from online_features.online.redis.commands import word
+from online_features.resp.commands import word
 
 Piece: TypeAlias = "str | bytes | pa.Array | Lookup"
 Buffers: TypeAlias = "list[bytes | memoryview]"
