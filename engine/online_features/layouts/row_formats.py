@@ -156,11 +156,6 @@ class FeastFormat:
         }
 
 
-ROW_FORMATS: Mapping[str, Callable[[str, Sequence[Column]], RowFormat]] = {
-    "hash": HashFormat, "json": JsonFormat, "feast": FeastFormat,
-}  # fmt: skip
-
-
 def _by_column(names: Sequence[str], decoders: Sequence[Decoder], rows: Iterable[Sequence[Any]]) -> Iterable[Row]:
     """Rows from what stands in for their event timestamps and values: ten loops, instead of one per row."""
     timestamps, *columns = [decode(column) for decode, column in zip(decoders, zip(*rows, strict=True), strict=True)]

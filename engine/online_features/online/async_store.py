@@ -19,8 +19,9 @@ from online_features.online.read.reader import FreshnessCheck, Reader
 from online_features.online.read.rows import OnlineRows
 from online_features.online.read.vectors import FeatureVectors
 from online_features.online.redis.clients import check_client, client_of, speaks_tls
-from online_features.online.redis.conversation import hold_async, primaries_async
+from online_features.online.redis.conversation import hold_async
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, DriverError, named, translated, translation
+from online_features.online.redis.seam import async_deployment_of
 from online_features.online.state.known_views import KnownViews
 
 
@@ -34,6 +35,7 @@ class AsyncOnlineStore:
     def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
         check_client("AsyncOnlineStore", client, redis.asyncio)
         self._client = client
+        self._deployment = async_deployment_of(client)
         self._reader = Reader(KnownViews())
 
     @classmethod
@@ -71,7 +73,7 @@ class AsyncOnlineStore:
         arguments.check_given(features=features)
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         with translated(self._client, view):
-            return await hold_async(self._client, self._reader.rows(view, entity_rows, features, bounds))
+            return await hold_async(self._deployment, self._reader.rows(view, entity_rows, features, bounds))
 
     async def get_feature_vectors(
         self,
@@ -88,25 +90,25 @@ class AsyncOnlineStore:
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
         with translated(self._client, *views):
-            return await hold_async(self._client, conversation)
+            return await hold_async(self._deployment, conversation)
 
     async def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """How far the view lags in Redis; see :meth:`online_features.OnlineStore.freshness`."""
         arguments.check(view=view)
         with translated(self._client, view):
-            return await hold_async(self._client, self._reader.freshness(view, now))
+            return await hold_async(self._deployment, self._reader.freshness(view, now))
 
     async def check(self, check: FreshnessCheck) -> CheckResult:
         """Whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
         arguments.check(check=check)
         with translated(self._client, check.view):
-            return await hold_async(self._client, self._reader.check(check, await primaries_async(self._client)))
+            return await hold_async(self._deployment, self._reader.check(check, await self._deployment.primaries()))
 
     async def look_at(self, views: Sequence[FeatureView]) -> list[Look | OnlineFeaturesError]:
         """What :class:`.ViewFreshnessCheck` judges, for many views at once."""
         looks: Sequence[Look | OnlineFeaturesError | DriverError]
         try:
-            looks = await hold_async(self._client, look_at(views, datetime.now(UTC)))
+            looks = await hold_async(self._deployment, look_at(views, datetime.now(UTC)))
         except DRIVER_ERRORS as failure:
             looks = [failure] * len(views)
         tls = speaks_tls(self._client)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
 from online_features.common import arguments
-from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
@@ -20,9 +19,10 @@ from online_features.online.read.reader import FreshnessCheck, Reader
 from online_features.online.read.rows import OnlineRows
 from online_features.online.read.vectors import FeatureVectors
 from online_features.online.redis.clients import check_client, client_of
-from online_features.online.redis.conversation import hold, primaries
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client, translated
+from online_features.online.redis.conversation import hold
+from online_features.online.redis.redis_failures import Client, translated
 from online_features.online.redis.replication import Replication
+from online_features.online.redis.seam import deployment_of
 from online_features.online.redis.turns import turn
 from online_features.online.state import view_state as state
 from online_features.online.state.known_views import KnownViews
@@ -56,8 +56,9 @@ class OnlineStore:
     def __init__(self, client: Client) -> None:
         check_client("OnlineStore", client, redis)
         self._client = client
+        self._deployment = deployment_of(client)
         self._reader = Reader(KnownViews())
-        self._pushed_views = PushedViews(client)
+        self._pushed_views = PushedViews(self._deployment)
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
@@ -91,7 +92,7 @@ class OnlineStore:
         arguments.check_given(features=features)
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         with translated(self._client, view):
-            return hold(self._client, self._reader.rows(view, entity_rows, features, bounds))
+            return hold(self._deployment, self._reader.rows(view, entity_rows, features, bounds))
 
     def get_feature_vectors(
         self,
@@ -119,7 +120,7 @@ class OnlineStore:
         bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
         conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
         with translated(self._client, *views):
-            return hold(self._client, conversation)
+            return hold(self._deployment, conversation)
 
     def push(
         self,
@@ -154,9 +155,10 @@ class OnlineStore:
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._client, self._pushed_views, view, rows, offline=offline, now=now, retry_budget=retry_budget
-                )
-            return push_rows(self._client, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
+                    self._deployment, self._pushed_views, view, rows,
+                    offline=offline, now=now, retry_budget=retry_budget,
+                )  # fmt: skip
+            return push_rows(self._deployment, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities, and keep rows out that are no newer than this call.
@@ -167,7 +169,7 @@ class OnlineStore:
         """
         arguments.check(view=view, entity_rows=entity_rows)
         with translated(self._client, view), turn(self._client, writes=True):
-            return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
+            return erasure.erase(self._deployment, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """How far the view lags in Redis.
@@ -176,7 +178,7 @@ class OnlineStore:
         """
         arguments.check(view=view)
         with translated(self._client, view):
-            return hold(self._client, self._reader.freshness(view, now))
+            return hold(self._deployment, self._reader.freshness(view, now))
 
     def check(self, check: FreshnessCheck) -> CheckResult:
         """Whether a view, or entities of it, are fresh enough.
@@ -185,7 +187,7 @@ class OnlineStore:
         """
         arguments.check(check=check)
         with translated(self._client, check.view):
-            return hold(self._client, self._reader.check(check, primaries(self._client)))
+            return hold(self._deployment, self._reader.check(check, self._deployment.primaries))
 
     def runs(self, view: FeatureView, limit: int = state.RUNS_SHOWN) -> list[dict[str, Any]]:
         """The view's last runs, newest first; see docs/keyspace.md for what is told of each.
@@ -194,24 +196,20 @@ class OnlineStore:
         """
         arguments.check(view=view, limit=limit)
         with translated(self._client, view), turn(self._client):
-            return state.read_runs(self._client, view, limit)
+            return state.read_runs(self._deployment, view, limit)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """What Redis records of the view beside its rows."""
         arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
-            return state.read_state(self._client, view)
+            return state.read_state(self._deployment, view)
 
     def record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it could begin to write; Redis may be the one that failed."""
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.write.online_run import CLEANUP_SECONDS
+        from online_features.online.write.online_run import record_failure
 
-        def record() -> None:
-            with suppress(*DRIVER_ERRORS):
-                state.abandon_run(self._client, view, run["run_id"], run=run)
-
-        run_with_timeout(record, CLEANUP_SECONDS)
+        record_failure(self._deployment, view, run)
 
     @contextmanager
     def run(
@@ -221,6 +219,6 @@ class OnlineStore:
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
-        run = OnlineRun(self._client, view, schema, run_id, retry_budget=retry_budget, replication=replication)
+        run = OnlineRun(self._deployment, view, schema, run_id, retry_budget=retry_budget, replication=replication)
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

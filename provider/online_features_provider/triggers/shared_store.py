@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
+from online_features.common.batches import batched
 from online_features.errors import OnlineStoreUnavailableError, TransientError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
@@ -14,7 +15,6 @@ from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.read.entity_check import EntityFreshnessCheck
 from online_features.online.read.freshness_check import CheckResult, Look
 from online_features.online.read.reader import FreshnessCheck
-from online_features.online.write.row_script import batched
 
 from online_features_provider.hooks.online import OnlineStoreHook
 

@@ -18,7 +18,8 @@ from online_features.online.read.entity_check import EntityFreshnessCheck
 from online_features.online.read.freshness_check import CheckResult, Look, ViewFreshnessCheck
 from online_features.online.read.online_sample import sample_online
 from online_features.online.redis.conversation import hold
-from online_features.online.write.row_script import SCAN_COUNT
+from online_features.online.redis.deployment import SCAN_COUNT
+from online_features.online.redis.seam import deployment_of
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS
@@ -214,7 +215,9 @@ def test_a_sample_is_not_always_from_the_same_place(
     _, first_page = client.scan(0, count=SCAN_COUNT)
     in_first_page = []
     for _ in range(20):
-        keys = {keyspace.entity_key(view, [row["id"]]) for row in hold(client, sample_online(view, 10, 1))}
+        keys = {
+            keyspace.entity_key(view, [row["id"]]) for row in hold(deployment_of(client), sample_online(view, 10, 1))
+        }
         assert len(keys) == 10
         in_first_page.append(keys <= set(first_page))
     assert not all(in_first_page)

@@ -27,11 +27,8 @@ FLOATS = {FeastType.FLOAT32: protobuf.FIXED32, FeastType.FLOAT64: protobuf.FIXED
 class FeastEncoder(Encoder):
     """Encodes rows as fields of the hash that Feast has for an entity.
 
-    A row has all its fields: a NULL is a field without bytes. How long a row may be served is for Feast's reader to
-    judge, so that rows past the view's ttl are written like all others.
+    A row has all its fields: a NULL is a field without bytes. Rows past the view's ttl are written like all others.
     """
-
-    expires_rows = False
 
     def check(self, batch: pa.RecordBatch) -> None:
         """Refuse a NULL among integers."""

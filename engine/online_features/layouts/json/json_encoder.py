@@ -1,4 +1,4 @@
-"""Layout ``json``: one JSON object per entity, with every feature; NULL is ``null``."""
+"""Rows as JSON objects: one per entity, with every feature; NULL is ``null``."""
 
 from __future__ import annotations
 

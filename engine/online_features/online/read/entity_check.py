@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from online_features.common.batches import batched
 from online_features.common.instants import to_text
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
@@ -20,8 +21,8 @@ from online_features.online.read.online_sample import sample_online
 from online_features.online.read.row_reading import Request, read_rows
 from online_features.online.read.rows import OnlineRow
 from online_features.online.redis.conversation import Conversation
+from online_features.online.redis.deployment import KEYS_PER_CALL
 from online_features.online.state.known_views import KnownViews
-from online_features.online.write.row_script import KEYS_PER_CALL, batched
 from online_features.window import FUTURE_TOLERANCE
 
 ENTITIES_SHOWN = 5  # of each kind, in a message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from online_features.feature_view import FeatureView
-from online_features.layouts.row_formats import ROW_FORMATS
+from online_features.layouts.registry import layout_of
 from online_features.online.read.entity_keys import entity_keys
 from online_features.schema import Column
 
@@ -21,4 +21,4 @@ class RowPlan:
     def __init__(self, view: FeatureView, keys: Sequence[Column], features: Sequence[Column]) -> None:
         self.names = [feature.name for feature in features]
         self.key = entity_keys(view, keys)
-        self.format = ROW_FORMATS[view.layout](view.name, features)
+        self.format = layout_of(view).row_format(features)

@@ -17,8 +17,8 @@ import redis
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.layouts.layout import Key
 from online_features.layouts.row_formats import DAMAGE
-from online_features.layouts.row_keys import Key
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness
