@@ -20,7 +20,7 @@ from online_features.embedded import (
     packaged_redis,
     reserved_port,
 )  # fmt: skip
-from online_features.online.redis.replies import text
+from online_features.resp.replies import text
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.retry import Retry
