@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from online_features.feature_view import FeastOptions as FeastOptions
     from online_features.feature_view import FeatureView as FeatureView
     from online_features.feature_view import PostgresSource as PostgresSource
-    from online_features.materialization.materialize import MaterializationResult as MaterializationResult
     from online_features.materialization.materialize import materialize as materialize
+    from online_features.materialization.result import MaterializationResult as MaterializationResult
     from online_features.offline.store import OfflineStore as OfflineStore
     from online_features.online.async_store import AsyncOnlineStore as AsyncOnlineStore
     from online_features.online.store import OnlineStore as OnlineStore
@@ -24,7 +24,7 @@ _MODULES = {
     "FeastOptions": "feature_view",
     "FeatureView": "feature_view",
     "PostgresSource": "feature_view",
-    "MaterializationResult": "materialization.materialize",
+    "MaterializationResult": "materialization.result",
     "materialize": "materialization.materialize",
     "OfflineStore": "offline.store",
     "OnlineStore": "online.store",

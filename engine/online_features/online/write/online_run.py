@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,10 +14,9 @@ from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
-from online_features.layouts import keyspace
 from online_features.layouts.registry import layout_of
 from online_features.online.redis.deployment import Deployment
-from online_features.online.redis.redis_failures import DRIVER_ERRORS
+from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
 from online_features.online.state import view_state as state
@@ -44,6 +42,7 @@ class EncodedRows:
 class OnlineRun:
     """One run's writes. Encoding does no I/O, so another thread may encode while this one writes.
 
+    :param failed: makes the record of a run that an error has ended, for the run history.
     :param retry_budget: of all that the run tries again.
     :param replication: what has to be copied before the run counts.
     """
@@ -55,6 +54,7 @@ class OnlineRun:
         schema: RowSchema,
         run_id: str,
         *,
+        failed: Callable[[BaseException], Mapping[str, Any]],
         retry_budget: RetryBudget,
         replication: Replication,
     ) -> None:
@@ -64,11 +64,11 @@ class OnlineRun:
         self._view = view
         self._schema = schema
         self._run_id = run_id
-        self._is_abandoned = False
+        self._failed = failed
 
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
-        """Mark the run in Redis and open a session to write by."""
+        """Mark the run in Redis and open a session to write by; an error ends the run and is recorded."""
         with self._deployment.session(self._retry_budget, self._replication) as self._session:
             try:
                 self._servers = state.begin_run(self._session, self._view, self._run_id)
@@ -76,9 +76,9 @@ class OnlineRun:
                 self._packing = layout_of(self._view).packing(self._session.reply)
                 self._set_writer()
                 yield self
-            except BaseException:
-                if not self._is_abandoned:
-                    clean_up(partial(self._deployment.command, "DEL", keyspace.run_key(self._view, self._run_id)))
+            except BaseException as error:
+                ours = translation(error, named(self._view)) if isinstance(error, DRIVER_ERRORS) else error
+                record_failure(self._deployment, self._view, self._failed(ours))
                 raise
 
     @property
@@ -144,14 +144,6 @@ class OnlineRun:
         """Remove entities that the source no longer has; see :func:`~online_features.online.write.erasure.prune`."""
         return prune(self._deployment, self._view, self._schema.keys, before, existing)
 
-    def abandon(self, run: Mapping[str, Any]) -> None:
-        """End the run after a failure, and record it in the history.
-
-        :param run: for the history, as JSON.
-        """
-        self._is_abandoned = True
-        record_failure(self._deployment, self._view, run)
-
     def _set_writer(self) -> None:
         names = [feature.name for feature in self._schema.features]
         features = state.features_online(self._session.command, self._view, names)
@@ -159,18 +151,13 @@ class OnlineRun:
 
 
 def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, Any]) -> None:
-    """Record a run that failed.
+    """Record a run that failed, in bounded time: Redis may be what failed, or hang.
 
     :param run: for the history, as JSON.
     """
-    clean_up(partial(state.abandon_run, deployment, view, run["run_id"], run=run))
 
-
-def clean_up(do: Callable[[], object]) -> None:
-    """Do something after a failure, which is not replaced by another: Redis may be what failed, or hang."""
-
-    def quietly() -> None:
+    def record() -> None:
         with suppress(*DRIVER_ERRORS):
-            do()
+            state.abandon_run(deployment, view, run["run_id"], run=run)
 
-    run_with_timeout(quietly, CLEANUP_SECONDS)
+    run_with_timeout(record, CLEANUP_SECONDS)
