@@ -17,7 +17,7 @@ from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
-from online_features.online.redis.clients import check_client, client_of, speaks_tls
+from online_features.online.redis.clients import check_client, client_of, uses_tls
 from online_features.online.redis.conversation import hold_async
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, DriverError, named, translated, translation
 from online_features.online.redis.seam import async_deployment_of
@@ -118,7 +118,7 @@ async def view_statuses(
         statuses = await hold_async(async_deployment_of(store.client), read_statuses(views, datetime.now(UTC)))
     except DRIVER_ERRORS as failure:
         statuses = [failure] * len(views)
-    tls = speaks_tls(store.client)
+    tls = uses_tls(store.client)
     return [
         translation(status, named(view), tls=tls) if isinstance(status, DRIVER_ERRORS) else status
         for view, status in zip(views, statuses, strict=True)
