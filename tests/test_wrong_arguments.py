@@ -40,11 +40,7 @@ RIGHT = {
 }  # fmt: skip
 
 # What only the engine, or the machinery of Python, calls.
-ENGINE = {
-    "run", "has_rows_before", "has_rows", "announces_changes", "changed_tables", "horizon", "lookup", "reading",
-    "snapshot", "appending", "relations", "has_rows_outside", "changed_unseen", "generated_columns",
-    "record_failed_run", "aclose", "before_transform", "check_feature_names", "description",
-}  # fmt: skip
+ENGINE = {"aclose", "before_transform", "check_feature_names", "description"}
 
 
 def public(owner: type) -> Iterator[str]:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import redis
-
 from online_features.common import arguments
 from online_features.common.retry_budget import RetryBudget
 from online_features.feature_view import FeatureView
@@ -46,7 +44,7 @@ class OnlineStore:
     """
 
     def __init__(self, client: Client) -> None:
-        check_client("OnlineStore", client, redis)
+        check_client(client)
         self._client = client
         self._deployment = deployment_of(client)
         self._reader = StoreReader()
@@ -59,12 +57,7 @@ class OnlineStore:
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.Redis.from_url``.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(client_of(url, redis))
-
-    @property
-    def client(self) -> Client:
-        """The client of redis-py that the store uses."""
-        return self._client
+        return cls(client_of(url))
 
     def get_online_features(
         self,
@@ -199,7 +192,7 @@ class OnlineStore:
         with translated(self._client, view), turn(self._client):
             return state.read_state(self._deployment, view)
 
-    def record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
+    def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it could begin to write; Redis may be the one that failed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import record_failure
@@ -207,7 +200,7 @@ class OnlineStore:
         record_failure(self._deployment, view, run)
 
     @contextmanager
-    def run(
+    def _run(
         self,
         view: FeatureView,
         schema: RowSchema,

@@ -69,10 +69,7 @@ def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[i
 
 
 def _with_row(row_exists: CommandForm, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:
-    """Keep the entities whose key, which views share, holds a row of this view.
-
-    :param row_exists: the command that tells.
-    """
+    """Keep the entities whose key, which the views of a project share in layout ``feast``, holds a row of this view."""
     replies = (yield [(row_exists, key) for key in entities]) if entities else ()
     # Any other error, such as WRONGTYPE, means that another application owns the key.
     if refused := next((reply for reply in replies if isinstance(reply, Exception) and is_refused(reply)), None):

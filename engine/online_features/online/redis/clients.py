@@ -41,10 +41,38 @@ def bounds(library: ModuleType, *, retries: int = RETRIES) -> dict[str, Any]:
     }
 
 
-def client_of(url: str, library: ModuleType) -> Any:
+def client_of(url: str) -> redis.Redis:
     """Make a client for a URL; it connects when it is first used.
 
-    :param library: ``redis`` or ``redis.asyncio``.
+    :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+    """
+    return _client_of(url, redis)  # type: ignore[no-any-return]
+
+
+def async_client_of(url: str) -> redis.asyncio.Redis:
+    """Make an asyncio client for a URL, as :func:`client_of` does."""
+    return _client_of(url, redis.asyncio)  # type: ignore[no-any-return]
+
+
+def check_client(client: Any) -> None:
+    """Refuse anything but a client that :class:`~online_features.OnlineStore` can use.
+
+    :raises OnlineAccessError: naming the store that takes such a client, if there is one.
+    """
+    _check_client("OnlineStore", client, redis)
+
+
+def check_async_client(client: Any) -> None:
+    """Refuse anything but a client that :class:`~online_features.AsyncOnlineStore` can use.
+
+    :raises OnlineAccessError: naming the store that takes such a client, if there is one.
+    """
+    _check_client("AsyncOnlineStore", client, redis.asyncio)
+
+
+def _client_of(url: str, library: ModuleType) -> Any:
+    """Make a client of a library.
+
     :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
     """
     given = _checked(url)
@@ -68,12 +96,7 @@ def client_of(url: str, library: ModuleType) -> Any:
     return client
 
 
-def check_client(store: str, client: Any, library: ModuleType) -> None:
-    """Refuse anything but a client of the library.
-
-    :param store: the name of the class that is given the client.
-    :raises OnlineAccessError: naming the store that takes such a client, if there is one.
-    """
+def _check_client(store: str, client: Any, library: ModuleType) -> None:
     if isinstance(client, (library.Redis, library.RedisCluster)):
         return
     other, its = ("AsyncOnlineStore", redis.asyncio) if library is redis else ("OnlineStore", redis)

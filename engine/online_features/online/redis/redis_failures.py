@@ -29,7 +29,9 @@ from online_features.online.redis.scripts import sources_by_sha
 from online_features.producers.drawing import is_producers
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
-AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
+AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
+AnyClient: TypeAlias = Client | AsyncClient
+ResponseError: TypeAlias = redis.ResponseError  # an error that Redis has replied with
 Decision: TypeAlias = tuple[type[OnlineFeaturesError], str]
 
 # What redis-py raises: its exception for clusters has another base.
