@@ -316,7 +316,7 @@ def test_a_client_in_the_clear_is_told_that_the_server_may_speak_tls(
     port = servers.redis[False].port
     assert port
     for said in refusals(hook(monkeypatch, kind, port), view):
-        assert "if it speaks TLS on this port, set ssl" in said, said
+        assert "if it uses TLS on this port, set ssl" in said, said
 
 
 @pytest.mark.parametrize("kind", EXTRAS)
@@ -324,7 +324,7 @@ def test_a_client_of_tls_is_told_that_the_server_may_not_speak_it(
     silent: Silent, view: FeatureView, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     for said in refusals(hook(monkeypatch, kind, silent.port, ssl=True), view):
-        assert "if it does not speak TLS on this port, leave ssl (rediss://) out" in said, said
+        assert "if it does not use TLS on this port, leave ssl (rediss://) out" in said, said
     # What times out is tried again by a run, not by its client: ten times five seconds are a minute.
     assert silent.guests() <= 3 * 4
 
@@ -337,16 +337,16 @@ def test_a_url_in_the_clear_and_one_of_tls_are_told_so_too(
         online = store.from_url(url)
         return await online.freshness(view) if store is AsyncOnlineStore else online.freshness(view)
 
-    with pytest.raises(OnlineFeaturesError, match="if it speaks TLS on this port, set ssl"):
+    with pytest.raises(OnlineFeaturesError, match="if it uses TLS on this port, set ssl"):
         asyncio.run(freshness(f"redis://{HOST}:{servers.redis[False].port}"))
-    with pytest.raises(OnlineFeaturesError, match="if it does not speak TLS on this port, leave ssl"):
+    with pytest.raises(OnlineFeaturesError, match="if it does not use TLS on this port, leave ssl"):
         asyncio.run(freshness(f"rediss://{HOST}:{silent.port}?socket_connect_timeout=1&socket_timeout=1"))
     assert silent.guests() == 1
 
 
 @pytest.mark.parametrize("answer, url, message", [
-    (b"-ERR Protocol error\r\n", "rediss", "the server does not speak TLS on this port: leave ssl"),
-    (bytes([21, 3, 1, 0, 2, 2, 70]), "redis", "the server speaks TLS on this port: set ssl"),
+    (b"-ERR Protocol error\r\n", "rediss", "the server does not use TLS on this port: leave ssl"),
+    (bytes([21, 3, 1, 0, 2, 2, 70]), "redis", "the server uses TLS on this port: set ssl"),
 ])  # fmt: skip
 def test_an_answer_of_the_other_kind_is_terminal_at_once(
     view: FeatureView, answer: bytes, url: str, message: str

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from online_features import FeatureView, OnlineStore, PostgresSource
 from online_features.common import retry_budget
+from online_features.common.backoff import Backoff
 from online_features.counters import RowCounts
 from online_features.online.redis import call_pipeline, row_calls
-from redis.backoff import FullJitterBackoff
 
 from tests.conftest import Database, new_database
 from tests.support.model import Model, Row
@@ -27,7 +27,7 @@ TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: 
 # So that a batch of a hundred rows has several packets, of which two are in flight and more follow.
 ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3
-BACKOFF = FullJitterBackoff(base=0.01, cap=10.0)  # seconds: runs that are interrupted are many
+BACKOFF = Backoff(base=0.01, longest=10.0)  # runs that are interrupted are many
 
 OUR_SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from redis.backoff import FullJitterBackoff
-
+from online_features.common.backoff import Backoff
 from online_features.common.log_lines import say
 from online_features.errors import OptionError
 
@@ -18,8 +18,7 @@ T = TypeVar("T")
 
 RETRY_FOR = timedelta(minutes=1)  # a failover by Sentinel takes half a minute with its default settings
 
-# Seconds; pauses are random below a bound that doubles from attempt to attempt.
-BACKOFF = FullJitterBackoff(base=0.1, cap=10.0)
+BACKOFF = Backoff(base=0.1, longest=10.0)
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class RetryBudget:
                     left = self._spend_until(deadline)
                     if left <= 0 or not is_passing(failure):
                         raise
-                    pause = min(BACKOFF.compute(failures), left)
+                    pause = min(BACKOFF.delay(failures - 1, random.random()), left)  # noqa: S311 - no secret
                     say(log.warning, f"Attempt {failures} failed: {failure}")
                     log.warning("Trying again in %.1f s, for %.0f s at most", pause, left)
                 time.sleep(pause)

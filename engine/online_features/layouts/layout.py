@@ -92,7 +92,7 @@ class RowLayout(ABC):
     def packing(self, reply: Callable[..., Any]) -> Packing | None:  # noqa: ARG002
         """Return the packing of rows that the server takes; ``None`` if the layout or the server has none.
 
-        :param reply: sends the words of a command to Redis, and returns its reply, or the error that it is.
+        :param reply: sends the words of a command to Redis, and returns its reply, which may be an error.
         """
         return None
 

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-import redis.asyncio
-
 from online_features.common import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
@@ -17,9 +15,16 @@ from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
-from online_features.online.redis.clients import check_client, client_of, speaks_tls
+from online_features.online.redis.clients import async_client_of, check_async_client, uses_tls
 from online_features.online.redis.conversation import hold_async
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, DriverError, named, translated, translation
+from online_features.online.redis.redis_failures import (
+    DRIVER_ERRORS,
+    AsyncClient,
+    DriverError,
+    named,
+    translated,
+    translation,
+)
 from online_features.online.redis.seam import async_deployment_of
 
 
@@ -30,8 +35,8 @@ class AsyncOnlineStore:
     :raises OnlineAccessError: when it is not an asyncio client of redis-py.
     """
 
-    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
-        check_client("AsyncOnlineStore", client, redis.asyncio)
+    def __init__(self, client: AsyncClient) -> None:
+        check_async_client(client)
         self._client = client
         self._deployment = async_deployment_of(client)
         self._reader = StoreReader()
@@ -43,7 +48,7 @@ class AsyncOnlineStore:
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.asyncio.Redis.from_url``.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(client_of(url, redis.asyncio))
+        return cls(async_client_of(url))
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -110,7 +115,7 @@ class AsyncOnlineStore:
             statuses = await hold_async(self._deployment, read_statuses(views, datetime.now(UTC)))
         except DRIVER_ERRORS as failure:
             statuses = [failure] * len(views)
-        tls = speaks_tls(self._client)
+        tls = uses_tls(self._client)
         return [
             translation(status, named(view), tls=tls) if isinstance(status, DRIVER_ERRORS) else status
             for view, status in zip(views, statuses, strict=True)

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import redis
-
 from online_features.common import arguments
 from online_features.common.retry_budget import RetryBudget
 from online_features.feature_view import FeatureView
@@ -47,7 +45,7 @@ class OnlineStore:
     """
 
     def __init__(self, client: Client) -> None:
-        check_client("OnlineStore", client, redis)
+        check_client(client)
         self._client = client
         self._deployment = deployment_of(client)
         self._reader = StoreReader()
@@ -60,7 +58,7 @@ class OnlineStore:
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.Redis.from_url``.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(client_of(url, redis))
+        return cls(client_of(url))
 
     def get_online_features(
         self,
@@ -146,14 +144,9 @@ class OnlineStore:
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._deployment,
-                    self._push_states,
-                    view,
-                    rows,
-                    source=offline._source(view),
-                    now=now,
-                    retry_budget=retry_budget,
-                )
+                    self._deployment, self._push_states, view, rows,
+                    source=offline._source(view), now=now, retry_budget=retry_budget,
+                )  # fmt: skip
             return push_rows(self._deployment, self._push_states, view, rows, now=now, retry_budget=retry_budget)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:

@@ -9,7 +9,7 @@ from airflow.providers.redis.hooks.redis import RedisHook
 from asgiref.sync import sync_to_async
 from online_features.errors import OnlineFeaturesError
 from online_features.online.async_store import AsyncOnlineStore
-from online_features.online.redis.clients import speaks_tls
+from online_features.online.redis.clients import uses_tls
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, translation
 from online_features.online.store import OnlineStore
 
@@ -41,7 +41,7 @@ class OnlineStoreHook(RedisHook):
                 self.redis = address.client(redis)
             except DRIVER_ERRORS as failure:
                 what = f"connection {self.redis_conn_id!r}"
-                raise translation(failure, what, tls=address.speaks_tls) from failure
+                raise translation(failure, what, tls=address.uses_tls) from failure
         return self.redis
 
     def get_store(self) -> OnlineStore:
@@ -77,5 +77,5 @@ class OnlineStoreHook(RedisHook):
             return False, str(error)
         except DRIVER_ERRORS as failure:
             what = f"connection {self.redis_conn_id!r}"
-            return False, str(translation(failure, what, tls=speaks_tls(self.redis)))
+            return False, str(translation(failure, what, tls=uses_tls(self.redis)))
         return True, "Redis answers"

@@ -71,7 +71,7 @@ class RedisAddress:
         return cls(kind="server", connection=name, nodes=(server,), options={**options, "db": extra.database()})
 
     @property
-    def speaks_tls(self) -> bool:
+    def uses_tls(self) -> bool:
         """Whether connections use TLS."""
         return "ssl" in self.options
 
@@ -80,7 +80,7 @@ class RedisAddress:
 
         :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
         """
-        if self.speaks_tls:
+        if self.uses_tls:
             is_checked, host_name = self.options["ssl_cert_reqs"] != "none", self.options["ssl_check_hostname"]
             warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
         options = {**bounds(library), **self.options}

@@ -1,11 +1,11 @@
--- Layout "feast": a row is some fields of a hash that it shares with the rows that other views have of the entity. It
--- is as Feast writes it, so that Feast reads and guards it, too.
+-- Layout "feast": a row is some fields of a hash, which also holds the rows that other views have of the entity. It is
+-- as Feast writes it, so that Feast reads and guards it, too.
 --
 -- The layout's own words: seconds that the hash lives after a write (0: no end), how many fields a row has, the field of
 -- the tombstone, the field of the row's timestamp, the fields of its features, those of features that have left the view.
 -- A row's words: event timestamp, created timestamp ('' for none), then the values of its fields, in their order.
 --
--- A row that is online has no created timestamp: Feast's format has no place for it.
+-- A row online has no created timestamp: Feast's format has no place for it.
 
 local key_ttl, fields, tombstone_field, timestamp_field = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local whole = {}
@@ -13,8 +13,8 @@ for i = 1, fields do
   whole[2 * i - 1] = ARGV[i + 4]
 end
 
--- The base-128 number at a place in a protobuf message, and the place after it. A negative number is in ten bytes of
--- two's complement, more than Lua's numbers hold; its complement is small.
+-- Returns the base-128 number at a place in a protobuf message, and the place after it. A negative number takes ten bytes
+-- of two's complement, more than Lua's numbers hold; its complement is small.
 -- https://protobuf.dev/programming-guides/encoding/#varints
 local function varint(message, at)
   local value, complement, scale = 0, 0, 1
@@ -30,7 +30,7 @@ local function varint(message, at)
   return -complement - 1, at + 10
 end
 
--- Year, month and day of a day since 1970-01-01, https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+-- Returns year, month and day of a day since 1970-01-01, https://howardhinnant.github.io/date_algorithms.html#civil_from_days
 local function civil(day)
   local z = day + 719468
   local era = math.floor(z / 146097)
@@ -44,7 +44,7 @@ local function civil(day)
   return year, month, day_of_year - math.floor((153 * shifted + 2) / 5) + 1
 end
 
--- A google.protobuf.Timestamp as other layouts write timestamps. What it has beyond microseconds comes last, where it
+-- Returns a google.protobuf.Timestamp as other layouts write timestamps. Digits beyond microseconds come last, which
 -- makes the text greater.
 local function instant(message)
   local seconds, nanos, at = 0, 0, 1
@@ -55,7 +55,7 @@ local function instant(message)
     elseif tag == 16 then
       nanos, at = varint(message, at + 1)
     else
-      error('a timestamp of Feast that is none')
+      error('not a timestamp of Feast')
     end
   end
   local day = math.floor(seconds / 86400)
@@ -83,8 +83,8 @@ local function row(at)
   return ARGV[at], ARGV[at + 1], at + 2, at + 1 + fields
 end
 
--- The tombstone is a field of the same hash, which belongs to one view and is in the same slot of a cluster. It never
--- ends by itself, because rows of this layout are not kept out by their age.
+-- The tombstone is a field of the same hash, for one view, and so in the same slot of a cluster. It never expires,
+-- because rows of this layout are written whatever their age.
 local function has_burials()
   return true
 end

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 REFLECTED_POLYNOMIAL = np.uint64(0x95AC9329AC4BC9B5)
-WORD = 8  # bytes that are taken in at once
+WORD = 8  # bytes processed at once
 
 
 def _tables() -> list[np.ndarray]:
-    """For each byte of a word, from its last one: the checksum that each of its 256 values adds."""
+    """Return, for each byte of a word from the last one on, the checksum that each of its 256 values adds."""
     one, byte = np.uint64(1), np.uint64(8)
     table = np.arange(256, dtype=np.uint64)
     for _ in range(8):
@@ -28,10 +28,10 @@ TABLES = _tables()
 
 
 def crc64(strings: pa.BinaryArray) -> np.ndarray:
-    """The checksum of each string (uint64).
+    """Return the checksum of each string (uint64).
 
-    All strings advance together, a word at a time ("slicing by 8"), and end together: zeros in front of a string do
-    not change a checksum that begins with zero, so that shorter ones join in later.
+    All strings are processed together, a word at a time ("slicing by 8"), and end together: zeros in front of a string
+    do not change a checksum that begins with zero, so shorter strings join later.
 
     :param strings: without NULLs.
     """

@@ -1,8 +1,8 @@
 -- Layout "hash": a row is a hash, one field per feature that is not NULL.
 --
--- A row's words: its event timestamp, its created timestamp and the hash as RESTORE takes it; or an empty one, the number
--- of what follows, and field, value, field, value, …, of which the first is "_ts", and the second "_created" where the row
--- has a created timestamp.
+-- A row's words: its event timestamp, its created timestamp and the hash as RESTORE takes it; or an empty word, the number
+-- of words that follow, and field, value, field, value, …. The first field is "_ts", the second "_created" if the row has
+-- a created timestamp.
 
 local function stamp_of(key)
   local stored = of_row(key, redis.pcall('HMGET', key, '_ts', '_created'))
@@ -26,7 +26,7 @@ end
 
 local function put(key, first, last, expiry, is_replaced)
   if first == last then
-    -- Where there is no row, there is no key but one that somebody else has made.
+    -- If there is no row, RESTORE fails only if somebody else has made the key.
     if is_replaced or redis.pcall('RESTORE', key, expiry, ARGV[first], 'ABSTTL').err then
       redis.call('RESTORE', key, expiry, ARGV[first], 'ABSTTL', 'REPLACE')
     end

@@ -1,9 +1,9 @@
-"""Hashes packed as Redis itself keeps small ones, so that ``RESTORE`` of one word takes the place of ``HSET`` of many.
+"""Hashes in the form in which Redis keeps small ones, so that ``RESTORE`` of one word replaces ``HSET`` of many.
 
-Redis spends most of its time on a guarded row in taking its words in, handing them to Lua and back, and looking for
-each field among those that are there already. A packed row is one word, which it copies.
+For a guarded row, Redis spends most of its time on reading the words, passing them to Lua and back, and looking for
+each field among those that are there already. A packed row is one word, which Redis copies.
 
-What stands around the hash is what ``DUMP`` puts there: https://github.com/redis/redis/blob/7.0/src/cluster.c
+The hash has an envelope, as ``DUMP`` makes it: https://github.com/redis/redis/blob/7.0/src/cluster.c
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from online_features.layouts.hash.crc64 import crc64
 from online_features.resp.word_columns import Piece, by_length, joined
 
-# The lengths of longer strings have other forms, which rows that are worth packing do not need.
+# Lengths above have other forms, which rows that are worth packing do not need.
 MAX_BYTES = 250
-SHORT = 63  # bytes, up to which kind and length of a string are one byte
+SHORT = 63  # bytes: up to here, kind and length of a string are one byte
 
 # The type of the value, and the length of what follows in the form that has 32 bits for it.
 ENVELOPE = np.dtype([("type", "u1"), ("form", "u1"), ("length", ">u4")])
@@ -33,16 +33,16 @@ PAST = 1  # milliseconds since the epoch
 class Packing(ABC):
     """A format of small hashes: strings one after the other, a field's name and its value in turn.
 
-    What stands around a string depends on its length alone.
+    The bytes before and after a string depend on its length alone.
     """
 
-    value_type: int  # in RDB files, likewise
+    value_type: int  # in RDB files
     rdb_version: int
 
     def packed(self, fields: Sequence[tuple[str, pa.Array]]) -> pa.BinaryArray:
-        """Each row as the word that ``RESTORE`` takes; NULL where a name or a value is longer than :data:`MAX_BYTES`.
+        """Return each row as the word for ``RESTORE``; NULL if a name or a value is longer than :data:`MAX_BYTES`.
 
-        :param fields: names, and texts or bytes. A row is without those that are NULL; the last one is in every row.
+        :param fields: names, and texts or bytes. A row has no field for a NULL; the last field is in every row.
         """
         strings = self._strings(fields)
         present = np.sum([values.is_valid().to_numpy(zero_copy_only=False) for _, values in fields], axis=0)
@@ -55,17 +55,17 @@ class Packing(ABC):
 
     @abstractmethod
     def before(self, length: int) -> bytes:
-        """What stands before a string of that many bytes: its kind and length."""
+        """Return the bytes before a string of this length: its kind and length."""
 
     @abstractmethod
     def after(self, length: int) -> bytes:
-        """What stands after it: its size, for whoever reads backwards."""
+        """Return the bytes after it: its size, for reading backwards."""
 
     @abstractmethod
     def head(self, length: np.ndarray, strings: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """What stands before all strings, as structured records.
+        """Return the bytes before all strings, as structured records.
 
-        :param length: of all of them together.
+        :param length: of all strings together.
         :param strings: how many they are.
         :param last: length of the last one.
         """
@@ -83,7 +83,7 @@ class Packing(ABC):
             values,
             by_length(values, lambda length: self.after(length) if length <= MAX_BYTES else None),
         ]
-        # Nothing at all of a NULL, whereas a value that is too long makes the whole row NULL.
+        # A NULL has no bytes, but a value that is too long makes the whole row NULL.
         return [pc.if_else(values.is_valid(), joined(pieces), b"")] if values.null_count else pieces
 
 
@@ -94,16 +94,16 @@ class Listpack(Packing):
     rdb_version = 10
 
     def before(self, length: int) -> bytes:
-        """Kind and length."""
+        """Return kind and length."""
         return bytes([0x80 | length]) if length <= SHORT else bytes([0xE0 | length >> 8, length & 0xFF])
 
     def after(self, length: int) -> bytes:
-        """The size in groups of seven bits, the highest first."""
+        """Return the size in groups of seven bits, the highest first."""
         size = len(self.before(length)) + length
         return bytes([size]) if size < 1 << 7 else bytes([size >> 7, size & 0x7F | 0x80])
 
     def head(self, length: np.ndarray, strings: np.ndarray, last: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        """Size of all, and how many strings."""
+        """Return the size of all, and how many strings there are."""
         head = np.empty(len(length), dtype=[("size", "<u4"), ("strings", "<u2")])
         head["size"], head["strings"] = head.itemsize + length + len(END), strings
         return head
@@ -112,22 +112,22 @@ class Listpack(Packing):
 class Ziplist(Packing):
     """Taken by Redis 6.2 (https://github.com/redis/redis/blob/6.2/src/ziplist.c).
 
-    Redis 7 takes it, too, but makes a listpack of it field by field, which costs what packing spares.
+    Redis 7 takes it, too, but converts it to a listpack field by field, which costs as much as packing saves.
     """
 
     value_type = 13
     rdb_version = 6
 
     def before(self, length: int) -> bytes:
-        """Kind and length."""
+        """Return kind and length."""
         return bytes([length]) if length <= SHORT else bytes([0x40 | length >> 8, length & 0xFF])
 
     def after(self, length: int) -> bytes:
-        """The size, that of the size in front of it included; it belongs to the next string."""
+        """Return the size, including that of the size in front of it; it is a part of the next string."""
         return bytes([1 + len(self.before(length)) + length])
 
     def head(self, length: np.ndarray, strings: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Size of all, where the last string begins, how many there are; and the size of what is before the first."""
+        """Return the size of all, the start of the last string, how many there are, and the size before the first."""
         head = np.empty(len(length), dtype=[("size", "<u4"), ("last", "<u4"), ("strings", "<u2"), ("before", "u1")])
         head["size"], head["strings"], head["before"] = head.itemsize + length + len(END), strings, 0
         head["last"] = head.itemsize + length - last - np.where(last > SHORT, 3, 2)
@@ -142,14 +142,14 @@ PACKINGS = (Listpack(), Ziplist())
 
 
 def packing(reply: Callable[..., Any], key: str) -> Packing | None:
-    """The packing that the server takes; ``None`` where it takes none, or the user may not ``RESTORE``.
+    """Return the packing that the server takes; ``None`` if it takes none, or the user may not ``RESTORE``.
 
-    :param reply: sends the words of a command to Redis, and returns its reply, or the error that it is.
+    :param reply: sends the words of a command to Redis, and returns its reply, which may be an error.
     :param key: one that is not in use.
     """
     for tried in PACKINGS:
         (sample,) = tried.packed([("field", pa.array(["value"]))]).to_pylist()
-        # Of a row that is already past, the server looks at all and stores nothing.
+        # The server checks all of a row that has expired already, and stores nothing.
         if not isinstance(reply("RESTORE", key, PAST, sample, "ABSTTL"), Exception):
             return tried
     return None
@@ -161,5 +161,5 @@ def _lengths(column: pa.Array) -> np.ndarray:
 
 
 def _raw(records: np.ndarray) -> pa.Array:
-    """Each record in its own bytes, as it is in memory."""
+    """Return the bytes of each record, as they are in memory."""
     return pa.Array.from_buffers(pa.binary(records.itemsize), len(records), [None, pa.py_buffer(records)])

@@ -1,7 +1,7 @@
 -- Layout "json": a row is a string, one JSON object.
 --
--- A row is one word, the object. It tells its timestamps by place: it begins with {"_ts":"<timestamp>" and, where
--- the row has a created timestamp, goes on with ,"_created":"<timestamp>".
+-- A row is one word, the object. Its timestamps are at fixed places: it begins with {"_ts":"<timestamp>" and, if the row
+-- has a created timestamp, goes on with ,"_created":"<timestamp>".
 
 local function stamps_in(object)
   local created = ''

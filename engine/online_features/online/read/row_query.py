@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import redis
-
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
@@ -30,7 +28,7 @@ from online_features.online.read.state_query import (
 )
 from online_features.online.read.view_cache import CachedView, RowPlan, ViewCache
 from online_features.online.redis.conversation import Conversation
-from online_features.online.redis.redis_failures import decision
+from online_features.online.redis.redis_failures import ResponseError, decision
 from online_features.online.state.view_state import ViewState, as_online
 from online_features.resp.commands import Command
 
@@ -105,10 +103,10 @@ def _read(query: RowQuery, plan: RowPlan, replies: Sequence[Any]) -> list[Online
 
 
 def _read_one(query: RowQuery, plan: RowPlan, entity: Entity, reply: Any) -> OnlineRow:
-    if isinstance(reply, redis.ResponseError) and decision(reply)[0] is not OnlineDataError:
+    if isinstance(reply, ResponseError) and decision(reply)[0] is not OnlineDataError:
         raise with_subject(reply, f"the row of {dict(entity)!r}")
     try:
-        if isinstance(reply, redis.ResponseError):
+        if isinstance(reply, ResponseError):
             raise OnlineDataError(str(reply))
         return _row(query, plan, entity, *plan.format.row(reply))
     except DAMAGE as error:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import redis
-
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.read.freshness import Freshness
 from online_features.online.redis.conversation import Conversation
+from online_features.online.redis.redis_failures import ResponseError
 from online_features.online.state.view_state import ViewState, named, state_from
 from online_features.resp.commands import Command, CommandForm
 from online_features.resp.replies import text
@@ -41,14 +40,14 @@ def state_of_reply(view: FeatureView, fields: Sequence[str], reply: Any) -> View
     :param reply: of :func:`fields_command`.
     :raises OnlineDataError: when this package has not written it.
     """
-    if isinstance(reply, redis.ResponseError):
+    if isinstance(reply, ResponseError):
         raise with_subject(reply, "the state")
     with named(keyspace.state_key(view)):
         stored = {field: text(value) for field, value in zip(fields, reply, strict=True) if value is not None}
     return state_from(view, stored)
 
 
-def with_subject(error: redis.ResponseError, subject: str) -> redis.ResponseError:
+def with_subject(error: ResponseError, subject: str) -> ResponseError:
     """Add to the error what was being read."""
     error.args = (f"{error} (reading {subject})",)
     return error

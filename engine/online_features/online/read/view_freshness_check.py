@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_args
 
-import redis
-
 from online_features.common.instants import to_text
 from online_features.errors import OnlineDataError, WindowError
 from online_features.feature_view import FeatureView
@@ -18,11 +16,12 @@ from online_features.online.read.freshness import Freshness
 from online_features.online.read.state_query import read_freshness
 from online_features.online.read.view_cache import ViewCache
 from online_features.online.redis.conversation import Conversation, together
+from online_features.online.redis.redis_failures import ResponseError
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.window import aware
 
-Failure: TypeAlias = OnlineDataError | redis.ResponseError  # of one view, whose state this package has not written
+Failure: TypeAlias = OnlineDataError | ResponseError  # of one view, whose state this package has not written
 Measure = Literal["watermark", "event_timestamp"]
 SEE_LAST_RUN = " -> see the log of the view's last run for what holds the view back"
 NAMES_SHOWN = 3  # of views with a similar name, in a message
@@ -140,10 +139,10 @@ class ViewFreshnessCheck:
 def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[list[ViewStatus | Failure]]:
     """Read the statuses of views, in one round trip if Redis knows them all; a failure concerns its view only."""
     freshness = yield from together([_settled(read_freshness(view, now)) for view in views])
-    known_ids: frozenset[str] | redis.ResponseError = frozenset()
+    known_ids: frozenset[str] | ResponseError = frozenset()
     if any(isinstance(fresh, Freshness) and _is_blank(fresh) for fresh in freshness):
         (reply,) = yield [(CommandForm("SMEMBERS"), keyspace.VIEWS_KEY)]
-        known_ids = reply if isinstance(reply, redis.ResponseError) else frozenset(map(text, reply))
+        known_ids = reply if isinstance(reply, ResponseError) else frozenset(map(text, reply))
     return [_status(view, fresh, known_ids) for view, fresh in zip(views, freshness, strict=True)]
 
 
@@ -183,13 +182,13 @@ def in_words(duration: timedelta) -> str:
 def _status(
     view: FeatureView,
     fresh: Freshness | Failure,
-    known_ids: frozenset[str] | redis.ResponseError,
+    known_ids: frozenset[str] | ResponseError,
 ) -> ViewStatus | Failure:
     if isinstance(fresh, Exception):
         return fresh
     if not _is_blank(fresh):
         return ViewStatus(freshness=fresh, known_ids=None)
-    if isinstance(known_ids, redis.ResponseError):
+    if isinstance(known_ids, ResponseError):
         return known_ids
     # A view whose first run is still writing is known, but has no state yet.
     return ViewStatus(freshness=fresh, known_ids=None if keyspace.view_id(view) in known_ids else known_ids)
@@ -199,7 +198,7 @@ def _settled(conversation: Conversation[Freshness]) -> Conversation[Freshness | 
     """Return the result of a conversation, or its failure."""
     try:
         return (yield from conversation)
-    except (OnlineDataError, redis.ResponseError) as error:
+    except (OnlineDataError, ResponseError) as error:
         return error
 
 

@@ -7,7 +7,7 @@ import redis.asyncio
 
 from online_features.online.redis.cluster import AsyncCluster, Cluster
 from online_features.online.redis.deployment import AsyncDeployment, Deployment
-from online_features.online.redis.redis_failures import Client
+from online_features.online.redis.redis_failures import AsyncClient, Client
 from online_features.online.redis.single_server import AsyncSingleServer, SingleServer
 
 
@@ -16,6 +16,6 @@ def deployment_of(client: Client) -> Deployment:
     return Cluster(client) if isinstance(client, redis.RedisCluster) else SingleServer(client)
 
 
-def async_deployment_of(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> AsyncDeployment:
+def async_deployment_of(client: AsyncClient) -> AsyncDeployment:
     """Return the seam to the server or cluster of an asyncio client."""
     return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncSingleServer(client)

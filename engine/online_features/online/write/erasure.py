@@ -45,9 +45,9 @@ def prune(deployment: Deployment, view: FeatureView, keys: Sequence[Column], bef
     """Remove entities that the source no longer has.
 
     Entities with an event timestamp from ``before`` on stay: a push may be ahead of the source. An entity that is
-    written between the look at the source and the removal stays, too.
+    written after the source was read stays, too.
 
-    :param existing: from entities, as texts of their join keys, to the indexes of those the source has.
+    :param existing: takes entities, as texts of their join keys, and returns the places of those that the source has.
     :returns: how many were removed.
     """
     stamps_of, remove = RowScript(deployment, view, "stamps"), RowScript(deployment, view, "prune")
@@ -55,7 +55,7 @@ def prune(deployment: Deployment, view: FeatureView, keys: Sequence[Column], bef
     removed = 0
     for found in batched(entities(deployment, view, keys), KEYS_PER_CALL):
         seen = [(*entity, *stamp) for entity, stamp in _stamped(stamps_of, found) if "" < stamp[0] < limit]
-        # Join keys that cannot be read as the source's types were pushed with others: the source has none of them.
+        # Join keys that do not fit the source's types were pushed with others: the source has none of these entities.
         whole = [i for i, (_, texts, *_) in enumerate(seen) if _fits(keys, texts)]
         held = {whole[i] for i in existing([seen[i][1] for i in whole])} if whole else set()
         gone = [row for i, row in enumerate(seen) if i not in held]
@@ -90,7 +90,7 @@ def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
 def drop_view_data(deployment: Deployment, view: FeatureView, schema: RowSchema) -> None:
     """Remove a view's claims, then its rows as they were written, then what is left of its state.
 
-    The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones
+    The definition is removed last, so that a run after a crash finds that there is something to remove. Tombstones
     stay: what was erased stays erased.
 
     :param schema: of the rows that will be written.

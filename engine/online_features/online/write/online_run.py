@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -153,18 +152,13 @@ class OnlineRun:
 
 
 def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, Any]) -> None:
-    """Record a run that failed.
+    """Record a run that failed, in bounded time: Redis may be what failed, or hang.
 
     :param run: for the history, as JSON.
     """
-    clean_up(partial(abandon_run, deployment, view, run["run_id"], run=run))
 
-
-def clean_up(do: Callable[[], object]) -> None:
-    """Do something after a failure, which is not replaced by another: Redis may be what failed, or hang."""
-
-    def quietly() -> None:
+    def record() -> None:
         with suppress(*DRIVER_ERRORS):
-            do()
+            abandon_run(deployment, view, run["run_id"], run=run)
 
-    run_with_timeout(quietly, CLEANUP_SECONDS)
+    run_with_timeout(record, CLEANUP_SECONDS)

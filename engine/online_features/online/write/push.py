@@ -1,4 +1,4 @@
-"""Push: a producer writes rows online directly, under the same guard as a materialization."""
+"""Pushes: a producer writes rows online directly, with the same guard as a materialization."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from online_features.schema import RowSchema
 if TYPE_CHECKING:
     from online_features.online.redis.row_calls import PackedCall
 
-Given = TypeVar("Given")  # a batch: as the producer gave it, or as it was appended
+Given = TypeVar("Given")  # a batch, as the producer gave it or as it was appended
 T = TypeVar("T")
 Made = TypeVar("Made")
 
@@ -87,9 +87,9 @@ def append_and_push(
     now: datetime,
     retry_budget: RetryBudget,
 ) -> PushResult:
-    """Append the rows to the offline store, and write them when that is committed.
+    """Append the rows to the offline store, and write them when they are committed there.
 
-    When writing fails, the rows stay in the table, and a retry or the next run takes them online.
+    If writing fails, the rows stay in the table, and a retry or the next run takes them online.
     """
     began = time.monotonic()
     transformation = Transformation(view, source.describe(), in_texts=True)
@@ -109,7 +109,7 @@ def append_and_push(
 
 
 def _check_types(view: FeatureView, known: PushState, schema: RowSchema) -> None:
-    """Refuse to write values of the source's types beside others that a run has written."""
+    """Refuse to write values of the source's types beside those of other types that a run has written."""
     online = {column.name: column.type for column in known.schema.columns} if known.schema else {}
     for column in schema.columns:
         if known.is_materialized and online.get(column.name, column.type) != column.type:
@@ -120,7 +120,7 @@ def _check_types(view: FeatureView, known: PushState, schema: RowSchema) -> None
 
 
 def _check_identity(view: FeatureView, known: PushState) -> None:
-    """Refuse to write rows where readers of what is online would look for others, or not at all."""
+    """Refuse to write rows that readers would not find: what is online has other entities or another layout."""
     if known.schema is None:
         return
     if not known.schema.has_entities(view.entities):
@@ -136,7 +136,7 @@ def _check_identity(view: FeatureView, known: PushState) -> None:
 class _ReadyBatch(Generic[Given]):
     """A batch ready for the wire.
 
-    :param given: what it was made of, should it have to be made again.
+    :param given: of which it was made; it may have to be made again.
     :param known: the state of the view under which it was made.
     """
 
@@ -173,7 +173,7 @@ class _Push(Generic[Given]):
         self._rejections = Rejections(view)
 
     def send(self, given: Iterator[Given]) -> None:
-        """Write the batches, each made ready while the one before is being written."""
+        """Write the batches, each encoded while the one before is being written."""
         sent = 0
         try:
             with self._rejections, closing(_made(self._steadily(self._ready), given)) as ready_batches:
@@ -189,7 +189,7 @@ class _Push(Generic[Given]):
             ) from error
 
     def result(self, began: float, *, rows_appended: int = 0) -> PushResult:
-        """What the push did since ``began``, by the monotonic clock."""
+        """Return what the push did since ``began``, by the monotonic clock."""
         warn_of_future(self._view, self._times)
         return PushResult(
             **asdict(replace(self.counts, rows_future=self._times.future_rows)),
@@ -229,10 +229,9 @@ class _Push(Generic[Given]):
         times = EventTimes.of(keys, instants, self._now)
         counts = self._sent(ready, times.newest)
         while counts is None:
-            # What online rows look like has changed: a run with another definition has ended, somebody else's first
-            # push has told other types, or Redis was flushed. Nothing was written; the rows are validated anew under
-            # what is known now. Calls before the one that noticed may be made again, because equal timestamps
-            # overwrite.
+            # The view's state has changed: a run with another definition has ended, another producer's first push has
+            # recorded other types, or Redis was flushed. The rows are validated again under the new state. Calls that
+            # were carried out may be made again, because rows with equal timestamps overwrite each other.
             self._views.read(self._view)
             ready = self._ready(ready.given)
             counts = self._sent(ready, times.newest)
@@ -268,7 +267,7 @@ def _made(
     first, second = list(islice(given, 1)), list(islice(given, 1))
     if second:
         every = chain(first, second, given)
-        del first, second  # Each batch goes when it is written.
+        del first, second  # so that each batch is freed when it is written
         yield from made_ahead(make, every)
-    else:  # A single batch, which most pushes are, is not worth a thread.
+    else:  # most pushes are a single batch, which is not worth a thread
         yield from map(make, first)
