@@ -12,6 +12,8 @@ from online_features_provider.get_provider_info import get_provider_info
 
 from tests.support.processes import HEAVY, modules_after
 
+pytestmark = pytest.mark.oldest
+
 FACE = (
     "online_features_provider.hooks.offline.OfflineStoreHook",
     "online_features_provider.hooks.online.OnlineStoreHook",

@@ -9,6 +9,8 @@ import pytest
 
 from demo.workplace import PROJECT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "project, folder, package",

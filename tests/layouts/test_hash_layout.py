@@ -19,6 +19,8 @@ from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
 from redis._parsers import Encoder
 from redis.connection import PythonRespSerializer
 
+pytestmark = pytest.mark.oldest
+
 SOURCE = PostgresSource(table="rows", timestamp_field="ts", created_timestamp_column="created", deleted_field="gone")
 
 
