@@ -16,7 +16,7 @@ from demo.airflow import DemoAirflow
 from demo.flights import Flights
 from tests.conftest import Database
 
-pytestmark = pytest.mark.oldest
+pytestmark = [pytest.mark.airflow, pytest.mark.oldest]
 
 FAILING_DAG = """
 from dataclasses import replace
