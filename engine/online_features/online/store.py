@@ -12,6 +12,7 @@ import redis
 from online_features.common import arguments
 from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
+from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.freshness import Freshness
@@ -139,7 +140,8 @@ class OnlineStore:
         :raises SourceError: with ``offline``, when its table does not fit.
         """
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.write.push import append_and_push, push_rows
+        with needs_materialize("to push"):
+            from online_features.online.write.push import append_and_push, push_rows
 
         arguments.check(view=view)
         arguments.check_given(offline=offline)
