@@ -26,7 +26,7 @@ import structlog
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource
 from online_features.common.instants import to_text
 from online_features.embedded import redis_server
-from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features_provider.triggers import check_json
 from online_features_provider.triggers.freshness import FreshnessTrigger
 

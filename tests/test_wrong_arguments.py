@@ -17,7 +17,7 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import HOST
 from online_features.errors import InvalidRowsError, OnlineAccessError, OnlineFeaturesError, OptionError
 from online_features.feature_view import LAYOUTS
-from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
@@ -42,7 +42,7 @@ RIGHT = {
 # What only the engine, or the machinery of Python, calls.
 ENGINE = {
     "run", "has_rows_before", "has_rows", "announces_changes", "changed_tables", "horizon", "lookup", "reading",
-    "snapshot", "appending", "look_at", "relations", "has_rows_outside", "changed_unseen", "generated_columns",
+    "snapshot", "appending", "relations", "has_rows_outside", "changed_unseen", "generated_columns",
     "record_failed_run", "aclose", "before_transform", "check_feature_names", "description",
 }  # fmt: skip
 

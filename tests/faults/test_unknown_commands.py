@@ -18,7 +18,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST, _running, reserved_port
 from online_features.errors import OnlineAccessError
 from online_features.feature_view import LAYOUTS
-from online_features.online.read.entity_check import EntityFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.redis.servers import server
 
 from demo.workplace import workplace

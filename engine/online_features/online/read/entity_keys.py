@@ -1,4 +1,4 @@
-"""Keys of rows from the entities that users ask for."""
+"""Keys of rows, made from the entities that users give."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from online_features.types import values
 
 Entity: TypeAlias = Mapping[str, Any]
 
-# What most values of a type are; str() is all that it takes to write them.
+# Python types whose str() is the text of the value.
 PLAIN_TYPES = {"smallint": int, "integer": int, "bigint": int, "text": str, "character varying": str}
 
 
 def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity) -> Key:
-    """Key of an entity's row.
+    """Return the key of an entity's row.
 
-    :param keys: types of the join keys; ``None`` where none are recorded, so that the values must tell.
+    :param keys: the join key columns; ``None`` infers them from the values.
     :raises InvalidRowsError: when a join key is missing or does not fit.
     """
     if not isinstance(entity, Mapping):
         raise InvalidRowsError(
-            f"feature view {view.name!r}: entities are a list of mappings from join key to value, not {entity!r}"
+            f"feature view {view.name!r}: an entity must be a mapping from join key to value, not {entity!r}"
         )
     missing = [name for name in view.entities if entity.get(name) is None]
     if missing:
@@ -40,10 +40,7 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity)
 
 
 def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entity], Key]:
-    """:func:`entity_key` for many entities of a view whose join keys are known.
-
-    A plain value is its own text, so that only others need the look at their column.
-    """
+    """Return :func:`entity_key` with the columns bound, faster for values whose ``str()`` is their text."""
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
     key_of = row_keys(view).keys(columns)
 
@@ -58,11 +55,11 @@ def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entit
         try:
             return key_of(texts)
         except InvalidRowsError:
-            return entity_key(view, columns, entity)  # which names the entity
+            return entity_key(view, columns, entity)  # its error names the entity
 
     return key
 
 
 def _plain(value: Any) -> Any:
-    """Python's own value in place of NumPy's, as frames give them one by one."""
+    """Convert a NumPy scalar, as data frames yield them, to a Python value."""
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value

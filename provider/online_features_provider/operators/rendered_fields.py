@@ -1,4 +1,4 @@
-"""Fields of operators and sensors as they are when rendered: text where a template was, else what was given."""
+"""Parse the rendered fields of operators and sensors: text if a template was given, else the user's value."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ Field = TypeVar("Field")
 
 
 def _seconds(field: Any) -> Any:
-    """Read text of a number as the number: a template makes text of all that it renders."""
+    """Parse the text of a number; templates render to text."""
     with suppress(TypeError, ValueError):
         return float(field) if isinstance(field, str) else field
     return field
 
 
 def _iso_8601(field: Any) -> Any:
-    """Read text as ISO-8601 only, not as a number of seconds."""
+    """Parse text as ISO-8601 only; pydantic would also take a number of seconds."""
     return datetime.fromisoformat(field) if isinstance(field, str) else field
 
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Annotated[timedelta, BeforeValidator(_seconds)])
 _INSTANT: TypeAdapter[datetime] = TypeAdapter(Annotated[AwareDatetime, BeforeValidator(_iso_8601)])
-_TRUTH: TypeAdapter[bool] = TypeAdapter(bool)
+_BOOL: TypeAdapter[bool] = TypeAdapter(bool)
 _COUNT: TypeAdapter[int] = TypeAdapter(int)
 _NUMBER: TypeAdapter[float] = TypeAdapter(float)
 
 
 def is_template(field: Any) -> bool:
-    """Whether a field is known only when the task runs: a template, or what another task returns."""
+    """Return whether the field is known only when the task runs: a template, or the output of another task."""
     return hasattr(field, "resolve") or (isinstance(field, str) and ("{{" in field or "{%" in field))
 
 
 def given(field: Field) -> Field | None:
-    """The field, or ``None`` where its template renders to nothing, as that of an empty DAG parameter does."""
+    """Return the field, or ``None`` if its template renders to nothing, as for an empty DAG parameter."""
     return None if isinstance(field, str) and field.strip() in ("", "None") else field
 
 
 def instant(name: str, field: datetime | str | None) -> datetime | None:
-    """A datetime with its time zone, or its ISO-8601 text.
+    """Parse an aware datetime or its ISO-8601 text.
 
     :raises WindowError: naming the field.
     """
@@ -50,7 +50,7 @@ def instant(name: str, field: datetime | str | None) -> datetime | None:
 
 
 def duration(name: str, field: timedelta | float | str | None) -> timedelta | None:
-    """A timedelta, a number of seconds, or the text of either.
+    """Parse a timedelta, a number of seconds, or the text of either.
 
     :raises WindowError: naming the field.
     """
@@ -58,16 +58,16 @@ def duration(name: str, field: timedelta | float | str | None) -> timedelta | No
 
 
 def parse_bool(name: str, field: bool | str | None) -> bool:
-    """A boolean, or its text.
+    """Parse a boolean or its text.
 
     :raises WindowError: naming the field.
     """
-    found: bool | None = _read(_TRUTH, name, field, "true or false")
+    found: bool | None = _read(_BOOL, name, field, "true or false")
     return bool(found)
 
 
 def count(name: str, field: int | str | None) -> int | None:
-    """A whole number, or its text.
+    """Parse a whole number or its text.
 
     :raises WindowError: naming the field.
     """
@@ -75,7 +75,7 @@ def count(name: str, field: int | str | None) -> int | None:
 
 
 def number(name: str, field: float | str | None) -> float | None:
-    """A number, or its text.
+    """Parse a number or its text.
 
     :raises WindowError: naming the field.
     """

@@ -1,4 +1,4 @@
-"""Whether a feature view is fresh enough: what sensors, triggers and check operators ask of Redis."""
+"""A check of how fresh a feature view is, by the state that Redis keeps beside its rows."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from online_features.errors import OnlineDataError, WindowError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.row_reading import read_freshness
+from online_features.online.read.state_query import read_freshness
+from online_features.online.read.view_cache import ViewCache
 from online_features.online.redis.commands import CommandForm
 from online_features.online.redis.conversation import Conversation, together
 from online_features.online.redis.replies import text
-from online_features.online.state.known_views import KnownViews
 from online_features.window import aware
 
-Failure: TypeAlias = OnlineDataError | redis.ResponseError  # of one view, whose state is not what we write
+Failure: TypeAlias = OnlineDataError | redis.ResponseError  # of one view, whose state this package has not written
 Measure = Literal["watermark", "event_timestamp"]
-LOOK_AT_RUNS = " -> look at the log of the view's last run: it says what holds the view back"
+SEE_LAST_RUN = " -> see the log of the view's last run for what holds the view back"
 NAMES_SHOWN = 3  # of views with a similar name, in a message
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What a check has found.
+    """The result of a freshness check.
 
-    :param kind: ``"fresh"``; ``"stale"``, which the next run or push may mend; or ``"absent"``: Redis knows nothing of
-        the view, or nothing that the check could ever measure.
-    :param message: what was found, what is wanted, and for what is absent the cure.
+    :param kind: ``"fresh"``; ``"stale"``, which the next run or push may change; or ``"absent"``: Redis does not know
+        the view, or holds nothing that the check can measure.
+    :param message: what was found, what is required, and the cure if there is one.
     :param measured: numbers and instants by name, as JSON can hold them.
     """
 
@@ -49,10 +49,10 @@ class CheckResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What one look at Redis tells of a feature view.
+class ViewStatus:
+    """What Redis knows of a feature view.
 
-    :param known_ids: ``<project>:<view>`` of all views there; ``None`` unless the view has no state of its own.
+    :param known_ids: ``<project>:<view>`` of all views in Redis, if the view is not among them; otherwise ``None``.
     """
 
     freshness: Freshness
@@ -61,12 +61,12 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewFreshnessCheck:
-    """How fresh a feature view must be, by what Redis records beside its rows.
+    """How fresh a feature view must be.
 
     :param max_staleness: the greatest lag, now minus what is measured.
-    :param at_least: an aware datetime that what is measured must have reached.
-    :param measure: ``"watermark"``, or ``"event_timestamp"`` for the newest that was materialized or pushed.
-    :raises WindowError: when neither bound is given, or one is no bound.
+    :param at_least: an aware datetime; what is measured must have reached it.
+    :param measure: ``"watermark"``, or ``"event_timestamp"``: the newest that was materialized or pushed.
+    :raises WindowError: when no bound is given, or a bound or the measure is invalid.
     """
 
     view: FeatureView
@@ -76,26 +76,26 @@ class ViewFreshnessCheck:
 
     def __post_init__(self) -> None:
         if self.max_staleness is None and self.at_least is None:
-            raise WindowError("how fresh is fresh? give max_staleness=, at_least= or both")
+            raise WindowError("a freshness check needs max_staleness=, at_least= or both")
         check_staleness(self.max_staleness)
         if self.at_least is not None:
             object.__setattr__(self, "at_least", aware("at_least", self.at_least))
         if self.measure not in get_args(Measure):
             raise WindowError(f"measure={self.measure!r} is unknown: choose one of {', '.join(get_args(Measure))}")
 
-    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[CheckResult]:  # noqa: ARG002
-        """Look, and judge what is seen."""
-        (look,) = yield from look_at([self.view], now)
-        if isinstance(look, Exception):
-            raise look
-        return self.judge(look)
+    def ask(self, views: ViewCache, now: datetime, primaries: int) -> Conversation[CheckResult]:  # noqa: ARG002
+        """Read the status of the view, and evaluate it."""
+        (status,) = yield from read_statuses([self.view], now)
+        if isinstance(status, Exception):
+            raise status
+        return self.evaluate(status)
 
-    def judge(self, look: Look) -> CheckResult:
-        """Whether what a look has seen is fresh enough."""
-        fresh = look.freshness
+    def evaluate(self, status: ViewStatus) -> CheckResult:
+        """Compare the status of the view with what is required."""
+        fresh = status.freshness
         measured = _measured(fresh)
-        if look.known_ids is not None:
-            return absence(self.view, look.known_ids, measured)
+        if status.known_ids is not None:
+            return _absence(self.view, status.known_ids, measured)
         by_watermark = self.measure == "watermark"
         instant = fresh.watermark if by_watermark else fresh.max_event_timestamp
         if instant is None:
@@ -108,7 +108,7 @@ class ViewFreshnessCheck:
         return CheckResult(
             kind="stale" if is_stale or is_behind else "fresh",
             message=f"feature view {self.view.name!r}: its {what} {to_text(instant)} lags {in_words(lag)} behind; "
-            f"wanted is {self._wanted()}" + ("" if not (is_stale or is_behind) else LOOK_AT_RUNS),
+            f"required: {self._required()}" + ("" if not (is_stale or is_behind) else SEE_LAST_RUN),
             measured=measured,
         )
 
@@ -116,11 +116,11 @@ class ViewFreshnessCheck:
         name = f"feature view {self.view.name!r}"
         if fresh.is_materialized and self.measure == "watermark":
             return "stale", (
-                f"{name} has no watermark: it was materialized in windows that leave out what is before them -> run "
-                "it once with window='incremental'"
+                f"{name} has no watermark: it was materialized only in windows, which leave out the rows before "
+                "them -> run it once with window='incremental'"
             )
         if fresh.is_materialized:
-            return "stale", f"{name} was materialized, but its source has had no rows yet, or only from the future"
+            return "stale", f"{name} was materialized, but its source has had no rows yet, or only rows in the future"
         if fresh.max_event_timestamp is not None:
             return "absent", (
                 f"{name} was never materialized, only pushed to -> materialize it, or give the check "
@@ -128,7 +128,7 @@ class ViewFreshnessCheck:
             )
         return "stale", f"{name} was never materialized: a run of it has begun, but none has ended yet"
 
-    def _wanted(self) -> str:
+    def _required(self) -> str:
         bounds = []
         if self.max_staleness is not None:
             bounds.append(f"a lag of at most {in_words(self.max_staleness)}")
@@ -137,66 +137,66 @@ class ViewFreshnessCheck:
         return " and ".join(bounds)
 
 
-def look_at(views: Sequence[FeatureView], now: datetime) -> Conversation[list[Look | Failure]]:
-    """Look at any number of views, in one round trip where all are known; what fails for one view fails it alone."""
-    found = yield from together([_settled(read_freshness(view, now)) for view in views])
+def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[list[ViewStatus | Failure]]:
+    """Read the statuses of views, in one round trip if Redis knows them all; a failure concerns its view only."""
+    freshness = yield from together([_settled(read_freshness(view, now)) for view in views])
     known_ids: frozenset[str] | redis.ResponseError = frozenset()
-    if any(isinstance(fresh, Freshness) and _is_blank(fresh) for fresh in found):
+    if any(isinstance(fresh, Freshness) and _is_blank(fresh) for fresh in freshness):
         (reply,) = yield [(CommandForm("SMEMBERS"), keyspace.VIEWS_KEY)]
         known_ids = reply if isinstance(reply, redis.ResponseError) else frozenset(map(text, reply))
-    return [_look(view, fresh, known_ids) for view, fresh in zip(views, found, strict=True)]
+    return [_status(view, fresh, known_ids) for view, fresh in zip(views, freshness, strict=True)]
 
 
-def absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> CheckResult:
-    """What to say of a view that Redis does not know: a wrong name, or a wrong or emptied Redis."""
+def _absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> CheckResult:
+    """Return the result for a view that Redis does not know: a wrong name, or a wrong or emptied Redis."""
     if not known_ids:
         message = (
-            f"feature view {view.name!r}: this Redis holds no feature view at all -> it was flushed, or never "
-            "materialized to: materialize the view; or the connection leads to another server or database"
+            f"feature view {view.name!r}: this Redis holds no feature view at all -> it was flushed or is "
+            "new: materialize the view; or the connection leads to the wrong server or database"
         )
         return CheckResult(kind="absent", message=message, measured=measured)
     near = get_close_matches(keyspace.view_id(view), known_ids, n=NAMES_SHOWN)
-    others = f"near ones are {', '.join(map(repr, near))}" if near else f"it holds {len(known_ids)} others"
+    others = f"similar names: {', '.join(map(repr, near))}" if near else f"it holds {len(known_ids)} other views"
     message = (
-        f"feature view {view.name!r} of project {view.project!r} is unknown to this Redis, {others} -> check name and "
+        f"feature view {view.name!r} of project {view.project!r} is unknown to this Redis ({others}) -> check name and "
         "project, or materialize the view"
     )
     return CheckResult(kind="absent", message=message, measured=measured)
 
 
 def check_staleness(max_staleness: timedelta | None) -> None:
-    """Refuse what is no duration.
+    """Validate the parameter.
 
-    :raises WindowError: when it is no timedelta, or a negative one.
+    :raises WindowError: when it is not a timedelta, or negative.
     """
     if max_staleness is not None and not (isinstance(max_staleness, timedelta) and max_staleness >= timedelta(0)):
         raise WindowError(f"max_staleness={max_staleness!r} must be a timedelta that is not negative")
 
 
 def in_words(duration: timedelta) -> str:
-    """A duration for people: in whole seconds, unless it is shorter than one."""
+    """Format a duration: in whole seconds, or in milliseconds if it is shorter than one second."""
     if timedelta(0) < duration < timedelta(seconds=1):
         return f"{duration // timedelta(milliseconds=1)} ms"
     return str(duration - timedelta(microseconds=duration.microseconds))
 
 
-def _look(
+def _status(
     view: FeatureView,
     fresh: Freshness | Failure,
     known_ids: frozenset[str] | redis.ResponseError,
-) -> Look | Failure:
+) -> ViewStatus | Failure:
     if isinstance(fresh, Exception):
         return fresh
     if not _is_blank(fresh):
-        return Look(freshness=fresh, known_ids=None)
+        return ViewStatus(freshness=fresh, known_ids=None)
     if isinstance(known_ids, redis.ResponseError):
         return known_ids
-    # A view whose first run is still writing is known, though it has no state yet.
-    return Look(freshness=fresh, known_ids=None if keyspace.view_id(view) in known_ids else known_ids)
+    # A view whose first run is still writing is known, but has no state yet.
+    return ViewStatus(freshness=fresh, known_ids=None if keyspace.view_id(view) in known_ids else known_ids)
 
 
 def _settled(conversation: Conversation[Freshness]) -> Conversation[Freshness | Failure]:
-    """The conversation's result, or what it fails with."""
+    """Return the result of a conversation, or its failure."""
     try:
         return (yield from conversation)
     except (OnlineDataError, redis.ResponseError) as error:

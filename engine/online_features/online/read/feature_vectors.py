@@ -1,4 +1,4 @@
-"""Feature vectors: what a model is fed, from several views at once."""
+"""Feature vectors: the input of a model, read from several views in one round trip."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.errors import AmbiguousNameError
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.row_reading import Request, read_rows
-from online_features.online.read.rows import OnlineRow, OnlineRows, Status
+from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
+from online_features.online.read.row_query import RowQuery, read_rows
+from online_features.online.read.view_cache import ViewCache
 from online_features.online.redis.conversation import Conversation, together
-from online_features.online.state.known_views import KnownViews
 
 if TYPE_CHECKING:
     import pandas
@@ -22,9 +22,9 @@ FULL_NAME_SEPARATOR = "__"  # as in Feast's full feature names
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureVector:
-    """The features of one entity row, from all views asked.
+    """The features of one entity row, from all views that were read.
 
-    :param entity: join keys of all views, as asked.
+    :param entity: join keys of all views, as given by the caller.
     :param values: feature to value, in the order of the views and of their features; ``None`` where the feature is
         NULL or its view's row is not present.
     :param rows: name of each view to its row.
@@ -46,9 +46,9 @@ class FeatureVector:
 
 
 class FeatureVectors(list[FeatureVector]):
-    """Feature vectors in the order in which their entities were asked for.
+    """Feature vectors, one per entity row, in the caller's order.
 
-    :param freshness: name of each view to its freshness, read in front of the rows: they are at least as fresh.
+    :param freshness: name of each view to its freshness. It is read before the rows, so they are at least as fresh.
     """
 
     def __init__(self, vectors: Iterable[FeatureVector], *, freshness: Mapping[str, Freshness]) -> None:
@@ -56,7 +56,7 @@ class FeatureVectors(list[FeatureVector]):
         self.freshness = freshness
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One line per vector: join keys, ``<view>__event_timestamp``, ``<view>__status``, then features.
+        """Return one line per vector: join keys, ``<view>__event_timestamp``, ``<view>__status``, then features.
 
         :raises AmbiguousNameError: when two of these have the same name.
         """
@@ -65,11 +65,11 @@ class FeatureVectors(list[FeatureVector]):
         return pandas.DataFrame([_line(vector) for vector in self])
 
 
-def read_vectors(requests: Sequence[Request], views: KnownViews, *, full_names: bool) -> Conversation[FeatureVectors]:
-    """One vector per entity row; see :meth:`~online_features.OnlineStore.get_feature_vectors`."""
-    _check_distinct((request.view.name for request in requests), "feature view", "read them in two calls")
-    found = yield from together([read_rows(request, views) for request in requests])
-    by_view = {request.view.name: rows for request, rows in zip(requests, found, strict=True)}
+def read_vectors(queries: Sequence[RowQuery], views: ViewCache, *, full_names: bool) -> Conversation[FeatureVectors]:
+    """Read one vector per entity row; see :meth:`~online_features.OnlineStore.get_feature_vectors`."""
+    _check_distinct((query.view.name for query in queries), "feature view", "read them in two calls")
+    found = yield from together([read_rows(query, views) for query in queries])
+    by_view = {query.view.name: rows for query, rows in zip(queries, found, strict=True)}
     labels = {name: _labels(name, rows, full_names=full_names) for name, rows in by_view.items()}
     _check_distinct(
         (label for of_view in labels.values() for label in of_view.values()),
@@ -83,7 +83,7 @@ def read_vectors(requests: Sequence[Request], views: KnownViews, *, full_names: 
 
 
 def _labels(view_name: str, rows: OnlineRows, *, full_names: bool) -> Mapping[str, str]:
-    """The view's features, and what each is called in the vector."""
+    """Map the view's features to their names in the vector."""
     names = rows[0].values if rows else ()
     return {name: f"{view_name}{FULL_NAME_SEPARATOR}{name}" if full_names else name for name in names}
 
@@ -107,4 +107,4 @@ def _line(vector: FeatureVector) -> dict[str, Any]:
 def _check_distinct(names: Iterable[str], kind: str, cure: str) -> None:
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
-        raise AmbiguousNameError(f"{kind} {repeated[0]!r} stands twice in a feature vector -> {cure}")
+        raise AmbiguousNameError(f"{kind} {repeated[0]!r} occurs twice in a feature vector -> {cure}")

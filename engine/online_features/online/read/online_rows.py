@@ -1,4 +1,4 @@
-"""What a reader gets: one row per entity asked for."""
+"""The result of a read: one row per entity."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Status = Literal["present", "not_found", "expired", "unreadable"]
 class OnlineRow:
     """The online row of one entity.
 
-    :param entity: join keys as asked.
-    :param status: ``expired`` when the row is past its ttl but Redis has not dropped it yet; ``unreadable`` when what
-        Redis holds is damaged, or of a type that its column no longer has.
+    :param entity: join keys, as given by the caller.
+    :param status: ``expired``: the row is past its ttl, but Redis has not dropped it yet. ``unreadable``: the row is
+        damaged, or was written before a column changed its type.
     :param event_timestamp: of the row; ``None`` unless present.
     :param values: feature name to value; all ``None`` unless present.
-    :param reason: why the row is unreadable, and the cure; empty when it is not.
+    :param reason: why the row is unreadable, and the cure; otherwise empty.
     """
 
     entity: Mapping[str, Any]
@@ -43,16 +43,16 @@ class OnlineRow:
         values: Mapping[str, Any],
         reason: str = "",
     ) -> None:
-        # At once: what a frozen dataclass generates sets one field after the other, by a call each.
+        # One update: the generated __init__ of a frozen dataclass makes a call per field.
         self.__dict__.update(
             entity=entity, status=status, event_timestamp=event_timestamp, values=values, reason=reason
         )
 
 
 class OnlineRows(list[OnlineRow]):
-    """Rows in the order in which their entities were asked for.
+    """Rows, one per entity, in the caller's order.
 
-    :param freshness: of their view, read in front of the rows: they are at least as fresh.
+    :param freshness: of their view. It is read before the rows, so they are at least as fresh.
     """
 
     def __init__(self, rows: Iterable[OnlineRow], *, freshness: Freshness) -> None:
@@ -60,7 +60,7 @@ class OnlineRows(list[OnlineRow]):
         self.freshness = freshness
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One line per row: join keys, ``event_timestamp``, ``status``, then features.
+        """Return one line per row: join keys, ``event_timestamp``, ``status``, then features.
 
         :raises AmbiguousNameError: when a feature has the name of another column.
         """

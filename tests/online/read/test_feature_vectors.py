@@ -113,7 +113,7 @@ def test_each_view_has_a_status(make_view: MakeView, reader: Any, planes: Featur
 def test_features_of_one_name_are_refused_unless_full_names_tell_them_apart(
     reader: Any, planes: FeatureView, weather: FeatureView
 ) -> None:
-    with pytest.raises(AmbiguousNameError, match=r"feature 'temp' stands twice .* -> .*full_feature_names=True"):
+    with pytest.raises(AmbiguousNameError, match=r"feature 'temp' occurs twice .* -> .*full_feature_names=True"):
         reader.get_feature_vectors([planes, weather], [JFK])
     (vector,) = reader.get_feature_vectors([planes, weather], [JFK], full_feature_names=True)
     assert vector.values == {"planes__seats": 1, "planes__temp": 20.5, "weather__temp": 30.5, "weather__gust": None}
@@ -129,14 +129,14 @@ def test_full_names_that_are_the_same_are_refused_too(make_view: MakeView, reade
 
 
 def test_views_of_one_name_are_refused(make_view: MakeView, reader: Any, planes: FeatureView) -> None:
-    with pytest.raises(AmbiguousNameError, match="feature view 'planes' stands twice"):
+    with pytest.raises(AmbiguousNameError, match="feature view 'planes' occurs twice"):
         reader.get_feature_vectors([planes, make_view(name="planes", project="other")], [JFK])
 
 
 @pytest.mark.parametrize(
     "asked, message",
     [
-        ({"features": {"plane": ["seats"]}}, "features= names feature view 'plane', which is none of those read"),
+        ({"features": {"plane": ["seats"]}}, "features= names feature view 'plane', which is not among views="),
         ({"features": {"planes": ["wings"]}}, "'planes': feature 'wings' is not online"),
         ({"entity_rows": [{"plane": "p1", "airport": "JFK"}]}, "'weather': entity .* lacks join key 'hour'"),
         ({"views": []}, "at least one feature view"),
@@ -190,7 +190,7 @@ def test_a_feature_named_like_a_join_key_of_another_view_hides_nothing(
     online.push(seats, [{"seats": 7, "ts": at(1), "rows": 2}])
     vectors = reader.get_feature_vectors([planes, seats], [{"plane": "p1", "seats": 7}])
     assert vectors[0].values == {"seats": 1, "temp": 20.5, "rows": 2}
-    with pytest.raises(AmbiguousNameError, match="column 'seats' stands twice"):
+    with pytest.raises(AmbiguousNameError, match="column 'seats' occurs twice"):
         vectors.to_pandas()
 
 

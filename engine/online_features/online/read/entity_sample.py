@@ -6,35 +6,33 @@ import random
 from collections.abc import Mapping
 
 from online_features.feature_view import FeatureView
-from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format
 from online_features.layouts.row_keys import Key, row_keys
 from online_features.online.read.entity_keys import Entity
+from online_features.online.read.state_query import read_fields
 from online_features.online.redis.commands import CommandForm
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import is_refused
 from online_features.online.redis.replies import text
-from online_features.online.state.view_state import as_online, state_from
+from online_features.online.state.view_state import as_online
 from online_features.online.write.guarded_script import SCAN_COUNT
 from online_features.schema import Column
 from online_features.types import values
 
 STATE_FIELDS = ("layout", "schema")
-CURSOR_BITS = 48  # more than a table of Redis has buckets, less than its cursors hold
+CURSOR_BITS = 48  # more than enough for the buckets of a table in Redis, and less than the 64 bits of a cursor
 
 
 def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[list[Entity]]:
-    """Entities of the view that have a row; all of them where they are fewer.
+    """Return entities of the view that have a row: ``size`` of them, or all if there are fewer.
 
-    A scan that begins at a random place and ends when it has found enough: where a key is in Redis depends on a secret
-    hash of it, so neighbours have nothing in common. It passes by the keys of other views: where the view's are few
-    among many others, it may pass by all of them.
+    The scan begins at a random cursor and ends when it has found enough. Redis orders keys by a secret hash, so
+    neighbours are unrelated. The scan also passes the keys of other views, so it may be long if this view has few keys
+    among many.
 
-    :param primaries: how many nodes there are to scan, all of them side by side.
+    :param primaries: number of nodes to scan, side by side.
     """
-    (reply,) = yield [(CommandForm("HMGET", STATE_FIELDS), keyspace.state_key(view))]
-    told = zip(STATE_FIELDS, reply, strict=True)
-    state = state_from(view, {name: text(value) for name, value in told if value is not None})
+    state = yield from read_fields(view, STATE_FIELDS)
     if state.schema is None:
         return []
     written, columns = as_online(view, state.layout), state.schema.keys
@@ -54,7 +52,7 @@ def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[
 
 
 def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[int, str], list[Key]]]:
-    """Where to go on, of the primaries that have more, and the keys."""
+    """Make one step of the scan on each primary; return the next cursors, without the finished ones, and the keys."""
     words = ("MATCH", pattern, "COUNT", str(SCAN_COUNT))
     replies = yield [(CommandForm("SCAN", words, primary), cursor) for primary, cursor in cursors.items()]
     following: dict[int, str] = {}
@@ -64,24 +62,24 @@ def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[i
             raise reply
         cursor, some = reply
         keys += some
-        # A pipeline of redis-py makes a number of it.
+        # redis-py's pipeline parses the cursor to an integer.
         if (cursor := str(cursor) if isinstance(cursor, int) else text(cursor)) != "0":
             following[primary] = cursor
     return following, keys
 
 
 def _with_row(view: FeatureView, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:
-    """Those whose key, which all views of the entities share, holds a row of this one."""
+    """Keep the entities whose key, which the views of a project share in layout ``feast``, holds a row of this view."""
     has_row = CommandForm("HEXISTS", (feast_format.timestamp_field(view.name),))
     replies = (yield [(has_row, key) for key in entities]) if entities else ()
-    # Any other error says that the key is somebody else's.
+    # Any other error, such as WRONGTYPE, means that another application owns the key.
     if refused := next((reply for reply in replies if isinstance(reply, Exception) and is_refused(reply)), None):
         raise refused
     return {key: entity for (key, entity), is_there in zip(entities.items(), replies, strict=True) if is_there == 1}
 
 
 def _entity(columns: tuple[Column, ...], texts: list[str] | None) -> Entity | None:
-    """The join keys' values, unless the key is none of the view's, or was written with other types."""
+    """Return the join keys' values, or ``None`` if the key is not the view's or was written with other types."""
     if texts is None or len(texts) != len(columns) or not all(map(values.is_value, columns, texts)):
         return None
     return {column.name: values.decode(column, told) for column, told in zip(columns, texts, strict=True)}

@@ -1,4 +1,4 @@
-"""Whether the rows of entities are fresh enough, read from the rows themselves."""
+"""A check of how fresh the rows of entities are, by the rows themselves."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Literal
 from online_features.common.instants import to_text
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
-from online_features.online.read.consistency import Bounds
 from online_features.online.read.entity_keys import Entity
-from online_features.online.read.freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
-from online_features.online.read.online_sample import sample_online
-from online_features.online.read.row_reading import Request, read_rows
-from online_features.online.read.rows import OnlineRow
+from online_features.online.read.entity_sample import sample_online
+from online_features.online.read.freshness import FreshnessBounds
+from online_features.online.read.online_rows import OnlineRow
+from online_features.online.read.row_query import RowQuery, read_rows
+from online_features.online.read.view_cache import ViewCache
+from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
 from online_features.online.redis.conversation import Conversation
-from online_features.online.state.known_views import KnownViews
 from online_features.online.write.guarded_script import KEYS_PER_CALL, batched
 from online_features.window import FUTURE_TOLERANCE
 
@@ -29,15 +29,15 @@ ENTITIES_SHOWN = 5  # of each kind, in a message
 
 @dataclass(frozen=True, kw_only=True)
 class EntityFreshnessCheck:
-    """How many of which entities must be present, and how fresh their rows.
+    """How many entities must be present online, and how fresh their rows must be.
 
-    :param entities: one mapping per entity, from join key to value; ``None`` asks for entities that are online.
-    :param sample: look at so many of the entities, or of those online, drawn anew each time.
-    :param share: of the entities looked at, how many must pass: above 0, and at most 1.
-    :param max_staleness: the greatest age of a row, now minus its event timestamp; ``None`` asks only that it is there.
-        A row from the future is stale, too.
-    :raises InvalidRowsError: when there is nothing to look at, or the share is none.
-    :raises WindowError: when the age is no duration.
+    :param entities: one mapping per entity, from join key to value; ``None`` checks entities that are online.
+    :param sample: check a random sample of this size, of ``entities`` or of the entities online.
+    :param share: the share of the checked entities that must pass: above 0, at most 1.
+    :param max_staleness: the greatest age of a row, now minus its event timestamp; ``None`` checks only that there is
+        a row. A row in the future counts as stale.
+    :raises InvalidRowsError: when no entities are given, or the sample or the share is invalid.
+    :raises WindowError: when ``max_staleness`` is not a duration.
     """
 
     view: FeatureView
@@ -50,7 +50,7 @@ class EntityFreshnessCheck:
         check_staleness(self.max_staleness)
         name = f"feature view {self.view.name!r}"
         if self.entities is None and self.sample is None:
-            raise InvalidRowsError(f"{name}: whose freshness? give entities=, sample= or both")
+            raise InvalidRowsError(f"{name}: a check of entities needs entities=, sample= or both")
         if self.entities is not None and (isinstance(self.entities, str | Mapping) or not self.entities):
             raise InvalidRowsError(f"{name}: entities={self.entities!r} must be a list of mappings that is not empty")
         if self.sample is not None and not (isinstance(self.sample, int) and self.sample > 0):
@@ -58,12 +58,12 @@ class EntityFreshnessCheck:
         if not 0 < self.share <= 1:
             raise InvalidRowsError(f"{name}: share={self.share!r} must be above 0 and at most 1, such as 0.95")
 
-    def ask(self, views: KnownViews, now: datetime, primaries: int) -> Conversation[CheckResult]:
-        """Look at the entities, and judge what is seen.
+    def ask(self, views: ViewCache, now: datetime, primaries: int) -> Conversation[CheckResult]:
+        """Read the entities, and compare them with what is required.
 
-        :param primaries: nodes that a sample of what is online is taken from.
+        :param primaries: number of nodes to sample entities from.
         """
-        # What is unknown has no entities: why it is unknown tells more.
+        # An unknown view has no entities; the result says why it is unknown.
         of_view = yield from ViewFreshnessCheck(
             view=self.view, max_staleness=timedelta.max, measure="event_timestamp"
         ).ask(views, now, primaries)
@@ -72,10 +72,10 @@ class EntityFreshnessCheck:
         entities = yield from self._entities(primaries)
         tally = _Tally(self.view, now, self.max_staleness)
         for some in batched(entities, KEYS_PER_CALL):
-            rows = yield from read_rows(Request(self.view, some, (), Bounds(), now), views)
-            # What was found online and has gone since is not missed.
+            rows = yield from read_rows(RowQuery(self.view, some, (), FreshnessBounds(), now), views)
+            # A sampled entity that has been removed since is not missing.
             tally.add(rows if self.entities is not None else [row for row in rows if row.status != "not_found"])
-        return tally.finding(self.share)
+        return tally.result(self.share)
 
     def _entities(self, primaries: int) -> Conversation[Sequence[Entity]]:
         if self.entities is None:
@@ -88,7 +88,7 @@ class EntityFreshnessCheck:
 
 @dataclass
 class _Tally:
-    """What was seen of the entities."""
+    """The checked entities, by status."""
 
     view: FeatureView
     now: datetime
@@ -110,27 +110,27 @@ class _Tally:
                 case "unreadable":
                     self.unreadable.append(row.entity)
 
-    def finding(self, share: float) -> CheckResult:
-        looked_at = len(self.present) + len(self.expired) + len(self.missing) + len(self.unreadable)
+    def result(self, share: float) -> CheckResult:
+        checked = len(self.present) + len(self.expired) + len(self.missing) + len(self.unreadable)
         stale = [row for row in self.present if self._is_stale(row)]
         fresh = len(self.present) - len(stale)
-        # Not in floating point, where 7% of a hundred are more than seven.
-        wanted = math.ceil(Decimal(str(share)) * looked_at)
-        is_fresh = looked_at > 0 and fresh >= wanted
+        # By Decimal: in floating point, 7% of 100 is more than 7.
+        required = math.ceil(Decimal(str(share)) * checked)
+        is_fresh = checked > 0 and fresh >= required
         kind: Literal["fresh", "stale"] = "fresh" if is_fresh else "stale"
         age = "" if self.max_staleness is None else f" and no older than {in_words(self.max_staleness)}"
         message = (
-            f"feature view {self.view.name!r}: {fresh:,} of {looked_at:,} entities are present{age}; needed: "
-            f"{wanted:,}{self._in_words(stale)}"
+            f"feature view {self.view.name!r}: {fresh:,} of {checked:,} entities are present{age}; needed: "
+            f"{required:,}{self._in_words(stale)}"
         )
-        if not looked_at:
+        if not checked:
             message = f"feature view {self.view.name!r}: none of its entities is online"
-        return CheckResult(kind=kind, message=message, measured=self._measured(looked_at, fresh, len(stale)))
+        return CheckResult(kind=kind, message=message, measured=self._measured(checked, fresh, len(stale)))
 
     def _in_words(self, stale: Sequence[OnlineRow]) -> str:
-        """The entities to look at, the stalest first."""
+        """Name some entities that did not pass, the stalest first."""
         stalest = sorted(stale, key=self._age, reverse=True)
-        told = {
+        examples = {
             "stale": [f"{dict(row.entity)!r} ({self._age_in_words(row)})" for row in stalest[:ENTITIES_SHOWN]],
             "missing": [repr(dict(entity)) for entity in self.missing[:ENTITIES_SHOWN]],
             "expired": [repr(dict(entity)) for entity in self.expired[:ENTITIES_SHOWN]],
@@ -140,11 +140,11 @@ class _Tally:
             "stale": len(stale), "missing": len(self.missing), "expired": len(self.expired),
             "unreadable": len(self.unreadable),
         }  # fmt: skip
-        return "".join(f"; {numbers[kind]:,} {kind}: {', '.join(some)}" for kind, some in told.items() if some)
+        return "".join(f"; {numbers[kind]:,} {kind}: {', '.join(some)}" for kind, some in examples.items() if some)
 
-    def _measured(self, looked_at: int, fresh: int, stale: int) -> dict[str, Any]:
+    def _measured(self, checked: int, fresh: int, stale: int) -> dict[str, Any]:
         measured: dict[str, Any] = {
-            "entities_checked": looked_at,
+            "entities_checked": checked,
             "entities_fresh": fresh,
             "entities_stale": stale,
             "entities_missing": len(self.missing),
@@ -159,7 +159,7 @@ class _Tally:
         return measured
 
     def _is_stale(self, row: OnlineRow) -> bool:
-        """Whether the row is too old, or from a future that says nothing of its age."""
+        """Return whether the row is too old, or too far in the future."""
         return self.max_staleness is not None and not -FUTURE_TOLERANCE <= self._age(row) <= self.max_staleness
 
     def _age_in_words(self, row: OnlineRow) -> str:

@@ -1,4 +1,4 @@
-"""A feature view's source has changed: events for an :class:`~airflow.sdk.AssetWatcher`."""
+"""The trigger that watches a feature view's source, for an :class:`~airflow.sdk.AssetWatcher`."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from online_features_provider.view_reference import feature_view_of
 if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
 
-QUIET_SECONDS = 0.5  # without a further commit, before a burst counts as over
-INTERVAL_SECONDS = 10.0  # at least, between two events: about what the run that follows one takes
-LONGEST_OUTAGE_DELAY = 60.0  # seconds between attempts to listen to a Postgres that is away
+QUIET_SECONDS = 0.5  # without a commit, that end a burst
+INTERVAL_SECONDS = 10.0  # between two events: about the duration of the run that an event starts
+LONGEST_OUTAGE_DELAY = 60.0  # seconds between attempts while Postgres cannot be reached
 
 
 class FeatureViewChangeTrigger(BaseEventTrigger):
-    """Fires whenever rows have been committed to the source of a feature view, for as long as it is watched.
+    """Fire whenever rows have been committed to the source of a feature view.
 
-    It listens to the notifications that :func:`~online_features.offline.notifications.notification_sql` sets up. What
-    was committed while nobody listened is found by looking at the source, when listening begins and whenever it begins
-    anew. The event is ``{"project": …, "feature_view": …, "reason": "committed" | "found"}``.
+    The trigger listens to the notifications that :func:`~online_features.offline.notifications.notification_sql` sets
+    up. Whenever it begins to listen, it also queries the source for rows committed before. The event is
+    ``{"project": …, "feature_view": …, "reason": "committed" | "found"}``.
 
-    :param feature_view: whose source to watch; or where to import one from.
-    :param tables: whose changes are the view's; by default its table. A view that is read from a query needs them.
-    :param postgres_conn_id: Airflow connection of the offline store. Where Airflow can (3.3), all triggers of a
-        connection share one session.
-    :param redis_conn_id: Airflow connection of the online store, whose cursor says what has been taken online.
-    :param quiet_seconds: without a further commit, before a burst counts as over.
-    :param interval_seconds: at least, between two events; at most, in a burst that does not end.
-    :raises FeatureViewError: when the view is read from a query and no tables are given.
+    :param feature_view: the view whose source to watch, or its import path.
+    :param tables: tables to watch; by default the view's table. Required if the view reads a query.
+    :param postgres_conn_id: Airflow connection of the offline store. From Airflow 3.3 on, all triggers of a connection
+        share one session.
+    :param redis_conn_id: Airflow connection of the online store, whose cursor says which rows are online.
+    :param quiet_seconds: seconds without a commit that end a burst of commits.
+    :param interval_seconds: least seconds between two events; a longer burst is cut.
+    :raises FeatureViewError: when the view reads a query and no tables are given.
     """
 
     def __init__(
@@ -63,18 +63,18 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
         self.interval_seconds = interval_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments; of the view, only what tells whether there is news."""
+        """Return the class path and the arguments; of the view, only the fields that finding pending rows needs."""
         names = ("tables", "postgres_conn_id", "redis_conn_id", "quiet_seconds", "interval_seconds")
         arguments = {"feature_view": _dump(self.view), **{name: getattr(self, name) for name in names}}
         return f"{__name__}.{type(self).__name__}", arguments
 
     def shared_stream_key(self) -> Hashable:
-        """Triggers of one Postgres connection share a session."""
+        """Return the key of the session that triggers of one Postgres connection share."""
         return f"{__name__}", self.postgres_conn_id
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[frozenset[str], None]:
-        """Yield the tables that have changed, and none when listening begins; it ends only when it is closed."""
+        """Yield the tables that have changed, and an empty set when listening begins, until closed."""
         conn_id, failures = kwargs["postgres_conn_id"], 0
         while True:
             try:
@@ -83,70 +83,70 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
                     async for tables in changes:
                         failures = 0
                         yield tables
-            except Exception as error:  # noqa: BLE001 - whatever it is, there is nobody else to try again
-                delay = min(2.0**failures, LONGEST_OUTAGE_DELAY) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            except Exception as error:  # noqa: BLE001 - nothing else would listen again
+                delay = min(2.0**failures, LONGEST_OUTAGE_DELAY) * random.uniform(0.5, 1)  # noqa: S311 - spreads attempts in time
                 failures = min(failures + 1, 10)
                 say(cls.logger().warning, f"Connection {conn_id!r}: {error}")
                 cls.logger().warning("Listening again in %.0f s", delay)
                 await asyncio.sleep(delay)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[frozenset[str]]) -> AsyncIterator[TriggerEvent]:
-        """Fire for what concerns the view, once for each burst."""
+        """Fire once for each burst of changes of the view's tables."""
         gathered = debounce(
-            self._signs(shared_stream), quiet_seconds=self.quiet_seconds, interval_seconds=self.interval_seconds
+            self._changes(shared_stream), quiet_seconds=self.quiet_seconds, interval_seconds=self.interval_seconds
         )
         async with aclosing(gathered):
             async for burst in gathered:
                 committed = any(burst)
-                if committed or await _in_a_thread(self._has_news):
+                if committed or await _in_a_thread(self._has_pending_rows):
                     yield TriggerEvent({
                         "project": self.view.project, "feature_view": self.view.name,
                         "reason": "committed" if committed else "found",
                     })  # type: ignore[no-untyped-call]  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The same on a session of this trigger's own, where Airflow shares no streams."""
+        """Fire on a session of this trigger's own, where Airflow does not share streams."""
         async with aclosing(self.open_shared_stream(self.serialize()[1])) as stream:
             async for event in self.filter_shared_stream(stream):
                 yield event
 
-    async def _signs(self, shared_stream: AsyncIterator[frozenset[str]]) -> AsyncIterator[bool]:
-        """True where the view's tables have changed, false where they may have."""
-        yield False  # Others may have listened long before this trigger came.
+    async def _changes(self, shared_stream: AsyncIterator[frozenset[str]]) -> AsyncIterator[bool]:
+        """Yield True when the view's tables have changed, and False when they may have."""
+        yield False  # The shared session may have begun to listen before this trigger.
         async for changed in shared_stream:
             if not changed:
                 yield False
             elif any(is_among(changed, table) for table in self.tables):
                 yield True
 
-    def _has_news(self) -> bool:
-        # Imported here: these load drivers, in a thread, so that the loop goes on.
+    def _has_pending_rows(self) -> bool:
+        # Imported here, in a thread: loading drivers would block the event loop.
         from online_features.materialization.pending import has_pending_rows
 
         from online_features_provider.hooks.online import OnlineStoreHook
 
         try:
             offline = _offline_store(self.postgres_conn_id)
-            self._warn_of_silence(offline)
+            self._warn_of_missing_notifications(offline)
             return has_pending_rows(self.view, offline, OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store())
         except OnlineFeaturesError as error:
-            # A run meets the same, and there is somebody to see it fail.
+            # A run meets the same error, and shows it to the user.
             say(self.log.warning, str(error))
-            self.log.warning("An event is fired, because this cannot tell whether there is news")
+            self.log.warning("Firing an event, since it is unknown whether there are pending rows")
             return True
 
-    def _warn_of_silence(self, offline: OfflineStore) -> None:
+    def _warn_of_missing_notifications(self, offline: OfflineStore) -> None:
         for table in self.tables:
             if not offline._source(self.view).announces_changes(table):
                 say(
                     self.log.warning,
-                    f"Feature view {self.view.name!r}: Postgres does not tell when table {table!r} changes -> run the "
-                    f"SQL that online_features.offline.notifications.notification_sql({table!r}) returns",
+                    f"Feature view {self.view.name!r}: Postgres does not notify of changes of table {table!r} -> run "
+                    f"the SQL that online_features.offline.notifications.notification_sql({table!r}) returns",
                 )
 
 
 async def _in_a_thread(function: Any, *arguments: Any) -> Any:
-    # By asgiref, whose threads may look up connections through the triggerer's loop.
+    # By asgiref: its threads can look up connections through the triggerer's event loop.
     return await sync_to_async(function, thread_sensitive=False)(*arguments)
 
 

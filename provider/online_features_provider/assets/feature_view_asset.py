@@ -1,6 +1,6 @@
 """A feature view as an asset: ``online-features://<project>/<view>``.
 
-The URI names the view and no server, so that it is known when a DAG file is parsed, without looking up a connection.
+The URI does not name a server, so it is known when a DAG file is parsed, without looking up a connection.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
 SCHEME = "online-features"
-CHANGES = "changes"  # last part of the URI of a view's source as something that changes
+CHANGES = "changes"  # last part of the URI of the asset that stands for changes of a view's source
 
 
 def feature_view_asset(feature_view: FeatureView | str) -> Asset:
-    """The asset of which every run and push emits an event: ``schedule=[feature_view_asset(plane_trips)]``.
+    """Return the asset of a feature view, whose events say that its rows have changed online.
 
-    :param feature_view: a feature view, or where to import one from.
-    :raises FeatureViewError: when there is none.
+    Use it as a schedule: ``schedule=[feature_view_asset(plane_trips)]``.
+
+    :param feature_view: the view, or its import path.
+    :raises FeatureViewError: when there is no such view.
     """
     view = feature_view_of(feature_view)
     return create_asset(project=view.project, view=view.name)
 
 
 def create_asset(*, project: str, view: str, extra: dict[str, Any] | None = None) -> Asset:
-    """The asset of a feature view by its names.
+    """Return the asset of a feature view by its names; Airflow's factory of assets with this scheme.
 
     :param extra: of the asset, not of its events.
     """
@@ -39,19 +41,21 @@ def create_asset(*, project: str, view: str, extra: dict[str, Any] | None = None
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """The URI as it is, if it is one of ours.
+    """Validate the URI of an asset with this scheme, and return it unchanged.
 
-    :raises ValueError: when it is not.
+    :raises ValueError: when it is not the URI of a feature view.
     """
     view, _, rest = uri.path.removeprefix("/").partition("/")
     if not (NAME.fullmatch(uri.netloc) and NAME.fullmatch(view) and rest in ("", CHANGES)) or uri.query:
-        # What is not ours may hold a login.
-        raise ValueError(f"asset {uri.path!r}: this is no URI of a feature view -> write {SCHEME}://<project>/<view>")
+        # Without the whole URI, which may hold a login.
+        raise ValueError(
+            f"asset {uri.path!r}: this is not the URI of a feature view -> write {SCHEME}://<project>/<view>"
+        )
     return uri
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:  # noqa: ARG001
-    """The asset as OpenLineage knows it; runs name it as another name of the dataset in Redis."""
+    """Return the asset as an OpenLineage dataset; runs name it as a symlink of the dataset in Redis."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     uri = urlsplit(asset.uri)

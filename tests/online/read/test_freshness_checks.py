@@ -14,9 +14,10 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.layouts import keyspace
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import CheckResult, Look, ViewFreshnessCheck
-from online_features.online.read.online_sample import sample_online
+from online_features.online.async_store import view_statuses
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.entity_sample import sample_online
+from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, ViewStatus
 from online_features.online.redis.conversation import hold
 from online_features.online.write.guarded_script import SCAN_COUNT
 
@@ -63,7 +64,7 @@ def test_a_watermark_is_fresh_until_it_is_too_old(
     assert online.check(of_view(view, max_staleness=None, at_least=watermark)).is_fresh
     behind = online.check(of_view(view, at_least=watermark + timedelta(microseconds=1)))
     assert behind.kind == "stale"
-    assert "wanted is a lag of at most 1:00:00 and at least 20" in behind.message
+    assert "required: a lag of at most 1:00:00 and at least 20" in behind.message
     by_event = online.check(of_view(view, measure="event_timestamp"))
     assert by_event.kind == "stale"
     assert "its newest event timestamp 20" in by_event.message
@@ -105,18 +106,18 @@ def test_an_unknown_view_is_told_from_an_empty_redis(
     push(online, make_view(name="views"), a=HOUR)
     unknown = online.check(of_view(view))
     assert unknown.kind == "absent"
-    assert f"unknown to this Redis, near ones are '{view.project}:views'" in unknown.message
+    assert f"unknown to this Redis (similar names: '{view.project}:views'" in unknown.message
     elsewhere = OnlineStore.from_url(empty_redis)
     nothing = elsewhere.check(of_view(view))
     assert nothing.kind == "absent"
     assert "this Redis holds no feature view at all -> it was flushed" in nothing.message
     push(elsewhere, make_view(name="entirely.different", project="other"), a=HOUR)
-    assert "it holds 1 others -> check name and project" in elsewhere.check(of_view(view)).message
+    assert "it holds 1 other views) -> check name and project" in elsewhere.check(of_view(view)).message
     elsewhere._client.close()
 
 
 @pytest.mark.parametrize("bounds, message", [
-    ({}, "give max_staleness=, at_least= or both"),
+    ({}, "needs max_staleness=, at_least= or both"),
     ({"max_staleness": 3600}, "max_staleness=3600 must be a timedelta"),
     ({"max_staleness": -HOUR}, "not negative"),
     ({"at_least": datetime(2026, 1, 1)}, "at_least=2026-01-01T00:00:00 has no time zone"),
@@ -137,10 +138,10 @@ def test_many_views_are_seen_at_once_and_fail_alone(
 
     async def look() -> list[Any]:
         async with AsyncOnlineStore.from_url(redis_url) as store:
-            return await store.look_at(views)
+            return await view_statuses(store, views)
 
     seen = asyncio.run(look())
-    assert [type(look) for look in seen] == [Look, Look, OnlineDataError, OnlineDataError]
+    assert [type(look) for look in seen] == [ViewStatus, ViewStatus, OnlineDataError, OnlineDataError]
     assert (seen[0].known_ids, keyspace.view_id(fresh) in seen[1].known_ids) == (None, True)
     assert "'wrong', Redis: WRONGTYPE" in str(seen[3])
 
@@ -149,7 +150,7 @@ def test_a_cluster_that_is_away_is_told_of_each_view(view: FeatureView) -> None:
     async def look() -> list[Any]:
         with reserved_port() as nobodys:
             async with AsyncOnlineStore(redis.asyncio.RedisCluster(host=HOST, port=nobodys)) as store:
-                return await store.look_at([view, view])
+                return await view_statuses(store, [view, view])
 
     assert [type(look) for look in asyncio.run(look())] == [OnlineStoreUnavailableError] * 2
 
@@ -251,7 +252,7 @@ def test_entities_that_have_all_gone_are_not_fresh(view: FeatureView, online: On
 
 
 @pytest.mark.parametrize("changed, message", [
-    ({}, "give entities=, sample= or both"),
+    ({}, "needs entities=, sample= or both"),
     ({"entities": []}, "a list of mappings that is not empty"),
     ({"entities": "a"}, "a list of mappings that is not empty"),
     ({"entities": [{"id": 1}], "sample": 0}, "sample=0 must be a number of entities"),
