@@ -26,7 +26,7 @@ POOLER_TESTED := tests/offline/test_pooler.py
 
 RUN_TESTS = exec $(BIN)/python -m pytest -n logical --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help install demo up test test-faults test-airflow test-oldest test-pooler soak fuzz bench bench-small lint format clean
+.PHONY: help install demo up test test-faults test-airflow test-oldest test-pooler soak fuzz bench bench-small docs lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -39,6 +39,7 @@ help:
 	@echo 'make soak         all that happens to a view, at once, for MINUTES=30: fails where anything grows'
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
+	@echo 'make docs         write measured figures into the pages that quote them'
 	@echo 'make lint         formatting, lint rules, types'
 	@echo 'make install      the environment alone, in .venv'
 
@@ -97,6 +98,9 @@ bench: $(PLOTS_INSTALLED)
 
 bench-small: $(INSTALLED)
 	@BENCH_SMALL=1 exec $(BIN)/python -m benchmarks
+
+docs: $(INSTALLED)
+	@exec $(BIN)/python -m benchmarks.figures
 
 $(PLOTS_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[bench]'

@@ -9,14 +9,21 @@ from importlib.util import find_spec
 
 from rich.console import Console
 
-from benchmarks import catalog, imports, reading, reference, report, scaling
+from benchmarks import catalog, imports, pushing, reading, reference, report, scaling
 from benchmarks.machine import machine
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment
 from demo.workplace import unwind_on_signals, workplace
 
-PARTS = {"reference": reference, "scaling": scaling, "reading": reading, "imports": imports, "catalog": catalog}
+PARTS = {
+    "reference": reference,
+    "scaling": scaling,
+    "reading": reading,
+    "pushing": pushing,
+    "imports": imports,
+    "catalog": catalog,
+}
 
 console = Console(highlight=False)
 
@@ -38,7 +45,7 @@ def main() -> None:
         from benchmarks.plots import draw
 
         draw(settings.output)
-    console.print(f"\nWritten: {report.write(settings.output)}")
+    console.print(f"\nWritten: {report.write(settings.output)}; make docs writes the figures into other pages")
 
 
 def run_part(name: str, running: Servers, settings: Settings) -> None:

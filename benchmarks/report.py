@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from statistics import median
 
 from benchmarks.bars import BARS, MEBIBYTE, Parts
 from benchmarks.contenders import POSTGRES_ALONE, REDIS_ALONE
@@ -12,7 +13,7 @@ from benchmarks.results import Results, read
 from benchmarks.settings import REFERENCE_ENTITIES
 
 BUSY = 0.5  # load before a run that leaves no two cores to the benchmark
-PARTS = ("reference", "scaling", "reading", "imports", "catalog")
+PARTS = ("reference", "scaling", "reading", "pushing", "commits", "imports", "catalog")
 SWEEPS = {
     "entities": "Entities",
     "history": "Rows of history per entity",
@@ -31,6 +32,8 @@ def write(output: Path) -> Path:
         "reference": _reference,
         "scaling": _scaling,
         "reading": _reading,
+        "pushing": _pushing,
+        "commits": _commits,
         "imports": _imports,
         "catalog": _catalog,
     }
@@ -99,16 +102,16 @@ def _reference(results: Results, _output: Path) -> str:
     rows = []
     for contender in results.values("contender"):
 
-        def median(field: str, contender: str = contender) -> float:
+        def figure(field: str, contender: str = contender) -> float:
             return results.median(field, contender=contender) or 0.0
 
         is_floor = contender in (REDIS_ALONE, POSTGRES_ALONE)
         rows.append([
-            contender, f"{median('seconds'):.2f}", _spread(results, contender),
-            *(f"{median(f'cpu_{who}'):.2f}" for who in ("process", "postgres", "redis")),
-            "–" if is_floor else f"{median('peak_bytes') / MEBIBYTE:.0f}",
+            contender, f"{figure('seconds'):.2f}", _spread(results, contender),
+            *(f"{figure(f'cpu_{who}'):.2f}" for who in ("process", "postgres", "redis")),
+            "–" if is_floor else f"{figure('peak_bytes') / MEBIBYTE:.0f}",
             *(["–", "–"] if contender == POSTGRES_ALONE else
-              [f"{median('bytes_to_redis') / 1e6:.1f}", f"{median('redis_bytes_per_entity'):.0f}"]),
+              [f"{figure('bytes_to_redis') / 1e6:.1f}", f"{figure('redis_bytes_per_entity'):.0f}"]),
         ])  # fmt: skip
     shape = results.records[0]
     size = f"{shape['entities']:,} entities, {shape['history']} rows of history each, {shape['features']} features"
@@ -158,6 +161,29 @@ def _reading(results: Results, _output: Path) -> str:
     head = ["p50 / p99, ms", *(f"{keys:,} {'entity' if keys == 1 else 'entities'}" for keys in results.values("keys"))]
     return "## Reading\n\n10 features of each entity, from one process, one read after the other.\n\n" + _table(
         head, rows
+    )
+
+
+def _pushing(results: Results, _output: Path) -> str:
+    sizes = results.values("rows")
+    rows = []
+    for way in results.values("way"):
+        percents = [
+            (results.median("p50", way=way, rows=size) or 0.0, results.median("p99", way=way, rows=size) or 0.0)
+            for size in sizes
+        ]
+        rows.append([way, *(f"{1000 * p50:.2f} / {1000 * p99:.2f}" for p50, p99 in percents)])
+    head = ["p50 / p99, ms", *(f"{size:,} {'row' if size == 1 else 'rows'}" for size in sizes)]
+    return "## Pushing\n\nNewer rows of 10 features, in layout `hash`, one push after the other.\n\n" + _table(
+        head, rows
+    )
+
+
+def _commits(results: Results, _output: Path) -> str:
+    seconds = sorted(record["seconds"] for record in results.records)
+    row = [f"{len(seconds)}", *(f"{figure:.2f}" for figure in (seconds[0], median(seconds), seconds[-1]))]
+    return "## From a commit to the row online\n\nA whole Airflow runs a DAG on `source_changes`.\n\n" + _table(
+        ["commits", "least, s", "median, s", "greatest, s"], [row]
     )
 
 

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from benchmarks.source import CREATED, EVENT, KEY, TABLE
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from online_features import FeatureView
 
 Job: TypeAlias = Callable[[], Any]
@@ -114,6 +117,28 @@ def postgres_alone(job: dict[str, Any]) -> Job:
     return lambda: subprocess.run(command, env=os.environ | login, stdout=subprocess.DEVNULL, check=True).returncode
 
 
+def push(job: dict[str, Any], *, way: str, rows: int, times: int) -> Job:
+    """Ours: a producer's new rows of known entities, online, into the table, or both."""
+    from online_features import OfflineStore, OnlineStore
+
+    view = view_of(job, "hash")
+    if way == "online, transformed":
+        view = replace(view, transform=unchanged)
+    offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
+    known = online.get_online_features(view, [{KEY: key} for key in range(1, rows + 1)])
+
+    def once() -> None:
+        now = datetime.now(UTC)
+        given = [{**row.entity, EVENT: now, CREATED: now, **row.values} for row in known]
+        if way == "offline":
+            offline.append(view, given)
+        else:
+            online.push(view, given, offline=offline if way == "online and offline" else None)
+
+    once()  # the store learns the types
+    return lambda: [seconds(once) for _ in range(times)]
+
+
 def read_online(job: dict[str, Any], *, layout: str, times: int, keys: int) -> Job:
     """Ours: values typed as in Postgres, freshness in the same round trip."""
     from online_features import OnlineStore
@@ -150,6 +175,11 @@ def ping(job: dict[str, Any], *, times: int) -> Job:
     client = redis.Redis.from_url(job["redis_url"])
     client.ping()
     return lambda: [seconds(client.ping) for _ in range(times)]
+
+
+def unchanged(rows: pa.Table) -> pa.Table:
+    """The least that a transform can do."""
+    return rows
 
 
 def view_of(job: dict[str, Any], layout: str) -> FeatureView:

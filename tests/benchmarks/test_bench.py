@@ -51,6 +51,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("Characters in one feature of text", ["100"]),
         ("Records of 1 kB: ten features of 100 characters", ["1,000"]),
         ("Reading", ["ours, hash", "ours, json", "ours, feast", "Feast", "redis-py, by hand", "PING"]),
+        ("Pushing", ["online", "online, transformed", "online and offline", "offline"]),
     ],
 )  # fmt: skip
 def test_the_page_shows_everybody_and_every_size(output: Path, title: str, expected: list[str]) -> None:
