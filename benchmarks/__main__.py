@@ -1,4 +1,4 @@
-"""``make bench``: measure the parts that are named, or all of them, and write the table."""
+"""``make bench``: measure the named parts, or all of them, and write the page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def run_part(name: str, running: Servers, settings: Settings) -> None:
-    """Measure one part and keep its figures."""
+    """Measure one part and store its figures."""
     console.print(f"\n[bold]{name}[/]")
     began = time.monotonic()
     context = {**machine(), **running.versions, "settings": settings.shown}
@@ -58,7 +58,7 @@ def run_part(name: str, running: Servers, settings: Settings) -> None:
 
 
 def in_words(record: Record) -> str:
-    """The record on one line."""
+    """Format the record as one line."""
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in record.items()
     )

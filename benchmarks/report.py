@@ -1,4 +1,4 @@
-"""The table: ``README.md`` beside the results, from whatever has been measured."""
+"""The page: ``README.md`` beside the results, made of what was measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.contenders import POSTGRES_ALONE, REDIS_ALONE
 from benchmarks.results import Results, read
 from benchmarks.settings import REFERENCE_ENTITIES
 
-BUSY = 0.5  # load before a run that leaves no two cores to the benchmark
+BUSY = 0.5  # a load before the run with which the benchmark has fewer than two cores
 PARTS = ("reference", "scaling", "reading", "pushing", "commits", "imports", "catalog")
 SWEEPS = {
     "entities": "Entities",
@@ -25,7 +25,7 @@ SWEEPS = {
 
 
 def write(output: Path) -> Path:
-    """Write the table and return where it is."""
+    """Write the page and return its path."""
     parts = {part: results for part in PARTS if (results := read(output / "results" / f"{part}.jsonl"))}
     sections = [_text("introduction"), _machine(parts), _bars(parts)]
     writers = {
@@ -53,7 +53,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _machine(parts: Parts) -> str:
-    """What the parts were measured on: first what they have in common, then what they have not."""
+    """Return what the parts were measured on: first what is common to all, then what differs."""
     contexts = {part: _flat(results) for part, results in parts.items()}
     names = dict.fromkeys(name for context in contexts.values() for name in context)
     facts = {name: [context.get(name, "–") for context in contexts.values()] for name in names}
@@ -81,7 +81,7 @@ def _bars(parts: Parts) -> str:
 
 
 def _caveat(parts: Parts) -> str:
-    """How much the figures can be trusted to say about the bars."""
+    """Return how far the figures can be compared with the bars."""
     words = [f"The bars are meant for {REFERENCE_ENTITIES:,} entities on a machine that does nothing else."]
     if "reference" in parts:
         context = parts["reference"].context
@@ -207,7 +207,7 @@ def _catalog(results: Results, _output: Path) -> str:
 
 
 def _short(value: str | float) -> str:
-    """A number with three significant digits at least."""
+    """Format a number with at least three significant digits."""
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if value == round(value) else f"{float(f'{value:.3g}'):,}".removesuffix(".0")
