@@ -20,7 +20,8 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import ColumnNotFoundError, OfflineStoreUnavailableError, SourceError, SourceNotFoundError
 from online_features.offline.query_plan import QueryPlan
-from online_features.offline.store import Snapshot
+from online_features.offline.snapshot import Snapshot
+from online_features.offline.source_access import SourceAccess
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
@@ -424,22 +425,32 @@ def test_a_standby_that_lags_is_not_claimed_to_be_complete(
 # Tables that are altered.
 
 
-class AlteredStore(OfflineStore):
-    """A store whose table is altered when a run begins to read: before or after its snapshot is taken."""
+class AlteredSource(SourceAccess):
+    """A source that is altered when a run begins to read: before or after its snapshot is taken."""
 
+    def __init__(self, store: AlteredStore, view: FeatureView, alter: Callable[[], object], *, is_after: bool) -> None:
+        super().__init__(store._transactions, view)
+        self._alter = alter
+        self._is_after = is_after
+
+    @contextmanager
+    def snapshot(self, plan: QueryPlan) -> Iterator[Snapshot]:
+        if not self._is_after:
+            self._alter()
+        with super().snapshot(plan) as snapshot:
+            if self._is_after:
+                self._alter()
+            yield snapshot
+
+
+class AlteredStore(OfflineStore):
     def __init__(self, database: Database, change: str, *, is_after: bool) -> None:
         super().__init__(database.uri)
         self._alter: Callable[[], object] = lambda: database(change)
         self._is_after = is_after
 
-    @contextmanager
-    def snapshot(self, view: FeatureView, reading: QueryPlan) -> Iterator[Snapshot]:
-        if not self._is_after:
-            self._alter()
-        with super().snapshot(view, reading) as snapshot:
-            if self._is_after:
-                self._alter()
-            yield snapshot
+    def _source(self, view: FeatureView) -> SourceAccess:
+        return AlteredSource(self, view, self._alter, is_after=self._is_after)
 
 
 RELOADED = """

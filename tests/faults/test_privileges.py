@@ -424,13 +424,13 @@ def hearing(view: FeatureView, uri: str, online: OnlineStore) -> None:
     """What the trigger does: it listens, and when it has heard something, it looks whether there is news."""
 
     async def first() -> frozenset[str]:
-        async with aclosing(OfflineStore(uri).changed_tables()) as changes:
+        async with aclosing(OfflineStore(uri)._changed_tables()) as changes:
             return await anext(changes)
 
     assert asyncio.run(first()) == frozenset()
-    assert not OfflineStore(uri).announces_changes(view, "sales.orders")
+    assert not OfflineStore(uri)._source(view).announces_changes("sales.orders")
     schema = OfflineStore(uri).describe(view)
-    assert OfflineStore(uri).has_rows(view, schema, Window())
+    assert OfflineStore(uri)._source(view).has_rows(schema, Window())
 
 
 @pytest.mark.parametrize("role, occasions, job", [

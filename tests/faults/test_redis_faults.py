@@ -18,6 +18,7 @@ from online_features.embedded import HOST
 from online_features.errors import OnlineStoreUnavailableError
 from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
+from online_features.offline.source_access import SourceAccess
 from online_features.online.redis.conversation import PURPOSE
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -105,11 +106,11 @@ class Attempt:
         self.passed.append(passed(self.proxy))
 
 
-class Snapshots(OfflineStore):
+class MarkedSource(SourceAccess):
     """Tells the attempt when a snapshot is taken, and when it is done with."""
 
-    def __init__(self, uri: str, attempt: Attempt) -> None:
-        super().__init__(uri)
+    def __init__(self, store: Snapshots, view: FeatureView, attempt: Attempt) -> None:
+        super().__init__(store._transactions, view)
         self._attempt = attempt
 
     @contextmanager
@@ -119,6 +120,15 @@ class Snapshots(OfflineStore):
         with super().snapshot(*asked) as snapshot:
             yield snapshot
         self._attempt.mark()
+
+
+class Snapshots(OfflineStore):
+    def __init__(self, uri: str, attempt: Attempt) -> None:
+        super().__init__(uri)
+        self._attempt = attempt
+
+    def _source(self, view: FeatureView) -> SourceAccess:
+        return MarkedSource(self, view, self._attempt)
 
 
 @contextmanager

@@ -199,7 +199,7 @@ def test_rows_go_from_store_to_store(
 
 
 async def heard(offline: OfflineStore) -> frozenset[str]:
-    async with aclosing(offline.changed_tables()) as changes:
+    async with aclosing(offline._changed_tables()) as changes:
         return await anext(changes)
 
 

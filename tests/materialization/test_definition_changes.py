@@ -10,7 +10,7 @@ from online_features.online.state.view_state import definition, definition_finge
 from online_features.schema import Column, RowSchema
 from online_features.types.postgres_types import Encoding
 
-from tests.offline.test_query_plan import INSTANT, SCHEMA
+from tests.materialization.test_plan import INSTANT, SCHEMA
 from tests.test_feature_view import VIEW
 
 PRICE = Column("price", "numeric", Encoding.NUMERIC)

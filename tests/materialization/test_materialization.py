@@ -23,7 +23,7 @@ from online_features.errors import (
     WindowError,
 )
 from online_features.layouts import keyspace
-from online_features.materialization.materialize import Progress
+from online_features.materialization.progress import Progress
 
 from tests.conftest import Database, at
 

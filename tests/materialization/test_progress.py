@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from online_features.materialization.materialize import Progress
+from online_features.materialization.progress import Progress
 
 from tests.conftest import at
 

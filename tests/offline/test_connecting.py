@@ -31,7 +31,7 @@ def of_redis(redis_url: str) -> str:
 
 
 async def listen(uri: str) -> None:
-    await anext(OfflineStore(uri).changed_tables())
+    await anext(OfflineStore(uri)._changed_tables())
 
 
 def ways(make_view: MakeView, uri: str) -> list[Callable[[], object]]:

@@ -95,14 +95,14 @@ def test_what_the_source_cannot_write_is_named(encoded: Encoded, make_view: Make
 
 def test_changes_of_tables_are_heard_by_name(encoded: Encoded) -> None:
     async def heard() -> frozenset[str]:
-        async with aclosing(encoded.offline.changed_tables()) as changes:
+        async with aclosing(encoded.offline._changed_tables()) as changes:
             await anext(changes)
             await asyncio.to_thread(encoded, "INSERT INTO {word} VALUES ('a', now(), '')")
             return await anext(changes)
 
     with psycopg.connect(encoded.uri, client_encoding="UTF8", autocommit=True) as connection:
         connection.execute(notification_sql(encoded.view).encode())
-    assert encoded.offline.announces_changes(encoded.view, encoded.word)
+    assert encoded.offline._source(encoded.view).announces_changes(encoded.word)
     assert asyncio.run(heard()) == {f"public.{encoded.word}"}
 
 

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common.instants import to_text
-from online_features.materialization import materialize as materialization
+from online_features.materialization import run_warnings
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from tests.conftest import Database, at
@@ -116,7 +116,7 @@ def test_a_run_tells_which_transaction_holds_back_its_watermark(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(materialization, "TOLD_TRANSACTION_AGE", timedelta(0))
+    monkeypatch.setattr(run_warnings, "OLD_TRANSACTION", timedelta(0))
     name = f"prepared-{uuid.uuid4().hex}"
     with closing(psycopg2.connect(table.uri, application_name="nightly load")) as session:
         insert(session, "a secret in a query")
@@ -127,7 +127,7 @@ def test_a_run_tells_which_transaction_holds_back_its_watermark(
         with caplog.at_level(logging.WARNING):
             result = materialize(view, offline, online)
         materialize(view, offline, online, start=at(0), end=at(1))
-        monkeypatch.setattr(materialization, "TOLD_TRANSACTION_AGE", timedelta(hours=1))
+        monkeypatch.setattr(run_warnings, "OLD_TRANSACTION", timedelta(hours=1))
         materialize(view, offline, online)
         session.cursor().execute("ROLLBACK PREPARED %s" if prepared else "ROLLBACK", (name,) if prepared else None)
         materialize(view, offline, online)

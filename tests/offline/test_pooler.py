@@ -217,7 +217,7 @@ def fails_here(ours: Ours) -> None:
 
 
 def fails_to_append(ours: Ours) -> None:
-    with pytest.raises(LookupError), ours.offline.appending(ours.view, ours.offline.describe(ours.view)):
+    with pytest.raises(LookupError), ours.offline._source(ours.view).appending(ours.offline.describe(ours.view)):
         raise LookupError
 
 
@@ -277,7 +277,7 @@ def test_a_query_that_would_write_or_break_out_is_refused(
 
 async def hears(uri: str, meanwhile: Callable[[], object]) -> frozenset[str]:
     """What a listener hears of what happens meanwhile."""
-    async with aclosing(OfflineStore(uri).changed_tables()) as changes:
+    async with aclosing(OfflineStore(uri)._changed_tables()) as changes:
         assert await anext(changes) == frozenset()
         await asyncio.to_thread(meanwhile)
         return await anext(changes)
@@ -324,13 +324,13 @@ def test_what_only_reads_holds_back_no_horizon_but_what_appends_does(
     with pooler(servers_folder, database.uri, "transaction", pool_size=2) as uri:
         offline = OfflineStore(uri)
         schema = offline.describe(view)
-        reading = offline.reading(view, schema, Window())
-        with offline.snapshot(view, reading) as snapshot:
+        reading = offline._source(view).query_plan(schema, Window())
+        with offline._source(view).snapshot(reading) as snapshot:
             assert list(snapshot.batches(100))
             now = datetime.now(UTC)
-            assert offline.horizon(view).claim > now
-        with offline.appending(view, schema) as appender:
-            assert offline.horizon(view).claim == appender.created_at
+            assert offline._source(view).horizon().claim > now
+        with offline._source(view).appending(schema) as appender:
+            assert offline._source(view).horizon().claim == appender.created_at
 
 
 def test_runs_at_once_share_a_pool(

@@ -98,7 +98,7 @@ def test_a_look_for_rows_harms_nothing_either(
 ) -> None:
     schema = offline.describe(make_view(source={"query": ROW}))
     with pytest.raises(SourceError, match=" -> "):
-        offline.has_rows(make_view(source={"query": query}), schema, Window())
+        offline._source(make_view(source={"query": query})).has_rows(schema, Window())
     assert database(UNHARMED) == [(True, True, False)]
 
 
@@ -168,7 +168,7 @@ def test_the_hook_hands_a_time_out_on(database: Database, make_view: MakeView, m
     store = OfflineStoreHook().get_store(statement_timeout=timedelta(milliseconds=100))
     view = make_view(source={"query": f"SELECT * FROM ({ROW}) AS row WHERE pg_sleep(9) IS NOT NULL"})
     with pytest.raises(OnlineFeaturesError, match="statement timeout"):
-        store.has_rows_before(view, store.describe(view), at(1))
+        store._source(view).has_rows(store.describe(view), Window(end=at(1)))
 
 
 @pytest.fixture(scope="module")

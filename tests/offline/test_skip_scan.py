@@ -84,9 +84,9 @@ def read(
     """The newest rows and how many were rejected, read in that way."""
     monkeypatch.setattr(reading, "DEEP_HISTORY", 0 if way == "skip scan" else float("inf"))
     schema = offline.describe(view)
-    chosen = offline.reading(view, schema, Window())
+    chosen = offline._source(view).query_plan(schema, Window())
     assert way in chosen.in_words
-    with offline.snapshot(view, chosen) as snapshot:
+    with offline._source(view).snapshot(chosen) as snapshot:
         rows = [tuple(row.values()) for batch in snapshot.batches(7) for row in batch.to_pylist()]
         rejected, sample = snapshot.rejected, snapshot.rejected_sample
     assert len(sample) == min(rejected, 5)
@@ -152,7 +152,7 @@ ANALYZED = "ANALYZE rows"
 
 
 def words(offline: OfflineStore, view: FeatureView, window: Window = Window()) -> str:
-    return offline.reading(view, offline.describe(view), window).in_words
+    return offline._source(view).query_plan(offline.describe(view), window).in_words
 
 
 def test_a_run_over_deep_history_walks_an_index_and_counts_every_row(

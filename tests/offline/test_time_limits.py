@@ -66,7 +66,7 @@ def test_redis_is_slow_while_a_statement_goes_on(
 def test_redis_is_slow_while_a_run_prunes(make_view: MakeView, offline: OfflineStore, limits: Any) -> None:
     view = make_view(source={"query": FEW})
     for _ in limits(*IN_TRANSACTION):
-        with offline.lookup(view, offline.describe(view)) as existing:
+        with offline._source(view).lookup(offline.describe(view)) as existing:
             assert existing([["1"], ["0"]]) == {0}
             time.sleep(0.5)
             assert existing([["1"], ["0"]]) == {0}
@@ -78,7 +78,7 @@ def test_a_session_is_idle_while_a_run_prunes(
     view = make_view(source={"query": FEW})
 
     def look() -> None:
-        with offline.lookup(view, offline.describe(view)) as existing:
+        with offline._source(view).lookup(offline.describe(view)) as existing:
             assert existing([["1"]]) == {0}
             until(lambda: database(SESSIONS) == [(0,)])
             existing([["1"]])

@@ -228,10 +228,10 @@ def test_any_table_can_tell_and_stop_telling(
     view = make_view(source={"table": table})
     for _ in range(2):
         database(notification_sql(view))
-        assert offline.announces_changes(view, table)
+        assert offline._source(view).announces_changes(table)
     for _ in range(2):
         database(drop_notification_sql(view))
-        assert not offline.announces_changes(view, table)
+        assert not offline._source(view).announces_changes(table)
     assert database("SELECT count(*) FROM pg_proc WHERE proname LIKE 'online_features%'") == [(0,)]
 
 

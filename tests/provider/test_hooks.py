@@ -42,7 +42,7 @@ def test_the_offline_hook_hands_extras_to_libpq(connections: None, make_view: An
     schema = store.describe(view)
     from online_features.window import Window
 
-    with store.snapshot(view, store.reading(view, schema, Window())) as snapshot:
+    with store._source(view).snapshot(store._source(view).query_plan(schema, Window())) as snapshot:
         (batch,) = snapshot.batches(10)
     assert batch.column(2).to_pylist() == ["its+us,public"]
 

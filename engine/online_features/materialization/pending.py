@@ -36,10 +36,11 @@ def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineSto
     )
     lookback = default_lookback(None, is_blind=created is None)
     arrivals = Arrivals.since(state.cursor, schema, lookback=lookback, now=datetime.now(UTC))
+    source = offline._source(view)
     try:
-        if offline.has_rows(view, schema, arrivals):
+        if source.has_rows(schema, arrivals):
             return True
-        return state.source is not None and bool(offline.relations(view, schema).replaced_since(state.source))
+        return state.source is not None and bool(source.relations(schema).replaced_since(state.source))
     except SourceError:  # The source is not what it was: a run says better what is wrong.
         return True
 

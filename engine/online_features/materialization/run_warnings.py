@@ -1,17 +1,78 @@
-"""Warnings of a run that succeeded and put nothing online."""
+"""Warnings of a run."""
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from online_features.common.instants import to_text
+from online_features.common.log_lines import say
 from online_features.counters import RowCounts
+from online_features.errors import OnlineAccessError, OnlineDataError
 from online_features.feature_view import FeatureView
+from online_features.materialization.definition_changes import describe_alternation, describe_changes
+from online_features.materialization.plan import Plan, RunKind
+from online_features.offline.horizon import Horizon
+from online_features.online.state.view_state import DAMAGE, ViewState, definition
+from online_features.schema import RowSchema
+
+if TYPE_CHECKING:
+    from online_features.online.store import OnlineStore
+
+log = logging.getLogger(__name__)
+
+# Age from which on a run warns of a transaction that holds back the watermark: most end within a second.
+OLD_TRANSACTION = timedelta(seconds=10)
 
 
-def run_warnings(
-    view: FeatureView, counts: RowCounts, *, kind: Literal["full", "incremental", "window"], had_rows: bool
-) -> list[str]:
-    """Each thing to look at, with what to do.
+def warn_of_late_rows(view: FeatureView, late: Sequence[str]) -> None:
+    """Log a warning where rows become visible later than they were created.
+
+    :param late: relations where they do, in words.
+    """
+    if late:
+        say(
+            log.warning,
+            f"Feature view {view.name!r} reads {' and '.join(late)}: rows appear there later than they were created, "
+            "so incremental runs look back one hour -> give lookback= where they may be later still",
+        )
+
+
+def warn_of_changed_definition(
+    view: FeatureView, schema: RowSchema, state: ViewState, fingerprint: str, online: OnlineStore
+) -> None:
+    """Log how the definition differs from the one whose rows are online, and whether two alternate."""
+    if state.definition is None or state.fingerprint == fingerprint:
+        return
+    now = definition(view, schema)
+    # A run needs no right to read the history, and goes on whatever Redis holds in place of definition and history.
+    with suppress(OnlineAccessError, OnlineDataError, *DAMAGE):
+        for change in describe_changes(state.definition, now):
+            say(log.warning, f"Feature view {view.name!r} has changed: {change}")
+        if alternation := describe_alternation(state.definition, now, fingerprint, online.runs(view)):
+            say(log.warning, f"Feature view {view.name!r}: {alternation}")
+
+
+def warn_of_held_watermark(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str]:
+    """Log a warning of an old transaction that keeps the run from claiming more.
+
+    :returns: what the run's record says of it.
+    """
+    oldest = horizon.oldest
+    if oldest is None or plan.covered is None or plan.covered[1] != oldest.since or oldest.age < OLD_TRANSACTION:
+        return {}
+    since = oldest.since.isoformat(timespec="seconds")
+    log.warning("Feature view %r: a transaction, open for %.0f s, holds back the watermark at %s",
+                view.name, oldest.age.total_seconds(), since)  # fmt: skip
+    say(log.warning, f"It is {oldest} -> end it, or wait until it ends")
+    return {"held_since": to_text(oldest.since), "held_by": str(oldest)}
+
+
+def run_warnings(view: FeatureView, counts: RowCounts, *, kind: RunKind, had_rows: bool) -> list[str]:
+    """Return warnings of a run that succeeded and put nothing online.
 
     :param counts: of the rows of the run.
     :param kind: of the run: only a full one reads all that the source has.

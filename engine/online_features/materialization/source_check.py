@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,22 +15,9 @@ from online_features.window import Arrivals
 
 if TYPE_CHECKING:
     from online_features.offline.relations import SourceRelations
-    from online_features.offline.store import OfflineStore
+    from online_features.offline.source_access import SourceAccess
 
 log = logging.getLogger(__name__)
-
-
-def warn_of_late_rows(view: FeatureView, late: Sequence[str]) -> None:
-    """Log a warning where rows become visible later than they were created.
-
-    :param late: relations where they do, in words.
-    """
-    if late:
-        say(
-            log.warning,
-            f"Feature view {view.name!r} reads {' and '.join(late)}: rows appear there later than they were created, "
-            "so incremental runs look back one hour -> give lookback= where they may be later still",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +31,7 @@ class SourceCheck:
     """
 
     view: FeatureView
-    offline: OfflineStore
+    source: SourceAccess
     schema: RowSchema
     relations: SourceRelations
     note: SourceNote | None
@@ -59,7 +45,7 @@ class SourceCheck:
         if reason := self.relations.replaced_since(self.note):
             return reason
         parts = self.relations.parts_since(self.note)
-        if parts and self.offline.has_rows_outside(self.view, self.schema, parts, self._arrivals(self.note)):
+        if parts and self.source.has_rows_outside(self.schema, parts, self._arrivals(self.note)):
             return f"{parts[0]} was attached with rows that are older than the last run"
         return ""
 
@@ -78,8 +64,8 @@ class SourceCheck:
             )
         if not self._may_have_changed_unseen(self.note):
             return
-        unseen, future = self.offline.changed_unseen(
-            self.view, self.schema, self.relations, self._arrivals(self.note), self.note.snapshot
+        unseen, future = self.source.changed_unseen(
+            self.schema, self.relations, self._arrivals(self.note), self.note.snapshot
         )
         columns = (self.schema.event_timestamp, self.schema.created_timestamp)
         names = " or ".join(repr(column.name) for column in columns if column is not None)

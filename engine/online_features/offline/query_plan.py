@@ -61,7 +61,7 @@ class QueryPlan:
     in_words: str = ""
 
 
-def chosen_reading(
+def choose_query(
     connection: sa.Connection, source: PostgresSource, schema: RowSchema, window: Window | Arrivals
 ) -> QueryPlan:
     """Decide how to read a window, by what Postgres knows of its tables."""

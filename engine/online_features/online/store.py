@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from online_features.common import arguments
 from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
+from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds
 from online_features.online.read.freshness import Freshness
@@ -31,16 +32,10 @@ from online_features.online.write import erasure
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
     from online_features.offline.store import OfflineStore
     from online_features.online.write.online_run import OnlineRun
     from online_features.online.write.push import PushResult
-
-    PushableRows: TypeAlias = (
-        pd.DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterable[Mapping[str, Any]]
-    )
+    from online_features.producers.given_rows import PushableRows
 
 
 RETRY_PUSH_FOR = timedelta(seconds=10)  # a producer's caller may be waiting
@@ -145,7 +140,8 @@ class OnlineStore:
         :raises SourceError: with ``offline``, when its table does not fit.
         """
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.write.push import append_and_push, push_rows
+        with needs_materialize("to push"):
+            from online_features.online.write.push import append_and_push, push_rows
 
         arguments.check(view=view)
         arguments.check_given(offline=offline)
@@ -154,7 +150,13 @@ class OnlineStore:
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._client, self._pushed_views, view, rows, offline=offline, now=now, retry_budget=retry_budget
+                    self._client,
+                    self._pushed_views,
+                    view,
+                    rows,
+                    source=offline._source(view),
+                    now=now,
+                    retry_budget=retry_budget,
                 )
             return push_rows(self._client, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
 
@@ -215,12 +217,21 @@ class OnlineStore:
 
     @contextmanager
     def run(
-        self, view: FeatureView, schema: RowSchema, run_id: str, retry_budget: RetryBudget, replication: Replication
+        self,
+        view: FeatureView,
+        schema: RowSchema,
+        run_id: str,
+        *,
+        failed: Callable[[BaseException], Mapping[str, Any]],
+        retry_budget: RetryBudget,
+        replication: Replication,
     ) -> Iterator[OnlineRun]:
         """A run that writes rows of the view; nothing of it counts before it is committed."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
-        run = OnlineRun(self._client, view, schema, run_id, retry_budget=retry_budget, replication=replication)
+        run = OnlineRun(
+            self._client, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
+        )
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -20,14 +21,37 @@ from online_features.rejection import Rejections
 
 if TYPE_CHECKING:
     from online_features.feature_view import FeatureView
-    from online_features.offline.store import OfflineStore
+    from online_features.schema import RowSchema
 
 SPOOLED_BYTES = 64 * 1024 * 1024  # of appended rows in memory before they wait in a file for their push
 
 
+class Appender(Protocol):
+    """Appends batches in one transaction; see :class:`online_features.offline.appender.StagedAppender`."""
+
+    rows: int
+    created_at: datetime
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
+
+
+class AppendableSource(Protocol):
+    """A source that rows can be appended to; see :class:`online_features.offline.source_access.SourceAccess`."""
+
+    def describe(self) -> RowSchema:
+        """Return its columns."""
+
+    def generated_columns(self) -> frozenset[str]:
+        """Return the columns whose values only Postgres makes."""
+
+    def appending(self, schema: RowSchema) -> AbstractContextManager[Appender]:
+        """Append rows in one transaction, which leaving the context commits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AppendResult:
-    """What became of rows that were appended.
+    """Counts of rows that were appended.
 
     :param rows_read: all that were given.
     :param rows_appended: now in the table; fewer than were read where some were rejected or, by a constraint of the
@@ -46,36 +70,36 @@ class AppendResult:
         return asdict(self)
 
 
-def append_rows(offline: OfflineStore, view: FeatureView, rows: Any) -> AppendResult:
+def append_rows(source: AppendableSource, view: FeatureView, rows: Any) -> AppendResult:
     """Append the rows; see :meth:`~online_features.OfflineStore.append`."""
-    described = offline.describe(view)
-    if view.features is None and (generated := offline.generated_columns(view)):
+    described = source.describe()
+    if view.features is None and (generated := source.generated_columns()):
         given = tuple(feature for feature in described.features if feature.name not in generated)
         described = replace(described, features=given)
-    return _append(offline, view, Transformation(view, described, in_texts=True), rows, lambda _: None)
+    return _append(source, view, Transformation(view, described, in_texts=True), rows, lambda _: None)
 
 
 @contextmanager
 def appended(
-    offline: OfflineStore, view: FeatureView, transformation: Transformation, rows: Any
+    source: AppendableSource, view: FeatureView, transformation: Transformation, rows: Any
 ) -> Iterator[tuple[AppendResult, Iterator[PushedRows]]]:
     """Append the rows, and give what of them goes online, each kept meanwhile: the producer's may be a generator.
 
     :raises SourceError: when Postgres makes values that go online, which nobody knows before a run reads them.
     """
     served = {feature.name for feature in transformation.source.features}
-    if generated := sorted(served & offline.generated_columns(view)):
+    if generated := sorted(served & source.generated_columns()):
         raise SourceError(
             f"feature view {view.name!r}: Postgres makes the values of column {generated[0]!r}, so that they cannot be "
             "pushed -> append the rows alone, and let the next run take them online; or name features= without it"
         )
     with SpooledTemporaryFile(max_size=SPOOLED_BYTES) as file:
         spool = _Spool(file)
-        yield _append(offline, view, transformation, rows, spool.add), spool.batches()
+        yield _append(source, view, transformation, rows, spool.add), spool.batches()
 
 
 def _append(
-    offline: OfflineStore,
+    source: AppendableSource,
     view: FeatureView,
     transformation: Transformation,
     rows: Any,
@@ -85,7 +109,7 @@ def _append(
     schema, layout = transformation.source, encoder(view, transformation.schema)
     stored = view.before_transform
     rows_read, rejections = 0, Rejections(view)
-    with rejections, offline.appending(view, schema) as appender:
+    with rejections, source.appending(schema) as appender:
         for given in batches(rows, BATCH_ROWS):
             # The types are the source's own, and no column of it is unknown.
             pushed = pushed_rows(view, pushed_schema(stored, schema, given), given, now=appender.created_at)

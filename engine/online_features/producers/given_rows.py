@@ -21,6 +21,10 @@ from online_features.types.values import NULL_TYPES
 if TYPE_CHECKING:
     import pandas as pd
 
+    PushableRows: TypeAlias = (
+        pd.DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterable[Mapping[str, Any]]
+    )
+
 BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and memory stays flat
 
 # Likewise for wide rows. What a batch becomes on its way is a few times as large, and Arrow holds 2 GiB in a column.

@@ -16,9 +16,9 @@ from online_features_provider.operators.rendered import is_template
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from online_features.feature_view import FeatureView
-    from online_features.online.store import PushableRows
     from online_features.online.write.push import PushResult
     from online_features.producers.appending import AppendResult
+    from online_features.producers.given_rows import PushableRows
 
 PushMode = Literal["online", "offline", "online_and_offline"]
 

@@ -79,7 +79,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
         while True:
             try:
                 store = await _in_a_thread(_offline_store, conn_id)
-                async with aclosing(store.changed_tables()) as changes:
+                async with aclosing(store._changed_tables()) as changes:
                     async for tables in changes:
                         failures = 0
                         yield tables
@@ -137,7 +137,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
 
     def _warn_of_silence(self, offline: OfflineStore) -> None:
         for table in self.tables:
-            if not offline.announces_changes(self.view, table):
+            if not offline._source(self.view).announces_changes(table):
                 say(
                     self.log.warning,
                     f"Feature view {self.view.name!r}: Postgres does not tell when table {table!r} changes -> run the "

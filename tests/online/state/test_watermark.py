@@ -10,7 +10,7 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineDataError, OvertakenError
 from online_features.layouts import keyspace
-from online_features.materialization.materialize import Progress
+from online_features.materialization.progress import Progress
 
 from tests.conftest import Database, at
 

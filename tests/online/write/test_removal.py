@@ -12,7 +12,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts import keyspace
-from online_features.materialization.materialize import Progress
+from online_features.materialization.progress import Progress
 from online_features.online.write import erasure
 from online_features.online.write.guarded_script import GuardedScript
 

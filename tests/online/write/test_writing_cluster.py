@@ -17,7 +17,7 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import HOST
 from online_features.errors import NotReplicatedError, OnlineAccessError, OnlineStoreUnavailableError
 from online_features.layouts import keyspace
-from online_features.materialization.materialize import Progress
+from online_features.materialization.progress import Progress
 from online_features.online.read.entity_check import EntityFreshnessCheck
 from online_features.online.read.freshness_check import CheckResult
 from online_features.online.read.online_sample import sample_online

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.packing import packing
 from online_features.layouts.registry import encoder
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client
+from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
 from online_features.online.state import view_state as state
@@ -42,6 +42,7 @@ class EncodedRows:
 class OnlineRun:
     """One run's writes. Encoding does no I/O, so another thread may be ahead of the writing.
 
+    :param failed: makes the record of a run that an error has ended, for the run history.
     :param retry_budget: with interruptions.
     :param replication: what has to be copied before the run counts.
     """
@@ -53,6 +54,7 @@ class OnlineRun:
         schema: RowSchema,
         run_id: str,
         *,
+        failed: Callable[[BaseException], Mapping[str, Any]],
         retry_budget: RetryBudget,
         replication: Replication,
     ) -> None:
@@ -63,11 +65,11 @@ class OnlineRun:
         self._view = view
         self._schema = schema
         self._run_id = run_id
-        self._is_abandoned = False
+        self._failed = failed
 
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
-        """Mark the run in Redis and hold a connection to write on."""
+        """Mark the run in Redis and hold a connection to write on; an error ends the run and is recorded."""
         with writer(self._client, self._view, self._retry_budget, self._replication) as self._writer:
             try:
                 self._servers = state.begin_run(self._writer, self._view, self._run_id)
@@ -75,9 +77,10 @@ class OnlineRun:
                 self._packing = packing(self._writer.reply, keyspace.packing_key(self._view))
                 self._set_encoder()
                 yield self
-            except BaseException:
-                if not self._is_abandoned:
-                    run_with_timeout(self._unmark, CLEANUP_SECONDS)
+            except BaseException as error:
+                ours = translation(error, named(self._view)) if isinstance(error, DRIVER_ERRORS) else error
+                # With a time-out, because Redis may be the one that failed, or hang.
+                run_with_timeout(partial(self._abandon, self._failed(ours)), CLEANUP_SECONDS)
                 raise
 
     @property
@@ -145,18 +148,9 @@ class OnlineRun:
         """Remove entities that the source no longer has; see :func:`~online_features.online.write.erasure.prune`."""
         return prune(self._client, self._view, self._schema.keys, before, existing)
 
-    def abandon(self, run: Mapping[str, Any]) -> None:
-        """End the run after a failure, whose exception is on its way: Redis may be the one that failed, or hang."""
-        self._is_abandoned = True
-        run_with_timeout(partial(self._abandon, run), CLEANUP_SECONDS)
-
     def _abandon(self, run: Mapping[str, Any]) -> None:
         with suppress(*DRIVER_ERRORS):
             state.abandon_run(self._client, self._view, self._run_id, run=run)
-
-    def _unmark(self) -> None:
-        with suppress(*DRIVER_ERRORS):
-            self._client.delete(keyspace.run_key(self._view, self._run_id))
 
     def _set_encoder(self) -> None:
         names = [feature.name for feature in self._schema.features]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import redis
 
@@ -26,15 +26,12 @@ from online_features.online.redis.replies import text
 from online_features.online.state.pushed_views import PushedView, PushedViews, note
 from online_features.online.write.writer import StateChangedError
 from online_features.online.write.writers import writer
-from online_features.producers.appending import appended
+from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.producers.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation, transformed
 from online_features.rejection import Rejections
 from online_features.schema import RowSchema
-
-if TYPE_CHECKING:
-    from online_features.offline.store import OfflineStore
 
 Given = TypeVar("Given")  # a batch: as the producer gave it, or as it was appended
 T = TypeVar("T")
@@ -85,7 +82,7 @@ def append_and_push(
     view: FeatureView,
     rows: Any,
     *,
-    offline: OfflineStore,
+    source: AppendableSource,
     now: datetime,
     retry_budget: RetryBudget,
 ) -> PushResult:
@@ -94,7 +91,7 @@ def append_and_push(
     When writing fails, the rows stay in the table, and a retry or the next run takes them online.
     """
     began = time.monotonic()
-    transformation = Transformation(view, offline.describe(view), in_texts=True)
+    transformation = Transformation(view, source.describe(), in_texts=True)
 
     def coerced(known: PushedView, given: PushedRows) -> tuple[RowSchema, PushedRows]:
         _check_types(view, known, transformation.schema)
@@ -104,7 +101,7 @@ def append_and_push(
         known = retry_budget.attempt(partial(views.read, view), is_passing)
     _check_types(view, known, transformation.schema)
     push: _Push[PushedRows] = _Push(client, views, view, retry_budget, coerced, now=now)
-    with appended(offline, view, transformation, rows) as (result, every):
+    with appended(source, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
     return push.result(began, rows_appended=result.rows_appended)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from online_features.materialization.materialize import Plan, plan_run
-from online_features.offline.store import Horizon
+from online_features.feature_view import FeatureView
+from online_features.materialization.plan import Plan, PlanInputs, effective_lookback, plan_run
+from online_features.offline.horizon import Horizon
 from online_features.online.state.view_state import ViewState, changes_since, definition
 from online_features.schema import Column, RowSchema
 from online_features.types.postgres_types import Encoding
@@ -46,16 +47,21 @@ def arrivals(*, since: datetime) -> Arrivals:
 
 
 def plan(
-    *, schema: RowSchema = SCHEMA, state: ViewState = SOMETHING, asked: Window | None = None, full: bool = False,
-    lookback: timedelta | None = None, horizon: Horizon | datetime = at(5), now: datetime = at(5),
+    *, view: FeatureView = VIEW, schema: RowSchema = SCHEMA, state: ViewState = SOMETHING, asked: Window | None = None,
+    horizon: Horizon | datetime = at(5), now: datetime = at(5), lookback: timedelta | None = None,
+    begins_history: bool = False, is_changed: bool = False,
 ) -> Plan:  # fmt: skip
-    if schema is not SCHEMA and state is SOMETHING:
-        state = replace(state, definition=definition(VIEW, schema))
+    if state is SOMETHING and not is_changed:
+        state = replace(state, definition=definition(view, schema))
     if isinstance(horizon, datetime):
         horizon = Horizon(claim=horizon, cursor=horizon, is_blind=False)
-    return plan_run(
-        VIEW, schema, state, asked or Window(), full=full, lookback=lookback, horizon=horizon, now=now
+    inputs = PlanInputs(
+        view=view, schema=schema, asked=asked or Window(), full=False, horizon=horizon, now=now,
+        lookback=effective_lookback(lookback, schema, horizon, ()), cursor=state.cursor, note=state.source,
+        changes=changes_since(state, view, schema), data_loss_reason="",
+        begins_history=begins_history,
     )  # fmt: skip
+    return plan_run(inputs)
 
 
 def test_the_first_run_reads_all_of_history() -> None:
@@ -86,10 +92,8 @@ def test_without_created_timestamps_the_next_run_looks_back() -> None:
 
 def test_rows_of_the_future_are_rejected_only_where_the_source_says_so() -> None:
     rejecting = replace(VIEW, source=replace(VIEW.source, future_rows="reject"))
-    horizon = Horizon(claim=at(5), cursor=at(5), is_blind=False)
     for state, asked in ((SOMETHING, Window()), (NOTHING, Window()), (SOMETHING, Window(start=at(1), end=at(2)))):
-        planned = plan_run(rejecting, SCHEMA, state, asked, full=False, lookback=None, horizon=horizon, now=at(5))
-        assert planned.window.latest == at(5) + FUTURE_TOLERANCE
+        assert plan(view=rejecting, state=state, asked=asked).window.latest == at(5) + FUTURE_TOLERANCE
         assert plan(state=state, asked=asked).window.latest == Window().latest
 
 
@@ -119,6 +123,12 @@ def test_a_window_covers_no_more_than_itself_and_leaves_the_cursor(asked: Window
     assert (windowed.kind, windowed.window, windowed.covered, windowed.cursor) == ("window", asked, covered, None)
 
 
+def test_a_first_window_with_nothing_before_it_covers_history_from_the_beginning() -> None:
+    window = Window(start=at(1), end=at(2))
+    assert plan(state=NOTHING, asked=window, begins_history=True).covered == (None, at(2))
+    assert plan(state=NOTHING, asked=window).covered == (at(1), at(2))
+
+
 def test_late_rows_that_cannot_be_seen_coming_are_looked_back_for() -> None:
     blind = Horizon(claim=at(5), cursor=at(5), is_blind=True)
     assert plan(horizon=blind).window == arrivals(since=at(3) - DEFAULT_LOOKBACK)
@@ -144,8 +154,7 @@ CHANGES: dict[str, tuple[Any, RowSchema]] = {
 def test_a_changed_definition_makes_a_full_run_that_says_what_changed(asked: Window, part: str) -> None:
     view, schema = CHANGES[part]
     assert changes_since(SOMETHING, view, schema) == [part]
-    horizon = Horizon(claim=at(5), cursor=at(5), is_blind=False)
-    changed = plan_run(view, schema, SOMETHING, asked, full=False, lookback=None, horizon=horizon, now=at(5))
+    changed = plan(view=view, schema=schema, is_changed=True, asked=asked)
     assert changed.kind == "full"
     assert changed.reason == f"the view has changed in {part}"
     assert changed.clears == (part == "entities")

@@ -34,7 +34,7 @@ COPY = "COPY {} FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
 CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")  # so that a NULL is not an empty text
 
 
-class Appender:
+class StagedAppender:
     """Appends rows of one feature view to its table.
 
     :param created_at: the beginning of the transaction, which is what the horizon of a run goes by.
@@ -64,7 +64,7 @@ class Appender:
 
 
 @contextmanager
-def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) -> Iterator[Appender]:
+def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) -> Iterator[StagedAppender]:
     """A transaction that appends rows; leaving it commits them.
 
     :raises SourceError: when the source is a query, or the table refuses the rows.
@@ -80,7 +80,7 @@ def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) 
     with transactions.writing(view) as connection:
         shape = STAGE.format(staged_name, sql(_shape(target, schema)))
         connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
-        appender = Appender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
+        appender = StagedAppender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
         appender.rows = connection.execute(_insertion(view.source, target, staged_name, schema)).rowcount
 

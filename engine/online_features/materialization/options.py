@@ -1,0 +1,44 @@
+"""The options of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from online_features.common import arguments
+from online_features.errors import WindowError
+from online_features.materialization.progress import Progress
+from online_features.online.redis.replication import Replication
+from online_features.window import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of :func:`~online_features.materialize`, which describes them.
+
+    :param window: to read; open for a full or incremental run.
+    :raises WindowError: when the window contradicts another option.
+    :raises OptionError: when an option is out of its range.
+    """
+
+    window: Window
+    full: bool
+    prune: bool
+    lookback: timedelta | None
+    on_progress: Callable[[Progress], None] | None
+    batch_rows: int
+    replication: Replication
+    origin: Mapping[str, str | int] | None
+
+    def __post_init__(self) -> None:
+        arguments.check(full=self.full, prune=self.prune, batch_rows=self.batch_rows)
+        arguments.check_given(lookback=self.lookback, on_progress=self.on_progress, origin=self.origin)
+        if self.prune and not self.full:
+            raise WindowError("prune=True compares with all of history: give full=True with it")
+        if self.full and not self.window.is_open:
+            raise WindowError("full=True reads all of history: give it, or start= and end=, not both")
+        if self.lookback is not None and self.lookback < timedelta(0):
+            raise WindowError(f"lookback={self.lookback!r} must not be negative")
+        if self.lookback is not None and (self.full or not self.window.is_open):
+            raise WindowError("lookback= widens an incremental run: leave it out with full=True, start= or end=")

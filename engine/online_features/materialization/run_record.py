@@ -1,0 +1,79 @@
+"""The record of a run in the view's run history."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from online_features.common.instants import to_text
+from online_features.counters import RowCounts
+from online_features.errors import OnlineFeaturesError
+from online_features.materialization.plan import Plan
+from online_features.materialization.progress import RunCounter
+
+ERROR_CHARACTERS = 1000  # of an error's message: enough for what is wrong and its cure
+LOGIN_IN_URL = re.compile(r"://[^@/\s]*@")
+
+
+class RunRecord:
+    """Makes the record of one attempt to run; docs/keyspace.md lists its fields.
+
+    :param origin: what asked for the run.
+    :ivar run_id: of the attempt.
+    :ivar is_failed: whether the record of the failed attempt has been made.
+    """
+
+    def __init__(self, origin: Mapping[str, str | int] | None) -> None:
+        self.run_id = uuid.uuid4().hex
+        self.is_failed = False
+        self._origin = dict(origin or {})
+        self._began = datetime.now(UTC)
+        self._watermark: datetime | None = None
+        self._plan: dict[str, str | None] = {"kind": None, "start": None, "end": None}
+        self._counter: RunCounter | None = None
+
+    def note(self, plan: Plan, counter: RunCounter, watermark: datetime | None, **circumstances: str) -> None:
+        """Note what the attempt is about to do.
+
+        :param counter: of its rows.
+        :param watermark: that it has found.
+        :param circumstances: further fields of the record.
+        """
+        start, end = (to_text(bound) if bound else None for bound in (plan.window.start, plan.end))
+        self._plan = {"kind": plan.kind, "start": start, "end": end, **circumstances}
+        self._counter, self._watermark = counter, watermark
+
+    def succeeded(self) -> dict[str, Any]:
+        """Return the record of a success; the commit adds the watermark."""
+        return self._record("success")
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        """Return the record of an attempt that an error has ended."""
+        self.is_failed = True
+        watermark = to_text(self._watermark) if self._watermark else None
+        return {**self._record(type(error).__name__), "error": _error_text(error), "watermark": watermark}
+
+    def _record(self, outcome: str) -> dict[str, Any]:
+        ended = datetime.now(UTC)
+        return {
+            "began": to_text(self._began),
+            "ended": to_text(ended),
+            "run_id": self.run_id,
+            "outcome": outcome,
+            **self._plan,
+            "seconds": round((ended - self._began).total_seconds(), 3),
+            **asdict(self._counter.counts if self._counter else RowCounts()),
+            "entities_pruned": self._counter.entities_pruned if self._counter else 0,
+            "origin": self._origin,
+        }
+
+
+def _error_text(error: BaseException) -> str:
+    """Return the message of our own error; of any other only its name, because its message may hold a secret."""
+    if not isinstance(error, OnlineFeaturesError):
+        return type(error).__name__
+    return LOGIN_IN_URL.sub("://***@", str(error))[:ERROR_CHARACTERS]
