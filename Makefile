@@ -10,7 +10,7 @@ DEBIAN_REDIS := /usr/bin
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak fuzz bench bench-small lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak fuzz bench bench-small docs lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -27,6 +27,7 @@ help:
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make bench-small  the same, as small as can be: whether the benchmark works'
+	@echo 'make docs         write measured figures into the pages that quote them'
 	@echo 'make lint         formatting, lint rules, types'
 	@echo 'make install      the environment alone, in .venv'
 
@@ -95,6 +96,9 @@ bench: $(PLOTS_INSTALLED)
 
 bench-small: $(INSTALLED)
 	@BENCH_SMALL=1 exec $(BIN)/python -m benchmarks
+
+docs: $(INSTALLED)
+	@exec $(BIN)/python -m benchmarks.figures
 
 $(PLOTS_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[bench]'
