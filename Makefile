@@ -39,7 +39,7 @@ help:
 	@echo 'make soak         all that happens to a view, at once, for MINUTES=30: fails where anything grows'
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
-	@echo 'make lint         formatting, lint rules, types'
+	@echo 'make lint         formatting, lint rules, walls between rooms, types'
 	@echo 'make install      the environment alone, in .venv'
 
 install: $(INSTALLED)
@@ -105,6 +105,7 @@ $(PLOTS_INSTALLED): $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: $(INSTALLED)
