@@ -28,7 +28,7 @@ help:
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make bench-small  the same, as small as can be: whether the benchmark works'
 	@echo 'make docs         write measured figures into the pages that quote them'
-	@echo 'make lint         formatting, lint rules, types'
+	@echo 'make lint         formatting, lint rules, walls between rooms, types'
 	@echo 'make install      the environment alone, in .venv'
 
 install: $(INSTALLED)
@@ -107,6 +107,7 @@ $(PLOTS_INSTALLED): $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: $(INSTALLED)
