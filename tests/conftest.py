@@ -15,8 +15,9 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource
+from online_features.common.batches import batched
 from online_features.embedded import embedded_postgres, embedded_redis, postgres_server, redis_server
-from online_features.online.write.guarded_script import KEYS_PER_CALL, batched
+from online_features.online.redis.deployment import KEYS_PER_CALL
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace

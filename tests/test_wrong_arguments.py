@@ -40,9 +40,7 @@ RIGHT = {
 }  # fmt: skip
 
 # What only the engine, or the machinery of Python, calls.
-ENGINE = {
-    "run", "look_at", "record_failed_run", "aclose", "before_transform", "check_feature_names", "description",
-}  # fmt: skip
+ENGINE = {"aclose", "before_transform", "check_feature_names", "description"}
 
 # Exports that users get, or that check their arguments in tests of their own.
 OTHERS = {

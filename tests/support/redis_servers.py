@@ -18,7 +18,7 @@ from online_features.embedded import (
     _running,
     reserved_port,
 )  # fmt: skip
-from online_features.online.redis.replies import text
+from online_features.resp.replies import text
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.retry import Retry

@@ -1,28 +1,18 @@
-"""Encoders by the name of their layout."""
+"""All layouts, by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from online_features.feature_view import FeatureView
-from online_features.layouts.encoding import Encoder
-from online_features.layouts.feast.feast_encoder import FeastEncoder
-from online_features.layouts.hash import HashEncoder
-from online_features.layouts.json import JsonEncoder
-from online_features.layouts.packing import Packing
-from online_features.schema import RowSchema
+from online_features.layouts.feast.feast_layout import FeastLayout
+from online_features.layouts.hash.hash_layout import HashLayout
+from online_features.layouts.json.json_layout import JsonLayout
+from online_features.layouts.layout import RowLayout
 
-ENCODERS: dict[str, type[Encoder]] = {"hash": HashEncoder, "json": JsonEncoder, "feast": FeastEncoder}
+LAYOUTS: Mapping[str, type[RowLayout]] = {layout.name: layout for layout in (HashLayout, JsonLayout, FeastLayout)}
 
 
-def encoder(
-    view: FeatureView,
-    schema: RowSchema,
-    features: Iterable[str] = (),
-    version: str | None = None,
-    packing: Packing | None = None,
-    *,
-    in_cluster: bool = False,
-) -> Encoder:
-    """The encoder for the view's layout; see :class:`~online_features.layouts.encoding.Encoder`."""
-    return ENCODERS[view.layout](view, schema, features, version, packing, in_cluster=in_cluster)
+def layout_of(view: FeatureView) -> RowLayout:
+    """Return the layout of the view's rows."""
+    return LAYOUTS[view.layout](view)

@@ -19,8 +19,8 @@ from online_features.common.instants import from_text
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
-from online_features.online.redis.commands import CommandForm
-from online_features.online.redis.replies import optional_text, text
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import optional_text, text
 from online_features.schema import Column
 from online_features.types import values
 from online_features.types.postgres_types import Encoding
@@ -154,11 +154,6 @@ class FeastFormat:
             column.name: feast_values.decode(column, message or b"")
             for column, message in zip(self._columns, messages, strict=True)
         }
-
-
-ROW_FORMATS: Mapping[str, Callable[[str, Sequence[Column]], RowFormat]] = {
-    "hash": HashFormat, "json": JsonFormat, "feast": FeastFormat,
-}  # fmt: skip
 
 
 def _by_column(names: Sequence[str], decoders: Sequence[Decoder], rows: Iterable[Sequence[Any]]) -> Iterable[Row]:

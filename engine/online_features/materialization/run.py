@@ -65,7 +65,7 @@ def run_once(
     schema = transformation.schema
     if options.prune:
         check_prunable(view, schema.keys)
-    with online.run(
+    with online._run(
         view, schema, record.run_id, failed=record.failed, retry_budget=retry_budget, replication=options.replication
     ) as online_run:
         # Read after the run is marked in Redis: state that is lost from here on makes the commit fail.

@@ -18,8 +18,9 @@ from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
 from online_features.online.redis.clients import check_client, client_of, speaks_tls
-from online_features.online.redis.conversation import hold_async, primaries_async
+from online_features.online.redis.conversation import hold_async
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, DriverError, named, translated, translation
+from online_features.online.redis.seam import async_deployment_of
 
 
 class AsyncOnlineStore:
@@ -32,6 +33,7 @@ class AsyncOnlineStore:
     def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
         check_client("AsyncOnlineStore", client, redis.asyncio)
         self._client = client
+        self._deployment = async_deployment_of(client)
         self._reader = StoreReader()
 
     @classmethod
@@ -42,11 +44,6 @@ class AsyncOnlineStore:
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
         return cls(client_of(url, redis.asyncio))
-
-    @property
-    def client(self) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
-        """The client of redis-py that the store uses."""
-        return self._client
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -72,7 +69,7 @@ class AsyncOnlineStore:
         """Read the rows of entities; see :meth:`online_features.OnlineStore.get_online_features`."""
         reading = self._reader.rows(view, entity_rows, features, min_watermark, max_staleness)
         with translated(self._client, view):
-            return await hold_async(self._client, reading)
+            return await hold_async(self._deployment, reading)
 
     async def get_feature_vectors(
         self,
@@ -89,35 +86,32 @@ class AsyncOnlineStore:
             views, entity_rows, features, min_watermark, max_staleness, full_feature_names=full_feature_names
         )
         with translated(self._client, *views):
-            return await hold_async(self._client, reading)
+            return await hold_async(self._deployment, reading)
 
     async def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """Read how far the view lags; see :meth:`online_features.OnlineStore.freshness`."""
         reading = self._reader.freshness(view, now)
         with translated(self._client, view):
-            return await hold_async(self._client, reading)
+            return await hold_async(self._deployment, reading)
 
     async def check(self, check: FreshnessCheck) -> CheckResult:
         """Check whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
         arguments.check(check=check)
         with translated(self._client, check.view):
-            return await hold_async(self._client, self._reader.check(check, await primaries_async(self._client)))
+            return await hold_async(self._deployment, self._reader.check(check, await self._deployment.primaries()))
 
+    async def _statuses(self, views: Sequence[FeatureView]) -> list[ViewStatus | OnlineFeaturesError]:
+        """Read what :class:`.ViewFreshnessCheck` evaluates, for many views in one round trip.
 
-async def view_statuses(
-    store: AsyncOnlineStore, views: Sequence[FeatureView]
-) -> list[ViewStatus | OnlineFeaturesError]:
-    """Read what :class:`.ViewFreshnessCheck` evaluates, for many views in one round trip.
-
-    :returns: in the order of the views, with an error in place of each view that has failed.
-    """
-    statuses: Sequence[ViewStatus | OnlineFeaturesError | DriverError]
-    try:
-        statuses = await hold_async(store.client, read_statuses(views, datetime.now(UTC)))
-    except DRIVER_ERRORS as failure:
-        statuses = [failure] * len(views)
-    tls = speaks_tls(store.client)
-    return [
-        translation(status, named(view), tls=tls) if isinstance(status, DRIVER_ERRORS) else status
-        for view, status in zip(views, statuses, strict=True)
-    ]
+        :returns: in the order of the views, with an error in place of each view that has failed.
+        """
+        statuses: Sequence[ViewStatus | OnlineFeaturesError | DriverError]
+        try:
+            statuses = await hold_async(self._deployment, read_statuses(views, datetime.now(UTC)))
+        except DRIVER_ERRORS as failure:
+            statuses = [failure] * len(views)
+        tls = speaks_tls(self._client)
+        return [
+            translation(status, named(view), tls=tls) if isinstance(status, DRIVER_ERRORS) else status
+            for view, status in zip(views, statuses, strict=True)
+        ]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from online_features import arguments
-from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
@@ -20,9 +19,10 @@ from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult
 from online_features.online.redis.clients import check_client, client_of
-from online_features.online.redis.conversation import hold, primaries
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client, translated
+from online_features.online.redis.conversation import hold
+from online_features.online.redis.redis_failures import Client, translated
 from online_features.online.redis.replication import Replication
+from online_features.online.redis.seam import deployment_of
 from online_features.online.redis.turns import turn
 from online_features.online.state import view_state as state
 from online_features.online.state.pushed_views import PushedViews
@@ -49,8 +49,9 @@ class OnlineStore:
     def __init__(self, client: Client) -> None:
         check_client("OnlineStore", client, redis)
         self._client = client
+        self._deployment = deployment_of(client)
         self._reader = StoreReader()
-        self._pushed_views = PushedViews(client)
+        self._pushed_views = PushedViews(self._deployment)
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
@@ -60,11 +61,6 @@ class OnlineStore:
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
         return cls(client_of(url, redis))
-
-    @property
-    def client(self) -> Client:
-        """The client of redis-py that the store uses."""
-        return self._client
 
     def get_online_features(
         self,
@@ -87,7 +83,7 @@ class OnlineStore:
         """
         reading = self._reader.rows(view, entity_rows, features, min_watermark, max_staleness)
         with translated(self._client, view):
-            return hold(self._client, reading)
+            return hold(self._deployment, reading)
 
     def get_feature_vectors(
         self,
@@ -115,7 +111,7 @@ class OnlineStore:
             views, entity_rows, features, min_watermark, max_staleness, full_feature_names=full_feature_names
         )
         with translated(self._client, *views):
-            return hold(self._client, reading)
+            return hold(self._deployment, reading)
 
     def push(
         self,
@@ -151,7 +147,7 @@ class OnlineStore:
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._client,
+                    self._deployment,
                     self._pushed_views,
                     view,
                     rows,
@@ -159,7 +155,7 @@ class OnlineStore:
                     now=now,
                     retry_budget=retry_budget,
                 )
-            return push_rows(self._client, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
+            return push_rows(self._deployment, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities; rows with an event timestamp up to now cannot bring them back.
@@ -170,7 +166,7 @@ class OnlineStore:
         """
         arguments.check(view=view, entity_rows=entity_rows)
         with translated(self._client, view), turn(self._client, writes=True):
-            return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
+            return erasure.erase(self._deployment, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """Read how far the view lags.
@@ -179,7 +175,7 @@ class OnlineStore:
         """
         reading = self._reader.freshness(view, now)
         with translated(self._client, view):
-            return hold(self._client, reading)
+            return hold(self._deployment, reading)
 
     def check(self, check: FreshnessCheck) -> CheckResult:
         """Check whether a view, or entities of it, are fresh enough.
@@ -188,7 +184,7 @@ class OnlineStore:
         """
         arguments.check(check=check)
         with translated(self._client, check.view):
-            return hold(self._client, self._reader.check(check, primaries(self._client)))
+            return hold(self._deployment, self._reader.check(check, self._deployment.primaries))
 
     def runs(self, view: FeatureView, limit: int = state.RUNS_SHOWN) -> list[dict[str, Any]]:
         """Read the records of the view's last runs, newest first; docs/keyspace.md lists their fields.
@@ -197,27 +193,23 @@ class OnlineStore:
         """
         arguments.check(view=view, limit=limit)
         with translated(self._client, view), turn(self._client):
-            return state.read_runs(self._client, view, limit)
+            return state.read_runs(self._deployment, view, limit)
 
     def state(self, view: FeatureView) -> state.ViewState:
         """Read the state of the view that Redis keeps beside its rows."""
         arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
-            return state.read_state(self._client, view)
+            return state.read_state(self._deployment, view)
 
-    def record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
+    def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it could begin to write; Redis may be the one that failed."""
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.write.online_run import CLEANUP_SECONDS
+        from online_features.online.write.online_run import record_failure
 
-        def record() -> None:
-            with suppress(*DRIVER_ERRORS):
-                state.abandon_run(self._client, view, run["run_id"], run=run)
-
-        run_with_timeout(record, CLEANUP_SECONDS)
+        record_failure(self._deployment, view, run)
 
     @contextmanager
-    def run(
+    def _run(
         self,
         view: FeatureView,
         schema: RowSchema,
@@ -232,7 +224,7 @@ class OnlineStore:
         from online_features.online.write.online_run import OnlineRun
 
         run = OnlineRun(
-            self._client, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
+            self._deployment, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
         )
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

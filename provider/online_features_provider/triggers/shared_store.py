@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
+from online_features.common.batches import batched
 from online_features.errors import OnlineStoreUnavailableError, TransientError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.online.async_store import AsyncOnlineStore, view_statuses
+from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.store_reader import FreshnessCheck
 from online_features.online.read.view_freshness_check import CheckResult, ViewStatus
-from online_features.online.write.guarded_script import batched
 
 from online_features_provider.hooks.online import OnlineStoreHook
 
@@ -83,7 +83,7 @@ class SharedStore:
     async def _statuses(self, views: Sequence[FeatureView]) -> Sequence[ViewStatus | Exception]:
         try:
             async with self._store() as store:
-                statuses = await view_statuses(store, views)
+                statuses = await store._statuses(views)
                 if any(isinstance(status, TransientError) for status in statuses):
                     await self._close()
                 return statuses

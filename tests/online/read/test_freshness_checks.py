@@ -14,12 +14,12 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.layouts import keyspace
-from online_features.online.async_store import view_statuses
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.entity_sample import sample_online
 from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, ViewStatus
 from online_features.online.redis.conversation import hold
-from online_features.online.write.guarded_script import SCAN_COUNT
+from online_features.online.redis.deployment import SCAN_COUNT
+from online_features.online.redis.seam import deployment_of
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS
@@ -138,7 +138,7 @@ def test_many_views_are_seen_at_once_and_fail_alone(
 
     async def look() -> list[Any]:
         async with AsyncOnlineStore.from_url(redis_url) as store:
-            return await view_statuses(store, views)
+            return await store._statuses(views)
 
     seen = asyncio.run(look())
     assert [type(look) for look in seen] == [ViewStatus, ViewStatus, OnlineDataError, OnlineDataError]
@@ -150,7 +150,7 @@ def test_a_cluster_that_is_away_is_told_of_each_view(view: FeatureView) -> None:
     async def look() -> list[Any]:
         with reserved_port() as nobodys:
             async with AsyncOnlineStore(redis.asyncio.RedisCluster(host=HOST, port=nobodys)) as store:
-                return await view_statuses(store, [view, view])
+                return await store._statuses([view, view])
 
     assert [type(look) for look in asyncio.run(look())] == [OnlineStoreUnavailableError] * 2
 
@@ -215,7 +215,9 @@ def test_a_sample_is_not_always_from_the_same_place(
     _, first_page = client.scan(0, count=SCAN_COUNT)
     in_first_page = []
     for _ in range(20):
-        keys = {keyspace.entity_key(view, [row["id"]]) for row in hold(client, sample_online(view, 10, 1))}
+        keys = {
+            keyspace.entity_key(view, [row["id"]]) for row in hold(deployment_of(client), sample_online(view, 10, 1))
+        }
         assert len(keys) == 10
         in_first_page.append(keys <= set(first_page))
     assert not all(in_first_page)

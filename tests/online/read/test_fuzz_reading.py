@@ -13,7 +13,6 @@ import pytest
 import redis
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.layouts.registry import encoder
 from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.row_query import RowQuery, read_rows
@@ -25,6 +24,7 @@ from online_features.types.values import OTHER_TIME
 
 from tests.layouts.test_fuzz_encoding import commands, feast_arrays, row_words
 from tests.support.fuzzing import KINDS, column_of
+from tests.support.layouts import write_calls
 
 pytestmark = pytest.mark.faults
 
@@ -71,7 +71,7 @@ class Online:
         stamps = pa.array([NOW - timedelta(minutes=number) for number in range(ROWS)], pa.timestamp("us", "UTC"))
         arrays = [pa.array(range(ROWS)), stamps, *columns]
         batch = pa.record_batch(arrays, names=[str(number) for number in range(len(arrays))])
-        ((_, _, count, *words),) = commands(encoder(self.view, self.schema).calls(batch))
+        ((_, _, count, *words),) = commands(write_calls(self.view, self.schema, batch))
         words = words[int(count) :]
         at = 2 + int(words[0])
         self.replies = []

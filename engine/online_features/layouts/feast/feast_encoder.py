@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.errors import InvalidRowsError
-from online_features.layouts.encoding import Columns, Encoder
+from online_features.layouts.encoder import Columns, Encoder
 from online_features.layouts.feast import feast_format, protobuf
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
-from online_features.online.redis.commands import word
-from online_features.online.redis.resp import Piece, joined, words
+from online_features.resp.commands import word
+from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column
 from online_features.types.texts import instants
 
@@ -27,11 +27,8 @@ FLOATS = {FeastType.FLOAT32: protobuf.FIXED32, FeastType.FLOAT64: protobuf.FIXED
 class FeastEncoder(Encoder):
     """Encodes rows as fields of the hash that Feast has for an entity.
 
-    A row has all its fields: a NULL is a field without bytes. How long a row may be served is for Feast's reader to
-    judge, so that rows past the view's ttl are written like all others.
+    A row has all its fields: a NULL is a field without bytes. Rows past the view's ttl are written like all others.
     """
-
-    expires_rows = False
 
     def check(self, batch: pa.RecordBatch) -> None:
         """Refuse a NULL among integers."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from online_features.common.batches import batched
 from online_features.common.instants import to_text
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
@@ -21,7 +22,7 @@ from online_features.online.read.row_query import RowQuery, read_rows
 from online_features.online.read.view_cache import ViewCache
 from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
 from online_features.online.redis.conversation import Conversation
-from online_features.online.write.guarded_script import KEYS_PER_CALL, batched
+from online_features.online.redis.deployment import KEYS_PER_CALL
 from online_features.window import FUTURE_TOLERANCE
 
 ENTITIES_SHOWN = 5  # of each kind, in a message

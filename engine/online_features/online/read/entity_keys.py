@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import KEY, feast_column
-from online_features.layouts.row_keys import Key, row_keys
+from online_features.layouts.layout import Key
+from online_features.layouts.registry import layout_of
 from online_features.schema import Column
 from online_features.types import values
 
@@ -34,7 +35,7 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity)
     plain = {name: _plain(entity[name]) for name in view.entities}
     columns = keys or [feast_column(view, KEY, values.inferred_column(name, plain[name])) for name in view.entities]
     try:
-        return row_keys(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
+        return layout_of(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
     except InvalidRowsError as error:
         raise InvalidRowsError(f"feature view {view.name!r}, entity {dict(entity)!r}: {error}") from error
 
@@ -42,7 +43,7 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity)
 def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entity], Key]:
     """Return :func:`entity_key` with the columns bound, faster for values whose ``str()`` is their text."""
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
-    key_of = row_keys(view).keys(columns)
+    key_of = layout_of(view).keys(columns)
 
     def key(entity: Entity) -> Key:
         texts = []

@@ -6,16 +6,16 @@ import random
 from collections.abc import Mapping
 
 from online_features.feature_view import FeatureView
-from online_features.layouts.feast import feast_format
-from online_features.layouts.row_keys import Key, row_keys
+from online_features.layouts.layout import Key
+from online_features.layouts.registry import layout_of
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.state_query import read_fields
-from online_features.online.redis.commands import CommandForm
 from online_features.online.redis.conversation import Conversation
+from online_features.online.redis.deployment import SCAN_COUNT
 from online_features.online.redis.redis_failures import is_refused
-from online_features.online.redis.replies import text
 from online_features.online.state.view_state import as_online
-from online_features.online.write.guarded_script import SCAN_COUNT
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.schema import Column
 from online_features.types import values
 
@@ -36,15 +36,15 @@ def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[
     if state.schema is None:
         return []
     written, columns = as_online(view, state.layout), state.schema.keys
-    rows = row_keys(written)
+    layout = layout_of(written)
     found: dict[Key, Entity] = {}
     for start in (random.getrandbits(CURSOR_BITS), 0):
         cursors = dict.fromkeys(range(primaries), str(start))
         while cursors:
-            cursors, keys = yield from _scan(cursors, rows.pattern(columns))
-            entities = {key: entity for key in keys if (entity := _entity(columns, rows.texts(columns, key)))}
-            if written.layout == "feast":
-                entities = yield from _with_row(view, entities)
+            cursors, keys = yield from _scan(cursors, layout.pattern(columns))
+            entities = {key: entity for key in keys if (entity := _entity(columns, layout.texts(columns, key)))}
+            if layout.row_exists is not None:
+                entities = yield from _with_row(layout.row_exists, entities)
             found.update(entities)
             if len(found) >= size:
                 return random.sample([*found.values()], size)
@@ -68,10 +68,9 @@ def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[i
     return following, keys
 
 
-def _with_row(view: FeatureView, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:
+def _with_row(row_exists: CommandForm, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:
     """Keep the entities whose key, which the views of a project share in layout ``feast``, holds a row of this view."""
-    has_row = CommandForm("HEXISTS", (feast_format.timestamp_field(view.name),))
-    replies = (yield [(has_row, key) for key in entities]) if entities else ()
+    replies = (yield [(row_exists, key) for key in entities]) if entities else ()
     # Any other error, such as WRONGTYPE, means that another application owns the key.
     if refused := next((reply for reply in replies if isinstance(reply, Exception) and is_refused(reply)), None):
         raise refused

@@ -16,8 +16,8 @@ import redis
 
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
+from online_features.layouts.layout import Key
 from online_features.layouts.row_formats import DAMAGE
-from online_features.layouts.row_keys import Key
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
@@ -29,10 +29,10 @@ from online_features.online.read.state_query import (
     with_subject,
 )
 from online_features.online.read.view_cache import CachedView, RowPlan, ViewCache
-from online_features.online.redis.commands import Command
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import decision
 from online_features.online.state.view_state import ViewState, as_online
+from online_features.resp.commands import Command
 
 # Fields of a view's state that are read in front of its rows; all of them are short.
 STATE_FIELDS = ("schema_fingerprint", "layout", *FRESHNESS_FIELDS)

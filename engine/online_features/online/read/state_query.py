@@ -11,10 +11,10 @@ import redis
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.read.freshness import Freshness
-from online_features.online.redis.commands import Command, CommandForm
 from online_features.online.redis.conversation import Conversation
-from online_features.online.redis.replies import text
 from online_features.online.state.view_state import ViewState, named, state_from
+from online_features.resp.commands import Command, CommandForm
+from online_features.resp.replies import text
 
 FRESHNESS_FIELDS = ("watermark", "max_event_timestamp", "materialized_at")
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from online_features.feature_view import FeatureView, Layout
 from online_features.layouts import keyspace
-from online_features.layouts.row_formats import ROW_FORMATS
+from online_features.layouts.registry import layout_of
 from online_features.online.read.entity_keys import entity_keys
 from online_features.online.state.view_state import ViewState
 from online_features.schema import Column, RowSchema
@@ -27,7 +27,7 @@ class RowPlan:
     def __init__(self, view: FeatureView, keys: Sequence[Column], features: Sequence[Column]) -> None:
         self.names = [feature.name for feature in features]
         self.key = entity_keys(view, keys)
-        self.format = ROW_FORMATS[view.layout](view.name, features)
+        self.format = layout_of(view).row_format(features)
 
 
 @dataclass(frozen=True)

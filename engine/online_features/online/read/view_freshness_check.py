@@ -17,9 +17,9 @@ from online_features.layouts import keyspace
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.state_query import read_freshness
 from online_features.online.read.view_cache import ViewCache
-from online_features.online.redis.commands import CommandForm
 from online_features.online.redis.conversation import Conversation, together
-from online_features.online.redis.replies import text
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.window import aware
 
 Failure: TypeAlias = OnlineDataError | redis.ResponseError  # of one view, whose state this package has not written

@@ -23,8 +23,9 @@ from online_features.errors import (
     TransientError,
 )
 from online_features.feature_view import FeatureView
-from online_features.online.redis import scripts
+from online_features.layouts.registry import LAYOUTS
 from online_features.online.redis.clients import speaks_tls
+from online_features.online.redis.scripts import sources_by_sha
 from online_features.producers.drawing import is_producers
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
@@ -168,10 +169,10 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     :raises OnlineFeaturesError: from the driver's exception.
     """
     for view in views:
-        if view.layout == "feast" and client.get_encoder().decode_responses:
+        if LAYOUTS[view.layout].is_binary and client.get_encoder().decode_responses:
             raise FeatureViewError(
-                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give the store a client "
-                "with decode_responses=False"
+                f"feature view {view.name!r}: keys and values of layout {view.layout!r} are bytes; give the store a "
+                "client with decode_responses=False"
             )
     try:
         yield
@@ -197,7 +198,7 @@ def translation(failure: Exception, what: str, *, tls: bool | None = None) -> On
 def _command_of_script(said: str) -> str:
     """The command that a script of ours was refused, of which Redis tells the line at most."""
     sha = SHA.search(said)
-    script = scripts.by_sha().get(sha[0], "") if sha else ""
+    script = sources_by_sha().get(sha[0], "") if sha else ""
     lines = script.splitlines()
     # The last is where the command is, the others are where its error was handed on.
     for number in reversed(SCRIPT_LINE.findall(said)):

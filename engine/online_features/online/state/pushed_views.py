@@ -10,10 +10,11 @@ from typing import TypeAlias
 from online_features.common.instants import to_text
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.online.redis import scripts
-from online_features.online.redis.redis_failures import Client
-from online_features.online.redis.replies import text
+from online_features.layouts.registry import LAYOUTS
+from online_features.online.redis.deployment import Deployment
+from online_features.online.redis.scripts import state_script
 from online_features.online.state import view_state as state
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
 
 Command: TypeAlias = "tuple[str | int, ...]"
@@ -45,8 +46,8 @@ class PushedViews:
     Threads share it without a lock: what one of them keeps is checked by every push in the packet that writes.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._known: dict[str, PushedView] = {}
 
     def known(self, view: FeatureView) -> PushedView:
@@ -57,11 +58,11 @@ class PushedViews:
         """The state as it is now."""
         # The version first: should the state change in between, the next push finds out by it.
         version = self._noted(view, note(view))
-        recorded = state.read_state(self._client, view)
+        recorded = state.read_state(self._deployment, view)
         return self._keep(view, PushedView(
             version=version, schema=recorded.schema, is_materialized=recorded.definition is not None,
             layout=recorded.layout,
-            features=frozenset(state.features_online(self._client.execute_command, view)),
+            features=frozenset(state.features_online(self._deployment.command, view)),
         ))  # fmt: skip
 
     def record(self, view: FeatureView, known: PushedView, schema: RowSchema) -> PushedView:
@@ -70,7 +71,7 @@ class PushedViews:
         :returns: the state as it is now, which is another where somebody else has changed it meanwhile.
         """
         fields = state.schema_fields(schema)
-        self._client.sadd(keyspace.VIEWS_KEY, keyspace.view_id(view))
+        self._deployment.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
         version = self._noted(view, note(view, known.version, fields={**fields, "layout": view.layout}))
         if version != f":{fields['schema_fingerprint']}":
             return self.read(view)
@@ -85,14 +86,14 @@ class PushedViews:
     def with_features(self, view: FeatureView, known: PushedView, schema: RowSchema) -> PushedView:
         """What is known, once Redis knows of all features that are pushed; asks it where there are new ones."""
         names = [feature.name for feature in schema.features]
-        if view.layout != "feast" or known.features.issuperset(names):
+        if not LAYOUTS[view.layout].records_features or known.features.issuperset(names):
             return known
-        features = state.features_online(self._client.execute_command, view, names)
+        features = state.features_online(self._deployment.command, view, names)
         return self._keep(view, replace(known, features=frozenset(features)))
 
     def _noted(self, view: FeatureView, command: Command) -> str:
         with state.named(keyspace.state_key(view)):
-            return text(self._client.execute_command(*command))  # type: ignore[no-untyped-call]
+            return text(self._deployment.command(*command))
 
     def _keep(self, view: FeatureView, known: PushedView) -> PushedView:
         self._known[keyspace.view_id(view)] = known
@@ -104,5 +105,5 @@ def note(
 ) -> Command:
     """The command that notes a push in the state of its view, and tells the state's version; see ``push.lua``."""
     newest_text = "" if newest is None else to_text(newest)
-    words = (word for field in fields.items() for word in field)
-    return ("EVAL", scripts.source("push"), 1, keyspace.state_key(view), version, newest_text, *words)
+    words = [word for field in fields.items() for word in field]
+    return state_script("push").call_in_full([keyspace.state_key(view)], [version, newest_text, *words])

@@ -12,15 +12,15 @@ from typing import Any, cast
 
 from online_features.common.instants import from_text, to_text
 from online_features.errors import OnlineDataError, OnlineDataLostError, OvertakenError
-from online_features.feature_view import LAYOUTS, FeastOptions, FeatureView, Layout
+from online_features.feature_view import FeastOptions, FeatureView, Layout
 from online_features.layouts import keyspace
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.online.redis import scripts
-from online_features.online.redis.redis_failures import Client
+from online_features.layouts.registry import LAYOUTS
+from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.replies import text
+from online_features.online.redis.scripts import state_script
 from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
-from online_features.online.redis.session import RUN_MARKER_MILLISECONDS, AnySession
+from online_features.resp.replies import text
 from online_features.schema import UNKNOWN, Column, RowSchema
 from online_features.source_note import SourceNote
 from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
@@ -118,12 +118,12 @@ def _are_alike(pushed: Sequence[Column], keys: Sequence[Column]) -> bool:
     )
 
 
-def read_state(client: Client, view: FeatureView) -> ViewState:
+def read_state(deployment: Deployment, view: FeatureView) -> ViewState:
     """The state of a view.
 
     :raises OnlineDataError: when it is not what this package writes.
     """
-    stored = client.hgetall(keyspace.state_key(view))
+    stored = deployment.command("HGETALL", keyspace.state_key(view))
     with named(keyspace.state_key(view)):
         texts = {text(field): text(value) for field, value in stored.items()}
     return state_from(view, texts)
@@ -158,7 +158,7 @@ def as_online(view: FeatureView, layout: Layout | None) -> FeatureView:
     return replace(view, layout=layout, feast=FeastOptions())
 
 
-def begin_run(session: AnySession, view: FeatureView, run_id: str) -> frozenset[Server]:
+def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Server]:
     """Mark the run as writing; :func:`commit_run` finds out by the mark whether Redis lost data meanwhile.
 
     :returns: the servers that will hold the rows, by which it finds out, too.
@@ -173,7 +173,7 @@ def features_online(command: Callable[..., Any], view: FeatureView, added: Colle
 
     :param command: sends a command to Redis and gives the reply.
     """
-    if view.layout != "feast":
+    if not LAYOUTS[view.layout].records_features:
         return set()
     if added:
         command("SADD", keyspace.features_key(view), *added)
@@ -181,7 +181,7 @@ def features_online(command: Callable[..., Any], view: FeatureView, added: Colle
 
 
 def commit_run(
-    session: AnySession,
+    session: Session,
     view: FeatureView,
     run_id: str,
     *,
@@ -226,11 +226,7 @@ def commit_run(
         fields["source"] = json.dumps(source.to_dict())
     start, end = covered or (None, None)
     keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
-    commit: tuple[str | int, ...] = (
-        "EVAL",
-        scripts.ending("commit_run"),
-        len(keys),
-        *keys,
+    words: tuple[str | int, ...] = (
         run_id,
         RUNS_KEPT,
         _record(run),
@@ -242,6 +238,7 @@ def commit_run(
         _oldest_kept(run),
         *(word for field in fields.items() for word in field),
     )
+    commit = state_script("commit_run").call_in_full(keys, words)
 
     evicted = 0
 
@@ -283,12 +280,11 @@ def identities(servers: frozenset[Server]) -> str:
     return " ".join(sorted(server.identity for server in servers))
 
 
-def abandon_run(client: Client, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
+def abandon_run(deployment: Deployment, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run that failed: the history tells it, the watermark stays."""
     keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
-    client.eval(
-        scripts.ending("abandon_run"), len(keys), *keys, run_id, RUNS_KEPT, _record(run), _oldest_kept(run)
-    )  # fmt: skip
+    words = (run_id, RUNS_KEPT, _record(run), _oldest_kept(run))
+    deployment.command(*state_script("abandon_run").call_in_full(keys, words))
 
 
 def _record(run: Mapping[str, Any]) -> str:
@@ -304,15 +300,15 @@ def _oldest_kept(run: Mapping[str, Any]) -> str:
     return to_text(from_text(run["ended"]) - RUNS_KEPT_FOR)
 
 
-def record_schema(session: AnySession, view: FeatureView, schema: RowSchema) -> None:
+def record_schema(session: Session, view: FeatureView, schema: RowSchema) -> None:
     """Record how rows look that are about to be written, so that a run after a crash knows what is online."""
     fields = {"layout": view.layout, **schema_fields(schema)}
     session.command("HSET", keyspace.state_key(view), *(word for field in fields.items() for word in field))
 
 
-def read_runs(client: Client, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:
+def read_runs(deployment: Deployment, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:
     """The last runs, newest first."""
-    recorded = client.lrange(keyspace.runs_key(view), 0, limit - 1)
+    recorded = deployment.command("LRANGE", keyspace.runs_key(view), 0, limit - 1)
     with named(keyspace.runs_key(view)):
         return [_object(run) for run in recorded]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Generic, TypeVar
-
-import redis
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from online_features.common.concurrency import made_ahead
 from online_features.common.retry_budget import RetryBudget
@@ -19,19 +17,22 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
-from online_features.layouts.registry import encoder
-from online_features.online.redis.redis_failures import Client, is_passing, lasting
+from online_features.online.redis.deployment import Deployment
+from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.replies import text
+from online_features.online.redis.scripts import StateChangedError
 from online_features.online.state.pushed_views import PushedView, PushedViews, note
-from online_features.online.write.writer import StateChangedError
-from online_features.online.write.writers import writer
+from online_features.online.write.row_writer import RowWriter, write_rows_then
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.producers.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation, transformed
 from online_features.rejection import Rejections
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
+
+if TYPE_CHECKING:
+    from online_features.online.redis.row_calls import PackedCall
 
 Given = TypeVar("Given")  # a batch: as the producer gave it, or as it was appended
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class PushResult(RowCounts):
 
 
 def push_rows(
-    client: Client,
+    deployment: Deployment,
     views: PushedViews,
     view: FeatureView,
     rows: Any,
@@ -71,13 +72,13 @@ def push_rows(
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
-    push: _Push[GivenBatch] = _Push(client, views, view, retry_budget, coerced, now=now)
+    push: _Push[GivenBatch] = _Push(deployment, views, view, retry_budget, coerced, now=now)
     push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
 
 def append_and_push(
-    client: Client,
+    deployment: Deployment,
     views: PushedViews,
     view: FeatureView,
     rows: Any,
@@ -100,7 +101,7 @@ def append_and_push(
     with lasting(retry_budget):
         known = retry_budget.attempt(partial(views.read, view), is_passing)
     _check_types(view, known, transformation.schema)
-    push: _Push[PushedRows] = _Push(client, views, view, retry_budget, coerced, now=now)
+    push: _Push[PushedRows] = _Push(deployment, views, view, retry_budget, coerced, now=now)
     with appended(source, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
@@ -143,7 +144,7 @@ class _ReadyBatch(Generic[Given]):
     known: PushedView
     schema: RowSchema
     pushed: PushedRows
-    calls: list[Any]
+    calls: Sequence[PackedCall]
 
 
 class _Push(Generic[Given]):
@@ -151,7 +152,7 @@ class _Push(Generic[Given]):
 
     def __init__(
         self,
-        client: Client,
+        deployment: Deployment,
         views: PushedViews,
         view: FeatureView,
         retry_budget: RetryBudget,
@@ -163,10 +164,9 @@ class _Push(Generic[Given]):
         self._bytes_sent = 0
         self._times = EventTimes()
         self._now = now
-        self._client = client
+        self._deployment = deployment
         self._views = views
         self._view = view
-        self._in_cluster = isinstance(client, redis.RedisCluster)
         self._retry_budget = retry_budget
         self._replication = Replication(what=f"feature view {view.name!r}")
         self._coerced = coerced
@@ -220,15 +220,9 @@ class _Push(Generic[Given]):
         _check_identity(self._view, known)
         schema, pushed = self._coerced(known, given)
         known = self._views.with_features(self._view, known, schema)
-        calls = self._calls(known, schema, pushed)
-        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=calls)
-
-    def _calls(self, known: PushedView, schema: RowSchema, pushed: PushedRows) -> list[Any]:
-        if self._in_cluster:
-            layout = encoder(self._view, schema, known.features, in_cluster=True)
-            return list(layout.calls_by_slot(pushed.batch))
-        layout = encoder(self._view, schema, known.features, self._views.expected_version(known, schema))
-        return list(layout.calls(pushed.batch))
+        version = self._views.expected_version(known, schema)
+        writer = RowWriter(self._deployment, self._view, schema, known.features, version=version)
+        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=writer.calls(pushed.batch))
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
         *keys, instants = ready.pushed.batch.columns[: len(ready.schema.keys) + 1]
@@ -248,23 +242,24 @@ class _Push(Generic[Given]):
         self._times += times
 
     def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> RowCounts | None:
-        """What became of the rows; ``None`` where they were made under a state that is no more."""
+        """Return the outcomes of the rows; ``None`` if they were encoded under a state that is no longer there."""
         known = ready.known
         if not known.is_materialized and known.schema != ready.schema:
             known = self._views.record(self._view, known, ready.schema)
             if known.schema != ready.schema:
                 return None
+        # A script that cannot reach the state does not check it with every call, so it is checked before and after.
+        is_apart = not self._deployment.state_is_beside_rows
         try:
-            with writer(self._client, self._view, self._retry_budget, self._replication) as opened:
-                if self._in_cluster and text(opened.command(*note(self._view, known.version))) != known.version:
+            with self._deployment.session(self._retry_budget, self._replication) as session:
+                if is_apart and text(session.command(*note(self._view, known.version))) != known.version:
                     return None
-                question = note(self._view, known.version, newest)
-                counts, version = opened.write_and_ask(ready.pushed.batch.num_rows, ready.calls, question)
-                self._bytes_sent += opened.bytes_sent
+                command = note(self._view, known.version, newest)
+                counts, version = write_rows_then(session, ready.pushed.batch.num_rows, ready.calls, command)
+                self._bytes_sent += session.bytes_sent
         except StateChangedError:
             return None
-        # In a cluster, the script that writes rows cannot look at the state, which may have changed beside it.
-        return None if self._in_cluster and text(version) != known.version else counts
+        return None if is_apart and text(version) != known.version else counts
 
 
 def _made(

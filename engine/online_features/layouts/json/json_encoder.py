@@ -1,4 +1,4 @@
-"""Layout ``json``: one JSON object per entity, with every feature; NULL is ``null``."""
+"""Rows as JSON objects: one per entity, with every feature; NULL is ``null``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.layouts import keyspace
-from online_features.layouts.encoding import Columns, Encoder
-from online_features.online.redis.resp import Piece, joined, words
+from online_features.layouts.encoder import Columns, Encoder
+from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column
 from online_features.types.postgres_types import Encoding
 from online_features.types.texts import instants, texts

@@ -3,7 +3,7 @@ from __future__ import annotations
 import redis
 from hypothesis import given
 from hypothesis import strategies as st
-from online_features.online.redis.commands import CommandForm, packed
+from online_features.resp.commands import CommandForm, packed
 
 words = st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
 

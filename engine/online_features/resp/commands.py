@@ -1,4 +1,4 @@
-"""Commands that are alike but for their key: as words, and as bytes of which all but the key are made once (RESP)."""
+"""Commands that differ only in their key: as words, and as bytes of which all but the key are made once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Word: TypeAlias = "str | bytes"
 
 
 def word(value: Word) -> bytes:
-    """One word of a command, ready for the wire."""
+    """Return one word of a command, ready for the wire."""
     encoded = value.encode() if isinstance(value, str) else value
     return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
 
@@ -22,8 +22,8 @@ class CommandForm:
 
     :param name: of the command, e.g. ``"HMGET"``.
     :param words: that follow the key.
-    :param primary: of a command whose first word is no key, such as ``SCAN``: which of a cluster's primaries gets it,
-        by number.
+    :param primary: the number of the cluster's primary that gets the command, if its first word is not a key
+        (``SCAN``).
     """
 
     name: str
@@ -39,11 +39,11 @@ class CommandForm:
         return b"".join(map(word, self.words))
 
     def on(self, key: Word) -> tuple[Word, ...]:
-        """The words of the command on a key."""
+        """Return the words of the command on a key."""
         return (self.name, key, *self.words)
 
     def packed(self, key: Word) -> bytes:
-        """The command on a key, ready for the wire."""
+        """Return the command on a key, ready for the wire."""
         encoded = key.encode() if isinstance(key, str) else key
         return b"%b$%d\r\n%b\r\n%b" % (self._head, len(encoded), encoded, self._tail)
 
@@ -52,5 +52,5 @@ Command: TypeAlias = tuple[CommandForm, Word]  # the form, and the key
 
 
 def packed(commands: Iterable[Command]) -> bytes:
-    """The commands one after the other, ready for the wire."""
+    """Return the commands one after the other, ready for the wire."""
     return b"".join([form.packed(key) for form, key in commands])

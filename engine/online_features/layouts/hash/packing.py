@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from online_features.layouts.crc64 import crc64
-from online_features.online.redis.resp import Piece, by_length, joined
+from online_features.layouts.hash.crc64 import crc64
+from online_features.resp.word_columns import Piece, by_length, joined
 
 # The lengths of longer strings have other forms, which rows that are worth packing do not need.
 MAX_BYTES = 250

@@ -1,4 +1,4 @@
-"""Layout ``hash``: one Redis hash per entity, one field per feature that is not NULL."""
+"""Rows as Redis hashes: one per entity, with one field per feature that is not NULL."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.layouts import keyspace
-from online_features.layouts.encoding import Columns, Encoder
-from online_features.online.redis.commands import word
-from online_features.online.redis.resp import Piece, joined, words
+from online_features.layouts.encoder import Columns, Encoder
+from online_features.layouts.hash.packing import Packing
+from online_features.layouts.layout import RowLayout
+from online_features.resp.commands import word
+from online_features.resp.word_columns import Piece, joined, words
+from online_features.schema import RowSchema
 from online_features.types.texts import instants, texts
 
 Field = tuple[str, pa.StringArray]
@@ -20,10 +23,16 @@ PACKED_WORDS = 3
 
 
 class HashEncoder(Encoder):
-    """Encodes rows as fields of a hash, guarded by ``_ts`` and ``_created``; packed where the server takes that.
+    """Encodes rows as fields of a hash, guarded by ``_ts`` and ``_created``.
 
     A packed row is its timestamps and the hash; any other row is field, value, field, value, …: see ``hash.lua``.
+
+    :param packing: that the server takes; ``None`` packs no row.
     """
+
+    def __init__(self, layout: RowLayout, schema: RowSchema, packing: Packing | None = None) -> None:
+        super().__init__(layout, schema)
+        self._packing = packing
 
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
         timestamp: Field = (keyspace.TIMESTAMP_FIELD, instants(columns.event_timestamp))
@@ -50,13 +59,13 @@ class HashEncoder(Encoder):
 
 
 def _named(fields: Sequence[Field]) -> tuple[pa.BinaryArray, np.ndarray]:
-    """The words of each row as field and value, and how many they are."""
+    """Return the words of each row as field and value, and how many they are."""
     counts = 2 * np.sum([field.is_valid().to_numpy(zero_copy_only=False) for _, field in fields], axis=0)
     pairs = [piece for name, field in fields for piece in _pair(name, field)]
     return joined([word(""), *words(pa.array(counts).cast(pa.string())), *pairs]), counts + 2
 
 
 def _pair(name: str, values: pa.StringArray) -> list[Piece]:
-    """Field and value as words of a command; nothing where the value is NULL."""
+    """Return field and value as words of a command; nothing if the value is NULL."""
     pair = [word(name), *words(values)]
     return [joined(pair).fill_null(b"")] if values.null_count else pair
