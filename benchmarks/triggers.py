@@ -23,10 +23,8 @@ import greenback
 import redis
 import redis.asyncio
 import structlog
-from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource
-from online_features.common.instants import to_text
+from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource, ViewFreshnessCheck
 from online_features.embedded import redis_server
-from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features_provider.triggers import check_json
 from online_features_provider.triggers.freshness import FreshnessTrigger
 
@@ -146,7 +144,7 @@ def trigger_of(view: FeatureView, interval: float) -> FreshnessTrigger:
         redis_conn_id="online_store",
         poke_interval=interval,
         longest_interval=interval,
-        deadline=to_text(datetime.now(UTC) + timedelta(days=1)),
+        deadline=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
         fail_fast=True,
     )
 

@@ -13,10 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
-from online_features import OnlineStore
+from online_features import OnlineRow, OnlineStore
 from online_features.embedded import packaged_redis, postgres_server, redis_server
 from online_features.layouts import keyspace
-from online_features.online.read.online_rows import OnlineRow
 from rich import box
 from rich.console import Console
 from rich.table import Table

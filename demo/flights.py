@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg2
-from online_features.offline.notifications import notification_sql
+from online_features import notification_sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 SQL = Path(__file__).parent

@@ -32,10 +32,7 @@ def stubs() -> Iterator[tuple[str, Stub]]:
             yield from ((module, node) for node in ast.parse(block).body if isinstance(node, Stub))
 
 
-STUBS = {
-    f"{module}.{stub.name}": (getattr(import_module(module), stub.name), stub)
-    for module, stub in stubs() if hasattr(import_module(module), stub.name)
-}  # fmt: skip
+STUBS = {f"{module}.{stub.name}": (getattr(import_module(module), stub.name), stub) for module, stub in stubs()}
 
 
 def documented(stub: ast.FunctionDef | ast.AsyncFunctionDef) -> dict[str, Any]:

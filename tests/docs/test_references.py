@@ -1,10 +1,13 @@
-"""Tests that pages quote as a proof exist."""
+"""What pages refer to exists: tests, files, headings, imports."""
 
 from __future__ import annotations
 
 import ast
+import doctest
 import re
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from demo.workplace import PROJECT
 
 PAGES = sorted((PROJECT / "docs").rglob("*.md"))
 LINKING = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + PAGES
+PUBLIC = ("online_features", "online_features.embedded", "online_features_provider.")
 QUOTED = re.compile(r"`(test_\w+)(?:\.py)?(…?)`")
 LINKED = re.compile(r"\]\((?!\w+:)([^)#]*)#?([^)]*)\)")
 HEADING = re.compile(r"^#+ (.*)", re.MULTILINE)
@@ -47,3 +51,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = page.parent / link if link else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
+
+
+def imports(page: Path) -> Iterator[tuple[str, str]]:
+    """Modules of ours, and names in them, that the code of a page imports."""
+    for block in re.findall(r"^```python.*\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        code = doctest.script_from_examples(block) if block.startswith(">>>") else block
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("online_features"):
+                yield from ((node.module, name.name) for name in node.names)
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_import_works(page: Path) -> None:
+    for module, name in imports(page):
+        assert module.startswith(PUBLIC[2]) or module in PUBLIC, f"{module} is private"
+        assert hasattr(import_module(module), name), f"{module}.{name}"
