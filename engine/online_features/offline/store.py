@@ -43,7 +43,7 @@ from online_features.offline.statements import literally
 from online_features.producers.appending import AppendResult, append_rows
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import TIMESTAMP_TYPES, PostgresType
+from online_features.types.registry import TIMESTAMP_TYPES, PostgresType
 from online_features.window import Arrivals, Window
 
 if TYPE_CHECKING:
