@@ -50,7 +50,7 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
     def column(part: str, name: str, allowed: Collection[str] | None = None) -> Column:
         if name not in types:
             raise ColumnNotFoundError(
-                f"feature view {view.name!r}: {part} {name!r} is no column of {source.description}, "
+                f"feature view {view.name!r}: {part} {name!r} is not a column of {source.description}, "
                 f"which has {', '.join(map(repr, types))} -> {_near(name, types)}"
             )
         kind = types[name]
