@@ -12,8 +12,7 @@ import pytest
 from online_features.errors import OnlineDataError
 from online_features.layouts.feast import feast_values
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding
 
 DAMAGED_LISTS = {
     "a number in place of elements": b"\x08\x05",

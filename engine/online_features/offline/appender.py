@@ -23,9 +23,8 @@ from online_features.errors import SourceError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.postgres.transactions import Transactions
 from online_features.offline.statements import literally, sql, table_of
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
-from online_features.types.texts import instants
+from online_features.schema import Column, Encoding, RowSchema
+from online_features.types.arrow_texts import texts
 
 STAGE = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}"
 
@@ -52,11 +51,10 @@ class StagedAppender:
     def add(self, batch: pa.RecordBatch) -> None:
         """Stage rows.
 
-        :param batch: columns as :class:`RowSchema` orders them, in the encodings of the online store.
+        :param batch: columns as :class:`RowSchema` orders them.
         """
-        texts = [instants(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
         written = io.BytesIO()
-        csv.write_csv(pa.record_batch(texts, names=batch.schema.names), written, CSV)
+        csv.write_csv(pa.record_batch(list(map(texts, batch.columns)), names=batch.schema.names), written, CSV)
         written.seek(0)
         cursor: Any = self._connection.connection.cursor()
         with cursor:

@@ -18,17 +18,12 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 from online_features.common.instants import to_text
 from online_features.feature_view import PostgresSource
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import ARRAY_SUFFIX, ORDERED, Encoding
+from online_features.schema import ARRAY_SUFFIX, Column, RowSchema
+from online_features.types.registry import codec_of
 from online_features.window import FIRST_INSTANT, LAST_INSTANT, Arrivals, Window
 
 # A paramstyle without percent signs: the text goes to COPY as it is, with values rendered as literals.
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-
-# Types that the driver hands over without loss; of the others it is given the text.
-DRIVEN = frozenset({
-    "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying", "character",
-})  # fmt: skip
 
 # Types of join keys whose text is read back as a value to look an entity up.
 COMPARED: dict[str, Any] = {
@@ -231,7 +226,7 @@ def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:
         return sa.cast(column_of(column), sa.Text) == sa.func.rtrim(text)
     if column.type in COMPARED:
         return column_of(column) == sa.cast(text, COMPARED[column.type])
-    return sa.cast(_as_text(column, _key(column)), sa.Text) == text
+    return sa.cast(codec_of(column).selected(_key(column)), sa.Text) == text
 
 
 def rows_of(source: PostgresSource) -> FromClause:
@@ -312,33 +307,13 @@ def tie_breakers(source: PostgresSource, schema: RowSchema) -> Iterator[ColumnEl
     if schema.deleted is not None:
         yield column_of(schema.deleted).asc().nulls_first()
     for feature in schema.features:
-        value = column_of(feature) if feature.type in ORDERED else sa.cast(column_of(feature), sa.Text)
+        value = column_of(feature) if codec_of(feature).is_ordered else sa.cast(column_of(feature), sa.Text)
         yield value.desc().nulls_last()
 
 
 def _as_online(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     """The value in the form in which the driver can hand it over and the view's layout is encoded from it."""
-    return _as_text(column, value) if column.feast is None else _as_feast(column, column.feast, value)
-
-
-def _as_text(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The value as the driver can hand it over without loss: itself, or its text made by Postgres."""
-    match column.encoding:
-        case Encoding.INSTANT:
-            return _iso_text(value, sa.func.timezone("UTC", value), "Z")
-        case Encoding.TIMESTAMP:
-            return _iso_text(value, value, "")
-        case Encoding.BASE64:
-            return sa.func.translate(sa.func.encode(value, "base64"), "\n", "")
-        case Encoding.JSON if column.type not in ("json", "jsonb"):
-            return sa.cast(sa.func.to_json(value), sa.Text)
-        case Encoding.INTEGER if column.type == "oid":
-            return sa.cast(value, sa.BigInteger)
-        case Encoding.TEXT if column.type == "inet":
-            # As Postgres prints it; the cast to text would add "/32".
-            return sa.func.abbrev(value)
-        case _:
-            return value if column.type in DRIVEN else sa.cast(value, sa.Text)
+    return codec_of(column).selected(value) if column.feast is None else _as_feast(column, column.feast, value)
 
 
 def _as_feast(column: Column, kind: FeastType, value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -385,13 +360,6 @@ def _refused(column: Column, what: str, value: ColumnElement[Any], converted: Co
     nothing = sa.func.left(sa.cast(value, sa.Text), 0)
     words = sa.func.concat(f"column {column.name!r} holds {what}, which Feast does not", nothing)
     return sa.cast(sa.cast(sa.cast(words, sa.Integer), sa.Text), converted.type)
-
-
-def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -> ColumnElement[Any]:
-    """The value as ISO-8601 text where it has one, else as Postgres prints it."""
-    iso = sa.func.to_char(naive, f'YYYY-MM-DD"T"HH24:MI:SS.US"{zone}"')
-    has_iso = naive.between(_literal_naive(FIRST_INSTANT), _literal_naive(LAST_INSTANT))
-    return sa.case((has_iso, iso), else_=sa.cast(value, sa.Text))
 
 
 def _is_valid(source: PostgresSource, schema: RowSchema, latest: datetime) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from online_features.errors import SourceError
-from online_features.layouts.registry import layout_of
+from online_features.layouts.layout_registry import layout_of
 from online_features.producers.given_rows import BATCH_ROWS, batches
 from online_features.producers.pushed_rows import PushedRows, naming, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation
