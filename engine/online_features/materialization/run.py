@@ -26,7 +26,8 @@ from online_features.materialization.run_warnings import (
     warn_of_late_rows,
 )
 from online_features.materialization.source_check import SourceCheck
-from online_features.online.state.view_state import changes_since, definition_fingerprint
+from online_features.online.state.runs import RunClaims
+from online_features.online.state.view_definition import changes_since, definition_fingerprint
 from online_features.online.write.erasure import check_prunable
 from online_features.producers.transformation import Transformation
 from online_features.window import Window
@@ -86,13 +87,15 @@ def run_once(
             with source.lookup(transformation.source) as existing:
                 counter.entities_pruned = online_run.prune(survey.horizon.claim, existing)
         watermark = online_run.commit(
-            run=record.succeeded(),
-            fingerprint_before=None if plan.clears else state.fingerprint,
-            covered=plan.covered,
-            cursor=plan.cursor,
-            source=survey.relations.note(plan.cursor, plan.note) if plan.cursor is not None else None,
-            max_event_timestamp=counter.times.newest,
-            materialized_at=datetime.now(UTC),
+            RunClaims(
+                run=record.succeeded(),
+                fingerprint_before=None if plan.clears else state.fingerprint,
+                covered=plan.covered,
+                cursor=plan.cursor,
+                source=survey.relations.note(plan.cursor, plan.note) if plan.cursor is not None else None,
+                max_event_timestamp=counter.times.newest,
+                materialized_at=datetime.now(UTC),
+            )
         )
         warn_of_future(view, counter.times)
         result = MaterializationResult(

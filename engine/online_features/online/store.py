@@ -21,8 +21,9 @@ from online_features.online.redis.redis_failures import Client, translated
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.seam import deployment_of
 from online_features.online.redis.turns import turn
-from online_features.online.state import view_state as state
-from online_features.online.state.pushed_views import PushedViews
+from online_features.online.state.push_states import PushStates
+from online_features.online.state.runs import RUNS_SHOWN, read_runs
+from online_features.online.state.view_state import ViewState, read_state
 from online_features.online.write import erasure
 from online_features.schema import RowSchema
 
@@ -48,7 +49,7 @@ class OnlineStore:
         self._client = client
         self._deployment = deployment_of(client)
         self._reader = StoreReader()
-        self._pushed_views = PushedViews(self._deployment)
+        self._push_states = PushStates(self._deployment)
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
@@ -143,10 +144,10 @@ class OnlineStore:
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._deployment, self._pushed_views, view, rows,
+                    self._deployment, self._push_states, view, rows,
                     source=offline._source(view), now=now, retry_budget=retry_budget,
                 )  # fmt: skip
-            return push_rows(self._deployment, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
+            return push_rows(self._deployment, self._push_states, view, rows, now=now, retry_budget=retry_budget)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
         """Erase entities; rows with an event timestamp up to now cannot bring them back.
@@ -177,20 +178,20 @@ class OnlineStore:
         with translated(self._client, check.view):
             return hold(self._deployment, self._reader.check(check, self._deployment.primaries))
 
-    def runs(self, view: FeatureView, limit: int = state.RUNS_SHOWN) -> list[dict[str, Any]]:
+    def runs(self, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:
         """Read the records of the view's last runs, newest first; docs/keyspace.md lists their fields.
 
         :param limit: how many runs at most; Redis keeps those of a week, up to 2,000.
         """
         arguments.check(view=view, limit=limit)
         with translated(self._client, view), turn(self._client):
-            return state.read_runs(self._deployment, view, limit)
+            return read_runs(self._deployment, view, limit)
 
-    def state(self, view: FeatureView) -> state.ViewState:
+    def state(self, view: FeatureView) -> ViewState:
         """Read the state of the view that Redis keeps beside its rows."""
         arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
-            return state.read_state(self._deployment, view)
+            return read_state(self._deployment, view)
 
     def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it could begin to write; Redis may be the one that failed."""

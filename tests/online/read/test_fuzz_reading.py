@@ -17,7 +17,7 @@ from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.row_query import RowQuery, read_rows
 from online_features.online.read.view_cache import ViewCache
-from online_features.online.state.view_state import schema_fields
+from online_features.online.state.stored_schema import schema_fields
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types.registry import element_of
 from online_features.types.time_codecs import OTHER_TIME

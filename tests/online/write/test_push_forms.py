@@ -21,7 +21,7 @@ from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore
 from online_features.common.retry_budget import NONE
 from online_features.errors import InvalidRowsError
 from online_features.online.redis.seam import deployment_of
-from online_features.online.state.pushed_views import PushedViews
+from online_features.online.state.push_states import PushStates
 from online_features.online.write.push import PushResult, push_rows
 from online_features.producers.given_rows import GivenBatch
 
@@ -35,7 +35,7 @@ MakeView = Callable[..., FeatureView]
 
 def push_in_batches(client: redis.Redis, view: FeatureView, rows: Any, batch_rows: int) -> PushResult:
     deployment = deployment_of(client)
-    views = PushedViews(deployment)
+    views = PushStates(deployment)
     return push_rows(deployment, views, view, rows, now=at(1), retry_budget=NONE, batch_rows=batch_rows)
 
 
@@ -309,7 +309,7 @@ def test_a_push_after_a_flush_records_the_types_again(make_view: MakeView, clien
 def test_a_first_push_does_not_overrule_types_that_somebody_else_has_told_meanwhile(
     make_view: MakeView, client: redis.Redis
 ) -> None:
-    view, views = make_view(), PushedViews(deployment_of(client))
+    view, views = make_view(), PushStates(deployment_of(client))
     assert views.known(view).schema is None
     OnlineStore(client).push(view, [{"id": "a", "ts": at(1), "x": "text"}])
     with pytest.raises(InvalidRowsError, match="column 'x': 2 is no text"):

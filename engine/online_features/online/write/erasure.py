@@ -16,9 +16,9 @@ from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key
 from online_features.online.read.entity_keys import entity_key
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
-from online_features.online.state import view_state as state
-from online_features.online.state.tombstones import carry_over
+from online_features.online.state.view_state import CLAIMS, as_online, read_state
 from online_features.online.write.row_script import RowScript, entities
+from online_features.online.write.tombstones import carry_over
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
 from online_features.types import values
@@ -29,8 +29,8 @@ Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 
 def erase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
     """Erase entities and leave tombstones; see :meth:`~online_features.OnlineStore.delete`."""
-    recorded = state.read_state(deployment, view)
-    view, stored = state.as_online(view, recorded.layout), recorded.schema
+    recorded = read_state(deployment, view)
+    view, stored = as_online(view, recorded.layout), recorded.schema
     if stored is not None and not stored.has_entities(view.entities):
         raise InvalidRowsError(
             f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "
@@ -95,8 +95,8 @@ def drop_view_data(deployment: Deployment, view: FeatureView, schema: RowSchema)
 
     :param schema: of the rows that will be written.
     """
-    recorded = state.read_state(deployment, view)
-    deployment.command("HDEL", keyspace.state_key(view), *state.CLAIMS)
+    recorded = read_state(deployment, view)
+    deployment.command("HDEL", keyspace.state_key(view), *CLAIMS)
     keys = recorded.schema.keys if recorded.schema else ()
     written = replace(
         view, layout=recorded.layout or view.layout, entities=[key.name for key in keys] or view.entities,

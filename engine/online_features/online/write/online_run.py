@@ -19,7 +19,8 @@ from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
-from online_features.online.state import view_state as state
+from online_features.online.state.runs import RunClaims, abandon_run, begin_run, commit_run, identities
+from online_features.online.state.view_state import ViewState, features_online, record_schema
 from online_features.online.write.erasure import Lookup, drop_view_data, prune
 from online_features.online.write.row_writer import RowWriter, write_rows
 from online_features.schema import RowSchema
@@ -71,7 +72,7 @@ class OnlineRun:
         """Mark the run in Redis and open a session to write by; an error ends the run and is recorded."""
         with self._deployment.session(self._retry_budget, self._replication) as self._session:
             try:
-                self._servers = state.begin_run(self._session, self._view, self._run_id)
+                self._servers = begin_run(self._session, self._view, self._run_id)
                 warn_of_eviction(self._view, self._servers)
                 self._packing = layout_of(self._view).packing(self._session.reply)
                 self._set_writer()
@@ -101,33 +102,33 @@ class OnlineRun:
             check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
         return counts
 
-    def commit(self, **outcome: Any) -> datetime | None:
-        """End the run; see :func:`~online_features.online.state.view_state.commit_run`."""
-        return state.commit_run(
+    def commit(self, claims: RunClaims) -> datetime | None:
+        """Commit the run; see :func:`.commit_run`."""
+        return commit_run(
             self._session,
             self._view,
             self._run_id,
+            claims,
             schema=self._schema,
             servers=self._servers,
             replication=self._replication,
-            **outcome,
         )
 
-    def data_loss_reason(self, recorded: state.ViewState) -> str:
+    def data_loss_reason(self, recorded: ViewState) -> str:
         """Return why rows that earlier runs have written may be gone, though their claims are not; or ``""``.
 
         In a cluster, claims and rows are on different servers, and one of them may have lost what it had. Any server
         may have evicted rows and kept the claims.
         """
         is_apart = not self._deployment.state_is_beside_rows
-        if is_apart and recorded.servers not in (None, state.identities(self._servers)):
+        if is_apart and recorded.servers not in (None, identities(self._servers)):
             return "a server of the cluster has restarted, failed over or joined"
         evicted = rows_evicted_since(self._view, recorded.evicted, self._servers) if recorded.evicted is not None else 0
         if evicted:
             return f"Redis has evicted {evicted:,} keys since the last run, and rows of the view may be among them"
         return ""
 
-    def prepare(self, recorded: state.ViewState, *, clears: bool) -> None:
+    def prepare(self, recorded: ViewState, *, clears: bool) -> None:
         """Prepare Redis for the first row.
 
         :param recorded: the state that the run has found.
@@ -138,7 +139,7 @@ class OnlineRun:
             drop_view_data(self._deployment, self._view, self._schema)
             self._set_writer()
         if clears or recorded.definition is None:
-            state.record_schema(self._session, self._view, self._schema)
+            record_schema(self._session, self._view, self._schema)
 
     def prune(self, before: datetime, existing: Lookup) -> int:
         """Remove entities that the source no longer has; see :func:`~online_features.online.write.erasure.prune`."""
@@ -146,7 +147,7 @@ class OnlineRun:
 
     def _set_writer(self) -> None:
         names = [feature.name for feature in self._schema.features]
-        features = state.features_online(self._session.command, self._view, names)
+        features = features_online(self._session.command, self._view, names)
         self._writer = RowWriter(self._deployment, self._view, self._schema, features, packing=self._packing)
 
 
@@ -158,6 +159,6 @@ def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, 
 
     def record() -> None:
         with suppress(*DRIVER_ERRORS):
-            state.abandon_run(deployment, view, run["run_id"], run=run)
+            abandon_run(deployment, view, run["run_id"], run=run)
 
     run_with_timeout(record, CLEANUP_SECONDS)

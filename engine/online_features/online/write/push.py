@@ -21,7 +21,7 @@ from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import StateChangedError
-from online_features.online.state.pushed_views import PushedView, PushedViews, note
+from online_features.online.state.push_states import PushState, PushStates, note
 from online_features.online.write.row_writer import RowWriter, write_rows_then
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
@@ -57,7 +57,7 @@ class PushResult(RowCounts):
 
 def push_rows(
     deployment: Deployment,
-    views: PushedViews,
+    views: PushStates,
     view: FeatureView,
     rows: Any,
     *,
@@ -68,7 +68,7 @@ def push_rows(
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
     began = time.monotonic()
 
-    def coerced(known: PushedView, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
+    def coerced(known: PushState, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
@@ -79,7 +79,7 @@ def push_rows(
 
 def append_and_push(
     deployment: Deployment,
-    views: PushedViews,
+    views: PushStates,
     view: FeatureView,
     rows: Any,
     *,
@@ -94,7 +94,7 @@ def append_and_push(
     began = time.monotonic()
     transformation = Transformation(view, source.describe(), in_texts=True)
 
-    def coerced(known: PushedView, given: PushedRows) -> tuple[RowSchema, PushedRows]:
+    def coerced(known: PushState, given: PushedRows) -> tuple[RowSchema, PushedRows]:
         _check_types(view, known, transformation.schema)
         return transformation.schema, given
 
@@ -108,7 +108,7 @@ def append_and_push(
     return push.result(began, rows_appended=result.rows_appended)
 
 
-def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> None:
+def _check_types(view: FeatureView, known: PushState, schema: RowSchema) -> None:
     """Refuse to write values of the source's types beside those of other types that a run has written."""
     online = {column.name: column.type for column in known.schema.columns} if known.schema else {}
     for column in schema.columns:
@@ -119,7 +119,7 @@ def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> Non
             )
 
 
-def _check_identity(view: FeatureView, known: PushedView) -> None:
+def _check_identity(view: FeatureView, known: PushState) -> None:
     """Refuse to write rows that readers would not find: what is online has other entities or another layout."""
     if known.schema is None:
         return
@@ -141,7 +141,7 @@ class _ReadyBatch(Generic[Given]):
     """
 
     given: Given
-    known: PushedView
+    known: PushState
     schema: RowSchema
     pushed: PushedRows
     calls: Sequence[PackedCall]
@@ -153,10 +153,10 @@ class _Push(Generic[Given]):
     def __init__(
         self,
         deployment: Deployment,
-        views: PushedViews,
+        views: PushStates,
         view: FeatureView,
         retry_budget: RetryBudget,
-        coerced: Callable[[PushedView, Given], tuple[RowSchema, PushedRows]],
+        coerced: Callable[[PushState, Given], tuple[RowSchema, PushedRows]],
         *,
         now: datetime,
     ) -> None:
@@ -216,7 +216,7 @@ class _Push(Generic[Given]):
                 raise
             return self._made_under(current, given)
 
-    def _made_under(self, known: PushedView, given: Given) -> _ReadyBatch[Given]:
+    def _made_under(self, known: PushState, given: Given) -> _ReadyBatch[Given]:
         _check_identity(self._view, known)
         schema, pushed = self._coerced(known, given)
         known = self._views.with_features(self._view, known, schema)

@@ -9,7 +9,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
 from online_features.layouts.layout_registry import layout_of
 from online_features.online.redis.deployment import Deployment
-from online_features.online.state import view_state as state
+from online_features.online.state.view_state import features_online
 from online_features.schema import Column
 
 
@@ -20,7 +20,7 @@ class RowScript:
         layout = layout_of(view)
         self._deployment = deployment
         self._script = deployment.row_script(name, layout)
-        features = state.features_online(deployment.command, view, view.features or ())
+        features = features_online(deployment.command, view, view.features or ())
         self._own_words = layout.script_words(sorted(features))
 
     def __call__(self, keys: Sequence[Key], *words: str, of_each: Sequence[Sequence[str]] = ()) -> list[Any]:

@@ -40,10 +40,10 @@ def carry_over(
     view: FeatureView,
     keys: Sequence[Column],
 ) -> None:
-    """Leave the tombstones of a view also where its entities will be: in another layout, or of another type.
+    """Copy the tombstones of a view to the keys that its entities will have in another layout or of other types.
 
-    :param written: the view as its rows were written, with the types of its join keys.
-    :param view: the view as it will be written, likewise.
+    :param written: the view as its rows were written, with the columns of its join keys.
+    :param view: the view as its rows will be written, with the columns of its join keys.
     """
     if set(written.entities) != set(view.entities):
         return
@@ -52,19 +52,19 @@ def carry_over(
     after: set[Key] = set()
     for some in batched(_buried(deployment, written, written_keys), KEYS_PER_CALL):
         moved = [(respelled(written_keys, keys, stone.texts), stone) for stone in some]
-        # An entity that no longer has a key cannot come back.
+        # An entity without a key in the new types cannot come back.
         stones = [(layout.key(keys, texts), stone) for texts, stone in moved if texts is not None]
         bury([key for key, _ in stones], of_each=[(stone.timestamp, stone.created) for _, stone in stones])
         before.update(former.key(written_keys, stone.texts) for stone in some)
         after.update(key for key, _ in stones)
     if layout.has_tombstone_keys and former.has_tombstone_keys:
-        # In another order of join keys, an old key may be another entity's.
+        # With the join keys in another order, an old key may be another entity's.
         for left in batched(before - after, KEYS_PER_CALL):
             deployment.replies([(CommandForm("UNLINK"), keyspace.tombstone_key(view, text(key))) for key in left])
 
 
 def respelled(written_keys: Sequence[Column], keys: Sequence[Column], texts: Sequence[str]) -> list[str] | None:
-    """The texts of an entity's join keys as they are in other types; ``None`` when the entity has no such text."""
+    """Return the texts of an entity's join keys in other types, or ``None`` if a value does not fit them."""
     by_name = dict(zip((key.name for key in written_keys), texts, strict=False))
     try:
         return [values.encode_key(key, values.decode(key, by_name[key.name])) for key in keys]
