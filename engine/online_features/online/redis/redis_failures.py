@@ -25,7 +25,7 @@ from online_features.errors import (
 from online_features.feature_view import FeatureView
 from online_features.online.redis import scripts
 from online_features.online.redis.clients import speaks_tls
-from online_features.producers.drawing import is_producers
+from online_features.producers.producer_errors import is_producers
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
 AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
