@@ -1,4 +1,4 @@
-"""Features that follow their source within seconds: a commit to the table of flights starts a run."""
+"""Materialize within seconds of a commit to the table of flights."""
 
 from __future__ import annotations
 

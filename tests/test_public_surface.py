@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import inspect
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -8,9 +13,12 @@ import airflow
 import jsonschema
 import online_features
 import pytest
+from online_features import OfflineStore, OnlineStore, errors, extras
 from online_features_provider.get_provider_info import get_provider_info
 
 from tests.support.processes import HEAVY, modules_after
+
+pytestmark = pytest.mark.oldest
 
 FACE = (
     "online_features_provider.hooks.offline.OfflineStoreHook",
@@ -24,8 +32,6 @@ FACE = (
     "online_features_provider.triggers.freshness.FreshnessTrigger",
     "online_features_provider.assets.feature_view_asset.feature_view_asset",
     "online_features_provider.assets.source_changes.source_changes",
-    "online_features.offline.notifications.notification_sql",
-    "online_features.layouts.feast.feast_repository.load_feature_views",
 )
 PARSED_OFTEN = (
     "online_features",
@@ -37,13 +43,53 @@ PARSED_OFTEN = (
     "online_features_provider.sensors.freshness",
     "online_features_provider.assets.feature_view_asset",
     "online_features_provider.assets.source_changes",
-    "online_features.layouts.feast.feast_repository",
 )
+
+
+INTERNAL = {"state"}  # of OnlineStore: its result is not exported
+
+
+def methods(store: type) -> list[Callable[..., object]]:
+    return [method for name, method in inspect.getmembers(store, callable) if name[0] != "_" and name not in INTERNAL]
 
 
 def test_every_export_exists() -> None:
     for name in online_features.__all__:
         assert getattr(online_features, name).__name__ == name
+
+
+def test_every_error_is_exported() -> None:
+    defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert defined <= set(online_features.__all__)
+
+
+@pytest.mark.parametrize("function", [online_features.materialize, *methods(OfflineStore), *methods(OnlineStore)])
+def test_what_public_functions_return_is_exported(function: Callable[..., object]) -> None:
+    returned = re.findall(r"\b[A-Z]\w+", str(inspect.signature(function).return_annotation))
+    assert set(returned) <= {*online_features.__all__, "Any", "None"}
+
+
+@pytest.mark.parametrize(
+    "statement, purpose",
+    [
+        ("from online_features import materialize", "to materialize"),
+        ("from online_features import OfflineStore", "for OfflineStore"),
+        ("from online_features import OnlineStore; OnlineStore.from_url('redis://h').push(VIEW, [])", "to push"),
+    ],
+)
+def test_a_missing_extra_is_named(statement: str, purpose: str) -> None:
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({extras.MATERIALIZE_MODULES!r}))  # None: an import of it fails
+from online_features import FeatureView, MissingExtraError, PostgresSource
+VIEW = FeatureView(name="v", entities=["id"], source=PostgresSource(table="t", timestamp_field="ts"))
+try:
+    {statement}
+except MissingExtraError as error:
+    print(error)
+"""
+    printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert printed.startswith(f"online-features[materialize] is needed {purpose} -> pip install ")
 
 
 def test_an_unknown_export_is_an_attribute_error() -> None:

@@ -1,6 +1,6 @@
-"""Features from Postgres to Redis, the newest row of each entity, scheduled by Airflow.
+"""Features from Postgres to Redis: the newest row of each entity, and readers for models.
 
-It knows nothing of Airflow: operators, sensors and hooks are in ``online_features_provider``.
+The engine knows nothing of Airflow: operators, sensors and hooks are in ``online_features_provider``.
 """
 
 from __future__ import annotations
@@ -8,37 +8,76 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from online_features.extras import needs_materialize as _needs_materialize
+
 if TYPE_CHECKING:
+    from online_features.errors import *  # noqa: F403
     from online_features.feature_view import FeastOptions as FeastOptions
     from online_features.feature_view import FeatureView as FeatureView
     from online_features.feature_view import PostgresSource as PostgresSource
+    from online_features.layouts.feast.feast_repository import load_feature_views as load_feature_views
     from online_features.materialization.materialize import materialize as materialize
+    from online_features.materialization.progress import Progress as Progress
     from online_features.materialization.result import MaterializationResult as MaterializationResult
+    from online_features.offline.notifications import drop_notification_sql as drop_notification_sql
+    from online_features.offline.notifications import notification_sql as notification_sql
     from online_features.offline.store import OfflineStore as OfflineStore
     from online_features.online.async_store import AsyncOnlineStore as AsyncOnlineStore
+    from online_features.online.read.entity_freshness_check import EntityFreshnessCheck as EntityFreshnessCheck
+    from online_features.online.read.feature_vectors import FeatureVector as FeatureVector
+    from online_features.online.read.feature_vectors import FeatureVectors as FeatureVectors
+    from online_features.online.read.freshness import Freshness as Freshness
+    from online_features.online.read.online_rows import OnlineRow as OnlineRow
+    from online_features.online.read.online_rows import OnlineRows as OnlineRows
+    from online_features.online.read.view_freshness_check import CheckResult as CheckResult
+    from online_features.online.read.view_freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
     from online_features.online.store import OnlineStore as OnlineStore
+    from online_features.online.write.push import PushResult as PushResult
+    from online_features.producers.appending import AppendResult as AppendResult
+    from online_features.schema import Column as Column
+    from online_features.schema import RowSchema as RowSchema
 
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
 # reads loads no Arrow.
-_MODULES = {
-    "FeastOptions": "feature_view",
-    "FeatureView": "feature_view",
-    "PostgresSource": "feature_view",
-    "MaterializationResult": "materialization.result",
-    "materialize": "materialization.materialize",
-    "OfflineStore": "offline.store",
-    "OnlineStore": "online.store",
-    "AsyncOnlineStore": "online.async_store",
-}
+_EXPORTS = {
+    "errors": (
+        "AmbiguousNameError", "ColumnNotFoundError", "FeatureViewError", "FeatureViewFileError", "InvalidRowsError",
+        "MissingExtraError", "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError",
+        "OnlineAccessError", "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError",
+        "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "QueryCanceledError", "SourceError",
+        "SourceNotFoundError", "StaleFeaturesError", "TerminalError", "TransformError", "TransientError",
+        "UnsupportedTypeError", "WindowError",
+    ),
+    "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
+    "layouts.feast.feast_repository": ("load_feature_views",),
+    "materialization.materialize": ("materialize",),
+    "materialization.progress": ("Progress",),
+    "materialization.result": ("MaterializationResult",),
+    "offline.notifications": ("drop_notification_sql", "notification_sql"),
+    "offline.store": ("OfflineStore",),
+    "online.async_store": ("AsyncOnlineStore",),
+    "online.read.entity_freshness_check": ("EntityFreshnessCheck",),
+    "online.read.freshness": ("Freshness",),
+    "online.read.view_freshness_check": ("CheckResult", "ViewFreshnessCheck"),
+    "online.read.online_rows": ("OnlineRow", "OnlineRows"),
+    "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
+    "online.store": ("OnlineStore",),
+    "online.write.push": ("PushResult",),
+    "producers.appending": ("AppendResult",),
+    "schema": ("Column", "RowSchema"),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
+_PURPOSES = {"materialize": "to materialize"}
 
-__all__ = [*_MODULES]  # noqa: PLE0604
+__all__ = sorted(_MODULES)  # noqa: PLE0605
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with _needs_materialize(_PURPOSES.get(name, f"for {name}")):
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

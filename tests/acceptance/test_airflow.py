@@ -16,6 +16,8 @@ from demo.airflow import DemoAirflow
 from demo.flights import Flights
 from tests.conftest import Database
 
+pytestmark = [pytest.mark.airflow, pytest.mark.oldest]
+
 FAILING_DAG = """
 from dataclasses import replace
 from datetime import timedelta

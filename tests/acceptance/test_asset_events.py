@@ -16,6 +16,8 @@ from sqlalchemy.engine import make_url
 from demo.airflow import DemoAirflow
 from tests.conftest import Database
 
+pytestmark = pytest.mark.airflow
+
 DAGS = """
 from datetime import UTC, datetime
 from airflow.sdk import DAG, Asset

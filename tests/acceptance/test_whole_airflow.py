@@ -20,7 +20,7 @@ from demo.workplace import PROJECT
 from tests.acceptance.whole import Api
 from tests.conftest import Database, new_database
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.airflow]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from tests.conftest import Database, at
 from tests.support.processes import until
 from tests.support.redis_servers import Cluster, Server, cluster, running
 
+pytestmark = pytest.mark.faults
+
 MakeView = Callable[..., FeatureView]
 
 ROWS = 20_000

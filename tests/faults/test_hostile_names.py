@@ -28,6 +28,8 @@ from tests.conftest import Database, at
 from tests.provider.test_hooks import connections  # noqa: F401
 from tests.support.layouts import layout  # noqa: F401
 
+pytestmark = pytest.mark.faults
+
 MakeView = Callable[..., FeatureView]
 
 HOSTILE = {

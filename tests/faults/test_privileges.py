@@ -36,6 +36,8 @@ from demo.workplace import workplace
 from tests.conftest import Database, new_database
 from tests.support.redis_servers import STEADY, Cluster, cluster
 
+pytestmark = pytest.mark.faults
+
 MakeView = Callable[..., FeatureView]
 Job = Callable[[FeatureView, OfflineStore, OnlineStore, OnlineStore], Any]  # the last store may do everything
 

@@ -31,6 +31,8 @@ from tests.support.proxy import Fault, Proxy, proxied
 from tests.support.redis_servers import Server, running
 from tests.support.scene import Scene, check_counts, check_online, mappings, scene_of_rows, small_packets_and_pauses  # noqa: F401
 
+pytestmark = [pytest.mark.oldest, pytest.mark.faults]
+
 POINTS_OF_A_STAGE, POINTS_OF_ERASURE, POINTS_OF_PUSHES = 6, 4, 9  # in each layout
 COMMIT = b'"success"'  # in the record of a run, with which its last command begins
 LAST_BYTES = 32  # of the watermark, the last reply of a run

@@ -58,6 +58,8 @@ from tests.support.scene import (  # noqa: F401
     small_packets_and_pauses,
 )
 
+pytestmark = pytest.mark.faults
+
 RETRY_FOR = timedelta(seconds=30)
 BATCH_ROWS, BATCHES = 50, 6
 TIMEOUT = 5.0  # seconds: no pause of a machine that is busy is taken for a fault
@@ -315,7 +317,7 @@ def test_a_server_that_loads_its_data_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # It loads for more than a second: no pause between attempts is so long that none falls into it.
-    monkeypatch.setattr(retry_budget, "BACKOFF", Backoff(base=0.01, longest=0.1))
+    monkeypatch.setattr(retry_budget, "BACKOFF", Backoff(base=0.02, longest=0.1, jitter=1.0))
     with running(folder / project, *SLOW_LOADING) as server, connected(server) as client:
         server.client.mset(LOADED)
         server.client.save()

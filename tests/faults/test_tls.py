@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ import redis
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import (
     HOST,
-    POSTGRES_URI_VARIABLE,
     _give_to_server_user,
     embedded_postgres,
     embedded_redis,
@@ -37,11 +35,14 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import workplace
-from tests.support.on_debian_servers import POSTGRES, REDIS
+from tests.support import programs
+from tests.support.programs import postgres_programs, redis_programs
 from tests.support.tls import NAME, Authority, Identity, door
 
+pytestmark = pytest.mark.faults
+
 # Those of the packages speak no TLS; Debian's do.
-SERVERS_SPEAK_TLS = POSTGRES_URI_VARIABLE in os.environ and POSTGRES.exists()
+SERVERS_SPEAK_TLS = programs.POSTGRES is not None
 
 MakeView = Callable[..., FeatureView]
 
@@ -99,7 +100,7 @@ def behind_doors(identity: Identity, postgres: URL, online: URL) -> Iterator[Ser
 def that_speak_tls(folder: Path, identity: Identity) -> Iterator[Servers]:
     _give_to_server_user(identity.key)
     with ExitStack() as stack:
-        postgres = make_url(stack.enter_context(embedded_postgres(folder, POSTGRES)))
+        postgres = make_url(stack.enter_context(embedded_postgres(folder, postgres_programs())))
         with closing(psycopg2.connect(postgres.render_as_string(hide_password=False))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -125,7 +126,7 @@ def that_speak_tls(folder: Path, identity: Identity) -> Iterator[Servers]:
 
 @contextmanager
 def redis_that_speaks_tls(folder: Path, identity: Identity, demands_certificate: bool) -> Iterator[URL]:
-    with embedded_redis(folder, REDIS) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
+    with embedded_redis(folder, redis_programs()) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
         client.config_set(
             "tls-cert-file", str(identity.certificate), "tls-key-file", str(identity.key),
             "tls-ca-cert-file", str(identity.authority), "tls-auth-clients", "yes" if demands_certificate else "no",

@@ -23,7 +23,10 @@ from online_features.online.redis.servers import server
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
-from tests.support.redis_servers import OPTIONS, program
+from tests.support.programs import redis_programs
+from tests.support.redis_servers import OPTIONS
+
+pytestmark = pytest.mark.faults
 
 MakeView = Callable[..., FeatureView]
 
@@ -44,7 +47,16 @@ def server_without(folder: Path, command: str) -> Iterator[redis.Redis]:
     """A client of a server that does not know a command."""
     with reserved_port() as port:
         options = [*OPTIONS, *(("--rename-command", command, "") if command else ())]
-        words: list[str | Path] = [program(), "--bind", HOST, "--port", str(port), "--dir", folder, *options]
+        words: list[str | Path] = [
+            redis_programs() / "redis-server",
+            "--bind",
+            HOST,
+            "--port",
+            str(port),
+            "--dir",
+            folder,
+            *options,
+        ]
 
         def ready() -> None:
             try:

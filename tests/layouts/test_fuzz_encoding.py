@@ -12,6 +12,7 @@ from typing import Any
 
 import hiredis
 import pyarrow as pa
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
@@ -19,6 +20,8 @@ from online_features.schema import Column, Encoding, RowSchema
 
 from tests.support.fuzzing import KINDS, Kind, column_of, floating, instant, integer, text
 from tests.support.layouts import write_calls
+
+pytestmark = pytest.mark.faults
 
 ROWS = 100
 BATCHES = {"hash": 20, "json": 20, "feast": 30}

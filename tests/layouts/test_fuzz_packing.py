@@ -14,6 +14,8 @@ from online_features.layouts.hash.packing import MAX_BYTES, Packing, packing
 from tests.layouts.test_packing import checksum, server  # noqa: F401
 from tests.support.online import replies
 
+pytestmark = pytest.mark.faults
+
 ROWS = 100
 BATCHES = 40
 SEED = random.randrange(1_000_000)

@@ -23,6 +23,8 @@ from redis.connection import PythonRespSerializer
 
 from tests.support.layouts import write_calls
 
+pytestmark = pytest.mark.oldest
+
 SOURCE = PostgresSource(table="rows", timestamp_field="ts", created_timestamp_column="created", deleted_field="gone")
 
 

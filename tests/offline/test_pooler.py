@@ -29,6 +29,8 @@ from tests.offline.test_query_safety import BREAKOUTS, ROW, UNHARMED, VICTIM, WR
 from tests.support.pooler import pooler
 from tests.support.processes import until
 
+pytestmark = pytest.mark.pooler
+
 MakeView = Callable[..., FeatureView]
 
 # All that a session may keep: settings, what it listens to, what it has prepared, its locks and its tables.

@@ -12,6 +12,8 @@ import pytest
 
 from demo.workplace import PROJECT
 
+pytestmark = pytest.mark.airflow
+
 EXAMPLES = PROJECT / "dags_examples"
 
 SERIALIZE = """

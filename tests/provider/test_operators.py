@@ -22,6 +22,8 @@ from online_features_provider.sensors.freshness import FeatureViewFreshnessSenso
 from tests.conftest import at
 from tests.test_feature_view import VIEW
 
+pytestmark = pytest.mark.oldest
+
 DAY: Any = {"data_interval_start": at(0), "data_interval_end": at(0, day=2)}
 ZERO_WIDTH: Any = {"data_interval_start": at(0), "data_interval_end": at(0)}
 

@@ -12,6 +12,8 @@ from airflow.sdk import Connection
 from online_features.errors import OnlineAccessError
 from online_features_provider.hooks.redis_address import RedisAddress
 
+pytestmark = pytest.mark.oldest
+
 
 def address(uri: str = "", *, extra: Any = None, **fields: Any) -> RedisAddress:
     if uri:

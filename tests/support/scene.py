@@ -27,7 +27,7 @@ TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: 
 # So that a batch of a hundred rows has several packets, of which two are in flight and more follow.
 ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3
-BACKOFF = Backoff(base=0.01, longest=10.0)  # runs that are interrupted are many
+BACKOFF = Backoff(base=0.02, longest=10.0, jitter=1.0)  # seconds: runs that are interrupted are many
 
 OUR_SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

@@ -30,6 +30,8 @@ from online_features.types.arrow_texts import texts
 
 from tests.support.fuzzing import KINDS, instant, json_value, text
 
+pytestmark = pytest.mark.faults
+
 SEED = random.randrange(1_000_000)
 PUSHES = 12_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-JITTER = 0.2  # share of a delay, so that what began together does not stay together
-MOST_DOUBLINGS = 30  # more overflow a float, and are years
+MOST_DOUBLINGS = 30  # more would overflow a float, and are years
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,14 +13,16 @@ class Backoff:
 
     :param base: the first, in seconds.
     :param longest: the bound, in seconds.
+    :param jitter: share of a delay that is random, so that processes that began together do not stay together.
     """
 
     base: float
     longest: float
+    jitter: float = 0.2
 
     def delay(self, attempt: int, chance: float) -> float:
-        """Seconds to wait after an attempt, of which the first is 0.
+        """Return the seconds to wait after an attempt, of which the first is 0.
 
         :param chance: at least 0 and less than 1; the greater, the shorter the delay.
         """
-        return min(self.base * 2.0 ** min(attempt, MOST_DOUBLINGS), self.longest) * (1 - JITTER * chance)
+        return min(self.base * 2.0 ** min(attempt, MOST_DOUBLINGS), self.longest) * (1 - self.jitter * chance)

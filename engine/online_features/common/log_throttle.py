@@ -1,4 +1,4 @@
-"""When a wait is worth a line in the log."""
+"""How often a log repeats what has not changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ LONGEST_SILENCE = 3600.0  # seconds; a log that is silent for longer looks dead
 
 
 class LogThrottle:
-    """Says when a wait is worth a line in the log: when it changes its kind, and then less and less often."""
+    """Decides when a wait is worth a line in the log: when its kind changes, and then less and less often."""
 
     def __init__(self) -> None:
         self._kind: str | None = None
@@ -15,9 +15,9 @@ class LogThrottle:
         self._next = 0.0
 
     def is_due(self, kind: str, now: float) -> bool:
-        """Whether to say it now.
+        """Return whether to log a line now.
 
-        :param kind: of what is to be said.
+        :param kind: of the wait.
         :param now: seconds on a clock that only moves forward.
         """
         if kind == self._kind and now < self._next:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.read.feature_vectors import FeatureVectors

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.common.retry_budget import RetryBudget
+from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
 from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness
@@ -135,7 +136,8 @@ class OnlineStore:
         :raises SourceError: with ``offline``, when its table does not fit the rows.
         """
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.write.push import append_and_push, push_rows
+        with needs_materialize("to push"):
+            from online_features.online.write.push import append_and_push, push_rows
 
         arguments.check(view=view)
         arguments.check_given(offline=offline)

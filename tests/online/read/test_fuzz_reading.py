@@ -26,6 +26,8 @@ from tests.layouts.test_fuzz_encoding import commands, feast_arrays, row_words
 from tests.support.fuzzing import KINDS, column_of
 from tests.support.layouts import write_calls
 
+pytestmark = pytest.mark.faults
+
 SEED = random.randrange(1_000_000)
 ROWS = 40  # that are read together, one of them damaged
 REQUESTS = {"hash": 12_000, "json": 12_000, "feast": 12_000}

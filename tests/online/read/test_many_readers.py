@@ -25,6 +25,8 @@ from demo.workplace import workplace
 from tests.conftest import at
 from tests.support.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, cluster, running, watched
 
+pytestmark = pytest.mark.oldest
+
 READERS = 500
 
 MakeView = Callable[..., FeatureView]

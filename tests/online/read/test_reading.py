@@ -27,6 +27,8 @@ from tests.support.online import key_of
 from tests.support.processes import HEAVY, modules_after
 from tests.support.reading import Trips, awaited_store, reading_store
 
+pytestmark = pytest.mark.oldest
+
 MakeView = Callable[..., FeatureView]
 
 

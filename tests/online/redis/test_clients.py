@@ -9,6 +9,8 @@ import pytest
 from online_features import AsyncOnlineStore, OnlineStore
 from online_features.errors import OnlineAccessError
 
+pytestmark = pytest.mark.oldest
+
 STORES = pytest.mark.parametrize("store", [OnlineStore, AsyncOnlineStore])
 
 

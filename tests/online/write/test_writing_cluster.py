@@ -31,6 +31,8 @@ from tests.support.online import key_of
 from tests.support.processes import until
 from tests.support.redis_servers import STEADY, Cluster, Server, cluster
 
+pytestmark = [pytest.mark.oldest, pytest.mark.faults]
+
 MakeView = Callable[..., FeatureView]
 
 ENTITIES = 300

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck

@@ -1,0 +1,33 @@
+"""Optional parts of the distribution, which extras install."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from online_features.errors import MissingExtraError
+
+# Top-level modules of the packages that the extra "materialize" installs.
+MATERIALIZE_MODULES = frozenset({
+    "adbc_driver_manager", "adbc_driver_postgresql", "numpy", "pandas", "psycopg", "psycopg2", "pyarrow", "sqlalchemy",
+})  # fmt: skip
+
+
+@contextmanager
+def needs_materialize(purpose: str) -> Iterator[None]:
+    """Name the extra "materialize" when an import inside the context lacks one of its packages.
+
+    :param purpose: such as ``"to materialize"``.
+    :raises MissingExtraError: from the import's error.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in MATERIALIZE_MODULES:
+            raise missing_extra("materialize", purpose) from error
+        raise
+
+
+def missing_extra(extra: str, purpose: str) -> MissingExtraError:
+    """Make the error that names the extra to install."""
+    return MissingExtraError(f"online-features[{extra}] is needed {purpose} -> pip install 'online-features[{extra}]'")
