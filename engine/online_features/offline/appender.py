@@ -22,7 +22,7 @@ from sqlalchemy.sql import ColumnElement, FromClause
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.postgres.transactions import Transactions
-from online_features.offline.statements import literally, sql, table_of
+from online_features.offline.sql.source_rows import literally, sql_text, table_of
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types.arrow_texts import texts
 
@@ -76,7 +76,7 @@ def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) 
     target = table_of(view.source.table, *(sa.column(literally(name)) for name in names))
     staged_name = f"online_features_{token_hex(8)}"  # which hides no table of the user's
     with transactions.writing(view) as connection:
-        shape = STAGE.format(staged_name, sql(_shape(target, schema)))
+        shape = STAGE.format(staged_name, sql_text(_shape(target, schema)))
         connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
         appender = StagedAppender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
