@@ -1,4 +1,4 @@
-"""``make bench``: measure the parts that are named, or all of them, and write the table."""
+"""``make bench``: measure the named parts, or all of them, and write the page."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from importlib.util import find_spec
 
 from rich.console import Console
 
-from benchmarks import catalog, imports, reading, reference, report, scaling
+from benchmarks import catalog, imports, pushing, reading, reference, report, scaling
 from benchmarks.machine import machine
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment
 from demo.workplace import unwind_on_signals, workplace
 
-PARTS = {"reference": reference, "scaling": scaling, "reading": reading, "imports": imports, "catalog": catalog}
+PARTS = {
+    "reference": reference,
+    "scaling": scaling,
+    "reading": reading,
+    "pushing": pushing,
+    "imports": imports,
+    "catalog": catalog,
+}
 
 console = Console(highlight=False)
 
@@ -38,11 +45,11 @@ def main() -> None:
         from benchmarks.plots import draw
 
         draw(settings.output)
-    console.print(f"\nWritten: {report.write(settings.output)}")
+    console.print(f"\nWritten: {report.write(settings.output)}; make docs writes the figures into other pages")
 
 
 def run_part(name: str, running: Servers, settings: Settings) -> None:
-    """Measure one part and keep its figures."""
+    """Measure one part and store its figures."""
     console.print(f"\n[bold]{name}[/]")
     began = time.monotonic()
     context = {**machine(), **running.versions, "settings": settings.shown}
@@ -51,7 +58,7 @@ def run_part(name: str, running: Servers, settings: Settings) -> None:
 
 
 def in_words(record: Record) -> str:
-    """The record on one line."""
+    """Format the record as one line."""
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in record.items()
     )

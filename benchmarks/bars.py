@@ -1,4 +1,4 @@
-"""What the figures are held against."""
+"""Bars: limits that measured figures must keep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Parts = Mapping[str, Results]
 class Bar:
     """A figure and its limit.
 
-    :param measured: the figure; ``None`` where a part of it was not measured.
+    :param measured: returns the figure, or ``None`` if a part of it was not measured.
     :param at_least: whether greater is better.
     """
 
@@ -28,11 +28,11 @@ class Bar:
     unit: str = ""
 
     def in_words(self) -> str:
-        """The limit."""
+        """Return the limit as text."""
         return f"{'≥' if self.at_least else '≤'} {self.limit:,.10g}{self.unit}"
 
     def holds(self, figure: float) -> bool:
-        """Whether the figure keeps it."""
+        """Return whether the figure keeps the limit."""
         return figure >= self.limit if self.at_least else figure <= self.limit
 
 

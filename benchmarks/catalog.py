@@ -1,4 +1,4 @@
-"""Part ``catalog``: increments in a database of many other tables, which drivers like to read about."""
+"""Part ``catalog``: increments in a database with many other tables, whose catalog a driver might read."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from benchmarks.servers import Servers
 from benchmarks.settings import Settings
 from benchmarks.source import Source, session
 
-TABLES = 5_000  # of COLUMNS each: a warehouse of some years
+TABLES = 5_000  # of COLUMNS each, as in a warehouse of some years
 COLUMNS = 100
-TABLES_PER_STATEMENT = 100  # Postgres locks each of them, and has few locks for one transaction
+TABLES_PER_STATEMENT = 100  # Postgres locks each one, and a transaction has few locks
 CHANGED = (0, 3_000)  # rows
 ENTITIES = 100_000
 
 
 def records(servers: Servers, settings: Settings) -> Iterator[Record]:
-    """Increments of nothing and of a few thousand rows, without and with the other tables."""
+    """Measure increments of no rows and of a few thousand, without and with the other tables."""
     source = Source(entities=ENTITIES // 10 if settings.small else ENTITIES, history=1)
     source.load(servers.postgres_uri)
     measure(servers, source, ours("hash"))

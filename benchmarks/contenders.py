@@ -1,4 +1,4 @@
-"""Who is measured: each contender does its work in a process of its own."""
+"""The contenders; each does its work in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FEAST, BY_HAND, REDIS_ALONE, POSTGRES_ALONE = "Feast", "pandas, by hand", "redis
 
 @dataclass(frozen=True)
 class Contender:
-    """Somebody who does the job.
+    """Something that does the job.
 
-    :param work: does it and tells answer, seconds, CPU seconds and peak bytes of its process.
+    :param work: does it, and returns answer, seconds, CPU seconds and peak bytes of its process.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Contender:
 
 
 def in_worker(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
-    """Work by a function of :mod:`benchmarks.worker`."""
+    """Return work that a function of :mod:`benchmarks.worker` does."""
 
     def work(servers: Servers, source: Source) -> Record:
         job = {
@@ -53,7 +53,7 @@ def in_worker(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
 
 
 def in_feast(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
-    """Work by a function of Feast's driver."""
+    """Return work that a function of Feast's driver does."""
 
     def work(servers: Servers, source: Source) -> Record:
         with feast_process(servers.folder / "feast.log") as process:
@@ -65,7 +65,7 @@ def in_feast(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
 
 
 def feast_view(source: Source) -> dict[str, Any]:
-    """The table as a feature view of Feast's."""
+    """Return the table as a feature view of Feast."""
     return {
         "name": VIEW, "entities": {KEY: "INT64"}, "query": f"SELECT * FROM {TABLE}", "timestamp_field": EVENT,
         "created_timestamp_column": CREATED, "features": {feature.name: feature.feast for feature in source.features},
@@ -73,19 +73,19 @@ def feast_view(source: Source) -> dict[str, Any]:
 
 
 def ours(layout: str, *, full: bool = True) -> Contender:
-    """Our ``materialize``."""
+    """Return our ``materialize`` as a contender."""
     return Contender(f"ours, {layout}", in_worker("materialize", layout=layout, full=full))
 
 
 def feast() -> Contender:
-    """Feast's ``materialize`` of the same history."""
+    """Return Feast's ``materialize`` of the same history as a contender."""
     now = datetime.now(UTC)
     window = {"start": now - timedelta(days=365), "end": now + timedelta(days=365)}
     return Contender(FEAST, in_feast("materialize", **window))
 
 
 def measure(servers: Servers, source: Source, contender: Contender, *, empty: bool = True) -> Record:
-    """One run of a contender and all that it cost.
+    """Run a contender once and return what it cost.
 
     :param empty: whether to empty Redis before it.
     """

@@ -1,4 +1,4 @@
-"""Part ``imports``: what an operator's module costs a DAG file beside what Airflow's SDK has already imported."""
+"""Part ``imports``: what a module costs a DAG file that has already imported Airflow's SDK."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print("\\n" + json.dumps({"seconds": seconds, "modules": len(sys.modules) - load
 
 
 def records(_servers: Servers, settings: Settings) -> Iterator[Record]:
-    """Every module in a process of its own; the first import, which compiles, does not count."""
+    """Import each module in a process of its own; the first import, which compiles, does not count."""
     uncounted = 0 if settings.small else 1
     for round_number in range(-uncounted, settings.rounds):
         for module in MODULES[: 1 if settings.small else None]:

@@ -1,4 +1,4 @@
-"""Where figures come from: date, machine and versions."""
+"""Date, machine and versions of a measurement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("apache-airflow", "pyarrow", "adbc-driver-postgresql", "redis", "hir
 
 
 def machine() -> dict[str, str]:
-    """What figures depend on beside the settings, in words."""
+    """Return what figures depend on besides the settings, as text."""
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": _commit(),

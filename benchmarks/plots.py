@@ -16,7 +16,7 @@ mpl.rcParams.update({"svg.hashsalt": "bench", "svg.fonttype": "none"})
 
 
 def draw(output: Path) -> None:
-    """Draw every sweep of several sizes that was measured."""
+    """Draw each measured sweep that has several sizes."""
     results = read(output / "results" / "scaling.jsonl")
     folder = output / "plots"
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def _plot(results: Results, sweep: str, title: str) -> Figure:
     axes = figure.subplots()
     for contender in results.values("contender", sweep=sweep):
         wanted = {"sweep": sweep, "contender": contender}
-        # What has no place on a logarithmic axis, a share of nothing and a full run, is in the table only.
+        # A logarithmic axis has no place for a share of zero or a full run: they are in the table only.
         sizes = [value for value in results.values("value", **wanted) if not isinstance(value, str) and value > 0]
         seconds: list[Any] = [results.median("seconds", value=value, **wanted) for value in sizes]
         axes.plot(sizes, seconds, marker="o", label=contender)

@@ -18,7 +18,7 @@ HAND, PING = "redis-py, by hand", "PING"
 
 
 def records(servers: Servers, settings: Settings) -> Iterator[Record]:
-    """Every contender reads the same entities from the same Redis, one contender after the other."""
+    """Let each contender read the same entities from the same Redis, one after the other."""
     source = Source(entities=settings.entities, history=1)
     source.load(servers.postgres_uri)
     servers.redis.flushdb()

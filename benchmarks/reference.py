@@ -1,4 +1,4 @@
-"""Part ``reference``: everybody materializes all of one table, side by side."""
+"""Part ``reference``: each contender materializes all of one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.source import Source
 
 
 def records(servers: Servers, settings: Settings) -> Iterator[Record]:
-    """Every contender in every round, one after the other."""
+    """Run each contender in each round, one after the other."""
     source = Source(entities=settings.entities, history=settings.history)
     source.load(servers.postgres_uri)
     commands = servers.folder / "commands"

@@ -1,18 +1,19 @@
-"""The table: ``README.md`` beside the results, from whatever has been measured."""
+"""The page: ``README.md`` beside the results, made of what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from statistics import median
 
 from benchmarks.bars import BARS, MEBIBYTE, Parts
 from benchmarks.contenders import POSTGRES_ALONE, REDIS_ALONE
 from benchmarks.results import Results, read
 from benchmarks.settings import REFERENCE_ENTITIES
 
-BUSY = 0.5  # load before a run that leaves no two cores to the benchmark
-PARTS = ("reference", "scaling", "reading", "imports", "catalog")
+BUSY = 0.5  # a load before the run with which the benchmark has fewer than two cores
+PARTS = ("reference", "scaling", "reading", "pushing", "commits", "imports", "catalog")
 SWEEPS = {
     "entities": "Entities",
     "history": "Rows of history per entity",
@@ -24,13 +25,15 @@ SWEEPS = {
 
 
 def write(output: Path) -> Path:
-    """Write the table and return where it is."""
+    """Write the page and return its path."""
     parts = {part: results for part in PARTS if (results := read(output / "results" / f"{part}.jsonl"))}
     sections = [_text("introduction"), _machine(parts), _bars(parts)]
     writers = {
         "reference": _reference,
         "scaling": _scaling,
         "reading": _reading,
+        "pushing": _pushing,
+        "commits": _commits,
         "imports": _imports,
         "catalog": _catalog,
     }
@@ -50,7 +53,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _machine(parts: Parts) -> str:
-    """What the parts were measured on: first what they have in common, then what they have not."""
+    """Return what the parts were measured on: first what is common to all, then what differs."""
     contexts = {part: _flat(results) for part, results in parts.items()}
     names = dict.fromkeys(name for context in contexts.values() for name in context)
     facts = {name: [context.get(name, "–") for context in contexts.values()] for name in names}
@@ -78,7 +81,7 @@ def _bars(parts: Parts) -> str:
 
 
 def _caveat(parts: Parts) -> str:
-    """How much the figures can be trusted to say about the bars."""
+    """Return how far the figures can be compared with the bars."""
     words = [f"The bars are meant for {REFERENCE_ENTITIES:,} entities on a machine that does nothing else."]
     if "reference" in parts:
         context = parts["reference"].context
@@ -99,16 +102,16 @@ def _reference(results: Results, _output: Path) -> str:
     rows = []
     for contender in results.values("contender"):
 
-        def median(field: str, contender: str = contender) -> float:
+        def figure(field: str, contender: str = contender) -> float:
             return results.median(field, contender=contender) or 0.0
 
         is_floor = contender in (REDIS_ALONE, POSTGRES_ALONE)
         rows.append([
-            contender, f"{median('seconds'):.2f}", _spread(results, contender),
-            *(f"{median(f'cpu_{who}'):.2f}" for who in ("process", "postgres", "redis")),
-            "–" if is_floor else f"{median('peak_bytes') / MEBIBYTE:.0f}",
+            contender, f"{figure('seconds'):.2f}", _spread(results, contender),
+            *(f"{figure(f'cpu_{who}'):.2f}" for who in ("process", "postgres", "redis")),
+            "–" if is_floor else f"{figure('peak_bytes') / MEBIBYTE:.0f}",
             *(["–", "–"] if contender == POSTGRES_ALONE else
-              [f"{median('bytes_to_redis') / 1e6:.1f}", f"{median('redis_bytes_per_entity'):.0f}"]),
+              [f"{figure('bytes_to_redis') / 1e6:.1f}", f"{figure('redis_bytes_per_entity'):.0f}"]),
         ])  # fmt: skip
     shape = results.records[0]
     size = f"{shape['entities']:,} entities, {shape['history']} rows of history each, {shape['features']} features"
@@ -161,6 +164,29 @@ def _reading(results: Results, _output: Path) -> str:
     )
 
 
+def _pushing(results: Results, _output: Path) -> str:
+    sizes = results.values("rows")
+    rows = []
+    for way in results.values("way"):
+        percents = [
+            (results.median("p50", way=way, rows=size) or 0.0, results.median("p99", way=way, rows=size) or 0.0)
+            for size in sizes
+        ]
+        rows.append([way, *(f"{1000 * p50:.2f} / {1000 * p99:.2f}" for p50, p99 in percents)])
+    head = ["p50 / p99, ms", *(f"{size:,} {'row' if size == 1 else 'rows'}" for size in sizes)]
+    return "## Pushing\n\nNewer rows of 10 features, in layout `hash`, one push after the other.\n\n" + _table(
+        head, rows
+    )
+
+
+def _commits(results: Results, _output: Path) -> str:
+    seconds = sorted(record["seconds"] for record in results.records)
+    row = [f"{len(seconds)}", *(f"{figure:.2f}" for figure in (seconds[0], median(seconds), seconds[-1]))]
+    return "## From a commit to the row online\n\nA whole Airflow runs a DAG on `source_changes`.\n\n" + _table(
+        ["commits", "least, s", "median, s", "greatest, s"], [row]
+    )
+
+
 def _imports(results: Results, _output: Path) -> str:
     rows = [
         [f"`{module}`", f"{1000 * (results.median('seconds', module=module) or 0):.1f}",
@@ -181,7 +207,7 @@ def _catalog(results: Results, _output: Path) -> str:
 
 
 def _short(value: str | float) -> str:
-    """A number with three significant digits at least."""
+    """Format a number with at least three significant digits."""
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if value == round(value) else f"{float(f'{value:.3g}'):,}".removesuffix(".0")

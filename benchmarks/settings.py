@@ -14,14 +14,14 @@ REFERENCE_ENTITIES = 1_000_000  # the size that the bars are for
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How large the benchmark is.
+    """The size of a benchmark.
 
     :param entities: of the reference part; the scaling part goes in powers of ten from 10,000 up to ``max_entities``.
     :param history: rows per entity.
     :param rounds: how often each contender runs; medians are shown.
     :param work_mem: of Postgres, in its own notation; ``None`` leaves the server's default.
-    :param small: few rows, one round and one size of each sweep: whether everything works, not how fast.
-    :param output: folder for table, plots and ``results``.
+    :param small: few rows, one round and one size of each sweep, to see whether everything works.
+    :param output: folder for page, plots and ``results``.
     """
 
     entities: int
@@ -34,7 +34,7 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """Folder of the measured figures, a file of JSON lines per part."""
+        """Folder of the measured figures: one file of JSON lines for each part."""
         return self.output / "results"
 
     @property
@@ -44,7 +44,7 @@ class Settings:
 
 
 def settings_from_environment() -> Settings:
-    """The settings that ``BENCH_…`` variables ask for."""
+    """Return the settings that ``BENCH_…`` variables ask for."""
     small = os.environ.get("BENCH_SMALL", "0") != "0"
     entities = int(os.environ.get("BENCH_ENTITIES", "1000" if small else "100000"))
     return Settings(

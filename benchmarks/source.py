@@ -1,4 +1,4 @@
-"""The table that is materialized: its columns, and how it is filled."""
+"""The table that is materialized: its columns and rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Feature(NamedTuple):
     feast: str
 
 
-# Type, value and type in Feast; an integer that is NULL in every tenth row is among them.
+# Type, value and type in Feast. One integer is NULL in every tenth row.
 MIXED = (
     ("bigint", "e * 1000003 + h", "Int64"),
     ("integer", "((e + h) % 1000000)::integer", "Int32"),
@@ -42,19 +42,19 @@ MIXED = (
 
 
 def mixed(width: int) -> tuple[Feature, ...]:
-    """That many features, of one type after the other."""
+    """Return ``width`` features, of one type after the other."""
     return tuple(Feature(f"feature_{i}", *kind) for i, kind in enumerate(islice(cycle(MIXED), width)))
 
 
 def texts(length: int, width: int = 1) -> tuple[Feature, ...]:
-    """That many features of text, each of ``length`` characters."""
+    """Return ``width`` features of text, each of ``length`` characters."""
     value = f"left(repeat(md5((e + h)::text), {-(-length // 32)}), {length})"
     return tuple(Feature(f"text_{i}", "text", value, "String") for i in range(width))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The table's size and shape.
+    """Size and shape of the table.
 
     :param history: rows per entity, one hour apart.
     """
@@ -65,13 +65,13 @@ class Source:
 
     @property
     def shape(self) -> dict[str, int]:
-        """What tells results of one source from those of another."""
+        """What distinguishes results of this source from those of another."""
         return {"entities": self.entities, "history": self.history, "features": len(self.features)}
 
     def load(self, uri: str) -> None:
-        """Make the table anew, in the order in which rows come in life: all entities, hour after hour.
+        """Create and fill the table in the order in which rows arrive in practice: all entities, hour by hour.
 
-        Indexes are those that a user has: keys and event timestamp, and either timestamp, which increments go by.
+        It has the indexes that we recommend: keys and event timestamp, and each timestamp.
         """
         columns = ", ".join(f"{feature.name} {feature.type}" for feature in self.features)
         with session(uri) as cursor:
@@ -87,7 +87,7 @@ class Source:
             cursor.execute(f"VACUUM ANALYZE {TABLE}")
 
     def change(self, uri: str, share: float) -> None:
-        """Give a newer row to a share of the entities, spread evenly."""
+        """Add a newer row for a share of the entities, spread evenly."""
         if share > 0:
             with session(uri) as cursor:
                 self._insert(cursor, self.history, step=round(1 / share), event="now()")
@@ -103,7 +103,7 @@ class Source:
 
 @contextmanager
 def session(uri: str) -> Iterator[Any]:
-    """A cursor whose every statement is a transaction of its own."""
+    """Yield a cursor in autocommit mode."""
     with closing(psycopg2.connect(uri)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""What a thousand deferred sensors cost a whole triggerer: ``python -m benchmarks.triggerer [interval]``.
+"""What a thousand deferred sensors cost a triggerer of Airflow: ``python -m benchmarks.triggerer [interval]``.
 
-A thousand tasks of a run are put into the state that deferring leaves them in, beside an Airflow of its own, first with
-a trigger of Airflow's that only sleeps, for comparison.
+A thousand tasks of a run in an Airflow of its own are set to deferred. For comparison, they first get a trigger of
+Airflow that only sleeps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from online_features.embedded import redis_server
 from benchmarks.triggers import MEASURED_SECONDS, TRIGGERS, make_stale, trigger_of, view_of
 from demo.airflow import DemoAirflow
 
-START_SECONDS = 90.0  # in which Airflow starts all of them, a thousand in the order of a minute
+START_SECONDS = 90.0  # in which Airflow starts all triggers; a thousand take about a minute
 DAG = f"""
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
@@ -32,7 +32,7 @@ with DAG("many", schedule=None):
 
 
 def main(interval: str = "60") -> None:
-    """Measure, and print a line for each kind of trigger."""
+    """Measure and print a line for each kind of trigger."""
     for kind in ("airflow", "freshness"):
         with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
             make_stale(url, [view_of(number) for number in range(TRIGGERS)])
@@ -40,7 +40,7 @@ def main(interval: str = "60") -> None:
 
 
 def fill(kind: str, interval: str) -> None:
-    """Defer every task there is; in a process of the Airflow's own environment."""
+    """Defer every task; called in a process with the environment of that Airflow."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import Trigger
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger

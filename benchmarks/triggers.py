@@ -1,7 +1,7 @@
-"""What a thousand deferred sensors cost a triggerer and Redis: ``python -m benchmarks.triggers``.
+"""What a thousand deferred sensors cost an event loop and Redis: ``python -m benchmarks.triggers``.
 
-The triggers run in one event loop, each in a task with a portal of greenback's, as Airflow's triggerer runs them. For
-comparison, each also asks for itself, on the same client.
+The triggers run in one event loop, each in a task with a portal of greenback, as in Airflow's triggerer. For
+comparison, each trigger then asks Redis by itself, on one client.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ import greenback
 import redis
 import redis.asyncio
 import structlog
-from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource
-from online_features.common.instants import to_text
+from online_features import AsyncOnlineStore, FeatureView, OnlineStore, PostgresSource, ViewFreshnessCheck
 from online_features.embedded import redis_server
-from online_features.online.read.freshness_check import ViewFreshnessCheck
 from online_features_provider.triggers import check_json
 from online_features_provider.triggers.freshness import FreshnessTrigger
 
@@ -39,11 +37,11 @@ BOUND = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Cost:
-    """Per second, while all wait.
+    """Cost per second, while all triggers wait.
 
-    :param cpu: share of a core that the event loop's process takes.
-    :param memory: megabytes of that process, at most.
-    :param stall: the longest that the loop was held up, in seconds.
+    :param cpu: share of a core that the process of the event loop uses.
+    :param memory: peak memory of that process, in megabytes.
+    :param stall: the longest time for which the loop was blocked, in seconds.
     """
 
     cpu: float
@@ -56,7 +54,7 @@ class Cost:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
         os.environ["AIRFLOW_CONN_ONLINE_STORE"] = url
@@ -140,13 +138,13 @@ async def _longest_stall(seconds: float) -> float:
 
 
 def trigger_of(view: FeatureView, interval: float) -> FreshnessTrigger:
-    """A trigger that waits for longer than anything is measured."""
+    """Return a trigger that waits longer than the measurement takes."""
     return FreshnessTrigger(
         check=check_json.dump(_check(view)),
         redis_conn_id="online_store",
         poke_interval=interval,
         longest_interval=interval,
-        deadline=to_text(datetime.now(UTC) + timedelta(days=1)),
+        deadline=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
         fail_fast=True,
     )
 
@@ -156,13 +154,13 @@ def _check(view: FeatureView) -> ViewFreshnessCheck:
 
 
 def view_of(number: int) -> FeatureView:
-    """One of the views that are watched."""
+    """Return one of the watched views."""
     source = PostgresSource(table="rows", timestamp_field="ts")
     return FeatureView(name=f"view_{number}", project="watched", entities=["id"], features=["x"], source=source)
 
 
 def make_stale(url: str, views: Sequence[FeatureView]) -> None:
-    """Push to each a row that is too old."""
+    """Push a row that is too old to each view."""
     with redis.Redis.from_url(url) as client:
         store = OnlineStore(client)
         for view in views:

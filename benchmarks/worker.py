@@ -1,7 +1,7 @@
-"""One measured job in a process of its own: takes a JSON object and answers with one, as Feast's driver does.
+"""One measured job in a process of its own: reads a JSON object and answers with one, as Feast's driver does.
 
-A job is a function that prepares (imports, connections) and returns what is timed. Each imports what it needs and no
-more, because a process's peak memory counts.
+A job is a function that prepares (imports, connections) and returns what is timed. It imports only what it needs,
+because the peak memory of the process counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,16 +24,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from benchmarks.source import CREATED, EVENT, KEY, TABLE
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from online_features import FeatureView
 
 Job: TypeAlias = Callable[[], Any]
 
 VIEW = "view"
-COMMANDS_PER_PIPELINE = 10_000  # what people who write it by hand choose, or something like it
+COMMANDS_PER_PIPELINE = 10_000  # about what people choose who write it by hand
 
 
 def materialize(job: dict[str, Any], *, layout: str, full: bool = True) -> Job:
-    """Ours: guarded, every row acknowledged, the watermark set."""
+    """Materialize by our engine: guarded, each row acknowledged, the watermark set."""
     import online_features.online.write.online_run  # noqa: F401 - what the first call would import
     from online_features import OfflineStore, OnlineStore, materialize
 
@@ -41,7 +44,7 @@ def materialize(job: dict[str, Any], *, layout: str, full: bool = True) -> Job:
 
 
 def by_hand(job: dict[str, Any]) -> Job:
-    """What people write: pandas and a pipeline; unguarded."""
+    """Materialize as people do by hand: pandas and a pipeline, unguarded."""
     import pandas as pd
     import redis
     import sqlalchemy as sa
@@ -66,7 +69,7 @@ def by_hand(job: dict[str, Any]) -> Job:
 
 
 def write_commands(job: dict[str, Any], *, path: str) -> Job:
-    """Not measured: what Redis holds as ``HSET`` commands in a file, for :func:`redis_alone`."""
+    """Write what Redis holds to a file, as ``HSET`` commands for :func:`redis_alone`; not measured."""
     import redis
 
     client = redis.Redis.from_url(job["redis_url"])
@@ -87,7 +90,7 @@ def write_commands(job: dict[str, Any], *, path: str) -> Job:
 
 
 def redis_alone(job: dict[str, Any], *, redis_cli: str, path: str) -> Job:
-    """A floor: ready-made commands through ``redis-cli --pipe``."""
+    """Send ready-made commands through ``redis-cli --pipe``: a floor."""
     command = [redis_cli, "-u", job["redis_url"], "--pipe"]
 
     def run() -> None:
@@ -98,7 +101,7 @@ def redis_alone(job: dict[str, Any], *, redis_cli: str, path: str) -> Job:
 
 
 def postgres_alone(job: dict[str, Any]) -> Job:
-    """A floor: the query of :func:`materialize`, binary as there, to nowhere."""
+    """Copy the query of :func:`materialize`, in binary, to /dev/null: a floor."""
     from online_features import OfflineStore
     from online_features.embedded import packaged_postgres
     from online_features.offline.sql.source_rows import sql_text
@@ -115,8 +118,30 @@ def postgres_alone(job: dict[str, Any]) -> Job:
     return lambda: subprocess.run(command, env=os.environ | login, stdout=subprocess.DEVNULL, check=True).returncode
 
 
+def push(job: dict[str, Any], *, way: str, rows: int, times: int) -> Job:
+    """Push newer rows of known entities online, into the table, or both."""
+    from online_features import OfflineStore, OnlineStore
+
+    view = view_of(job, "hash")
+    if way == "online, transformed":
+        view = replace(view, transform=unchanged)
+    offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
+    known = online.get_online_features(view, [{KEY: key} for key in range(1, rows + 1)])
+
+    def once() -> None:
+        now = datetime.now(UTC)
+        given = [{**row.entity, EVENT: now, CREATED: now, **row.values} for row in known]
+        if way == "offline":
+            offline.append(view, given)
+        else:
+            online.push(view, given, offline=offline if way == "online and offline" else None)
+
+    once()  # the store learns the types
+    return lambda: [seconds(once) for _ in range(times)]
+
+
 def read_online(job: dict[str, Any], *, layout: str, times: int, keys: int) -> Job:
-    """Ours: values typed as in Postgres, freshness in the same round trip."""
+    """Read by our engine: typed values, and freshness in the same round trip."""
     from online_features import OnlineStore
 
     view, online = view_of(job, layout), OnlineStore.from_url(job["redis_url"])
@@ -126,7 +151,7 @@ def read_online(job: dict[str, Any], *, layout: str, times: int, keys: int) -> J
 
 
 def read_by_hand(job: dict[str, Any], *, times: int, keys: int) -> Job:
-    """What people write: a pipeline of HMGET; every value a string."""
+    """Read as people do by hand: a pipeline of HMGET; each value is a string."""
     import redis
 
     client = redis.Redis.from_url(job["redis_url"], decode_responses=True)
@@ -145,7 +170,7 @@ def read_by_hand(job: dict[str, Any], *, times: int, keys: int) -> Job:
 
 
 def ping(job: dict[str, Any], *, times: int) -> Job:
-    """A floor: one round trip."""
+    """Make one round trip: a floor."""
     import redis
 
     client = redis.Redis.from_url(job["redis_url"])
@@ -153,8 +178,13 @@ def ping(job: dict[str, Any], *, times: int) -> Job:
     return lambda: [seconds(client.ping) for _ in range(times)]
 
 
+def unchanged(rows: pa.Table) -> pa.Table:
+    """Return the rows: the cheapest transform."""
+    return rows
+
+
 def view_of(job: dict[str, Any], layout: str) -> FeatureView:
-    """The table as a feature view of a project that the layout has to itself."""
+    """Return the table as a feature view, in a project of the layout's own."""
     from online_features import FeatureView, PostgresSource
 
     return FeatureView(
@@ -164,19 +194,19 @@ def view_of(job: dict[str, Any], layout: str) -> FeatureView:
 
 
 def chosen(entities: int, keys: int, times: int) -> list[list[int]]:
-    """For each of ``times`` reads, so many keys, the same ones in every contender."""
+    """Return ``keys`` entities for each of ``times`` reads, the same for each contender."""
     return [random.Random(i).choices(range(1, entities + 1), k=keys) for i in range(times)]
 
 
 def seconds(work: Job) -> float:
-    """How long the work takes."""
+    """Do the work and return the seconds it takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def measured(work: Job) -> dict[str, Any]:
-    """The work's answer, wall time and CPU time of process and children in seconds, and the process's peak memory."""
+    """Do the work and return its answer, wall time, CPU time of process and children, and peak memory."""
     cpu_began, began = _cpu_seconds(), time.perf_counter()
     answer = work()
     return {
@@ -198,7 +228,7 @@ def _batches(things: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 
 def main() -> None:
-    """Answer the job on standard input; what else is printed goes to standard error."""
+    """Do the job on standard input and print its answer; all other output goes to standard error."""
     job = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
         answer = measured(globals()[job["do"]](job, **job["arguments"]))

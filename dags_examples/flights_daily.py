@@ -1,6 +1,6 @@
-"""Materialize day by day: for sources without a created timestamp, and for backfills of old days.
+"""Materialize day by day, for backfills and for sources without a created timestamp.
 
-``CronDataIntervalTimetable`` gives each run the day before it; a plain cron expression would give it an empty interval.
+``CronDataIntervalTimetable`` gives each run the day before it. A plain cron expression would give it an empty interval.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Materialize two feature views every few minutes, and fail where what is online is not fresh afterwards.
+"""Materialize two feature views every few minutes, and fail if they are not fresh afterwards.
 
-A check, not a sensor: only the next run could make it fresher, and that one waits for this one to end.
+A check, not a sensor: only the next run makes features fresher, and it waits for this one to end.
 """
 
 from __future__ import annotations

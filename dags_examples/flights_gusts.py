@@ -1,4 +1,4 @@
-"""What is computed from features runs when they have changed online, whichever DAG has written them."""
+"""Run when features have changed online, whichever DAG wrote them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 from flights_views import airport_weather
-from online_features_provider.assets.feature_view import feature_view_asset
+from online_features_provider.assets.feature_view_asset import feature_view_asset
 from online_features_provider.hooks.online import OnlineStoreHook
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ with DAG("flights_gusts", schedule=[feature_view_asset(airport_weather)], catchu
 
     @task
     def gusts(triggering_asset_events: Any = None) -> dict[str, float | None]:
-        """The gusts at New York's airports, in miles per hour, no older than the events that brought us here."""
+        """Return the gusts at New York's airports, in miles per hour, at least as new as the events of this run."""
         for uri, events in triggering_asset_events.items():
             log.info("%s: %d rows", uri, sum(event.extra["rows_written"] for event in events))
         store = OnlineStoreHook(redis_conn_id="online_store").get_store()

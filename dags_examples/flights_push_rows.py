@@ -1,4 +1,4 @@
-"""A producer pushes a few rows the moment it knows them; the next materialization finds them newer, or equal."""
+"""Push a few rows as soon as they are known; no later run replaces them by older ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ with DAG("flights_push_rows", schedule=None, catchup=False) as dag:
 
     @task.push_features(feature_view=plane_trips)
     def landed() -> list[dict[str, Any]]:
-        """Two flights that have just landed, as the tower would tell; every feature is given, None for NULL."""
+        """Return two flights that have just landed; each feature is given, ``None`` for NULL."""
         now = datetime.now(UTC)
         return [
             {"tailnum": "N14228", "event_timestamp": now, "carrier": "UA", "flight": 1545, "origin": "EWR",

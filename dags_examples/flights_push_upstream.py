@@ -1,4 +1,4 @@
-"""Features that an upstream task has computed are pushed by an operator, which finds them in its XCom."""
+"""Push features that an upstream task returned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ with DAG("flights_push_upstream", schedule=None, catchup=False) as dag:
 
     @task
     def delays() -> Any:
-        """One row per carrier, as a DataFrame: few enough for an XCom."""
+        """Return one row per carrier as a DataFrame: few enough for an XCom."""
         return PostgresHook("offline_store").get_df(LAST_DAY)
 
     PushOperator(task_id="push", feature_view=carrier_delays, rows=delays())

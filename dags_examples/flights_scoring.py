@@ -1,6 +1,6 @@
-"""A model that waits for its features: until what was in Postgres when the run began is online.
+"""Wait until all that was in Postgres when the run began is online, then score.
 
-The sensor waits in the triggerer, so it takes no worker's slot meanwhile.
+The sensor waits in the triggerer, so it occupies no worker slot.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ with DAG("flights_scoring", schedule=None, catchup=False) as dag:
 
     @task
     def score() -> dict[str, Any]:
-        """What a model would make of a plane's delays; here, their sum."""
+        """Return what a model makes of a plane's delays; here, their sum."""
         store = OnlineStoreHook(redis_conn_id="online_store").get_store()
         (row,) = store.get_online_features(plane_trips, [{"tailnum": "N14228"}], ["dep_delay", "arr_delay"])
         return {"tailnum": "N14228", "delay": sum(row.values.values())}

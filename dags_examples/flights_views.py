@@ -1,4 +1,4 @@
-"""Feature views of the flights example: one module for the DAGs that write them and the services that read them."""
+"""Feature views of the flights example, for the DAGs that write them and the services that read them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ airport_weather = FeatureView(
     ttl=timedelta(days=7),
 )
 
-# Pushed by its producer, and never materialized: the table of its source need not exist.
+# Only pushed, never materialized: the table of its source need not exist.
 carrier_delays = FeatureView(
     name="carrier_delays",
     project="flights",

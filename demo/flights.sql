@@ -1,5 +1,4 @@
--- Tables as they come from the CSV files ("staged"), shifted in time by a whole number of days so that they end
--- now, and beside them the tables that the feature views read, into which rows are released.
+-- Staged tables, as in the CSV files. Rows move from them into the tables that the feature views read.
 
 DROP SCHEMA IF EXISTS nycflights CASCADE;
 CREATE SCHEMA nycflights;

@@ -1,5 +1,5 @@
--- Rows whose time has come move into the tables that the feature views read.
--- Parameter held_back: an interval before each table's own end; what is later stays behind.
+-- Move rows into the tables that the feature views read.
+-- Parameter held_back: rows of this last interval of each table stay.
 
 WITH released AS (
     DELETE FROM nycflights.staged_flights

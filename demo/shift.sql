@@ -1,4 +1,4 @@
--- The CSV files give the hour of a flight; its minute stands beside it. Then everything moves to end now.
+-- Add the minute of a flight to its hour. Then move all rows by a whole number of days, so that they end now.
 
 UPDATE nycflights.staged_flights SET event_timestamp = event_timestamp + make_interval(mins => minute);
 

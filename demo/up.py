@@ -1,4 +1,4 @@
-"""``make up``: a whole Airflow on the example DAGs, with new flights trickling in, until Ctrl-C."""
+"""``make up``: run the example DAGs in a whole Airflow, with new flights every few seconds, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRICKLE_SECONDS = 10.0
 def main() -> None:
     """Run until Ctrl-C.
 
-    :raises SystemExit: when a part of Airflow stops by itself.
+    :raises SystemExit: if a part of Airflow stops by itself.
     """
     unwind_on_signals()
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A whole Airflow on servers of its own: API server, scheduler, DAG processor and triggerer, with the LocalExecutor."""
+"""A whole Airflow: API server, scheduler, DAG processor and triggerer, with the LocalExecutor."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LOCAL = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class WholeAirflow:
-    """An Airflow that runs.
+    """A running Airflow.
 
-    :param url: of its UI and API; whoever asks is an administrator.
+    :param url: of its UI and API; each caller is an administrator.
     :param command: Airflow's command line in its environment.
-    :param logs: the folder of what its parts print.
+    :param logs: folder of the output of its parts.
     """
 
     url: str
@@ -39,7 +39,7 @@ class WholeAirflow:
     _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
-        """Start a part of it, such as ``triggerer``."""
+        """Start a part, such as ``triggerer``."""
         setpriv = shutil.which("setpriv")
         dies_with_us = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
         with (self.logs / f"{name}.log").open("ab") as output:
@@ -47,26 +47,26 @@ class WholeAirflow:
                 [*dies_with_us, "airflow", name, *self._arguments(name)],
                 env=self.command.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        # Tasks talk to the API server, so it answers before the scheduler starts any.
+        # Tasks need the API server, so wait for it before the scheduler starts any.
         _wait_for(f"{self.url}/api/v2/monitor/health", self._parts["api-server"])
 
     def kill(self, name: str) -> None:
-        """End a part of it, as a machine that is lost."""
+        """Kill a part, as if its machine were lost."""
         part = self._parts.pop(name)
         os.killpg(part.pid, signal.SIGKILL)
         part.wait()
 
     def check(self) -> None:
-        """Make sure that all of it still runs.
+        """Check that all parts still run.
 
-        :raises SystemExit: naming the part that has stopped by itself.
+        :raises SystemExit: naming a part that has stopped by itself.
         """
         for part in self._parts.values():
             if part.poll() is not None:
                 raise SystemExit(f"{part.args!r} stopped by itself with exit code {part.returncode}")
 
     def stop(self) -> None:
-        """End all of it, what was started last first."""
+        """Stop all parts, the last one first."""
         while self._parts:
             _, part = self._parts.popitem()
             _stop(part)
@@ -79,9 +79,9 @@ class WholeAirflow:
 
 @contextmanager
 def whole_airflow(folder: Path, *, postgres_uri: str, redis_url: str, **settings: str) -> Iterator[WholeAirflow]:
-    """Start all of Airflow; its metadata database is a Postgres of its own.
+    """Start a whole Airflow; its metadata database is a Postgres of its own.
 
-    :param folder: for everything that it writes.
+    :param folder: for all that it writes.
     :param postgres_uri: of the offline store.
     :param redis_url: of the online store.
     :param settings: further environment variables.
@@ -124,7 +124,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(part: subprocess.Popen[bytes]) -> None:
-    """End the process and every one that it has started."""
+    """Stop the process and all that it has started."""
     part.terminate()
     with suppress(subprocess.TimeoutExpired):
         part.wait(STOP_SECONDS)

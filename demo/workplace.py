@@ -1,4 +1,4 @@
-"""Where demo and tests run their servers: a folder of the project that git ignores, gone afterwards."""
+"""The folder in which demo and tests run their servers; git ignores it, and it is removed afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVERS = PROJECT / ".servers"
 
 @contextmanager
 def workplace(name: str) -> Iterator[Path]:
-    """Yield an empty folder for this process; folders that killed processes left behind go."""
+    """Yield an empty folder for this process, and remove folders that killed processes left behind."""
     SERVERS.mkdir(exist_ok=True)
     for left in SERVERS.iterdir():
         if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
@@ -31,6 +31,6 @@ def workplace(name: str) -> Iterator[Path]:
 
 
 def unwind_on_signals() -> None:
-    """Make SIGTERM unwind as Ctrl-C does, and Ctrl-C even in the background, so that servers are stopped."""
+    """Let SIGTERM, and Ctrl-C also in the background, raise KeyboardInterrupt, so that servers are stopped."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

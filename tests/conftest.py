@@ -15,11 +15,13 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource
-from online_features.embedded import postgres_server, redis_server
-from online_features.online.write.guarded_script import KEYS_PER_CALL, batched
+from online_features.common.batches import batched
+from online_features.embedded import embedded_postgres, embedded_redis, postgres_server, redis_server
+from online_features.online.redis.deployment import KEYS_PER_CALL
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
+from tests.support import programs
 
 NUMBER = itertools.count()
 
@@ -36,13 +38,17 @@ def servers_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_uri(servers_folder: Path) -> Iterator[str]:
-    with postgres_server(servers_folder) as uri:
+    named = programs.POSTGRES
+    server = embedded_postgres(servers_folder, Path(named)) if named else postgres_server(servers_folder)
+    with server as uri:
         yield uri
 
 
 @pytest.fixture(scope="session")
 def redis_url(servers_folder: Path) -> Iterator[str]:
-    with redis_server(servers_folder) as url:
+    named = programs.REDIS
+    server = embedded_redis(servers_folder, Path(named)) if named else redis_server(servers_folder)
+    with server as url:
         yield url
 
 

@@ -13,6 +13,8 @@ from online_features.offline.postgres.postgres_failures import translation
 from online_features.online.redis.redis_failures import DECISIONS, DRIVER_ERRORS, decision
 from redis.connection import DefaultParser
 
+pytestmark = pytest.mark.oldest
+
 ALL = [error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, Exception)]
 LEAVES = [error for error in ALL if not error.__subclasses__()]
 

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from online_features.offline.notifications import notification_sql as notification_sql
     from online_features.offline.store import OfflineStore as OfflineStore
     from online_features.online.async_store import AsyncOnlineStore as AsyncOnlineStore
-    from online_features.online.read.entity_check import EntityFreshnessCheck as EntityFreshnessCheck
+    from online_features.online.read.entity_freshness_check import EntityFreshnessCheck as EntityFreshnessCheck
+    from online_features.online.read.feature_vectors import FeatureVector as FeatureVector
+    from online_features.online.read.feature_vectors import FeatureVectors as FeatureVectors
     from online_features.online.read.freshness import Freshness as Freshness
-    from online_features.online.read.freshness_check import CheckResult as CheckResult
-    from online_features.online.read.freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
-    from online_features.online.read.rows import OnlineRow as OnlineRow
-    from online_features.online.read.rows import OnlineRows as OnlineRows
-    from online_features.online.read.vectors import FeatureVector as FeatureVector
-    from online_features.online.read.vectors import FeatureVectors as FeatureVectors
+    from online_features.online.read.online_rows import OnlineRow as OnlineRow
+    from online_features.online.read.online_rows import OnlineRows as OnlineRows
+    from online_features.online.read.view_freshness_check import CheckResult as CheckResult
+    from online_features.online.read.view_freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
     from online_features.online.store import OnlineStore as OnlineStore
     from online_features.online.write.push import PushResult as PushResult
     from online_features.producers.appending import AppendResult as AppendResult
@@ -56,11 +56,11 @@ _EXPORTS = {
     "offline.notifications": ("drop_notification_sql", "notification_sql"),
     "offline.store": ("OfflineStore",),
     "online.async_store": ("AsyncOnlineStore",),
-    "online.read.entity_check": ("EntityFreshnessCheck",),
+    "online.read.entity_freshness_check": ("EntityFreshnessCheck",),
     "online.read.freshness": ("Freshness",),
-    "online.read.freshness_check": ("CheckResult", "ViewFreshnessCheck"),
-    "online.read.rows": ("OnlineRow", "OnlineRows"),
-    "online.read.vectors": ("FeatureVector", "FeatureVectors"),
+    "online.read.view_freshness_check": ("CheckResult", "ViewFreshnessCheck"),
+    "online.read.online_rows": ("OnlineRow", "OnlineRows"),
+    "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
     "online.store": ("OnlineStore",),
     "online.write.push": ("PushResult",),
     "producers.appending": ("AppendResult",),

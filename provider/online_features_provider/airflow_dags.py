@@ -1,6 +1,6 @@
-"""Whole DAGs, and parts of DAGs, that keep feature views fresh.
+"""DAGs and task groups that keep feature views fresh.
 
-Airflow passes over files that do not contain the words ``dag`` and ``airflow``; the import of this module has both.
+Airflow skips files that do not contain the words ``dag`` and ``airflow``; the import of this module has both.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from online_features_provider.operators.check import FeatureViewFreshnessCheckOp
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.view_reference import check_reference
 
-# A store that restarts is back by the second or third of them.
+# A store that restarts is back by the second or third retry.
 RETRIES: dict[str, Any] = {
     "retries": 3,
     "retry_delay": timedelta(minutes=1),
-    "retry_exponential_backoff": type(BaseOperator.retry_exponential_backoff)(2),  # in Airflow 3.1 a flag, later a base
+    "retry_exponential_backoff": type(BaseOperator.retry_exponential_backoff)(2),  # a flag in Airflow 3.1, later a base
 }
 
 
@@ -35,16 +35,17 @@ def materialization_dag(
     tags: Iterable[str] = ("online features",),
     **dag_arguments: Any,
 ) -> DAG:
-    """A DAG with a :func:`materialization_group` for each feature view, independent of each other.
+    """Make a DAG with an independent :func:`materialization_group` for each feature view.
 
-    Three retries, one minute, two and four apart; one run at a time; no catch-up; documentation that lists the views.
+    By default, tasks have three retries, after one, two and four minutes, one run is active at a time, and there is no
+    catch-up. The DAG's documentation lists the views.
 
-    :param feature_views: the views, or where to import them from.
+    :param feature_views: the views, or their import paths.
     :param max_staleness: as for :func:`materialization_group`.
     :param on_stale: as for :func:`materialization_group`.
-    :param default_args: arguments of all tasks, of :class:`.MaterializeOperator`,
-        too: ``{"redis_conn_id": "cache", "window": "data_interval"}``.
-    :param dag_arguments: what else :class:`airflow.sdk.DAG` takes, ``schedule`` first of all.
+    :param default_args: arguments of all tasks, including those of :class:`.MaterializeOperator`, such as
+        ``{"redis_conn_id": "cache", "window": "data_interval"}``.
+    :param dag_arguments: other arguments of :class:`airflow.sdk.DAG`, such as ``schedule``.
     """
     if isinstance(feature_views, (str, FeatureView)):
         raise FeatureViewError(f"feature_views={feature_views!r} is one view -> give a list of views")
@@ -64,17 +65,17 @@ def materialization_group(
     group_id: str | None = None,
     **group_arguments: Any,
 ) -> TaskGroup:
-    """Tasks ``materialize`` and, behind it, ``is_fresh``, for a DAG of the user's own.
+    """Make a group of tasks ``materialize`` and, downstream, ``is_fresh``, in the DAG of the user.
 
-    ``is_fresh`` looks once and never waits: only the next run makes features fresher, and where one run is active at a
-    time, that run would wait for this one. To wait for fresh features, put a sensor into another DAG.
+    ``is_fresh`` checks once and does not wait: only the next run makes features fresher, and that run may have to wait
+    for this one. To wait for fresh features, put a sensor into another DAG.
 
-    :param feature_view: the view, or where to import it from.
-    :param max_staleness: the greatest lag that ``is_fresh`` lets pass; without it there is no such task.
-    :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"``, without retries; or ``"warn"``, in its
-        log, and succeed.
+    :param feature_view: the view, or its import path.
+    :param max_staleness: the greatest lag that ``is_fresh`` accepts; without it there is no such task.
+    :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"`` without retries, or ``"warn"`` in its
+        log and succeed.
     :param group_id: by default the name of the view.
-    :param group_arguments: what else :class:`airflow.sdk.TaskGroup` takes, such as ``default_args``.
+    :param group_arguments: other arguments of :class:`airflow.sdk.TaskGroup`, such as ``default_args``.
     """
     check_reference(feature_view)
     with TaskGroup(group_id or _group_id(feature_view), **group_arguments) as group:
@@ -88,7 +89,7 @@ def materialization_group(
 
 
 def _group_id(view: FeatureView | str) -> str:
-    """The name of the view, of which an import path ends in something like it, as far as Airflow takes it."""
+    """Return the name of the view, or the end of its import path, without dots, which Airflow refuses."""
     if isinstance(view, FeatureView):
         return view.name.replace(".", "_")
     return view.replace(":", ".").rpartition(".")[2]

@@ -7,6 +7,7 @@ from typing import Any
 from online_features.__version__ import __version__
 
 INTEGRATION = "Online features"
+ASSET = "online_features_provider.assets.feature_view_asset"
 
 LINK_URL = {
     "description": "Where the link of a task leads that writes a feature view; <project>, <feature_view> and "
@@ -36,13 +37,13 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "push_features", "class-name": "online_features_provider.decorators.push.push_features_task"}
         ],
         "sensors": [_modules("sensors.freshness")],
-        "triggers": [_modules("triggers.changes", "triggers.freshness")],
+        "triggers": [_modules("triggers.feature_view_change", "triggers.freshness")],
         "asset-uris": [
             {
                 "schemes": ["online-features"],
-                "handler": "online_features_provider.assets.feature_view.sanitize_uri",
-                "factory": "online_features_provider.assets.feature_view.create_asset",
-                "to_openlineage_converter": "online_features_provider.assets.feature_view.convert_asset_to_openlineage",
+                "handler": f"{ASSET}.sanitize_uri",
+                "factory": f"{ASSET}.create_asset",
+                "to_openlineage_converter": f"{ASSET}.convert_asset_to_openlineage",
             }
         ],
     }

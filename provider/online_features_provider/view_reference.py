@@ -1,4 +1,4 @@
-"""Feature views by import path, so that definitions live in one module that DAG files need not import."""
+"""Feature views by import path, so that DAG files need not import the module that defines them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from online_features.errors import FeatureViewError
 from online_features.feature_view import FeatureView
 
-CURE = "give a FeatureView, or where to import one from, such as 'features.views.plane_trips'"
+CURE = "give a FeatureView, or its import path, such as 'features.views.plane_trips'"
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*[.:][^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def check_reference(reference: Any) -> None:
-    """Refuse what can name no feature view, without importing anything: a DAG file is parsed where views need not be.
+    """Validate a reference without importing it, since the view may be importable only by workers.
 
-    :param reference: as for :func:`feature_view_of`; or a template, or the output of a task, which pass.
+    :param reference: as for :func:`feature_view_of`; a template, or the output of a task, passes.
     :raises FeatureViewError: with the cure.
     """
     if isinstance(reference, FeatureView) or hasattr(reference, "resolve"):
@@ -33,11 +33,10 @@ def check_reference(reference: Any) -> None:
 
 
 def feature_view_of(reference: FeatureView | str) -> FeatureView:
-    """The feature view itself.
+    """Return the feature view, imported if needed.
 
-    :param reference: a feature view, or where to import one from: ``"package.module.name"`` or
-        ``"package.module:name"``.
-    :raises FeatureViewError: when there is none.
+    :param reference: a feature view, or its import path: ``"package.module.name"`` or ``"package.module:name"``.
+    :raises FeatureViewError: when there is no such view.
     """
     if isinstance(reference, FeatureView):
         return reference
@@ -48,5 +47,5 @@ def feature_view_of(reference: FeatureView | str) -> FeatureView:
     except (ImportError, AttributeError, ValueError) as error:
         raise FeatureViewError(f"feature_view={reference!r} cannot be imported: {error} -> {CURE}") from error
     if not isinstance(found, FeatureView):
-        raise FeatureViewError(f"feature_view={reference!r} is a {type(found).__name__}, no feature view -> {CURE}")
+        raise FeatureViewError(f"feature_view={reference!r} is a {type(found).__name__}, not a feature view -> {CURE}")
     return found

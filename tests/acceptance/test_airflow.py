@@ -16,6 +16,8 @@ from demo.airflow import DemoAirflow
 from demo.flights import Flights
 from tests.conftest import Database
 
+pytestmark = [pytest.mark.airflow, pytest.mark.oldest]
+
 FAILING_DAG = """
 from dataclasses import replace
 from datetime import timedelta
@@ -141,9 +143,12 @@ def test_the_log_of_a_failed_task_ends_with_what_is_wrong_and_what_to_do(
         (["list"], {"airflow-provider-online-features"}),
         (
             ["get", "airflow-provider-online-features", "--full"],
-            {"online_features_provider.assets.feature_view.sanitize_uri"},
+            {"online_features_provider.assets.feature_view_asset.sanitize_uri"},
         ),
-        (["triggers"], {"online_features_provider.triggers.changes", "online_features_provider.triggers.freshness"}),
+        (
+            ["triggers"],
+            {"online_features_provider.triggers.feature_view_change", "online_features_provider.triggers.freshness"},
+        ),
         (["links"], {"online_features_provider.operators.links.OnlineFeaturesLink"}),
     ],
     ids=lambda words: words[0] if isinstance(words, list) else "",

@@ -17,6 +17,8 @@ from demo.airflow import DemoAirflow
 from demo.workplace import PROJECT
 from tests.conftest import Database
 
+pytestmark = pytest.mark.airflow
+
 DAGS = """
 from datetime import UTC, datetime
 from airflow.sdk import DAG, task

@@ -19,6 +19,8 @@ from online_features.embedded import UNPRIVILEGED_USER
 
 from demo.workplace import PROJECT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clone() -> Iterator[Path]:

@@ -25,6 +25,8 @@ from demo.workplace import PROJECT
 from tests.conftest import Database, new_database
 from tests.support.processes import until
 
+pytestmark = pytest.mark.airflow
+
 DAGS = Path(__file__).parent / "dags"
 GUIDE = PROJECT / "docs" / "operators.md"
 FILE = re.compile(r"^```python\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -22,6 +22,8 @@ from sqlalchemy.engine import make_url
 from demo.airflow import DemoAirflow
 from tests.conftest import Database
 
+pytestmark = pytest.mark.airflow
+
 CANARY = f"canary{uuid.uuid4().hex}"
 PASSWORD = f"p@:/?#[]%20+&='\"\\{CANARY}é"  # in a URI, a DSN or a command, most of it has to be escaped
 

@@ -12,6 +12,8 @@ from online_features import FeatureView, OnlineStore, PostgresSource
 
 from demo.airflow import DemoAirflow
 
+pytestmark = pytest.mark.airflow
+
 VIEWS = """
 from online_features import FeatureView, PostgresSource
 

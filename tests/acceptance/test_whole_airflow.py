@@ -12,7 +12,7 @@ import pytest
 import redis
 from online_features import OnlineStore
 from online_features.embedded import embedded_redis
-from online_features.online.read.rows import OnlineRow
+from online_features.online.read.online_rows import OnlineRow
 
 from demo.flights import Flights
 from demo.whole_airflow import WholeAirflow, whole_airflow
@@ -20,7 +20,7 @@ from demo.workplace import PROJECT
 from tests.acceptance.whole import Api
 from tests.conftest import Database, new_database
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.airflow]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from online_features.common import retry_budget as module
 from online_features.common.retry_budget import NONE, RetryBudget
 from online_features.errors import OptionError
 
+pytestmark = pytest.mark.oldest
+
 
 class AwayError(Exception):
     pass

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from online_features.online.read.entity_check import _Tally
+from online_features.online.read.entity_freshness_check import _Tally
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import Look, ViewFreshnessCheck
-from online_features.online.read.rows import OnlineRow
+from online_features.online.read.online_rows import OnlineRow
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck, ViewStatus
 from online_features_provider.operators import metrics
 
 from demo.workplace import PROJECT
@@ -34,10 +34,10 @@ def test_the_metrics_are_those_that_are_emitted(monkeypatch: pytest.MonkeyPatch)
     emitted: set[str] = set()
     monkeypatch.setattr(metrics.Stats, "gauge", lambda name, *_, **__: emitted.add(name))
     fresh = Freshness(watermark=NOW, max_event_timestamp=NOW, materialized_at=NOW, now=NOW)
-    of_view = ViewFreshnessCheck(view=VIEW, at_least=NOW).judge(Look(freshness=fresh, known_ids=None))
+    of_view = ViewFreshnessCheck(view=VIEW, at_least=NOW).evaluate(ViewStatus(freshness=fresh, known_ids=None))
     tally = _Tally(VIEW, NOW, timedelta(hours=1))
     tally.add([OnlineRow(entity={"id": 1}, status="present", event_timestamp=NOW, values={})])
-    for finding in (of_view, tally.finding(1.0)):
+    for finding in (of_view, tally.result(1.0)):
         metrics.emit_measured(VIEW, finding.measured)
     rows = "".join(re.findall(r"^\| `online_features\..*\|$", GUIDE, re.MULTILINE))
     told = {name.replace("…", "online_features.entities") for name in re.findall(r"`([\w.…]+)`", rows)}

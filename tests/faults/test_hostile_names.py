@@ -20,13 +20,15 @@ from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.layouts.feast.feast_format import feature_field, timestamp_field, tombstone_field
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.layouts.row_keys import row_keys
+from online_features.layouts.layout_registry import layout_of
 from online_features.schema import Column, Encoding
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database, at
 from tests.provider.test_hooks import connections  # noqa: F401
 from tests.support.layouts import layout  # noqa: F401
+
+pytestmark = pytest.mark.faults
 
 MakeView = Callable[..., FeatureView]
 
@@ -117,7 +119,7 @@ def _is_reserved_for(key: bytes, view: FeatureView) -> bool:
 
 def _is_shared(key: bytes, view: FeatureView) -> bool:
     columns = (Column("id", "text", Encoding.TEXT, FeastType.STRING),)
-    return row_keys(replace(view, layout="feast")).texts(columns, key) is not None
+    return layout_of(replace(view, layout="feast")).texts(columns, key) is not None
 
 
 def _own_fields(view: FeatureView) -> set[bytes]:

@@ -22,6 +22,8 @@ from tests.conftest import Database
 from tests.support.model import Model, Row, newest
 from tests.support.online import names_buried, rows_online
 
+pytestmark = pytest.mark.faults
+
 ENTITIES = 150
 NEW_ROWS = 80  # before each run
 BATCH_ROWS = 5  # so that even an incremental run sends dozens of packets

@@ -16,6 +16,8 @@ from online_features.layouts import keyspace
 from tests.conftest import Database
 from tests.support.model import Model, Row
 
+pytestmark = pytest.mark.faults
+
 ENTITIES = 500
 ROWS_EACH = 8
 ERASED = 50

@@ -24,6 +24,8 @@ from sqlalchemy.engine import make_url
 
 from tests.conftest import Database
 
+pytestmark = pytest.mark.faults
+
 CANARY = f"canary{uuid.uuid4().hex}"
 PASSWORDS = [
     *(f"{CANARY}{mark}a" for mark in string.punctuation),

@@ -32,6 +32,8 @@ from tests.support.postgres_servers import Server, copied, through
 from tests.support.processes import until
 from tests.support.proxy import Fault, Traffic, proxied
 
+pytestmark = pytest.mark.faults
+
 # What becomes of one attempt: others would hide it.
 attempt = partial(materialize, retry_for=timedelta(0))
 

@@ -24,8 +24,8 @@ from online_features.errors import OfflineAccessError, OnlineAccessError
 from online_features.feature_view import LAYOUTS, FeastOptions
 from online_features.materialization.pending import has_pending_rows
 from online_features.offline.notifications import notification_sql
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features.window import Window
 from online_features_provider.triggers.check_json import dump
 from online_features_provider.triggers.freshness import FreshnessTrigger
@@ -35,6 +35,8 @@ from sqlalchemy.engine import make_url
 from demo.workplace import workplace
 from tests.conftest import Database, new_database
 from tests.support.redis_servers import STEADY, Cluster, cluster
+
+pytestmark = pytest.mark.faults
 
 MakeView = Callable[..., FeatureView]
 Job = Callable[[FeatureView, OfflineStore, OnlineStore, OnlineStore], Any]  # the last store may do everything

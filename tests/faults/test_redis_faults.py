@@ -19,7 +19,7 @@ from online_features.errors import OnlineStoreUnavailableError
 from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.offline.source_access import SourceAccess
-from online_features.online.redis.conversation import PURPOSE
+from online_features.online.redis.single_server import PURPOSE
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -30,6 +30,8 @@ from tests.support.processes import until
 from tests.support.proxy import Fault, Proxy, proxied
 from tests.support.redis_servers import Server, running
 from tests.support.scene import Scene, check_counts, check_online, mappings, scene_of_rows, small_packets_and_pauses  # noqa: F401
+
+pytestmark = [pytest.mark.oldest, pytest.mark.faults]
 
 POINTS_OF_A_STAGE, POINTS_OF_ERASURE, POINTS_OF_PUSHES = 6, 4, 9  # in each layout
 COMMIT = b'"success"'  # in the record of a run, with which its last command begins

@@ -58,6 +58,8 @@ from tests.support.scene import (  # noqa: F401
     small_packets_and_pauses,
 )
 
+pytestmark = pytest.mark.faults
+
 RETRY_FOR = timedelta(seconds=30)
 BATCH_ROWS, BATCHES = 50, 6
 TIMEOUT = 5.0  # seconds: no pause of a machine that is busy is taken for a fault

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ import redis
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import (
     HOST,
-    POSTGRES_URI_VARIABLE,
     _give_to_server_user,
     embedded_postgres,
     embedded_redis,
@@ -37,11 +35,14 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import workplace
-from tests.support.on_debian_servers import POSTGRES, REDIS
+from tests.support import programs
+from tests.support.programs import postgres_programs, redis_programs
 from tests.support.tls import NAME, Authority, Identity, door
 
+pytestmark = pytest.mark.faults
+
 # Those of the packages speak no TLS; Debian's do.
-SERVERS_SPEAK_TLS = POSTGRES_URI_VARIABLE in os.environ and POSTGRES.exists()
+SERVERS_SPEAK_TLS = programs.POSTGRES is not None
 
 MakeView = Callable[..., FeatureView]
 
@@ -99,7 +100,7 @@ def behind_doors(identity: Identity, postgres: URL, online: URL) -> Iterator[Ser
 def that_speak_tls(folder: Path, identity: Identity) -> Iterator[Servers]:
     _give_to_server_user(identity.key)
     with ExitStack() as stack:
-        postgres = make_url(stack.enter_context(embedded_postgres(folder, POSTGRES)))
+        postgres = make_url(stack.enter_context(embedded_postgres(folder, postgres_programs())))
         with closing(psycopg2.connect(postgres.render_as_string(hide_password=False))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -125,7 +126,7 @@ def that_speak_tls(folder: Path, identity: Identity) -> Iterator[Servers]:
 
 @contextmanager
 def redis_that_speaks_tls(folder: Path, identity: Identity, demands_certificate: bool) -> Iterator[URL]:
-    with embedded_redis(folder, REDIS) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
+    with embedded_redis(folder, redis_programs()) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
         client.config_set(
             "tls-cert-file", str(identity.certificate), "tls-key-file", str(identity.key),
             "tls-ca-cert-file", str(identity.authority), "tls-auth-clients", "yes" if demands_certificate else "no",
@@ -316,7 +317,7 @@ def test_a_client_in_the_clear_is_told_that_the_server_may_speak_tls(
     port = servers.redis[False].port
     assert port
     for said in refusals(hook(monkeypatch, kind, port), view):
-        assert "if it speaks TLS on this port, set ssl" in said, said
+        assert "if it uses TLS on this port, set ssl" in said, said
 
 
 @pytest.mark.parametrize("kind", EXTRAS)
@@ -324,7 +325,7 @@ def test_a_client_of_tls_is_told_that_the_server_may_not_speak_it(
     silent: Silent, view: FeatureView, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     for said in refusals(hook(monkeypatch, kind, silent.port, ssl=True), view):
-        assert "if it does not speak TLS on this port, leave ssl (rediss://) out" in said, said
+        assert "if it does not use TLS on this port, leave ssl (rediss://) out" in said, said
     # What times out is tried again by a run, not by its client: ten times five seconds are a minute.
     assert silent.guests() <= 3 * 4
 
@@ -337,16 +338,16 @@ def test_a_url_in_the_clear_and_one_of_tls_are_told_so_too(
         online = store.from_url(url)
         return await online.freshness(view) if store is AsyncOnlineStore else online.freshness(view)
 
-    with pytest.raises(OnlineFeaturesError, match="if it speaks TLS on this port, set ssl"):
+    with pytest.raises(OnlineFeaturesError, match="if it uses TLS on this port, set ssl"):
         asyncio.run(freshness(f"redis://{HOST}:{servers.redis[False].port}"))
-    with pytest.raises(OnlineFeaturesError, match="if it does not speak TLS on this port, leave ssl"):
+    with pytest.raises(OnlineFeaturesError, match="if it does not use TLS on this port, leave ssl"):
         asyncio.run(freshness(f"rediss://{HOST}:{silent.port}?socket_connect_timeout=1&socket_timeout=1"))
     assert silent.guests() == 1
 
 
 @pytest.mark.parametrize("answer, url, message", [
-    (b"-ERR Protocol error\r\n", "rediss", "the server does not speak TLS on this port: leave ssl"),
-    (bytes([21, 3, 1, 0, 2, 2, 70]), "redis", "the server speaks TLS on this port: set ssl"),
+    (b"-ERR Protocol error\r\n", "rediss", "the server does not use TLS on this port: leave ssl"),
+    (bytes([21, 3, 1, 0, 2, 2, 70]), "redis", "the server uses TLS on this port: set ssl"),
 ])  # fmt: skip
 def test_an_answer_of_the_other_kind_is_terminal_at_once(
     view: FeatureView, answer: bytes, url: str, message: str

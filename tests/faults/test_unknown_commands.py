@@ -18,12 +18,15 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST, _running, reserved_port
 from online_features.errors import OnlineAccessError
 from online_features.feature_view import LAYOUTS
-from online_features.online.read.entity_check import EntityFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.redis.servers import server
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
-from tests.support.redis_servers import OPTIONS, program
+from tests.support.programs import redis_programs
+from tests.support.redis_servers import OPTIONS
+
+pytestmark = pytest.mark.faults
 
 MakeView = Callable[..., FeatureView]
 
@@ -44,7 +47,16 @@ def server_without(folder: Path, command: str) -> Iterator[redis.Redis]:
     """A client of a server that does not know a command."""
     with reserved_port() as port:
         options = [*OPTIONS, *(("--rename-command", command, "") if command else ())]
-        words: list[str | Path] = [program(), "--bind", HOST, "--port", str(port), "--dir", folder, *options]
+        words: list[str | Path] = [
+            redis_programs() / "redis-server",
+            "--bind",
+            HOST,
+            "--port",
+            str(port),
+            "--dir",
+            folder,
+            *options,
+        ]
 
         def ready() -> None:
             try:

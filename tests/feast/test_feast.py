@@ -18,6 +18,8 @@ from tests.conftest import Database, at
 from tests.feast.conftest import FEASTS, OURS, MakeFeast, content, feast_view
 from tests.feast.environment import Feast, FeastError
 
+pytestmark = pytest.mark.slow
+
 MakeView = Callable[..., FeatureView]
 
 ALL_TIME = {"start": datetime(2000, 1, 1, tzinfo=UTC), "end": datetime(2027, 1, 1, tzinfo=UTC)}

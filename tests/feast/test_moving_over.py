@@ -25,6 +25,8 @@ from tests.conftest import Database, new_database
 from tests.feast.conftest import FEASTS, OURS, content
 from tests.feast.environment import ENVIRONMENT, HERE, feast_python
 
+pytestmark = pytest.mark.slow
+
 FEAST = str(ENVIRONMENT / "bin" / "feast")
 MOVED = {"driver_trips", "inferred", "shop_visits", "declared", "renamed", "renamed_query", "streamed"}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,13 +12,16 @@ from typing import Any
 
 import hiredis
 import pyarrow as pa
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
-from online_features.layouts.registry import encoder
 from online_features.schema import Column, Encoding, RowSchema
 
 from tests.support.fuzzing import KINDS, Kind, column_of, floating, instant, integer, text
+from tests.support.layouts import write_calls
+
+pytestmark = pytest.mark.faults
 
 ROWS = 100
 BATCHES = {"hash": 20, "json": 20, "feast": 30}
@@ -76,7 +79,7 @@ def row_words(layout: str, words: Sequence[bytes], features: Sequence[Column]) -
 def rows_of(layout: str, batch: pa.RecordBatch, features: Sequence[Column]) -> list[list[bytes]]:
     """The words of each row, behind the one that says when it ends."""
     rows: list[list[bytes]] = []
-    for name, _, key_count, *rest in commands(encoder(view_of(layout), schema_of(features)).calls(batch)):
+    for name, _, key_count, *rest in commands(write_calls(view_of(layout), schema_of(features), batch)):
         assert name == b"EVALSHA"
         words = rest[int(key_count) :]
         own_words = 1 + int(words[0])

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 import redis
-from online_features.layouts.crc64 import crc64
-from online_features.layouts.packing import MAX_BYTES, Packing, packing
+from online_features.layouts.hash.crc64 import crc64
+from online_features.layouts.hash.packing import MAX_BYTES, Packing, packing
 
 from tests.layouts.test_packing import checksum, server  # noqa: F401
 from tests.support.online import replies
+
+pytestmark = pytest.mark.faults
 
 ROWS = 100
 BATCHES = 40

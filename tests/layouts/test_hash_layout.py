@@ -12,12 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from online_features import FeatureView, PostgresSource
 from online_features.common.instants import to_text
-from online_features.layouts import encoding, keyspace
-from online_features.layouts.hash import HashEncoder
+from online_features.layouts import keyspace
+from online_features.layouts.hash.hash_layout import HashLayout
+from online_features.online.redis import row_calls
+from online_features.online.redis.scripts import row_script
 from online_features.schema import Column, RowSchema
 from online_features.types.registry import typed_column
 from redis._parsers import Encoder
 from redis.connection import PythonRespSerializer
+
+from tests.support.layouts import write_calls
+
+pytestmark = pytest.mark.oldest
 
 SOURCE = PostgresSource(table="rows", timestamp_field="ts", created_timestamp_column="created", deleted_field="gone")
 
@@ -77,7 +83,7 @@ def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
 
 def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: int) -> bytes:
     packer = PythonRespSerializer(2**30, Encoder("utf-8", "strict", False).encode)
-    sha = HashEncoder(view, SCHEMA)._script.sha
+    sha = row_script("write", HashLayout, in_cluster=False).sha
     packed = b""
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
@@ -94,8 +100,8 @@ def view(request: pytest.FixtureRequest) -> FeatureView:
 @given(rows=st.lists(rows, min_size=1, max_size=12))
 def test_the_encoder_writes_what_a_loop_over_rows_would(view: FeatureView, rows: list[tuple[Any, ...]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "ROWS_PER_CALL", 5)
-        calls = HashEncoder(view, SCHEMA).calls(batch_of(rows))
+        patch.setattr(row_calls, "ROWS_PER_CALL", 5)
+        calls = write_calls(view, SCHEMA, batch_of(rows))
         assert b"".join(buffer for call in calls for buffer in call) == commands_of(view, rows, 5)
 
 
@@ -103,17 +109,17 @@ def test_a_sliced_batch_is_encoded_like_a_whole_one(view: FeatureView) -> None:
     row: Callable[[int], tuple[Any, ...]] = lambda i: (  # noqa: E731
         f"u{i}", i, datetime(2026, 1, 1, tzinfo=UTC), None, False, None if i % 2 else i, "x", 0.5)  # fmt: skip
     many = [row(i) for i in range(10)]
-    calls = HashEncoder(view, SCHEMA).calls(batch_of(many).slice(3, 4))
+    calls = write_calls(view, SCHEMA, batch_of(many).slice(3, 4))
     assert b"".join(buffer for call in calls for buffer in call) == commands_of(view, many[3:7], 64)
 
 
 def test_an_empty_batch_makes_no_call(view: FeatureView) -> None:
-    assert list(HashEncoder(view, SCHEMA).calls(batch_of([]))) == []
+    assert list(write_calls(view, SCHEMA, batch_of([]))) == []
 
 
 def test_wide_rows_make_short_calls(view: FeatureView) -> None:
-    wide = ("u", 1, datetime(2026, 1, 1, tzinfo=UTC), None, False, 1, "x" * (encoding.CALL_BYTES // 2), 0.5)
-    assert len(list(HashEncoder(view, SCHEMA).calls(batch_of([wide] * 4)))) == 4
+    wide = ("u", 1, datetime(2026, 1, 1, tzinfo=UTC), None, False, 1, "x" * (row_calls.CALL_BYTES // 2), 0.5)
+    assert len(list(write_calls(view, SCHEMA, batch_of([wide] * 4)))) == 4
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=2, max_size=8, unique=True))

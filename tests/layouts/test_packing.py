@@ -10,8 +10,8 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.layouts.crc64 import REFLECTED_POLYNOMIAL, crc64
-from online_features.layouts.packing import MAX_BYTES, PACKINGS, Listpack, Packing, Ziplist, packing
+from online_features.layouts.hash.crc64 import REFLECTED_POLYNOMIAL, crc64
+from online_features.layouts.hash.packing import MAX_BYTES, PACKINGS, Listpack, Packing, Ziplist, packing
 
 from tests.conftest import Database
 from tests.support.online import replies

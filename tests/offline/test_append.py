@@ -27,6 +27,8 @@ from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
 from tests.support.online import held
 from tests.types.test_types import VALUES, typed  # noqa: F401
 
+pytestmark = pytest.mark.oldest
+
 MakeView = Callable[..., FeatureView]
 
 

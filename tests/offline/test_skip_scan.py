@@ -17,6 +17,8 @@ from online_features.window import Window
 
 from tests.conftest import Database, at
 
+pytestmark = pytest.mark.oldest
+
 MakeView = Callable[..., FeatureView]
 
 # A few values of each type of join keys, of which some are equal though they are written differently.

@@ -14,8 +14,8 @@ from online_features.errors import FeatureViewError
 from online_features.materialization.pending import has_pending_rows
 from online_features.offline import query_plan as reading
 from online_features.offline.sql import source_rows, statements
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features.window import Arrivals
 
 from tests.conftest import Database

@@ -10,8 +10,8 @@ from airflow.providers.common.compat.openlineage.utils.utils import translate_ai
 from airflow.sdk import Asset, Connection
 from online_features import PostgresSource
 from online_features.errors import FeatureViewError
-from online_features_provider.assets.dataset_locations import online_place, source_place
-from online_features_provider.assets.feature_view import feature_view_asset, sanitize_uri
+from online_features_provider.assets.dataset_locations import online_location, source_location
+from online_features_provider.assets.feature_view_asset import feature_view_asset, sanitize_uri
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator
 
@@ -26,7 +26,7 @@ def test_the_asset_is_the_same_for_a_view_and_its_import_path() -> None:
 
 
 def test_airflow_finds_handler_and_converter() -> None:
-    with pytest.raises(ValueError, match="no URI of a feature view"):
+    with pytest.raises(ValueError, match="not the URI of a feature view"):
         Asset(uri="online-features://p/v/w")
     dataset = translate_airflow_asset(Asset(uri="online-features://p/v/"), None)
     assert dataset is not None
@@ -58,7 +58,7 @@ def test_the_view_is_an_outlet_beside_the_users_own(make: Any) -> None:
     ({"host": "::1", "schema": "shop"}, "postgres://[::1]:5432", "shop.Sales.a/b"),
 ])  # fmt: skip
 def test_where_rows_come_from(fields: Any, namespace: str, name: str) -> None:
-    place = source_place(Connection(conn_id="c", conn_type="postgres", **fields), TABLE)
+    place = source_location(Connection(conn_id="c", conn_type="postgres", **fields), TABLE)
     assert place is not None
     assert (place.namespace, place.name) == (namespace, name)
     assert place.asset.uri == f"{namespace}/{name.partition('.')[0]}/Sales/a%2Fb"
@@ -66,11 +66,11 @@ def test_where_rows_come_from(fields: Any, namespace: str, name: str) -> None:
 
 def test_a_table_without_a_schema_is_in_the_default_one_and_a_query_in_none() -> None:
     connection = Connection(conn_id="c", conn_type="postgres", host="db", schema="shop")
-    place = source_place(connection, replace(VIEW, source=PostgresSource(table="t", timestamp_field="ts")))
+    place = source_location(connection, replace(VIEW, source=PostgresSource(table="t", timestamp_field="ts")))
     assert place is not None
     assert place.name == "shop.public.t"
     query = replace(VIEW, source=PostgresSource(query="SELECT 1", timestamp_field="ts"))
-    assert source_place(connection, query) is None
+    assert source_location(connection, query) is None
 
 
 SENTINELS = {"sentinels": "s2:26380,s1", "sentinel_master": "main", "db": 3}
@@ -88,5 +88,5 @@ SENTINELS = {"sentinels": "s2:26380,s1", "sentinel_master": "main", "db": 3}
 ])  # fmt: skip
 def test_where_rows_go(fields: Any, extra: Any, namespace: str, names: str) -> None:
     connection = Connection(conn_id="c", conn_type="redis", extra=json.dumps(extra), **fields)
-    place = online_place(connection, VIEW)
+    place = online_location(connection, VIEW)
     assert (place.namespace, place.name) == (namespace, f"{names}.{VIEW.project}:{VIEW.name}")

@@ -18,7 +18,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError
 from online_features.materialization.pending import has_pending_rows
 from online_features.offline.notifications import drop_notification_sql, notification_sql, quoted
-from online_features_provider.triggers.changes import FeatureViewChangeTrigger
+from online_features_provider.triggers.feature_view_change import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database
@@ -56,7 +56,7 @@ class Watch:
         self.trigger = FeatureViewChangeTrigger(**json.loads(json.dumps(arguments)))
         self.reasons: asyncio.Queue[str] = asyncio.Queue()
         self._has_looked = threading.Event()
-        self._has_news, self.trigger._has_news = self.trigger._has_news, self._look  # type: ignore[method-assign]
+        self._has_pending_rows, self.trigger._has_pending_rows = self.trigger._has_pending_rows, self._look  # type: ignore[method-assign]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Watch]:
@@ -80,7 +80,7 @@ class Watch:
 
     def _look(self) -> bool:
         try:
-            return self._has_news()
+            return self._has_pending_rows()
         finally:
             self._has_looked.set()
 
@@ -172,7 +172,7 @@ def test_the_session_ends_with_the_trigger(view: FeatureView, database: Database
         time.sleep(0.05)
 
 
-def test_a_view_that_was_never_materialized_has_news(view: FeatureView) -> None:
+def test_a_view_that_was_never_materialized_has_pending_rows(view: FeatureView) -> None:
     async def watch() -> str | None:
         async with Watch(replace(view, name="new")).running() as watch:
             return await watch.reason()

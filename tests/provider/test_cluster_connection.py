@@ -15,6 +15,8 @@ from demo.workplace import workplace
 from tests.conftest import at
 from tests.support.redis_servers import cluster
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture(scope="module")
 def cluster_port() -> Iterator[int]:

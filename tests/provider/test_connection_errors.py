@@ -47,8 +47,8 @@ def connections(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPa
         ({"redis_conn_id": "lost"}, AirflowFailException, "not defined in Airflow\n-> add it with type Redis"),
         ({"postgres_conn_id": "online_store"}, AirflowFailException, "has type redis, .* needs one of type Postgres"),
         ({"redis_conn_id": "offline_store"}, AirflowFailException, "has type postgres, .* needs one of type Redis"),
-        ({"postgres_conn_id": "redis_as_postgres"}, AirflowFailException, "speaks the protocol of Redis\n-> correct"),
-        ({"redis_conn_id": "postgres_as_redis"}, AirflowFailException, "speaks the protocol of Postgres\n-> correct"),
+        ({"postgres_conn_id": "redis_as_postgres"}, AirflowFailException, "uses the protocol of Redis\n-> correct"),
+        ({"redis_conn_id": "postgres_as_redis"}, AirflowFailException, "uses the protocol of Postgres\n-> correct"),
     ],
 )
 def test_an_error_about_a_connection_names_it(

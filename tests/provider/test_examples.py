@@ -9,6 +9,8 @@ import pytest
 
 from demo.workplace import PROJECT
 
+pytestmark = pytest.mark.oldest
+
 EXAMPLES = PROJECT / "dags_examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 

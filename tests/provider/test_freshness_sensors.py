@@ -80,8 +80,8 @@ def test_entities_and_shares_are_rendered(view: FeatureView) -> None:
 
 @pytest.mark.parametrize("fields, message", [
     ({"max_staleness": "soon"}, "max_staleness='soon' must be a timedelta, a number of seconds, or text as 'PT1H'"),
-    ({"at_least": "None"}, "give max_staleness=, at_least= or both"),
-    ({"max_staleness": " "}, "give max_staleness=, at_least= or both"),
+    ({"at_least": "None"}, "needs max_staleness=, at_least= or both"),
+    ({"max_staleness": " "}, "needs max_staleness=, at_least= or both"),
     ({"at_least": "2026-01-01T00:00:00"}, "must be an instant with its time zone"),
     ({"max_staleness": 1, "measure": "created"}, "measure='created' is unknown"),
     ({"max_staleness": -1}, "not negative"),
@@ -92,7 +92,7 @@ def test_fields_that_make_no_question_fail_at_once(view: FeatureView, fields: di
 
 
 def test_a_question_without_a_bound_is_refused_when_the_dag_is_parsed(view: FeatureView) -> None:
-    with pytest.raises(WindowError, match="give max_staleness="):
+    with pytest.raises(WindowError, match="needs max_staleness="):
         FeatureViewFreshnessSensor(task_id="t", feature_view=view)
 
 
@@ -123,7 +123,7 @@ def test_waiting_is_not_talkative(
     with caplog.at_level(logging.INFO):
         for _ in range(5):
             sensor.poke({})
-    assert said(caplog, capsys).count("wanted is a lag of at most 0:00:00") == 1
+    assert said(caplog, capsys).count("required: a lag of at most 0:00:00") == 1
 
 
 def test_a_fresh_view_needs_no_triggerer(view: FeatureView) -> None:
@@ -180,7 +180,7 @@ def test_a_check_fails_where_a_sensor_waits(view: FeatureView, make_view: MakeVi
     check = FeatureViewFreshnessCheckOperator(feature_view=view, max_staleness=HOUR, **PUSHED)
     assert check.execute({})["event_lag_seconds"] < 60
     check = FeatureViewFreshnessCheckOperator(feature_view=view, max_staleness=0, **PUSHED)
-    with pytest.raises(AirflowFailException, match="wanted is a lag of at most 0:00:00"):
+    with pytest.raises(AirflowFailException, match="required: a lag of at most 0:00:00"):
         check.execute({})
     entities = EntityFreshnessCheckOperator(task_id="t", feature_view=view, sample=10, max_staleness=HOUR)
     with pytest.raises(AirflowFailException, match="1 of 2 entities .* 1 stale: {'id': 'old'}"):
@@ -194,7 +194,7 @@ def test_a_check_that_warns_succeeds_with_a_warning_in_its_log(
 ) -> None:
     options: dict[str, Any] = {"feature_view": view, "on_stale": "warn", **PUSHED}
     assert FeatureViewFreshnessCheckOperator(max_staleness=0, **options).execute({})["event_lag_seconds"] < 60
-    assert re.search(r"\[warning *\] wanted is a lag of at most 0:00:00", capsys.readouterr().out)
+    assert re.search(r"\[warning *\] required: a lag of at most 0:00:00", capsys.readouterr().out)
     FeatureViewFreshnessCheckOperator(max_staleness=HOUR, **options).execute({})
     assert re.search(r"\[info *\] feature view ", capsys.readouterr().out)
     with pytest.raises(OptionError, match="on_stale='skip' is unknown -> choose one of fail, warn"):
@@ -210,8 +210,8 @@ def test_a_sensor_is_mapped_over_views(view: FeatureView, make_view: MakeView) -
 
 
 def test_a_check_survives_its_way_to_the_triggerer(make_view: MakeView) -> None:
-    from online_features.online.read.entity_check import EntityFreshnessCheck
-    from online_features.online.read.freshness_check import ViewFreshnessCheck
+    from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+    from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
     view = make_view(entities=["a", "b"], layout="json", ttl=HOUR)
     for check in (

@@ -18,8 +18,8 @@ import redis
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore
 from online_features.common.instants import to_text
 from online_features.embedded import HOST, packaged_redis, reserved_port
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import ViewFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features_provider.triggers import check_json, shared_store
 from online_features_provider.triggers.freshness import FreshnessTrigger
 
@@ -76,7 +76,7 @@ async def event(trigger: FreshnessTrigger) -> dict[str, Any]:
 async def looked(*triggers: FreshnessTrigger) -> None:
     """Wait until each has seen something that it goes on waiting for."""
     async with asyncio.timeout(30):
-        while any(trigger._last_seen == "nothing was seen of it" for trigger in triggers):
+        while any(trigger._last_message == "no check has succeeded" for trigger in triggers):
             await asyncio.sleep(0.05)
 
 
@@ -261,12 +261,12 @@ async def longest_turn(seconds: float) -> float:
 
 
 def test_a_redis_that_hangs_does_not_hold_up_the_time_out(view: FeatureView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_store, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(shared_store, "REPLY_SECONDS", 0.2)
     with socket.create_server((HOST, 0)) as silent:
         monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", f"redis://{HOST}:{silent.getsockname()[1]}/0")
         (told,) = fired(waiting(view, seconds=A_LOOK))
     assert told["outcome"] == "timeout"
-    assert "Redis has not answered for 0 seconds" in told["message"]
+    assert "Redis has not replied for 0 seconds" in told["message"]
 
 
 def test_a_connection_that_was_mended_is_looked_up_again(

@@ -20,6 +20,8 @@ from sqlalchemy.engine import make_url
 
 from tests.conftest import Database
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture
 def connections(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

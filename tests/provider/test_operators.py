@@ -12,15 +12,17 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from online_features.errors import FeatureViewError, WindowError
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
-from online_features_provider.operators.feature_view import Killed
 from online_features_provider.operators.links import links
 from online_features_provider.operators.materialize import MaterializeOperator, window_arguments
 from online_features_provider.operators.push import PushOperator
-from online_features_provider.operators.rendered import count, duration, number, parse_bool
+from online_features_provider.operators.rendered_fields import count, duration, number, parse_bool
+from online_features_provider.operators.write_operator import TaskKilled
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
 from tests.conftest import at
 from tests.test_feature_view import VIEW
+
+pytestmark = pytest.mark.oldest
 
 DAY: Any = {"data_interval_start": at(0), "data_interval_end": at(0, day=2)}
 ZERO_WIDTH: Any = {"data_interval_start": at(0), "data_interval_end": at(0)}
@@ -260,7 +262,7 @@ def test_there_is_no_link_without_anywhere_to_lead_or_anything_to_lead_to(monkey
 def test_a_kill_raises_once_and_only_in_the_midst_of_work() -> None:
     operator = MaterializeOperator(task_id="t", feature_view=VIEW)
     operator.on_kill()
-    with pytest.raises(Killed), operator.working():  # noqa: PT012
+    with pytest.raises(TaskKilled), operator.working():  # noqa: PT012
         try:
             operator.on_kill()
         finally:

@@ -17,7 +17,7 @@ from online_features_provider.operators.push import PushOperator
 from tests.conftest import Database, at
 from tests.provider.test_hooks import connections  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("connections")
+pytestmark = [pytest.mark.usefixtures("connections"), pytest.mark.oldest]
 
 
 @pytest.fixture

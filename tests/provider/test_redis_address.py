@@ -12,6 +12,8 @@ from airflow.sdk import Connection
 from online_features.errors import OnlineAccessError
 from online_features_provider.hooks.redis_address import RedisAddress
 
+pytestmark = pytest.mark.oldest
+
 
 def address(uri: str = "", *, extra: Any = None, **fields: Any) -> RedisAddress:
     if uri:
@@ -80,7 +82,7 @@ def test_a_cluster_is_found_by_any_of_its_nodes() -> None:
     ({"sentinels": "a:1"}, "add sentinel_master, the name by which they know the primary"),
     ({"cluster": True, "db": 1}, "extra 'db' .* a cluster has database 0 only"),
     *(
-        ({"ssl": off, name: value}, f"extra '{name}' .* says nothing without ssl: set ssl to true, or remove it")
+        ({"ssl": off, name: value}, f"extra '{name}' .* has no effect without ssl: set ssl to true, or remove it")
         for off in (None, False, "false")
         for name, value in {
             "ssl_cert_reqs": "none", "ssl_check_hostname": True, "ssl_ca_certs": "/ca", "ssl_certfile": "/cert",

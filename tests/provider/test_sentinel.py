@@ -18,6 +18,8 @@ from tests.conftest import at
 from tests.support.processes import until
 from tests.support.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Watched, watched
 
+pytestmark = pytest.mark.oldest
+
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Watched]:

@@ -21,10 +21,10 @@ def test_a_view_is_found(reference: Any) -> None:
         (f"{__name__}.other", "cannot be imported: .*'other'"),
         ("no_such_module.view", "cannot be imported: No module named 'no_such_module'"),
         ("not an import path", "cannot be imported: invalid format"),
-        (f"{__name__}.pytest", "is a module, no feature view"),
+        (f"{__name__}.pytest", "is a module, not a feature view"),
         (7, "feature_view=7 is not a feature view"),
     ],
 )
 def test_what_is_no_view_is_told_with_the_cure(reference: Any, problem: str) -> None:
-    with pytest.raises(FeatureViewError, match=f"{problem}.* -> give a FeatureView, or where to import one from"):
+    with pytest.raises(FeatureViewError, match=f"{problem}.* -> give a FeatureView, or its import path"):
         feature_view_of(reference)

@@ -14,7 +14,7 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["online_features"]):
-    from online_features.online.state.known_views import KnownViews
+    from online_features.online.read.view_cache import ViewCache
 
     from tests.online.read.test_fuzz_reading import Online, is_refused
 
@@ -23,7 +23,7 @@ CORPUS = Path(__file__).parents[2] / ".fuzz"
 
 def fuzz(layout: str, arguments: list[str]) -> None:
     """Damage one value of a row, or in layout ``json`` the row, until libFuzzer's arguments say that it is enough."""
-    online, views = Online(layout, random.Random(0)), KnownViews()
+    online, views = Online(layout, random.Random(0)), ViewCache()
     whole = online.replies[1]
 
     def look(told: bytes) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
 import pytest
+from online_features import FeatureView
 from online_features.feature_view import LAYOUTS
+from online_features.online.redis.single_server import SingleServer
+from online_features.online.write.row_writer import RowWriter
+from online_features.schema import RowSchema
 
 LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows end with the view's ttl
 
@@ -16,3 +24,8 @@ def layout(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(name="layout", params=LAYOUTS_OF_TEXTS)
 def layout_of_texts(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def write_calls(view: FeatureView, schema: RowSchema, batch: pa.RecordBatch) -> Iterator[list[Any]]:
+    """The buffers of each call that writes the rows to one server."""
+    return (call.buffers for call in RowWriter(SingleServer(None), view, schema).calls(batch))

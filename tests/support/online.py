@@ -12,9 +12,9 @@ from online_features.common.instants import to_text
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
-from online_features.online.redis.replies import text
 from online_features.online.write.erasure import entity_key
-from online_features.online.write.guarded_script import entities
+from online_features.online.write.row_script import entities
+from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
 
 
@@ -33,7 +33,11 @@ def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
     client = online._client
     if view.layout == "feast":
         field = feast_format.tombstone_field(view.name)
-        return {texts[0] for key, texts in entities(client, view, _columns(online, view)) if client.hexists(key, field)}
+        return {
+            texts[0]
+            for key, texts in entities(online._deployment, view, _columns(online, view))
+            if client.hexists(key, field)
+        }
     prefix = keyspace.tombstone_prefix(view)
     keys = (text(key) for key in client.scan_iter(f"{prefix}*", count=10_000))
     return {
@@ -55,7 +59,7 @@ def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
 
 def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
     field = feast_format.timestamp_field(view.name)
-    for key, texts in entities(online._client, view, _columns(online, view)):
+    for key, texts in entities(online._deployment, view, _columns(online, view)):
         if view.layout != "feast" or online._client.hexists(key, field):
             yield texts[0], key
 

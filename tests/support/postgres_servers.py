@@ -13,16 +13,14 @@ from pathlib import Path
 import psycopg2
 from online_features.embedded import (
     HOST,
-    POSTGRES_URI_VARIABLE,
     THROW_AWAY_SETTINGS,
     _as_server_user,
     _running,
-    packaged_postgres,
     reserved_port,
 )  # fmt: skip
 from sqlalchemy.engine import make_url
 
-from tests.support import on_debian_servers
+from tests.support.programs import postgres_programs
 
 
 def through(uri: str, port: int) -> str:
@@ -57,7 +55,7 @@ class Server:
 @contextmanager
 def copied(folder: Path, uri: str, *, is_standby: bool = False, **settings: str) -> Iterator[Server]:
     """Copy the server at the URI and run the copy, which follows the original if it is to be a standby."""
-    programs = on_debian_servers.POSTGRES if os.environ.get(POSTGRES_URI_VARIABLE) else packaged_postgres()
+    programs = postgres_programs()
     data = folder / "copy"
     copying = [programs / "pg_basebackup", "--dbname", uri, "--pgdata", data, "--checkpoint=fast", "--no-sync",
                *(["--write-recovery-conf"] if is_standby else [])]  # fmt: skip

@@ -14,19 +14,17 @@ from typing import Any
 import redis
 from online_features.embedded import (
     HOST,
-    REDIS_URL_VARIABLE,
     _give_to_server_user,
     _running,
-    packaged_redis,
     reserved_port,
 )  # fmt: skip
-from online_features.online.redis.replies import text
+from online_features.resp.replies import text
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.retry import Retry
 
-from tests.support import on_debian_servers
 from tests.support.processes import until
+from tests.support.programs import redis_programs
 
 PRIMARY = "main"
 PASSWORD = "of the servers"
@@ -116,12 +114,6 @@ class Server:
                    if name.startswith("slave") and isinstance(replica, dict))  # fmt: skip
 
 
-def program() -> Path:
-    """The ``redis-server`` that goes with the one that the tests run on."""
-    folder = on_debian_servers.REDIS if os.environ.get(REDIS_URL_VARIABLE) else packaged_redis()
-    return folder / "redis-server"
-
-
 @contextmanager
 def running(folder: Path, *options: str, port: int | None = None, password: str | None = None) -> Iterator[Server]:
     """Run a Redis with the options of its command line, on data of its own.
@@ -132,7 +124,18 @@ def running(folder: Path, *options: str, port: int | None = None, password: str 
     login = ("--requirepass", password, "--masterauth", password) if password else ()
     with ExitStack() as stack:
         port = port or stack.enter_context(reserved_port())
-        command = [program(), "--bind", HOST, "--port", str(port), "--dir", folder, *OPTIONS, *login, *options]
+        command = [
+            redis_programs() / "redis-server",
+            "--bind",
+            HOST,
+            "--port",
+            str(port),
+            "--dir",
+            folder,
+            *OPTIONS,
+            *login,
+            *options,
+        ]
         server = stack.enter_context(closing(Server(port, command, folder / "redis.log", password)))
         server.start()
         yield server
@@ -200,7 +203,7 @@ def watched(folder: Path, *, replicas: int = 1, sentinels: int = 3) -> Iterator[
 def _sentinel(folder: Path, primary_port: int, *, quorum: int) -> Iterator[Server]:
     folder.mkdir()
     configuration = folder / "sentinel.conf"
-    command: list[str | Path] = [program(), configuration, "--sentinel"]
+    command: list[str | Path] = [redis_programs() / "redis-server", configuration, "--sentinel"]
     with (
         reserved_port() as port,
         closing(Server(port, command, folder / "sentinel.log", SENTINEL_PASSWORD)) as server,

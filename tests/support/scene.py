@@ -14,8 +14,7 @@ from online_features import FeatureView, OnlineStore, PostgresSource
 from online_features.common import retry_budget
 from online_features.common.backoff import Backoff
 from online_features.counters import RowCounts
-from online_features.layouts import encoding
-from online_features.online.write import writer
+from online_features.online.redis import call_pipeline, row_calls
 
 from tests.conftest import Database, new_database
 from tests.support.model import Model, Row
@@ -97,8 +96,8 @@ def scene_of_rows(postgres_uri: str) -> Iterator[Scene]:
 
 @pytest.fixture(autouse=True)
 def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "ROWS_PER_CALL", ROWS_PER_CALL)
-    monkeypatch.setattr(writer, "CALLS_PER_PACKET", CALLS_PER_PACKET)
+    monkeypatch.setattr(row_calls, "ROWS_PER_CALL", ROWS_PER_CALL)
+    monkeypatch.setattr(call_pipeline, "CALLS_PER_PACKET", CALLS_PER_PACKET)
     monkeypatch.setattr(retry_budget, "BACKOFF", BACKOFF)
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 from online_features import FeatureView, PostgresSource
 from online_features.errors import InvalidRowsError, OnlineDataError
-from online_features.layouts.registry import encoder
+from online_features.layouts.layout_registry import layout_of
 from online_features.producers.given_rows import batches
 from online_features.producers.pushed_rows import pushed_rows, pushed_schema
 from online_features.schema import Column, Encoding, RowSchema
@@ -29,6 +29,8 @@ from online_features.types import values
 from online_features.types.arrow_texts import texts
 
 from tests.support.fuzzing import KINDS, instant, json_value, text
+
+pytestmark = pytest.mark.faults
 
 SEED = random.randrange(1_000_000)
 PUSHES = 12_000
@@ -167,7 +169,7 @@ def pushed(schema: RowSchema | None, rows: Any) -> Iterator[tuple[Column, list[s
     for batch in batches(rows, 100):
         found = pushed_schema(VIEW, schema, batch)
         made = pushed_rows(VIEW, found, batch, now=NOW).batch
-        list(encoder(VIEW, found).calls(made))
+        layout_of(VIEW).encoder(found).encode(made)
         yield from (
             (column, texts(array).to_pylist()) for column, array in zip(found.columns, made.columns, strict=True)
         )

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from online_features.errors import OnlineDataError
-from online_features.layouts.row_formats import DAMAGE, ROW_FORMATS, RowFormat
+from online_features.layouts.layout_registry import LAYOUTS
+from online_features.layouts.row_formats import DAMAGE, RowFormat
 from online_features.schema import Column, Encoding
 from online_features.types.registry import typed_column
+
+from tests.test_feature_view import VIEW
 
 TIMESTAMP = "2026-01-01T00:00:00.000001Z"
 
@@ -74,7 +77,7 @@ REPLIES = {
 
 
 def format_of(name: str, columns: list[Column]) -> RowFormat:
-    return ROW_FORMATS[name.split(maxsplit=1)[0]]("view", columns)
+    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW).row_format(columns)
 
 
 @pytest.mark.parametrize("name", REPLIES)

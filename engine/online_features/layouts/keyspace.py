@@ -1,6 +1,6 @@
-"""The Redis keyspace: every key and field that this package writes, in one place.
+"""The Redis keyspace: every key and field that this package writes.
 
-``docs/keyspace.md`` is its description for readers in other languages; keep the two together.
+``docs/keyspace.md`` describes it for readers in other languages; keep the two equal.
 
 ============================================== ======= =====================================================
 key                                            type    holds
@@ -14,7 +14,7 @@ the same                                       string  layout ``json``: one obje
 ``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
 ``@online_features:features:{…}``              set     layout ``feast``: names of all features that rows may have
 ``@online_features:burials:{…}``               string  says that the view has, or had, tombstones of their own keys
-``@online_features:packing:{…}``               –       never holds anything: a run asks what may be restored to it
+``@online_features:packing:{…}``               –       never holds anything: a run tries ``RESTORE`` on it
 ``@online_features:views``                     set     ``<project>:<view>`` of every view held here
 ============================================== ======= =====================================================
 
@@ -22,7 +22,7 @@ the same                                       string  layout ``json``: one obje
 characters ``%``, ``:``, ``{`` and ``}`` are percent-encoded (RFC 3986), so that different entities never share a
 key and braces never change a key's slot in a cluster. Names of projects and views hold none of these, nor ``@``.
 
-Rows of layout ``feast`` are where Feast has them: see :mod:`~online_features.layouts.feast.feast_format`.
+Rows of layout ``feast`` are at Feast's keys: see :mod:`~online_features.layouts.feast.feast_format`.
 """
 
 from __future__ import annotations
@@ -45,67 +45,67 @@ VIEWS_KEY = f"{RESERVED_PREFIX}:views"
 
 
 def view_id(view: FeatureView) -> str:
-    """``<project>:<view>``."""
+    """Return ``<project>:<view>``."""
     return f"{view.project}{SEPARATOR}{view.name}"
 
 
 def state_key(view: FeatureView) -> str:
-    """Key of the view's watermark and schema."""
+    """Return the key of the view's watermark and schema."""
     return f"{RESERVED_PREFIX}:view:{{{view_id(view)}}}"
 
 
 def runs_key(view: FeatureView) -> str:
-    """Key of the view's run history."""
+    """Return the key of the view's run history."""
     return f"{RESERVED_PREFIX}:runs:{{{view_id(view)}}}"
 
 
 def run_key(view: FeatureView, run_id: str) -> str:
-    """Key that exists while the run writes."""
+    """Return the key that exists while the run writes."""
     return f"{RESERVED_PREFIX}:run:{{{view_id(view)}}}:{run_id}"
 
 
 def features_key(view: FeatureView) -> str:
-    """Key of the names of features that rows of layout ``feast`` may have."""
+    """Return the key of the names of features that rows of layout ``feast`` may have."""
     return f"{RESERVED_PREFIX}:features:{{{view_id(view)}}}"
 
 
 def packing_key(view: FeatureView) -> str:
-    """Key on which a run tries what the server takes, storing nothing."""
+    """Return the key on which a run tries which packing the server takes; it never holds anything."""
     return f"{RESERVED_PREFIX}:packing:{{{view_id(view)}}}"
 
 
 def entity_prefix(view: FeatureView) -> str:
-    """What the keys of all entities of the view begin with."""
+    """Return the prefix of the keys of all entities of the view."""
     return f"{view_id(view)}{SEPARATOR}"
 
 
 def around_buried_key() -> tuple[str, str]:
-    """What stands before and after the key of a row in that of its tombstone; the scripts build on it, too."""
+    """Return what stands before and after the key of a row in the key of its tombstone, as in ``common.lua``."""
     return f"{RESERVED_PREFIX}:gone:{{", "}"
 
 
 def tombstone_prefix(view: FeatureView) -> str:
-    """What the keys of the tombstones of all entities of the view begin with."""
+    """Return the prefix of the keys of all tombstones of the view."""
     return around_buried_key()[0] + entity_prefix(view)
 
 
 def tombstone_key(view: FeatureView, key: str) -> str:
-    """Key of the tombstone that stands for the row at ``key``."""
+    """Return the key of the tombstone of the row at ``key``."""
     return f"{tombstone_prefix(view)}{key.removeprefix(entity_prefix(view))}}}"
 
 
 def entity_key(view: FeatureView, values: Sequence[str]) -> str:
-    """Key of one entity's row, from the texts of its join keys."""
+    """Return the key of one entity's row, from the texts of its join keys."""
     return entity_prefix(view) + SEPARATOR.join(map(escape, values))
 
 
 def entity_values(view: FeatureView, key: str) -> list[str]:
-    """The texts of the join keys in the key of an entity's row: the inverse of :func:`entity_key`."""
+    """Return the texts of the join keys in the key of an entity's row: the inverse of :func:`entity_key`."""
     return [unquote(part) for part in key.removeprefix(entity_prefix(view)).split(SEPARATOR)]
 
 
 def escape(value: str) -> str:
-    """A join key's text as part of a key."""
+    """Escape a join key's text as part of a key."""
     if value.isalnum():
         return value
     for character, escaped in ESCAPES.items():

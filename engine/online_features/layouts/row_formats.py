@@ -17,8 +17,8 @@ from online_features.common.instants import from_text
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
-from online_features.online.redis.commands import CommandForm
-from online_features.online.redis.replies import text
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.schema import Column
 from online_features.types import values
 from online_features.types.codec import EXACT_JSON
@@ -81,7 +81,7 @@ class HashFormat(RowFormat):
     def __init__(self, view_name: str, columns: Sequence[Column]) -> None:  # noqa: ARG002
         command = CommandForm("HMGET", (keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)))
         decoders = (_named(column, _from_replies(codec_of(column).decode_all), values.damage) for column in columns)
-        super().__init__(command, columns, [_around_nulls(_from_replies(_each(from_text))), *decoders])
+        super().__init__(command, columns, [_timestamps(lambda stored: from_text(text(stored))), *decoders])
 
     def _parts(self, reply: Any) -> Sequence[Any]:
         return reply  # type: ignore[no-any-return]
@@ -92,7 +92,7 @@ class JsonFormat(RowFormat):
 
     def __init__(self, view_name: str, columns: Sequence[Column]) -> None:  # noqa: ARG002
         decoders = (_named(column, _each(codec_of(column).decode_json), values.damage) for column in columns)
-        super().__init__(CommandForm("GET"), columns, [_around_nulls(_each(from_text)), *decoders])
+        super().__init__(CommandForm("GET"), columns, [_timestamps(from_text), *decoders])
         self._exact = [column.name for column in columns if codec_of(column).needs_exact_json]
         self._nothing = [None] * len(self._decoders)
 
@@ -121,28 +121,22 @@ class FeastFormat(RowFormat):
         fields = (feast_format.feature_field(view_name, column.name) for column in columns)
         command = CommandForm("HMGET", (feast_format.timestamp_field(view_name), *fields))
         decoders = (_named(column, feast_values.decoder(column), feast_values.damage) for column in columns)
-        super().__init__(command, columns, [_around_nulls(_each(feast_values.decode_timestamp)), *decoders])
+        super().__init__(command, columns, [_timestamps(feast_values.decode_timestamp), *decoders])
 
     def _parts(self, reply: Any) -> Sequence[Any]:
         return reply  # type: ignore[no-any-return]
 
 
-ROW_FORMATS: Mapping[str, Callable[[str, Sequence[Column]], RowFormat]] = {
-    "hash": HashFormat, "json": JsonFormat, "feast": FeastFormat,
-}  # fmt: skip
-
-
 def _named(column: Column, decode: Decoder, damage: Damage) -> Decoder:
     """Decode a column with NULLs; name the column, and the value that is damaged, when that fails."""
-    decode = _around_nulls(decode)
 
     def decoded(stored: Sequence[Any]) -> Sequence[Any]:
         try:
-            return decode(stored)
+            return _around_nulls(decode, stored) if None in stored else decode(stored)
         except DAMAGE:
             for value in stored:
                 try:
-                    decode([value])
+                    value is None or decode([value])
                 except DAMAGE as error:
                     raise damage(column, value, error) from error
             raise
@@ -150,22 +144,22 @@ def _named(column: Column, decode: Decoder, damage: Damage) -> Decoder:
     return decoded
 
 
-def _around_nulls(decode: Decoder) -> Decoder:
-    """Decode what is not NULL; a column without NULLs takes no loop in Python."""
-
-    def decoded(stored: Sequence[Any]) -> Sequence[Any]:
-        if None not in stored:
-            return decode(stored)
-        present = [value for value in stored if value is not None]
-        found = iter(decode(present) if present else ())
-        return [None if value is None else next(found) for value in stored]
-
-    return decoded
-
-
 def _from_replies(decode: Decoder) -> Decoder:
-    """Decode texts of which the user's client has made ``str``, or has left bytes."""
-    return lambda replies: decode(list(map(bytes.decode, replies)) if isinstance(replies[0], bytes) else replies)
+    """Decode texts that the user's client has left as bytes, or has made ``str`` of (``decode_responses``)."""
+    return lambda stored: decode(list(map(bytes.decode, stored)) if isinstance(stored[0], bytes) else stored)
+
+
+def _around_nulls(decode: Decoder, stored: Sequence[Any]) -> Sequence[Any]:
+    present = [value for value in stored if value is not None]
+    decoded = iter(decode(present) if present else ())
+    return [None if value is None else next(decoded) for value in stored]
+
+
+def _timestamps(decode: Callable[[Any], datetime]) -> Decoder:
+    """Decode event timestamps; a row that is not there has none."""
+    return lambda stored: (
+        [None if value is None else decode(value) for value in stored] if None in stored else list(map(decode, stored))
+    )
 
 
 def _each(decode: Callable[[Any], Any]) -> Decoder:

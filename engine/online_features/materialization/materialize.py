@@ -106,7 +106,7 @@ def materialize(
     except BaseException as error:
         # An attempt that failed before it could begin to write has recorded nothing itself.
         if not record.is_failed and not isinstance(error, OnlineStoreUnavailableError):
-            online.record_failed_run(view, record.failed(error))
+            online._record_failed_run(view, record.failed(error))
         raise
 
 

@@ -14,6 +14,7 @@ from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
+from online_features.layouts.layout_registry import layout_of
 from online_features.materialization.options import RunOptions
 from online_features.materialization.plan import Plan, PlanInputs, effective_lookback, plan_run
 from online_features.materialization.progress import RunCounter
@@ -26,8 +27,8 @@ from online_features.materialization.run_warnings import (
     warn_of_late_rows,
 )
 from online_features.materialization.source_check import SourceCheck
-from online_features.online.state.view_state import changes_since, definition_fingerprint
-from online_features.online.write.erasure import check_prunable
+from online_features.online.state.runs import RunClaims
+from online_features.online.state.view_definition import changes_since, definition_fingerprint
 from online_features.producers.transformation import Transformation
 from online_features.window import Window
 
@@ -64,8 +65,8 @@ def run_once(
     transformation = Transformation(view, source.describe())
     schema = transformation.schema
     if options.prune:
-        check_prunable(view, schema.keys)
-    with online.run(
+        layout_of(view).check_prunable(schema.keys)
+    with online._run(
         view, schema, record.run_id, failed=record.failed, retry_budget=retry_budget, replication=options.replication
     ) as online_run:
         # Read after the run is marked in Redis: state that is lost from here on makes the commit fail.
@@ -86,13 +87,15 @@ def run_once(
             with source.lookup(transformation.source) as existing:
                 counter.entities_pruned = online_run.prune(survey.horizon.claim, existing)
         watermark = online_run.commit(
-            run=record.succeeded(),
-            fingerprint_before=None if plan.clears else state.fingerprint,
-            covered=plan.covered,
-            cursor=plan.cursor,
-            source=survey.relations.note(plan.cursor, plan.note) if plan.cursor is not None else None,
-            max_event_timestamp=counter.times.newest,
-            materialized_at=datetime.now(UTC),
+            RunClaims(
+                run=record.succeeded(),
+                fingerprint_before=None if plan.clears else state.fingerprint,
+                covered=plan.covered,
+                cursor=plan.cursor,
+                source=survey.relations.note(plan.cursor, plan.note) if plan.cursor is not None else None,
+                max_event_timestamp=counter.times.newest,
+                materialized_at=datetime.now(UTC),
+            )
         )
         warn_of_future(view, counter.times)
         result = MaterializationResult(

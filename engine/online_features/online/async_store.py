@@ -1,4 +1,4 @@
-"""The online store for services on asyncio: it reads, and does not write."""
+"""The online store for asyncio. It only reads."""
 
 from __future__ import annotations
 
@@ -7,43 +7,48 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-import redis.asyncio
-
 from online_features import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
-from online_features.online.read.consistency import Bounds
+from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import CheckResult, Look, look_at
-from online_features.online.read.reader import FreshnessCheck, Reader
-from online_features.online.read.rows import OnlineRows
-from online_features.online.read.vectors import FeatureVectors
-from online_features.online.redis.clients import check_client, client_of, speaks_tls
-from online_features.online.redis.conversation import hold_async, primaries_async
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, DriverError, named, translated, translation
-from online_features.online.state.known_views import KnownViews
+from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.store_reader import FreshnessCheck, StoreReader
+from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
+from online_features.online.redis.clients import async_client_of, check_async_client, uses_tls
+from online_features.online.redis.conversation import hold_async
+from online_features.online.redis.redis_failures import (
+    DRIVER_ERRORS,
+    AsyncClient,
+    DriverError,
+    named,
+    translated,
+    translation,
+)
+from online_features.online.redis.seam import async_deployment_of
 
 
 class AsyncOnlineStore:
-    """Reads feature views from Redis, as :class:`~online_features.OnlineStore` does, but awaits it.
+    """Read feature views from Redis; :class:`~online_features.OnlineStore` for asyncio.
 
-    :param client: connections, TLS, retries and time-outs are the client's.
+    :param client: an asyncio client of redis-py. It defines connections, TLS, retries and time-outs.
     :raises OnlineAccessError: when it is not an asyncio client of redis-py.
     """
 
-    def __init__(self, client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -> None:
-        check_client("AsyncOnlineStore", client, redis.asyncio)
+    def __init__(self, client: AsyncClient) -> None:
+        check_async_client(client)
         self._client = client
-        self._reader = Reader(KnownViews())
+        self._deployment = async_deployment_of(client)
+        self._reader = StoreReader()
 
     @classmethod
     def from_url(cls, url: str) -> AsyncOnlineStore:
-        """A store on a client of its own; close it, or use the store in ``async with``.
+        """Make a store with a client of its own; use it in ``async with``, or close it.
 
-        :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.asyncio.Redis.from_url`` takes it.
+        :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.asyncio.Redis.from_url``.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(client_of(url, redis.asyncio))
+        return cls(async_client_of(url))
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -67,11 +72,9 @@ class AsyncOnlineStore:
         max_staleness: timedelta | None = None,
     ) -> OnlineRows:
         """Read the rows of entities; see :meth:`online_features.OnlineStore.get_online_features`."""
-        arguments.check(view=view, entity_rows=entity_rows)
-        arguments.check_given(features=features)
-        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        reading = self._reader.rows(view, entity_rows, features, min_watermark, max_staleness)
         with translated(self._client, view):
-            return await hold_async(self._client, self._reader.rows(view, entity_rows, features, bounds))
+            return await hold_async(self._deployment, reading)
 
     async def get_feature_vectors(
         self,
@@ -84,33 +87,36 @@ class AsyncOnlineStore:
         max_staleness: timedelta | None = None,
     ) -> FeatureVectors:
         """Read feature vectors; see :meth:`online_features.OnlineStore.get_feature_vectors`."""
-        arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
-        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
-        conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
+        reading = self._reader.vectors(
+            views, entity_rows, features, min_watermark, max_staleness, full_feature_names=full_feature_names
+        )
         with translated(self._client, *views):
-            return await hold_async(self._client, conversation)
+            return await hold_async(self._deployment, reading)
 
     async def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
-        """How far the view lags in Redis; see :meth:`online_features.OnlineStore.freshness`."""
-        arguments.check(view=view)
+        """Read how far the view lags; see :meth:`online_features.OnlineStore.freshness`."""
+        reading = self._reader.freshness(view, now)
         with translated(self._client, view):
-            return await hold_async(self._client, self._reader.freshness(view, now))
+            return await hold_async(self._deployment, reading)
 
     async def check(self, check: FreshnessCheck) -> CheckResult:
-        """Whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
+        """Check whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
         arguments.check(check=check)
         with translated(self._client, check.view):
-            return await hold_async(self._client, self._reader.check(check, await primaries_async(self._client)))
+            return await hold_async(self._deployment, self._reader.check(check, await self._deployment.primaries()))
 
-    async def look_at(self, views: Sequence[FeatureView]) -> list[Look | OnlineFeaturesError]:
-        """What :class:`.ViewFreshnessCheck` judges, for many views at once."""
-        looks: Sequence[Look | OnlineFeaturesError | DriverError]
+    async def _statuses(self, views: Sequence[FeatureView]) -> list[ViewStatus | OnlineFeaturesError]:
+        """Read what :class:`.ViewFreshnessCheck` evaluates, for many views in one round trip.
+
+        :returns: in the order of the views, with an error in place of each view that has failed.
+        """
+        statuses: Sequence[ViewStatus | OnlineFeaturesError | DriverError]
         try:
-            looks = await hold_async(self._client, look_at(views, datetime.now(UTC)))
+            statuses = await hold_async(self._deployment, read_statuses(views, datetime.now(UTC)))
         except DRIVER_ERRORS as failure:
-            looks = [failure] * len(views)
-        tls = speaks_tls(self._client)
+            statuses = [failure] * len(views)
+        tls = uses_tls(self._client)
         return [
-            translation(look, named(view), tls=tls) if isinstance(look, DRIVER_ERRORS) else look
-            for view, look in zip(views, looks, strict=True)
+            translation(status, named(view), tls=tls) if isinstance(status, DRIVER_ERRORS) else status
+            for view, status in zip(views, statuses, strict=True)
         ]

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import redis
-
 from online_features import arguments
-from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
-from online_features.online.read.consistency import Bounds
+from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.freshness_check import CheckResult
-from online_features.online.read.reader import FreshnessCheck, Reader
-from online_features.online.read.rows import OnlineRows
-from online_features.online.read.vectors import FeatureVectors
+from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.store_reader import FreshnessCheck, StoreReader
+from online_features.online.read.view_freshness_check import CheckResult
 from online_features.online.redis.clients import check_client, client_of
-from online_features.online.redis.conversation import hold, primaries
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client, translated
+from online_features.online.redis.conversation import hold
+from online_features.online.redis.redis_failures import Client, translated
 from online_features.online.redis.replication import Replication
+from online_features.online.redis.seam import deployment_of
 from online_features.online.redis.turns import turn
-from online_features.online.state import view_state as state
-from online_features.online.state.known_views import KnownViews
-from online_features.online.state.pushed_views import PushedViews
+from online_features.online.state.push_states import PushStates
+from online_features.online.state.runs import RUNS_SHOWN, read_runs
+from online_features.online.state.view_state import ViewState, read_state
 from online_features.online.write import erasure
 from online_features.schema import RowSchema
 
@@ -42,26 +39,27 @@ RETRY_PUSH_FOR = timedelta(seconds=10)  # a producer's caller may be waiting
 
 
 class OnlineStore:
-    """Writes feature views to Redis, guarded, and reads them back.
+    """Write feature views to Redis, and read them.
 
-    :param client: connections, TLS, retries and time-outs are the client's, and so is closing it.
-    :raises OnlineAccessError: when it is no client of redis-py, or one for asyncio.
+    :param client: a client of redis-py. It defines connections, TLS, retries and time-outs; the caller closes it.
+    :raises OnlineAccessError: when it is not a client of redis-py, or one for asyncio.
     """
 
     def __init__(self, client: Client) -> None:
-        check_client("OnlineStore", client, redis)
+        check_client(client)
         self._client = client
-        self._reader = Reader(KnownViews())
-        self._pushed_views = PushedViews(client)
+        self._deployment = deployment_of(client)
+        self._reader = StoreReader()
+        self._push_states = PushStates(self._deployment)
 
     @classmethod
     def from_url(cls, url: str) -> OnlineStore:
-        """A store on a client of its own, which waits for connections and replies for a bounded time.
+        """Make a store with a client of its own, which bounds its time-outs and connections.
 
-        :param url: ``redis://``, ``rediss://`` or ``unix://``, as ``redis.Redis.from_url`` takes it.
+        :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.Redis.from_url``.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(client_of(url, redis))
+        return cls(client_of(url))
 
     def get_online_features(
         self,
@@ -72,21 +70,19 @@ class OnlineStore:
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
     ) -> OnlineRows:
-        """Read the rows of entities, in the order asked, in one round trip once the view is known.
+        """Read the rows of entities, in their order, in one round trip (in two the first time).
 
-        :param entity_rows: one mapping per entity, from join key to value; what else it holds is not looked at.
-        :param features: names of features to read; ``None`` means those of the view, or all that its last run wrote.
+        :param entity_rows: one mapping per entity, from join key to value; other items are ignored.
+        :param features: names of features to read; ``None`` reads those of the view, or all that its last run wrote.
         :param min_watermark: an aware datetime; everything in the source up to it must be online.
-        :param max_staleness: the greatest lag, now minus watermark, that the caller can bear.
+        :param max_staleness: the greatest lag, now minus watermark.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
-        :raises StaleFeaturesError: when what is online is older than asked, or has no watermark.
-        :raises OnlineDataError: when the state of a view in Redis is damaged; of a row, its status tells.
+        :raises StaleFeaturesError: when the view is older than the bounds, or has no watermark.
+        :raises OnlineDataError: when the state of a view in Redis is damaged; a damaged row has status ``unreadable``.
         """
-        arguments.check(view=view, entity_rows=entity_rows)
-        arguments.check_given(features=features)
-        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        reading = self._reader.rows(view, entity_rows, features, min_watermark, max_staleness)
         with translated(self._client, view):
-            return hold(self._client, self._reader.rows(view, entity_rows, features, bounds))
+            return hold(self._deployment, reading)
 
     def get_feature_vectors(
         self,
@@ -98,23 +94,23 @@ class OnlineStore:
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
     ) -> FeatureVectors:
-        """Read one feature vector per entity row from several views, in one round trip once the views are known.
+        """Read one feature vector per entity row from several views, in one round trip (in two the first time).
 
         :param entity_rows: one mapping per vector, from join key to value, with the join keys of all views.
-        :param features: name of a view to the names of its features to read; a view left out gives all of its.
-        :param full_feature_names: whether features are called ``<view>__<feature>`` in the vector.
+        :param features: name of a view to the names of its features to read; of other views, all features are read.
+        :param full_feature_names: whether to name features ``<view>__<feature>`` in the vector.
         :param min_watermark: an aware datetime; everything in the source of every view up to it must be online.
         :param max_staleness: the greatest lag, now minus watermark, of any of the views.
         :raises AmbiguousNameError: when two features, or two views, have the same name.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
-        :raises StaleFeaturesError: when what is online of a view is older than asked, or has no watermark.
-        :raises OnlineDataError: when the state of a view in Redis is damaged; of a row, its status tells.
+        :raises StaleFeaturesError: when a view is older than the bounds, or has no watermark.
+        :raises OnlineDataError: when the state of a view in Redis is damaged; a damaged row has status ``unreadable``.
         """
-        arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
-        bounds = Bounds(min_watermark=min_watermark, max_staleness=max_staleness)
-        conversation = self._reader.vectors(views, entity_rows, features, bounds, full_names=full_feature_names)
+        reading = self._reader.vectors(
+            views, entity_rows, features, min_watermark, max_staleness, full_feature_names=full_feature_names
+        )
         with translated(self._client, *views):
-            return hold(self._client, conversation)
+            return hold(self._deployment, reading)
 
     def push(
         self,
@@ -124,20 +120,20 @@ class OnlineStore:
         offline: OfflineStore | None = None,
         retry_for: timedelta = RETRY_PUSH_FOR,
     ) -> PushResult:
-        """Write rows without waiting for a materialization, under the same guard.
+        """Write rows directly; as in a materialization, a row never replaces a newer one.
 
-        Rows are written in batches, so any number of them may come from a generator. Before the first is written, all
-        of the first batch has been validated. The view's newest event timestamp moves forward, its watermark does not.
+        Rows are validated and written in batches, so a generator may yield any number of them. The view's newest event
+        timestamp moves forward, its watermark does not.
 
         :param rows: a DataFrame; an Arrow table, record batch or reader; or an iterable of mappings, one per row.
-            Columns are named as in the source: join keys, event timestamp, every feature; the created timestamp, where
-            the view declares one, defaults to now.
+            Columns are named as in the source: join keys, event timestamp, every feature. The created timestamp, if the
+            view declares one, defaults to now.
         :param offline: also append the rows to the view's table there, before they go online; see
             :meth:`~online_features.OfflineStore.append`.
-        :param retry_for: how long to try again when Redis is away; zero gives up at once.
-        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit, naming it; nothing of
-            its batch is written, and where earlier batches have been, the error says how many rows.
-        :raises SourceError: with ``offline``, when its table does not fit.
+        :param retry_for: how long to retry when Redis cannot be reached; zero does not retry.
+        :raises InvalidRowsError: when columns are missing or unknown, or a value does not fit. Nothing of that batch is
+            written; the error says how many rows of earlier batches are.
+        :raises SourceError: with ``offline``, when its table does not fit the rows.
         """
         # Imported here: a process that only reads needs no Arrow.
         with needs_materialize("to push"):
@@ -150,73 +146,64 @@ class OnlineStore:
             now = datetime.now(UTC)
             if offline is not None:
                 return append_and_push(
-                    self._client,
-                    self._pushed_views,
-                    view,
-                    rows,
-                    source=offline._source(view),
-                    now=now,
-                    retry_budget=retry_budget,
-                )
-            return push_rows(self._client, self._pushed_views, view, rows, now=now, retry_budget=retry_budget)
+                    self._deployment, self._push_states, view, rows,
+                    source=offline._source(view), now=now, retry_budget=retry_budget,
+                )  # fmt: skip
+            return push_rows(self._deployment, self._push_states, view, rows, now=now, retry_budget=retry_budget)
 
     def delete(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
-        """Erase entities, and keep rows out that are no newer than this call.
+        """Erase entities; rows with an event timestamp up to now cannot bring them back.
 
         :param entity_rows: one mapping per entity, from join key to value.
-        :returns: how many of them were there.
+        :returns: how many of them were online.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
         arguments.check(view=view, entity_rows=entity_rows)
         with translated(self._client, view), turn(self._client, writes=True):
-            return erasure.erase(self._client, view, entity_rows, now=datetime.now(UTC))
+            return erasure.erase(self._deployment, view, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
-        """How far the view lags in Redis.
+        """Read how far the view lags.
 
-        :param now: an aware datetime to measure against; ``None`` means the present.
+        :param now: an aware datetime to measure against; by default the present.
         """
-        arguments.check(view=view)
+        reading = self._reader.freshness(view, now)
         with translated(self._client, view):
-            return hold(self._client, self._reader.freshness(view, now))
+            return hold(self._deployment, reading)
 
     def check(self, check: FreshnessCheck) -> CheckResult:
-        """Whether a view, or entities of it, are fresh enough.
+        """Check whether a view, or entities of it, are fresh enough.
 
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
         """
         arguments.check(check=check)
         with translated(self._client, check.view):
-            return hold(self._client, self._reader.check(check, primaries(self._client)))
+            return hold(self._deployment, self._reader.check(check, self._deployment.primaries))
 
-    def runs(self, view: FeatureView, limit: int = state.RUNS_SHOWN) -> list[dict[str, Any]]:
-        """The view's last runs, newest first; see docs/keyspace.md for what is told of each.
+    def runs(self, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:
+        """Read the records of the view's last runs, newest first; docs/keyspace.md lists their fields.
 
-        :param limit: how many at most; a week of them is kept, up to 2,000.
+        :param limit: how many runs at most; Redis keeps those of a week, up to 2,000.
         """
         arguments.check(view=view, limit=limit)
         with translated(self._client, view), turn(self._client):
-            return state.read_runs(self._client, view, limit)
+            return read_runs(self._deployment, view, limit)
 
-    def state(self, view: FeatureView) -> state.ViewState:
-        """What Redis records of the view beside its rows."""
+    def state(self, view: FeatureView) -> ViewState:
+        """Read the state of the view that Redis keeps beside its rows."""
         arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
-            return state.read_state(self._client, view)
+            return read_state(self._deployment, view)
 
-    def record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
+    def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it could begin to write; Redis may be the one that failed."""
         # Imported here: a process that only reads needs no Arrow.
-        from online_features.online.write.online_run import CLEANUP_SECONDS
+        from online_features.online.write.online_run import record_failure
 
-        def record() -> None:
-            with suppress(*DRIVER_ERRORS):
-                state.abandon_run(self._client, view, run["run_id"], run=run)
-
-        run_with_timeout(record, CLEANUP_SECONDS)
+        record_failure(self._deployment, view, run)
 
     @contextmanager
-    def run(
+    def _run(
         self,
         view: FeatureView,
         schema: RowSchema,
@@ -231,7 +218,7 @@ class OnlineStore:
         from online_features.online.write.online_run import OnlineRun
 
         run = OnlineRun(
-            self._client, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
+            self._deployment, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
         )
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from online_features.errors import SourceError
-from online_features.layouts.registry import encoder
+from online_features.layouts.layout_registry import layout_of
 from online_features.producers.given_rows import BATCH_ROWS, batches
 from online_features.producers.pushed_rows import PushedRows, naming, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation
@@ -106,7 +106,7 @@ def _append(
     keep: Callable[[pa.RecordBatch], None],
 ) -> AppendResult:
     began = time.monotonic()
-    schema, layout = transformation.source, encoder(view, transformation.schema)
+    schema, encoder = transformation.source, layout_of(view).encoder(transformation.schema)
     stored = view.before_transform
     rows_read, rejections = 0, Rejections(view)
     with rejections, source.appending(schema) as appender:
@@ -117,7 +117,7 @@ def _append(
             # Before the rows are committed, because what cannot go online would break every later run.
             with naming(view):
                 made = transformation.apply(pushed.batch)
-            layout.check(made)
+            encoder.check(made)
             keep(made)
             rows_read += given.num_rows
             rejections.add(pushed.rejected, pushed.rejected_sample)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.errors import InvalidRowsError
-from online_features.producers.drawing import drawn
+from online_features.producers.producer_errors import drawn
 from online_features.types.arrow_values import Values
 from online_features.types.codec import NULL_TYPES
 

@@ -43,6 +43,9 @@ class BooleanCodec(Codec):
     def decode(self, text: str) -> Any:
         return BOOLEANS[text]
 
+    def decode_all(self, texts: Sequence[str]) -> Sequence[Any]:
+        return list(map(BOOLEANS.__getitem__, texts))
+
     def decode_json(self, value: Any) -> Any:
         if type(value) is not bool:
             raise TypeError(value)

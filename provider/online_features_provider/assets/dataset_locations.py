@@ -1,4 +1,4 @@
-"""Where Airflow's connections lead, in words that assets and OpenLineage share: hosts, ports and names, no logins."""
+"""Where Airflow's connections lead: hosts, ports and names, without logins, for assets and OpenLineage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Connection
 
 POSTGRES_PORT = 5432
-DEFAULT_SCHEMA = "public"  # of a table that names none, as search_path has it by default
+DEFAULT_SCHEMA = "public"  # of a table without a schema, as with the default search_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class DatasetLocation:
     """A table of Postgres, or a feature view in Redis.
 
     :param scheme: ``postgres`` or ``redis``.
-    :param host: without a login; ``localhost`` stands for a socket, too.
-    :param names: from the database down.
+    :param host: without a login; ``localhost`` also for a socket.
+    :param names: database, schema and table; or database and view, after the name of the Sentinels' primary if any.
     """
 
     scheme: str
@@ -31,24 +31,24 @@ class DatasetLocation:
 
     @property
     def namespace(self) -> str:
-        """What OpenLineage calls the server."""
+        """OpenLineage's name of the server."""
         return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def name(self) -> str:
-        """What OpenLineage calls the dataset."""
+        """OpenLineage's name of the dataset."""
         return ".".join(self.names)
 
     @property
     def asset(self) -> Asset:
-        """As the asset of which the provider of the server knows."""
+        """The asset with the URI that the provider of the server defines."""
         from airflow.sdk import Asset
 
         return Asset(uri="/".join((self.namespace, *(quote(name, safe="") for name in self.names))))
 
 
-def source_place(connection: Connection, view: FeatureView) -> DatasetLocation | None:
-    """The table that the view is read from; ``None`` for a query, which may read any."""
+def source_location(connection: Connection, view: FeatureView) -> DatasetLocation | None:
+    """Return the table that the view reads; ``None`` for a query, which may read any table."""
     if view.source.table is None:
         return None
     first, dot, rest = view.source.table.partition(".")
@@ -59,8 +59,8 @@ def source_place(connection: Connection, view: FeatureView) -> DatasetLocation |
     return DatasetLocation(scheme="postgres", host=host, port=port, names=(database, schema, table))
 
 
-def online_place(connection: Connection, view: FeatureView) -> DatasetLocation:
-    """The view in Redis, at the first of its nodes or Sentinels; these know several primaries, by their names.
+def online_location(connection: Connection, view: FeatureView) -> DatasetLocation:
+    """Return the view in Redis, at the first of its nodes or Sentinels.
 
     :raises OnlineAccessError: when the connection cannot be used.
     """
@@ -68,7 +68,7 @@ def online_place(connection: Connection, view: FeatureView) -> DatasetLocation:
     from online_features_provider.hooks.redis_address import RedisAddress
 
     address = RedisAddress.of(connection)
-    # Whatever their order, it is the same Redis.
+    # The first by name: the same nodes in another order are the same Redis.
     host, port = min(address.nodes)
     primary = (address.primary,) if address.kind == "sentinels" else ()
     names = (*primary, str(address.options.get("db", 0)), f"{view.project}:{view.name}")
@@ -76,7 +76,7 @@ def online_place(connection: Connection, view: FeatureView) -> DatasetLocation:
 
 
 def _address(connection: Connection, extra: dict[str, Any], default_port: int) -> tuple[str, int]:
-    """The first of the hosts, where there are several, and its port."""
+    """Return the first host and its port."""
     host, port = (
         str(extra.get(part) or getattr(connection, part) or "").partition(",")[0] for part in ("host", "port")
     )

@@ -1,4 +1,4 @@
-"""What a task reads and writes, as known before it begins, and its result, as known when it has ended."""
+"""What a task reads and writes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Lineage:
-    """Of a run or a push.
+    """Datasets and result of a run or a push.
 
-    :param source: where rows are read from; ``None`` for a query and for a push.
-    :param appended: where rows are appended.
-    :param online: where rows are written.
-    :param store: the online store, which knows columns and types.
+    :param source: the table that rows are read from; ``None`` for a query and for a push.
+    :param appended: the table that rows are appended to.
+    :param online: the view in Redis that rows are written to.
+    :param store: the online store, which records columns and types.
     :param result: counters by name; empty until the task has succeeded.
     """
 
@@ -34,8 +34,8 @@ class Lineage:
     result: dict[str, Any] = field(default_factory=dict)
 
     def schema(self) -> RowSchema | None:
-        """The columns of what is online, if Redis tells them."""
+        """Return the columns online, or ``None`` if they cannot be read."""
         try:
             return self.store.state(self.view).schema if self.store is not None else None
-        except OnlineFeaturesError:  # Better lineage without columns than none.
+        except OnlineFeaturesError:  # Lineage without columns is better than none.
             return None

@@ -1,4 +1,4 @@
-"""Lineage in OpenLineage's words. Imported only when OpenLineage asks, because its client is large and optional."""
+"""Lineage as OpenLineage facets. Imported only when OpenLineage asks, because its client is large and optional."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from online_features.feature_view import FeatureView
 from online_features.schema import RowSchema
 
 from online_features_provider.assets.dataset_locations import DatasetLocation
-from online_features_provider.assets.feature_view import convert_asset_to_openlineage, feature_view_asset
+from online_features_provider.assets.feature_view_asset import convert_asset_to_openlineage, feature_view_asset
 from online_features_provider.assets.lineage import Lineage
 
 
 def facets(lineage: Lineage) -> OperatorLineage[Any, Any]:
-    """Datasets with what is known of them: after a failure, no counts and no columns."""
+    """Return the datasets of a task; after a failure, without counts and columns."""
     inputs = [] if lineage.source is None else [_dataset(lineage.source)]
     return OperatorLineage(inputs=inputs, outputs=list(_outputs(lineage)))
 
@@ -46,12 +46,12 @@ def _outputs(lineage: Lineage) -> Iterator[OutputDataset]:
 
 
 def _columns(view: FeatureView, schema: RowSchema, source: DatasetLocation | None) -> dict[str, DatasetFacet]:
-    """Schema of the rows online, and which column of the source each comes from, where that can be told."""
+    """Return the schema of the rows online, and the source column of each column, where it is known."""
     columns = {column.name: column.type for column in schema.columns}
     fields = [SchemaDatasetFacetFields(name=name, type=kind) for name, kind in columns.items()]
     facets: dict[str, DatasetFacet] = {"schema": SchemaDatasetFacet(fields=fields)}
     if source is not None:
-        # What a transform makes of the source's columns only the transform knows.
+        # A transform does not say which columns it reads.
         made = {feature.name for feature in schema.features} if view.transform is not None else set()
         facets["columnLineage"] = ColumnLineageDatasetFacet(
             fields={name: _same(source, name) for name in columns if name not in made}
@@ -60,19 +60,19 @@ def _columns(view: FeatureView, schema: RowSchema, source: DatasetLocation | Non
 
 
 def _same(source: DatasetLocation, column: str) -> Fields:
-    """That a column is what the source's column of the same name is."""
+    """Return that a column is a copy of the source's column of the same name."""
     field = InputField(namespace=source.namespace, name=source.name, field=column)
     return Fields(inputFields=[field], transformationType="IDENTITY", transformationDescription="")
 
 
-def _dataset(place: DatasetLocation) -> Dataset:
-    return Dataset(namespace=place.namespace, name=place.name)
+def _dataset(location: DatasetLocation) -> Dataset:
+    return Dataset(namespace=location.namespace, name=location.name)
 
 
 def _output(
-    place: DatasetLocation, described: dict[str, DatasetFacet], rows: int | None, size: int | None
+    location: DatasetLocation, described: dict[str, DatasetFacet], rows: int | None, size: int | None
 ) -> OutputDataset:
-    output = OutputDataset(namespace=place.namespace, name=place.name, facets=described)
+    output = OutputDataset(namespace=location.namespace, name=location.name, facets=described)
     if rows is not None:
         output.outputFacets = {"outputStatistics": OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)}
     return output

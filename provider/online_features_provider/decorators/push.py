@@ -1,4 +1,4 @@
-"""``@task.push_features``: what a function returns is pushed inside its own task."""
+"""``@task.push_features``: push the rows that a function returns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PushDecoratedOperator(DecoratedOperator, PushOperator):
-    """Calls a function and pushes the rows that it returns; the counters, not the rows, are the task's XCom."""
+    """Call a function, and push the rows that it returns; the XCom holds the counters, not the rows."""
 
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields, *(field for field in PushOperator.template_fields if field != "rows")
@@ -26,14 +26,15 @@ class PushDecoratedOperator(DecoratedOperator, PushOperator):
         super().__init__(rows=(), **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Call the function as ``@task`` does, and push what it returns."""
+        """Call the function as ``@task`` does, and push its result."""
         arguments = determine_kwargs(self.python_callable, self.op_args, {**context, **self.op_kwargs})
         return self.push(self.python_callable(*self.op_args, **arguments), context)
 
 
 def push_features_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
-    """Push the rows that a function returns; the decorator takes what :class:`PushOperator` takes, except ``rows``.
+    """Make a task that pushes the rows that a function returns.
 
-    :param python_callable: the function; it returns what :meth:`~online_features.OnlineStore.push` takes.
+    :param python_callable: returns rows as for :meth:`~online_features.OnlineStore.push`.
+    :param kwargs: other arguments of :class:`.PushOperator`, except ``rows``.
     """
     return task_decorator_factory(python_callable, decorated_operator_class=PushDecoratedOperator, **kwargs)

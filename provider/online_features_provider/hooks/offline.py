@@ -1,4 +1,4 @@
-"""The offline store behind an Airflow Postgres connection."""
+"""The hook that makes an offline store from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from online_features.errors import OfflineAccessError, OnlineFeaturesError
 from online_features.offline.store import OfflineStore
 from psycopg2.extensions import make_dsn
 
-from online_features_provider.hooks.connections import checked, named
+from online_features_provider.hooks.connections import look_up, with_connection
 
 
 class OfflineStoreHook(PostgresHook):
-    """A :class:`~online_features.OfflineStore` on Airflow's Postgres connection type, extras included.
+    """Make an :class:`~online_features.OfflineStore` from an Airflow connection of type ``postgres``.
 
-    :param postgres_conn_id: of a connection of type ``postgres``; what its extra holds beside the Postgres hook's
-        own settings is handed to libpq (``sslmode``, ``sslcert``, ``connect_timeout``, ``options``, …).
+    :param postgres_conn_id: of the connection. Its extra may hold settings of the Postgres hook and parameters of libpq
+        (``sslmode``, ``sslcert``, ``connect_timeout``, ``options``, …).
     """
 
     default_conn_name = "offline_store"
 
     def get_store(self, *, statement_timeout: timedelta | None = None) -> OfflineStore:
-        """The store; it connects when it is first used.
+        """Make the store; it connects when it is first used.
 
-        :param statement_timeout: how long each statement may take; ``None``: as the connection, or the server, says.
+        :param statement_timeout: how long each statement may take; by default the setting of connection or server.
         :raises OfflineAccessError: when libpq does not understand the connection, naming the extra and the cure.
         """
-        checked("Postgres", self.postgres_conn_id, lambda: self.connection)
+        look_up("Postgres", self.postgres_conn_id, lambda: self.connection)
         url = self.sqlalchemy_url
         parameters = {
             "host": url.host, "port": url.port, "user": url.username, "password": url.password, "dbname": url.database,
             **self._libpq_extra(),
         }  # fmt: skip
         given = {name: value for name, value in parameters.items() if value is not None}
-        # Everything as a parameter, and percent-encoded: libpq takes a plus sign for itself.
+        # All as parameters, and percent-encoded: libpq does not decode a plus sign to a space.
         uri = f"postgresql://?{urlencode(given, quote_via=quote)}"
         return OfflineStore(uri, statement_timeout=statement_timeout)
 
     def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # whose own has no annotation
-        """Whether Postgres answers, and what stands in the way."""
+        """Return whether Postgres replies, and the error if it does not."""
         try:
             self.get_store().ping()
         except OnlineFeaturesError as error:
-            return False, str(named(error, postgres_conn_id=self.postgres_conn_id))
+            return False, str(with_connection(error, postgres_conn_id=self.postgres_conn_id))
         return True, "Postgres answers"
 
     def _libpq_extra(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The online store behind an Airflow Redis connection."""
+"""The hook that makes an online store from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from airflow.providers.redis.hooks.redis import RedisHook
 from asgiref.sync import sync_to_async
 from online_features.errors import OnlineFeaturesError
 from online_features.online.async_store import AsyncOnlineStore
-from online_features.online.redis.clients import speaks_tls
+from online_features.online.redis.clients import uses_tls
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, translation
 from online_features.online.store import OnlineStore
 
-from online_features_provider.hooks.connections import checked
+from online_features_provider.hooks.connections import look_up
 from online_features_provider.hooks.redis_address import RedisAddress
 
 
 class OnlineStoreHook(RedisHook):
-    """An :class:`~online_features.OnlineStore` on Airflow's Redis connection type, extras included.
+    """Make an :class:`~online_features.OnlineStore` from an Airflow connection of type ``redis``.
 
-    :param redis_conn_id: of a connection of type ``redis``; besides what the Redis provider knows, its extra may name
-        Sentinels: ``sentinels``, ``sentinel_master``, ``sentinel_username``, ``sentinel_password``.
+    :param redis_conn_id: of the connection. Its extra may hold options of the Redis provider; ``cluster`` and
+        ``startup_nodes``; or ``sentinels``, ``sentinel_master``, ``sentinel_username`` and ``sentinel_password``.
     """
 
     default_conn_name = "online_store"
@@ -30,7 +30,7 @@ class OnlineStoreHook(RedisHook):
         super().__init__(redis_conn_id, **kwargs)
 
     def get_conn(self) -> Any:
-        """A client of redis-py.
+        """Return a client of redis-py.
 
         :raises OnlineAccessError: when the connection cannot be used as it is.
         :raises OnlineStoreUnavailableError: when no node of a cluster answers.
@@ -41,35 +41,35 @@ class OnlineStoreHook(RedisHook):
                 self.redis = address.client(redis)
             except DRIVER_ERRORS as failure:
                 what = f"connection {self.redis_conn_id!r}"
-                raise translation(failure, what, tls=address.speaks_tls) from failure
+                raise translation(failure, what, tls=address.uses_tls) from failure
         return self.redis
 
     def get_store(self) -> OnlineStore:
-        """The store; it connects when it is first used.
+        """Make the store; it connects when it is first used.
 
         :raises OnlineAccessError: when the connection cannot be used as it is.
         """
         return OnlineStore(self.get_conn())
 
     async def aget_store(self) -> AsyncOnlineStore:
-        """The store for a trigger: nothing here blocks its event loop. Whoever asks for it closes it.
+        """Make a store for asyncio, without blocking the event loop; the caller closes it.
 
         :raises OnlineAccessError: when the connection cannot be used as it is.
         """
-        # In a thread: before Airflow 3.3.2 its asynchronous look-up masks secrets by a call that blocks the loop.
+        # In a thread: before 3.3.2, Airflow's asynchronous look-up blocks the event loop to mask secrets.
         address = await sync_to_async(self.address)()
         return AsyncOnlineStore(address.client(redis.asyncio))
 
     def address(self) -> RedisAddress:
-        """Where the connection leads.
+        """Return the address in the connection.
 
         :raises OnlineAccessError: when it cannot be used as it is.
         """
         conn_id = self.redis_conn_id
-        return RedisAddress.of(checked("Redis", conn_id, lambda: self.get_connection(conn_id)))
+        return RedisAddress.of(look_up("Redis", conn_id, lambda: self.get_connection(conn_id)))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether Redis answers, and what stands in the way."""
+        """Return whether Redis replies, and the error if it does not."""
         try:
             with self.get_conn() as client:
                 client.ping()
@@ -77,5 +77,5 @@ class OnlineStoreHook(RedisHook):
             return False, str(error)
         except DRIVER_ERRORS as failure:
             what = f"connection {self.redis_conn_id!r}"
-            return False, str(translation(failure, what, tls=speaks_tls(self.redis)))
+            return False, str(translation(failure, what, tls=uses_tls(self.redis)))
         return True, "Redis answers"

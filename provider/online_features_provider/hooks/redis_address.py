@@ -1,4 +1,4 @@
-"""Where an Airflow connection of type ``redis`` leads: to one server, to the primary of Sentinels, or to a cluster."""
+"""The address in an Airflow connection of type ``redis``: a server, Sentinels or a cluster."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Node: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class RedisAddress:
-    """Where a Redis is and how it is spoken to.
+    """Nodes of a Redis, and how to connect to them.
 
-    :param kind: what the nodes are.
-    :param nodes: host and port of each; of a server there is one.
-    :param options: redis-py's, for connections to servers.
-    :param connection: that it is from, for messages.
-    :param primary: the name by which the Sentinels know it.
-    :param sentinel_options: redis-py's, for connections to the Sentinels.
+    :param kind: of the nodes.
+    :param nodes: host and port of each; a server has one.
+    :param options: of redis-py, for connections to servers.
+    :param connection: id of the Airflow connection, for messages.
+    :param primary: the Sentinels' name of the primary.
+    :param sentinel_options: of redis-py, for connections to Sentinels.
     """
 
     kind: Literal["server", "sentinels", "cluster"]
@@ -42,7 +42,7 @@ class RedisAddress:
 
     @classmethod
     def of(cls, connection: Connection) -> RedisAddress:
-        """The address in an Airflow connection.
+        """Parse an Airflow connection.
 
         :raises OnlineAccessError: naming the connection, the field and the cure.
         """
@@ -71,22 +71,22 @@ class RedisAddress:
         return cls(kind="server", connection=name, nodes=(server,), options={**options, "db": extra.database()})
 
     @property
-    def speaks_tls(self) -> bool:
-        """Whether connections speak TLS."""
+    def uses_tls(self) -> bool:
+        """Whether connections use TLS."""
         return "ssl" in self.options
 
     def client(self, library: ModuleType) -> Any:
-        """A client; it connects when it is first used, but to a cluster at once.
+        """Make a client. It connects when it is first used; one for a cluster connects at once.
 
         :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
         """
-        if self.speaks_tls:
+        if self.uses_tls:
             is_checked, host_name = self.options["ssl_cert_reqs"] != "none", self.options["ssl_check_hostname"]
             warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
         options = {**bounds(library), **self.options}
         match self.kind:
             case "sentinels":
-                # Each connection asks all Sentinels in turn, so whatever times out adds up.
+                # Each connection asks all Sentinels in turn, so time-outs add up: fewer retries.
                 options = {**bounds(library, retries=1), **self.options}
                 asking = {**bounds(library, retries=0), **self.sentinel_options}
                 sentinels = library.Sentinel(self.nodes, sentinel_kwargs=asking, **options)
@@ -101,7 +101,7 @@ class RedisAddress:
 
 
 class _AsyncPool(redis.asyncio.SentinelConnectionPool):
-    """Closes the connections to Sentinels with the others: nobody else does."""
+    """Close the connections to Sentinels, too; redis-py leaves them open."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
         await super().disconnect(inuse_connections)

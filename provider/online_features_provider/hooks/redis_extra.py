@@ -1,4 +1,4 @@
-"""The extra of an Airflow connection of type ``redis``: known by name, and checked before anything is connected to."""
+"""The extra of an Airflow connection of type ``redis``, validated before anything connects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CERTIFICATE_CHECKS = ("required", "optional", "none")
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-# Options that say nothing without another one, and their values that Airflow's form saves by itself.
+# Options that have no effect without another one, and the values that Airflow's form saves unasked.
 NEEDS: dict[str, dict[str, str]] = {
     "ssl": {"ssl_cert_reqs": "required", "ssl_check_hostname": "false", **dict.fromkeys(TLS_FILES, "")},
     "cluster": {"startup_nodes": ""},
@@ -25,9 +25,9 @@ NAMES = ("db", "ssl", "ssl_cert_reqs", "ssl_check_hostname", *TLS_FILES, *TIMEOU
 
 
 class RedisExtra:
-    """What the extra says; its values are texts where the connection was given as a URI.
+    """The extra of a connection; its values are texts if the connection is a URI.
 
-    :raises OnlineAccessError: when something in it is unknown or not understood.
+    :raises OnlineAccessError: when an option is unknown, invalid or has no effect.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -38,7 +38,7 @@ class RedisExtra:
             is_object = False
         if not is_object:
             self._refuse("", "write it as one JSON object")
-        # Read by Airflow, which from then on masks its secrets in logs.
+        # extra_dejson, so that Airflow masks its secrets in logs.
         self._given = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
         for name in self._given:
             if name not in NAMES:
@@ -46,49 +46,49 @@ class RedisExtra:
         self._check_contradictions()
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """Whether something holds."""
+        """Return a boolean option."""
         value = (self._text(name) or str(default)).lower()
         if value not in ("true", "false"):
             self._refuse(name, "write true or false")
         return value == "true"
 
     def database(self) -> int:
-        """The database's number.
+        """Return the number of the database.
 
-        :raises OnlineAccessError: also when it stands where Airflow's Redis hook does not look for it.
+        :raises OnlineAccessError: also when it is in the path, which Airflow's Redis hook ignores.
         """
         path = self._connection.schema
         if path not in (None, "", "0") and "db" not in self._given:
             raise OnlineAccessError(
-                f"connection {self._connection.conn_id!r}: Airflow passes over the database in a path (/{path}) -> "
+                f"connection {self._connection.conn_id!r}: Airflow ignores the database in a path (/{path}) -> "
                 f'write ?db={path} instead, or the extra {{"db": {path}}}'
             )
         return int(self._number("db", int)) if "db" in self._given else 0
 
     def check_database_of_cluster(self) -> None:
-        """Refuse all databases but the one that a cluster has."""
+        """Refuse any database but 0, the only one of a cluster."""
         if self.database():
             self._refuse("db", "leave it out: a cluster has database 0 only")
 
     def nodes(self, name: str, default_port: int) -> tuple[tuple[str, int], ...]:
-        """Hosts, each with its port or without, separated by commas."""
+        """Return hosts and ports of a comma-separated option."""
         given = (self._text(name) or "").split(",")
         return tuple(self._node(name, node.strip(), default_port) for node in given if node.strip())
 
     def primary(self) -> str:
-        """The name by which the Sentinels know the primary."""
+        """Return the Sentinels' name of the primary."""
         return self._text("sentinel_master") or self._refuse(
             "sentinels", "add sentinel_master, the name by which they know the primary"
         )
 
     def sentinel_login(self) -> dict[str, Any]:
-        """User and password of the Sentinels."""
+        """Return user and password of the Sentinels."""
         return {"username": self._text("sentinel_username"), "password": self._text("sentinel_password")}
 
     def transport(self) -> dict[str, Any]:
-        """Time-outs and TLS, as redis-py takes them."""
+        """Return time-outs and TLS as options of redis-py."""
         timeouts = {name: self._number(name, float) for name in TIMEOUTS if name in self._given}
-        if not self._speaks_tls:
+        if not self._uses_tls:
             return timeouts
         check = (self._text("ssl_cert_reqs") or "required").lower()
         if check not in CERTIFICATE_CHECKS:
@@ -107,15 +107,15 @@ class RedisExtra:
         }
 
     @property
-    def _speaks_tls(self) -> bool:
+    def _uses_tls(self) -> bool:
         return self.flag("ssl", default=self._connection.conn_type == "rediss")
 
     def _check_contradictions(self) -> None:
-        """Refuse what would be passed over, so that nobody takes a connection in the clear for one with TLS."""
-        if self._connection.conn_type == "rediss" and not self._speaks_tls:
+        """Refuse options that have no effect, so that nobody believes that an unencrypted connection uses TLS."""
+        if self._connection.conn_type == "rediss" and not self._uses_tls:
             self._refuse("ssl", "rediss:// means TLS: remove it, or write redis://")
         is_set = {
-            "ssl": self._speaks_tls,
+            "ssl": self._uses_tls,
             "cluster": self.flag("cluster", default=False),
             "sentinels": "sentinels" in self._given,
         }
@@ -123,7 +123,7 @@ class RedisExtra:
             for name, by_itself in options.items():
                 if not is_set[needed] and name in self._given and str(self._given[name]).lower() != by_itself:
                     cure = "list them in sentinels" if needed == "sentinels" else f"set {needed} to true"
-                    self._refuse(name, f"it says nothing without {needed}: {cure}, or remove it")
+                    self._refuse(name, f"it has no effect without {needed}: {cure}, or remove it")
         if is_set["cluster"] and is_set["sentinels"]:
             self._refuse("sentinels", "a cluster has no Sentinels: leave out one of cluster and sentinels")
 

@@ -1,4 +1,4 @@
-"""Freshness as checks: they look once, and fail or warn at once where sensors would wait."""
+"""Operators that check freshness once, where a sensor would wait."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from online_features.common.log_lines import say
 from online_features.errors import OptionError
 
-from online_features_provider.operators.freshness_question import (
-    EntityFreshnessQuestion,
-    FreshnessQuestion,
-    ViewFreshnessQuestion,
+from online_features_provider.operators.freshness_operator import (
+    EntityFreshnessOperator,
+    FreshnessOperator,
+    ViewFreshnessOperator,
 )
-from online_features_provider.operators.task_failure import failure
+from online_features_provider.operators.task_failure import task_failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 OnStale = Literal["fail", "warn"]
 
 
-class FreshnessCheckOperator(FreshnessQuestion):
-    """Fails, without retries, unless a check finds what it asks for fresh; or warns.
+class FreshnessCheckOperator(FreshnessOperator):
+    """Base of operators that check freshness once.
 
-    :param on_stale: ``"fail"``; or ``"warn"``, which logs a warning and lets the task succeed.
-    :raises OptionError: when it is neither.
+    :raises OptionError: when ``on_stale`` is unknown.
     """
 
     ui_color = "#fce8e6"
@@ -37,32 +36,36 @@ class FreshnessCheckOperator(FreshnessQuestion):
         self.on_stale = on_stale
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
-        """Look once; what was measured is the task's XCom."""
-        _, finding = self.ask()
-        if finding.is_fresh:
-            say(self.log.info, finding.message)
+        """Run the check; return what it measured."""
+        _, result = self.run_check()
+        if result.is_fresh:
+            say(self.log.info, result.message)
         elif self.on_stale == "warn":
-            say(self.log.warning, finding.message)
+            say(self.log.warning, result.message)
         else:
-            raise failure(self.log, finding.message)
-        return dict(finding.measured)
+            raise task_failure(self.log, result.message)
+        return dict(result.measured)
 
 
-class FeatureViewFreshnessCheckOperator(ViewFreshnessQuestion, FreshnessCheckOperator):
-    """Fails, or warns, unless a feature view is fresh.
+class FeatureViewFreshnessCheckOperator(ViewFreshnessOperator, FreshnessCheckOperator):
+    """Check once that a feature view is fresh.
 
-    The parameters, and what it returns, are those of
-    :class:`~online_features_provider.sensors.freshness.FeatureViewFreshnessSensor`, without those for waiting.
+    The other parameters, and what it returns, are those of
+    :class:`~online_features_provider.sensors.freshness.FeatureViewFreshnessSensor`, without ``fail_fast`` and
+    ``deferrable``.
 
-    :param on_stale: ``"fail"``; or ``"warn"``, which logs a warning and lets the task succeed.
+    :param on_stale: ``"fail"``: fail the task, without retries, if the view is not fresh; or ``"warn"``: log a warning,
+        and let the task succeed.
     """
 
 
-class EntityFreshnessCheckOperator(EntityFreshnessQuestion, FreshnessCheckOperator):
-    """Fails, or warns, unless entities are online and their rows fresh.
+class EntityFreshnessCheckOperator(EntityFreshnessOperator, FreshnessCheckOperator):
+    """Check once that entities are online, and their rows fresh.
 
-    The parameters, and what it returns, are those of
-    :class:`~online_features_provider.sensors.freshness.EntityFreshnessSensor`, without those for waiting.
+    The other parameters, and what it returns, are those of
+    :class:`~online_features_provider.sensors.freshness.EntityFreshnessSensor`, without ``fail_fast`` and
+    ``deferrable``.
 
-    :param on_stale: ``"fail"``; or ``"warn"``, which logs a warning and lets the task succeed.
+    :param on_stale: ``"fail"``: fail the task, without retries, if too few entities pass; or ``"warn"``: log a warning,
+        and let the task succeed.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def links() -> tuple[BaseOperatorLink, ...]:
-    """The links of operators: none where Airflow's configuration does not say where they lead."""
+    """Return the links of operators: none unless Airflow's configuration says where they lead."""
     return (OnlineFeaturesLink(),) if _url() else ()
 
 
@@ -24,15 +24,15 @@ def _url() -> str:
 
 
 class OnlineFeaturesLink(BaseOperatorLink):
-    """To wherever the user looks at online features: a dashboard, or a browser of Redis.
+    """A link from a task to a page on its feature view, such as a dashboard.
 
-    Airflow's configuration says where, in ``[online_features] link_url``. Without it there is no link.
+    ``[online_features] link_url`` in Airflow's configuration is its URL. Without it there is no link.
     """
 
     name = "Online features"
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
-        """The URL, with the names of the operator's feature view and of its Redis connection in it."""
+        """Return the URL, with the names of the operator's feature view and Redis connection filled in."""
         url = _url()
         view = feature_view_of(operator.feature_view)
         names = {"project": view.project, "feature_view": view.name, "redis_conn_id": operator.redis_conn_id}

@@ -1,4 +1,4 @@
-"""Materialization as a task."""
+"""The operator that materializes a feature view."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from online_features.errors import WindowError
 
-from online_features_provider.operators.announcement import AnnouncingOperator
 from online_features_provider.operators.metrics import emit_result
-from online_features_provider.operators.rendered import count, duration, given, instant, is_template, parse_bool
+from online_features_provider.operators.rendered_fields import count, duration, given, instant, is_template, parse_bool
+from online_features_provider.operators.write_operator import WriteOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,38 +20,41 @@ WindowMode = Literal["incremental", "data_interval", "full"]
 DEFAULT_WINDOW: WindowMode = "incremental"
 
 
-class MaterializeOperator(AnnouncingOperator):
-    """Copies the newest row of each entity from Postgres to Redis.
+class MaterializeOperator(WriteOperator):
+    """Copy the newest row of each entity from Postgres to Redis.
 
-    Retries, backfills and overlapping runs are safe: no row ever replaces a newer one. What no retry can mend fails
-    at once, with the cure in the message. A task that is killed or timed out ends its query in Postgres.
+    Retries, backfills and overlapping runs are safe: a row never replaces a newer one. An error that no retry can cure
+    fails the task at once, with the cure in its message. A task that is killed or timed out cancels its query.
 
-    All parameters are templated; one whose template renders to nothing counts as not given.
+    All parameters but ``emit`` are templated. A parameter whose template renders to nothing counts as not given.
 
-    :param feature_view: what to materialize: a :class:`~online_features.FeatureView`, or where to import it from when
-        the task runs, such as ``"features.views.plane_trips"``.
+    :param feature_view: the view, or its import path, such as ``"features.views.plane_trips"``, which is imported when
+        the task runs.
     :param postgres_conn_id: Airflow connection of the offline store.
     :param redis_conn_id: Airflow connection of the online store.
-    :param window: ``"incremental"``, the default, reads what came since the last run; ``"data_interval"`` the rows
-        whose event timestamp is in the DAG run's data interval; ``"full"`` all of history. Windows make a watermark
-        only if the first of them begins with the source's history, or after a run of another mode.
-    :param start: instead of ``window``, read rows with an event timestamp from here on: an aware datetime or its
+    :param window: ``"incremental"``, the default, reads rows that came since the last run; ``"data_interval"`` reads
+        rows whose event timestamp is in the DAG run's data interval; ``"full"`` reads all rows. Data intervals move the
+        watermark only if the first begins before the source's oldest row, or after a run of another mode.
+    :param start: instead of ``window``: read rows with an event timestamp at or after this aware datetime, or its
         ISO-8601 text.
-    :param end: likewise, before this.
+    :param end: instead of ``window``: read rows with an event timestamp before this aware datetime, or its ISO-8601
+        text.
     :param prune: with ``window="full"``, also remove online entities that the source no longer has.
-    :param lookback: how far an incremental run reads back over the last one: a timedelta or its ISO-8601 text.
-    :param retry_for: how long to try again when a store is away, within the task's attempt; default one minute.
+    :param lookback: how far an incremental run reads back before the end of the last one: a timedelta or its ISO-8601
+        text.
+    :param retry_for: how long to retry within one attempt of the task when a store cannot be reached; default one
+        minute.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves; default none.
     :param replica_timeout: how long to wait for them; default ten seconds.
-    :param statement_timeout: how long each statement of the run may take in Postgres, the reading of all rows
-        included; default what connection, role and server say.
-    :param emit: when the run emits an event of the view's asset: ``"changed"``, if rows were written or removed, the
-        default; ``"always"``; or ``"never"``.
+    :param statement_timeout: how long each statement may take in Postgres, including the one that reads all rows;
+        default: the setting of connection, role or server.
+    :param emit: when a successful task emits an event of the view's asset: ``"changed"``, the default, if rows were
+        written or removed; ``"always"``; or ``"never"``.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
 
     template_fields: Sequence[str] = (
-        *AnnouncingOperator.template_fields, "window", "start", "end", "prune", "lookback",
+        *WriteOperator.template_fields, "window", "start", "end", "prune", "lookback",
         "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
@@ -87,18 +90,18 @@ class MaterializeOperator(AnnouncingOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """Arguments that all tasks of an ``expand`` share."""
+        """Set the arguments that all mapped tasks share."""
         check_window(kwargs.get("window"))
         return super().partial(**kwargs)
 
     def _do_render_template_fields(self, *arguments: Any, **named_arguments: Any) -> None:
-        """Render; the window, too, where the default counts, so that Airflow shows what the task does."""
+        """Render the fields, and set the default window, so that the UI shows what the task does."""
         super()._do_render_template_fields(*arguments, **named_arguments)
         if given(self.window) is None and given(self.start) is None and given(self.end) is None:
             self.window = DEFAULT_WINDOW
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Materialize the window; the result is the task's XCom."""
+        """Materialize the window; return the result."""
         # Imported here: parsing a DAG file loads no driver.
         from online_features.materialization.materialize import materialize
 
@@ -122,11 +125,11 @@ class MaterializeOperator(AnnouncingOperator):
             )
         emit_result("materialize", view, result)
         returned = {"feature_view": str(view), **result.to_dict()}
-        self.announce(context, view, returned)
+        self.emit_event(context, view, returned)
         return returned
 
     def _options(self) -> dict[str, Any]:
-        """Options of the engine, ``None`` where they are not given."""
+        """Return options of :func:`~online_features.materialize`, ``None`` if not given."""
         return {
             "retry_for": duration("retry_for", self.retry_for),
             "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
@@ -144,7 +147,7 @@ def origin_of(context: Context) -> dict[str, str | int]:
 def window_arguments(
     context: Context, *, window: str | None, start: datetime | str | None, end: datetime | str | None
 ) -> dict[str, Any]:
-    """What :func:`~online_features.materialize` takes, from an operator's rendered fields.
+    """Return the window as arguments of :func:`~online_features.materialize`.
 
     :raises WindowError: naming the field and the cure.
     """
@@ -163,9 +166,9 @@ def window_arguments(
 
 
 def check_window(window: WindowMode | str | None) -> None:
-    """Refuse a window that no rendering makes one that is known.
+    """Validate the mode unless it is a template.
 
-    :raises WindowError: with those that are.
+    :raises WindowError: naming the known modes.
     """
     if not is_template(window) and given(window) not in (None, *get_args(WindowMode)):
         raise _unknown(window)

@@ -1,4 +1,4 @@
-"""What runs did and what checks found, as Airflow metrics: ``online_features.<name>``, with tags for the view."""
+"""Airflow metrics of runs, pushes and checks: ``online_features.<name>``, tagged with project and view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREFIX = "online_features"
 
 
 def emit_result(work: Literal["materialize", "push"], view: FeatureView, result: RowCounts | AppendResult) -> None:
-    """Count the rows, time the work, and tell how far the view has come."""
+    """Emit the counters and the duration of a run or push, and the watermark."""
     tags = _tags(view)
     for name, value in asdict(result).items():
         if name.startswith("rows_"):
@@ -31,7 +31,7 @@ def emit_result(work: Literal["materialize", "push"], view: FeatureView, result:
 
 
 def emit_measured(view: FeatureView, measured: Mapping[str, Any]) -> None:
-    """Tell every number among what was measured, and every instant, which is text."""
+    """Emit gauges of what a check measured: numbers, and instants given as text."""
     tags = _tags(view)
     for name, value in measured.items():
         if isinstance(value, str):
@@ -41,7 +41,7 @@ def emit_measured(view: FeatureView, measured: Mapping[str, Any]) -> None:
 
 
 def _gauge_instant(name: str, instant: datetime, tags: Mapping[str, str]) -> None:
-    """An instant as seconds of Unix time."""
+    """Emit an instant, in seconds of Unix time."""
     Stats.gauge(f"{PREFIX}.{name}_seconds", instant.timestamp(), tags=dict(tags))
 
 

@@ -1,4 +1,4 @@
-"""Push as a task."""
+"""The operator that pushes rows of a feature view."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from airflow.providers.common.compat.sdk import determine_kwargs
 from online_features.common.log_lines import say
 from online_features.errors import FeatureViewError
 
-from online_features_provider.operators.announcement import AnnouncingOperator
 from online_features_provider.operators.metrics import emit_result
-from online_features_provider.operators.rendered import is_template
+from online_features_provider.operators.rendered_fields import is_template
+from online_features_provider.operators.write_operator import WriteOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 PushMode = Literal["online", "offline", "online_and_offline"]
 
 
-class PushOperator(AnnouncingOperator):
-    """Writes rows online without waiting for a materialization, under the same guard; or appends them offline, too.
+class PushOperator(WriteOperator):
+    """Write rows of a feature view online, append them offline, or both.
 
-    Retries are safe: no row ever replaces a newer one. What no retry can mend fails at once, with the cure in the
-    message.
+    Retries are safe: a row never replaces a newer one. An error that no retry can cure fails the task at once, with the
+    cure in its message.
 
-    :param feature_view: whose rows they are: a :class:`~online_features.FeatureView`, or where to import it from when
-        the task runs, such as ``"features.views.plane_trips"`` (templated).
-    :param rows: what :meth:`~online_features.OnlineStore.push` takes, for example the output of an upstream task
-        (templated); or a callable that returns it, called with those of the context's keyword arguments that it names.
-    :param mode: ``"online"``; ``"offline"`` appends the rows to the view's table, from where the next materialization
-        takes them online; ``"online_and_offline"`` appends them, and then writes them online (templated).
+    :param feature_view: the view, or its import path, such as ``"features.views.plane_trips"``, which is imported when
+        the task runs (templated).
+    :param rows: rows as for :meth:`~online_features.OnlineStore.push`, for example the output of an upstream task
+        (templated); or a callable that returns them. It may name keys of Airflow's context as its parameters.
+    :param mode: ``"online"``, the default; ``"offline"`` appends the rows to the view's table, and the next
+        materialization writes them online; ``"online_and_offline"`` appends them, then writes them online (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
     :param postgres_conn_id: Airflow connection of the offline store (templated).
-    :param emit: when the push emits an event of the view's asset: ``"changed"``, if rows went online, the default;
-        ``"always"``; or ``"never"``.
-    :returns: the counters as a dictionary; the rows themselves never become an XCom.
+    :param emit: when a successful task emits an event of the view's asset: ``"changed"``, the default, if rows were
+        written online; ``"always"``; or ``"never"``.
+    :returns: the counters as a dictionary; the rows never become an XCom.
     """
 
-    template_fields: Sequence[str] = (*AnnouncingOperator.template_fields, "rows", "mode")
+    template_fields: Sequence[str] = (*WriteOperator.template_fields, "rows", "mode")
     ui_color = "#fef3e2"
 
     def __init__(
@@ -53,8 +53,8 @@ class PushOperator(AnnouncingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Airflow writes templated fields down with the DAG. It would take a callable for one of its own, and the text
-        # of other objects differs from process to process, which would make a new version of the DAG each time.
+        # Airflow serializes templated fields with the DAG. It would call a callable, and the repr of other objects
+        # differs between processes, which would make a new DAG version each time.
         is_templated = is_template(rows) or isinstance(rows, (str, list, tuple, dict))
         self.rows = rows if is_templated else None
         self.make_rows = None if is_templated else rows if callable(rows) else lambda: rows
@@ -63,13 +63,13 @@ class PushOperator(AnnouncingOperator):
             self._check_mode()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Push the rows; the counters are the task's XCom."""
+        """Push the rows; return the counters."""
         if self.make_rows is not None:
             return self.push(self.make_rows(**determine_kwargs(self.make_rows, (), context)), context)
         return self.push(_joined(self.rows), context)
 
     def push(self, rows: PushableRows, context: Context) -> dict[str, Any]:
-        """Push rows as the operator's mode says."""
+        """Push rows in the operator's mode; return the counters."""
         with self.working() as view:
             result = self._pushed(view, rows)
         emit_result("push", view, result)
@@ -78,7 +78,7 @@ class PushOperator(AnnouncingOperator):
             f"{value} {name.removeprefix('rows_')}" for name, value in returned.items() if "rows" in name
         )
         say(self.log.info, f"Pushed rows of feature view {view.name!r}: {counts}")
-        self.announce(context, view, returned)
+        self.emit_event(context, view, returned)
         return returned
 
     def _check_mode(self) -> None:
@@ -104,7 +104,7 @@ class PushOperator(AnnouncingOperator):
 
 
 def _joined(rows: Any) -> Any:
-    """Join the results of mapped tasks, each a row or a list of rows; anything else as it is."""
+    """Join the results of mapped tasks, each a row or a list of rows; return other rows unchanged."""
     if not isinstance(rows, Sequence) or isinstance(rows, str) or (rows and isinstance(rows[0], Mapping)):
         return rows
     return (row for result in rows for row in (result if isinstance(result, list) else [result]))

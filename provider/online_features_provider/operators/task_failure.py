@@ -1,4 +1,4 @@
-"""How tasks fail: the log says what is wrong and what to do, with no driver's traceback below."""
+"""How tasks fail: the log ends with what is wrong and what to do, without a driver's traceback below."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from online_features.common.log_lines import in_two_lines, say
 from online_features.errors import OnlineFeaturesError, TerminalError
 
 
-def failure(log: Any, message: str) -> AirflowFailException:
+def task_failure(log: Any, message: str) -> AirflowFailException:
     """Log what is wrong and what to do, and return the exception that fails the task without retries.
 
-    Raise it ``from None``: Airflow logs the tracebacks of all exceptions behind it.
+    Raise it ``from None``: Airflow logs the tracebacks of all chained exceptions.
 
     :param log: of the task.
     """
@@ -23,25 +23,25 @@ def failure(log: Any, message: str) -> AirflowFailException:
 
 
 @contextmanager
-def ending_in_words(log: Any, **conn_ids: str) -> Iterator[None]:
-    """End the log of a task that fails by what is wrong and what to do.
+def readable_errors(log: Any, **conn_ids: str) -> Iterator[None]:
+    """End the log of a failing task with what is wrong and what to do.
 
     :param log: of the task.
-    :param conn_ids: of the task, which errors about connections name.
+    :param conn_ids: of the task, by parameter; an error about a connection names it.
     :raises AirflowFailException: in place of a terminal error.
-    :raises TransientError: the same, without the driver's exceptions, which are logged above it.
+    :raises TransientError: the same error, without the driver's exceptions, which are logged above it.
     """
     try:
         yield
     except OnlineFeaturesError as error:
         # Imported here: parsing a DAG file needs none of it.
-        from online_features_provider.hooks.connections import named
+        from online_features_provider.hooks.connections import with_connection
 
-        told = named(error, **conn_ids)
-        if isinstance(told, TerminalError):
+        shown = with_connection(error, **conn_ids)
+        if isinstance(shown, TerminalError):
             log.debug("Traceback", exc_info=error)
-            raise failure(log, str(told)) from None
+            raise task_failure(log, str(shown)) from None
         log.warning("Traceback", exc_info=error)
-        say(log.error, str(told))
-        # A new one: a context manager that raises what it was thrown leaves the traceback as it was.
-        raise type(told)(in_two_lines(str(told))) from None
+        say(log.error, str(shown))
+        # A new exception: one that is raised again keeps its traceback.
+        raise type(shown)(in_two_lines(str(shown))) from None

@@ -1,4 +1,4 @@
-"""Freshness as sensors: measured in Redis, never inferred from the run that was meant to write it."""
+"""Sensors that wait for fresh features, measured in Redis."""
 
 from __future__ import annotations
 
@@ -16,29 +16,24 @@ from online_features.common.instants import to_text
 from online_features.common.log_lines import in_two_lines, say
 from online_features.common.log_throttle import LogThrottle
 
-from online_features_provider.operators.freshness_question import (
-    EntityFreshnessQuestion,
-    FreshnessQuestion,
-    ViewFreshnessQuestion,
+from online_features_provider.operators.freshness_operator import (
+    EntityFreshnessOperator,
+    FreshnessOperator,
+    ViewFreshnessOperator,
 )
-from online_features_provider.operators.task_failure import failure
+from online_features_provider.operators.task_failure import task_failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from online_features.online.read.reader import FreshnessCheck
+    from online_features.online.read.store_reader import FreshnessCheck
 
-LONGEST_INTERVAL = 3600.0  # seconds up to which exponential_backoff doubles the interval where max_wait does not say
-# The trigger ends in time, and says what it saw last; Airflow's own time-out is for when the trigger is gone.
+LONGEST_INTERVAL = 3600.0  # seconds: the limit of exponential_backoff, unless max_wait is given
+# The trigger times out first, and says what it measured last. Airflow's own time-out is for a lost trigger.
 TIMEOUT_GRACE = timedelta(minutes=5)
 
 
-class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
-    """Waits until a check finds what it asks for fresh.
-
-    :param fail_fast: whether to fail, without retries, when Redis does not know the view at all: a typo, another
-        Redis, or one that was flushed. ``False`` waits for its first materialization.
-    :param deferrable: whether to wait in the triggerer; the default is Airflow's ``[operators] default_deferrable``.
-    """
+class FreshnessSensor(FreshnessOperator, BaseSensorOperator):
+    """Base of sensors that wait until a freshness check passes."""
 
     ui_color = "#e6f4ea"
 
@@ -52,36 +47,36 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         super().__init__(**kwargs)
         self.fail_fast = fail_fast
         self.deferrable = deferrable
-        self._last_seen = ""
+        self._last_message = ""
         self._log_throttle = LogThrottle()
 
     def execute(self, context: Context) -> Any:
-        """Wait; what was measured is the task's XCom."""
+        """Wait; return what the last check measured."""
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
-            raise self._timed_out(f"{error} {self._last_seen}") from None
+            raise self._timed_out(f"{error} {self._last_message}") from None
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002
-        """Look once; a sensor that is deferrable does so before it defers, so that mistakes show at once."""
-        check, finding = self.ask()
-        if finding.kind == "absent" and self.fail_fast:
-            raise failure(self.log, finding.message)
-        self._last_seen = finding.message
-        self._say(finding.kind, finding.message)
-        if not finding.is_fresh and self.deferrable:
+        """Run the check once; a deferrable sensor does so before it defers, so that mistakes show at once."""
+        check, result = self.run_check()
+        if result.kind == "absent" and self.fail_fast:
+            raise task_failure(self.log, result.message)
+        self._last_message = result.message
+        self._report(result.kind, result.message)
+        if not result.is_fresh and self.deferrable:
             self._defer(check)
-        return PokeReturnValue(is_done=finding.is_fresh, xcom_value=dict(finding.measured))
+        return PokeReturnValue(is_done=result.is_fresh, xcom_value=dict(result.measured))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """End as the trigger says."""
+        """End the task with the outcome in the trigger's event."""
         match event["outcome"]:
             case "fresh":
                 say(self.log.info, event["message"])
                 return dict(event["measured"])
             case "timeout":
                 raise self._timed_out(f"Sensor has timed out after {self.timeout:.0f} seconds; {event['message']}")
-        raise failure(self.log, event["message"])
+        raise task_failure(self.log, event["message"])
 
     def _defer(self, check: FreshnessCheck) -> None:
         # Imported here: parsing a DAG file loads no driver.
@@ -89,7 +84,7 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         from online_features_provider.triggers.freshness import FreshnessTrigger
 
         if not check_json.is_small(check):
-            self.log.info("Waiting here: the entities are too many, or of types that cannot be handed to the triggerer")
+            self.log.info("Waiting in the worker: the entities are too many for the triggerer, or not JSON")
             self.deferrable = False
             return
         timeout = timedelta(seconds=self.timeout)
@@ -104,7 +99,7 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         )
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout + TIMEOUT_GRACE)
 
-    def _say(self, kind: str, message: str) -> None:
+    def _report(self, kind: str, message: str) -> None:
         if self._log_throttle.is_due(kind, time.monotonic()):
             say(self.log.info, message)
 
@@ -113,41 +108,41 @@ class FreshnessSensor(FreshnessQuestion, BaseSensorOperator):
         return AirflowSensorTimeout(in_two_lines(message))
 
 
-class FeatureViewFreshnessSensor(ViewFreshnessQuestion, FreshnessSensor):
-    """Waits until a feature view is fresh, by the watermark or the newest event timestamp that Redis records of it.
+class FeatureViewFreshnessSensor(ViewFreshnessOperator, FreshnessSensor):
+    """Wait until a feature view is fresh, by the watermark or the newest event timestamp in Redis.
 
-    At least one of ``max_staleness`` and ``at_least`` is given; where both are, both must hold.
+    Give ``max_staleness``, ``at_least`` or both; the view is fresh if all of them hold.
 
-    :param feature_view: what to watch, or where to import it from (templated).
+    :param feature_view: the view, or its import path (templated).
     :param max_staleness: the greatest lag, now minus what is measured: a timedelta, seconds, or text such as ``PT1H``
         (templated).
-    :param at_least: an instant that what is measured must have reached, with its time zone, for example
-        ``"{{ data_interval_end }}"`` (templated).
-    :param measure: ``"watermark"``: everything in the source up to it is online; or ``"event_timestamp"``: the newest
-        one that was materialized or pushed (templated).
+    :param at_least: the instant that what is measured must have reached: an aware datetime or ISO-8601 text, for
+        example ``"{{ data_interval_end }}"`` (templated).
+    :param measure: what to measure: ``"watermark"``, the default: everything in the source up to it is online; or
+        ``"event_timestamp"``: the newest that was materialized or pushed (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
-    :param fail_fast: whether to fail, without retries, when Redis does not know the view at all: a typo, another
-        Redis, or one that was flushed. ``False`` waits for its first materialization.
-    :param deferrable: whether to wait in the triggerer; the default is Airflow's ``[operators] default_deferrable``.
+    :param fail_fast: fail at once, without retries, if Redis does not know the view: usually a typo, another Redis, or
+        one that was flushed. ``False`` waits for the view's first materialization.
+    :param deferrable: wait in the triggerer; the default is Airflow's ``[operators] default_deferrable``.
     :returns: ``lag_seconds``, ``event_lag_seconds``, ``watermark`` and ``max_event_timestamp``.
     """
 
 
-class EntityFreshnessSensor(EntityFreshnessQuestion, FreshnessSensor):
-    """Waits until entities are online, and their rows fresh, read from the rows themselves.
+class EntityFreshnessSensor(EntityFreshnessOperator, FreshnessSensor):
+    """Wait until entities are online, and their rows fresh, by the event timestamps of the rows.
 
-    At least one of ``entities`` and ``sample`` is given.
+    Give ``entities``, ``sample`` or both.
 
-    :param feature_view: what to watch, or where to import it from (templated).
+    :param feature_view: the view, or its import path (templated).
     :param entities: one mapping per entity, from join key to value, for example the output of a task (templated).
-    :param sample: look at so many of the entities, or, without ``entities``, of those online; drawn anew at each look
-        (templated). Of those online none is missing.
-    :param share: of the entities looked at, how many must pass, for example ``0.95`` (templated).
+    :param sample: check a new random sample of this size each time, of ``entities``, or of the entities online, of
+        which none is missing (templated).
+    :param share: the share of the checked entities that must pass, for example ``0.95``; default all (templated).
     :param max_staleness: the greatest age of a row, now minus its event timestamp: a timedelta, seconds, or text such
-        as ``PT1H``; ``None`` asks only that it is there (templated).
+        as ``PT1H``; ``None`` checks only that there is a row (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
     :param fail_fast: as in :class:`FeatureViewFreshnessSensor`.
-    :param deferrable: as in :class:`FeatureViewFreshnessSensor`; entities that are more than 64 KiB of JSON, or values
-        that JSON does not hold, are waited for by the worker all the same.
-    :returns: how many entities were checked, and how many of them fresh, stale, missing and expired.
+    :param deferrable: as in :class:`FeatureViewFreshnessSensor`; but the worker waits for entities that take more than
+        64 KiB of JSON, or have values that JSON cannot hold.
+    :returns: how many entities were checked, and how many of them are fresh, stale, missing and expired.
     """

@@ -1,4 +1,4 @@
-"""Checks as small JSON, on their way from the task to the triggerer."""
+"""Freshness checks as small JSON, for the triggerer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from online_features.common.instants import from_text, to_text
 from online_features.feature_view import FeatureView, PostgresSource
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import ViewFreshnessCheck
-from online_features.online.read.reader import FreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.store_reader import FreshnessCheck
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
-LARGEST = 64 * 1024  # characters: Airflow keeps the arguments of a trigger in its database, and its processes send them
+LARGEST = 64 * 1024  # characters: Airflow keeps a trigger's arguments in its database
 
-# A reader looks at no source, so none is carried; a view cannot do without.
+# A check does not use the source, so it is not serialized, but a view needs one.
 NO_SOURCE = PostgresSource(table="-", timestamp_field="-")
 
 
 def is_small(check: FreshnessCheck) -> bool:
-    """Whether a check can be carried: its entities may be too many, or hold values that JSON does not."""
+    """Return whether the check can be serialized; its entities may be too many, or not JSON."""
     try:
         return len(json.dumps(dump(check))) <= LARGEST
     except TypeError:
@@ -28,7 +28,7 @@ def is_small(check: FreshnessCheck) -> bool:
 
 
 def dump(check: FreshnessCheck) -> dict[str, Any]:
-    """The check, with what a reader needs to know of its view."""
+    """Serialize the check, with the fields of its view that reading needs."""
     fields: dict[str, Any] = {
         "view": {
             "project": check.view.project,
@@ -46,7 +46,7 @@ def dump(check: FreshnessCheck) -> dict[str, Any]:
 
 
 def load(dumped: Mapping[str, Any]) -> FreshnessCheck:
-    """The check that :func:`dump` has dumped."""
+    """Return the check that :func:`dump` has serialized."""
     fields = dict(dumped)
     view = fields.pop("view")
     fields["view"] = FeatureView(**{**view, "ttl": _duration(view["ttl"])}, source=NO_SOURCE)

@@ -1,4 +1,4 @@
-"""What comes in bursts, gathered."""
+"""Debouncing of asynchronous iterators."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ T = TypeVar("T")
 async def debounce(
     items: AsyncIterator[T], *, quiet_seconds: float, interval_seconds: float
 ) -> AsyncGenerator[list[T], None]:
-    """Yield what has come whenever it has been quiet for a while, and at most once in an interval.
+    """Yield the items of each burst when no item has come for ``quiet_seconds``.
 
-    A burst that does not end is cut after an interval. What ``items`` raises is raised here.
+    Bursts are yielded at least ``interval_seconds`` apart, and a longer burst is cut. Errors of ``items`` are raised.
 
-    :param items: endless.
+    :param items: an endless iterator.
     """
     clock = asyncio.get_running_loop().time
-    coming = asyncio.ensure_future(anext(items))
+    pending = asyncio.ensure_future(anext(items))
     earliest = clock()
     try:
         while True:
-            burst = [await coming]
+            burst = [await pending]
             latest = clock() + interval_seconds
-            coming = asyncio.ensure_future(anext(items))
+            pending = asyncio.ensure_future(anext(items))
             while (left := max(min(quiet_seconds, latest - clock()), earliest - clock())) > 0:
-                # Not wait_for: giving up would break off the item that is coming.
-                if not (await asyncio.wait({coming}, timeout=left))[0]:
+                # Not wait_for: its time-out would cancel the pending anext().
+                if not (await asyncio.wait({pending}, timeout=left))[0]:
                     break
-                burst.append(coming.result())
-                coming = asyncio.ensure_future(anext(items))
+                burst.append(pending.result())
+                pending = asyncio.ensure_future(anext(items))
             yield burst
             earliest = clock() + interval_seconds
     finally:
-        coming.cancel()
-        await asyncio.wait({coming})
+        pending.cancel()
+        await asyncio.wait({pending})

@@ -1,4 +1,4 @@
-"""One online store for all triggers of a connection: however many wait, Redis sees a connection or two."""
+"""One online store for all triggers of a connection, so that Redis sees one or two connections of them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
+from online_features.common.batches import batched
 from online_features.errors import OnlineStoreUnavailableError, TransientError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.async_store import AsyncOnlineStore
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import CheckResult, Look
-from online_features.online.read.reader import FreshnessCheck
-from online_features.online.write.guarded_script import batched
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.store_reader import FreshnessCheck
+from online_features.online.read.view_freshness_check import CheckResult, ViewStatus
 
 from online_features_provider.hooks.online import OnlineStoreHook
 
-GATHERING_SECONDS = 1.0  # looks that are asked for within share a round trip; who waits for minutes does not mind
-LOOKS_AT_ONCE = 100  # in a round trip: what follows from it holds up the loop for some 20 ms
-ANSWER_SECONDS = 60.0  # after this, Redis hangs: a look at a thousand views takes less than one
+GATHERING_SECONDS = 1.0  # checks within it share a round trip; sensors wait for minutes, so it does not matter to them
+VIEWS_PER_ROUND_TRIP = 100  # their replies block the event loop for about 20 ms
+REPLY_SECONDS = 60.0  # then Redis counts as hanging: the statuses of a thousand views take less than one second
 
 
 class SharedStore:
-    """The store of one Airflow connection, in one event loop; it asks one thing at a time, on one connection to Redis.
+    """The store of one Airflow connection in one event loop. It sends one request at a time, on one connection.
 
-    :param redis_conn_id: looked up when first needed, and again after a failure: it may have been mended meanwhile.
+    :param redis_conn_id: looked up when first needed, and again after a failure, since the user may have corrected it.
     """
 
     def __init__(self, redis_conn_id: str) -> None:
@@ -34,13 +34,13 @@ class SharedStore:
         self._redis_conn_id = redis_conn_id
         self._opened: AsyncOnlineStore | None = None
         self._turn = asyncio.Lock()
-        self._asked: dict[str, tuple[FeatureView, asyncio.Future[Look | Exception]]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
+        self._requested: dict[str, tuple[FeatureView, asyncio.Future[ViewStatus | Exception]]] = {}
+        self._reading: set[asyncio.Task[None]] = set()
 
-    async def find(self, check: FreshnessCheck) -> CheckResult:
-        """What the check finds.
+    async def check(self, check: FreshnessCheck) -> CheckResult:
+        """Run a check.
 
-        :raises OnlineFeaturesError: when Redis cannot be asked, or refuses.
+        :raises OnlineFeaturesError: when Redis cannot be reached, or refuses.
         """
         if isinstance(check, EntityFreshnessCheck):
             try:
@@ -48,66 +48,67 @@ class SharedStore:
                     return await store.check(check)
             finally:
                 _end_if_cancelled()
-        look = await self._look(check.view)
-        if isinstance(look, Exception):
-            raise look
-        return check.judge(look)
+        status = await self._status(check.view)
+        if isinstance(status, Exception):
+            raise status
+        return check.evaluate(status)
 
     async def aclose(self) -> None:
-        """Stop what is going on, and close the connection."""
-        answering = [*self._answering]
-        for task in answering:
+        """Cancel the requests under way, and close the connection."""
+        reading = [*self._reading]
+        for task in reading:
             task.cancel()
-        await asyncio.gather(*answering, return_exceptions=True)
-        await self._forget()
+        await asyncio.gather(*reading, return_exceptions=True)
+        await self._close()
 
-    async def _look(self, view: FeatureView) -> Look | Exception:
-        if not self._asked:
-            task = asyncio.create_task(self._answer())
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
-        asked = self._asked.setdefault(keyspace.view_id(view), (view, asyncio.get_running_loop().create_future()))
-        # One who leaves must not take the answer away from the others.
-        return await asyncio.shield(asked[1])
+    async def _status(self, view: FeatureView) -> ViewStatus | Exception:
+        if not self._requested:
+            task = asyncio.create_task(self._read_requested())
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
+        future = asyncio.get_running_loop().create_future()
+        _, future = self._requested.setdefault(keyspace.view_id(view), (view, future))
+        # A cancelled trigger must not cancel the future of the others.
+        return await asyncio.shield(future)
 
-    async def _answer(self) -> None:
-        """Look at all views that have been asked for by then."""
+    async def _read_requested(self) -> None:
+        """Read the statuses of all views that are requested within a second."""
         await asyncio.sleep(GATHERING_SECONDS)
-        asked, self._asked = self._asked, {}
-        for some in batched(asked.values(), LOOKS_AT_ONCE):
-            looks = await self._looks([view for view, _ in some])
-            for (_, future), look in zip(some, looks, strict=True):
-                future.set_result(look)
+        requested, self._requested = self._requested, {}
+        for some in batched(requested.values(), VIEWS_PER_ROUND_TRIP):
+            statuses = await self._statuses([view for view, _ in some])
+            for (_, future), status in zip(some, statuses, strict=True):
+                future.set_result(status)
 
-    async def _looks(self, views: Sequence[FeatureView]) -> Sequence[Look | Exception]:
+    async def _statuses(self, views: Sequence[FeatureView]) -> Sequence[ViewStatus | Exception]:
         try:
             async with self._store() as store:
-                looks = await store.look_at(views)
-                if any(isinstance(look, TransientError) for look in looks):
-                    await self._forget()
-                return looks
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who wait
+                statuses = await store._statuses(views)
+                if any(isinstance(status, TransientError) for status in statuses):
+                    await self._close()
+                return statuses
+        except Exception as error:  # noqa: BLE001 - raised by each trigger that waits
             return [error] * len(views)
 
     @asynccontextmanager
     async def _store(self) -> AsyncIterator[AsyncOnlineStore]:
-        """The store, for one who asks; it is forgotten when Redis does not answer."""
+        """Yield the store to one caller at a time; close it if Redis cannot be reached or does not reply."""
         async with self._turn:
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(REPLY_SECONDS):
                     if self._opened is None:
                         self._opened = await OnlineStoreHook(redis_conn_id=self._redis_conn_id).aget_store()
                     yield self._opened
             except TimeoutError as error:
-                await self._forget()
+                await self._close()
                 raise OnlineStoreUnavailableError(
-                    f"Redis has not answered for {ANSWER_SECONDS:.0f} seconds -> look at its load, and at the network"
+                    f"Redis has not replied for {REPLY_SECONDS:.0f} seconds -> check its load, and the network"
                 ) from error
             except TransientError:
-                await self._forget()
+                await self._close()
                 raise
 
-    async def _forget(self) -> None:
+    async def _close(self) -> None:
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.aclose()
@@ -116,7 +117,7 @@ class SharedStore:
 def _end_if_cancelled() -> None:
     """Raise a cancellation that was swallowed.
 
-    Redis-py sends by ``asyncio.wait_for``, which may do so before Python 3.12.
+    redis-py sends with ``asyncio.wait_for``, which may swallow one before Python 3.12.
 
     :raises asyncio.CancelledError: when the task has been cancelled.
     """
@@ -131,9 +132,9 @@ _stores: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, type], Sha
 
 @asynccontextmanager
 async def shared_store(redis_conn_id: str, kind: type[FreshnessCheck]) -> AsyncIterator[SharedStore]:
-    """The store that all triggers of the connection share for a kind of check; the last one closes it.
+    """Yield the store that all triggers of a connection share; the last one closes it.
 
-    Entities may be many, and whoever asks for views does not wait for them.
+    :param kind: of check. Checks of many entities are slow, so checks of views have a store of their own.
     """
     stores = _stores.setdefault(asyncio.get_running_loop(), {})
     store = stores.setdefault((redis_conn_id, kind), SharedStore(redis_conn_id))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.layouts.feast import feast_format
-from online_features.online.read.entity_check import EntityFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401

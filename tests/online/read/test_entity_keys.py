@@ -44,5 +44,5 @@ def test_keys(layout: Layout, user: Any, shop: Any, kind: Any) -> None:
 
 @pytest.mark.parametrize("entity", [{}, {"user": "a"}, "user", None])
 def test_what_is_no_entity_is_refused(entity: Any) -> None:
-    with pytest.raises(InvalidRowsError, match="lacks join key|entities are a list of mappings"):
+    with pytest.raises(InvalidRowsError, match="lacks join key|an entity must be a mapping"):
         entity_keys(view("hash"), COLUMNS)(entity)

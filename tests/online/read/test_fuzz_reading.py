@@ -13,18 +13,20 @@ import pytest
 import redis
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.layouts.registry import encoder
-from online_features.online.read.consistency import Bounds
-from online_features.online.read.row_reading import Request, read_rows
-from online_features.online.read.rows import OnlineRows
-from online_features.online.state.known_views import KnownViews
-from online_features.online.state.view_state import schema_fields
+from online_features.online.read.freshness import FreshnessBounds
+from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.row_query import RowQuery, read_rows
+from online_features.online.read.view_cache import ViewCache
+from online_features.online.state.stored_schema import schema_fields
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types.registry import element_of
 from online_features.types.time_codecs import OTHER_TIME
 
 from tests.layouts.test_fuzz_encoding import commands, feast_arrays, row_words
 from tests.support.fuzzing import KINDS, column_of
+from tests.support.layouts import write_calls
+
+pytestmark = pytest.mark.faults
 
 SEED = random.randrange(1_000_000)
 ROWS = 40  # that are read together, one of them damaged
@@ -69,7 +71,7 @@ class Online:
         stamps = pa.array([NOW - timedelta(minutes=number) for number in range(ROWS)], pa.timestamp("us", "UTC"))
         arrays = [pa.array(range(ROWS)), stamps, *columns]
         batch = pa.record_batch(arrays, names=[str(number) for number in range(len(arrays))])
-        ((_, _, count, *words),) = commands(encoder(self.view, self.schema).calls(batch))
+        ((_, _, count, *words),) = commands(write_calls(self.view, self.schema, batch))
         words = words[int(count) :]
         at = 2 + int(words[0])
         self.replies = []
@@ -79,7 +81,7 @@ class Online:
             at = end
         fields = schema_fields(self.schema)
         self.state = {"layout": layout, **fields}
-        self.whole = self.read(self.replies, KnownViews())
+        self.whole = self.read(self.replies, ViewCache())
 
     def reply(self, words: Sequence[bytes]) -> Any:
         match self.layout:
@@ -90,10 +92,10 @@ class Online:
         fields = dict(zip(words[2::2], words[3::2], strict=True))
         return [fields.get(name.encode()) for name in ("_ts", *(column.name for column in self.features))]
 
-    def read(self, replies: Sequence[Any], views: KnownViews) -> OnlineRows:
+    def read(self, replies: Sequence[Any], views: ViewCache) -> OnlineRows:
         """Hold the conversation of a reader, with these replies to its questions for rows."""
-        request = Request(self.view, [{"id": number} for number in range(len(replies))], None, Bounds(), NOW)
-        conversation = read_rows(request, views)
+        query = RowQuery(self.view, [{"id": number} for number in range(len(replies))], None, FreshnessBounds(), NOW)
+        conversation = read_rows(query, views)
         (form, _), *_ = asked = next(conversation)
         try:
             while True:
@@ -163,7 +165,7 @@ def all_fit(element: Column, item: Any) -> bool:
     return all(all_fit(element, inner) for inner in item) if isinstance(item, list) else fits(element, item)
 
 
-def is_refused(online: Online, views: KnownViews, first: int, reply: Any) -> bool:
+def is_refused(online: Online, views: ViewCache, first: int, reply: Any) -> bool:
     """Whether a row is refused by name; else it, and its neighbours in any case, are what they may be.
 
     :param first: number of the row before it.
@@ -187,7 +189,7 @@ def is_refused(online: Online, views: KnownViews, first: int, reply: Any) -> boo
 @pytest.mark.parametrize("layout", REQUESTS)
 def test_a_damaged_row_is_read_or_refused_by_name(layout: str) -> None:
     chance = random.Random(f"{SEED} {layout}")
-    online, views = Online(layout, chance), KnownViews()
+    online, views = Online(layout, chance), ViewCache()
     assert [row.status for row in online.whole] == ["present"] * ROWS
     refused = 0
     for number in range(REQUESTS[layout]):

@@ -17,13 +17,15 @@ import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore
 from online_features.embedded import HOST
 from online_features.errors import OnlineStoreUnavailableError
-from online_features.online.read.entity_check import EntityFreshnessCheck
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.redis import turns
 from online_features_provider.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
 from tests.conftest import at
 from tests.support.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, cluster, running, watched
+
+pytestmark = pytest.mark.oldest
 
 READERS = 500
 

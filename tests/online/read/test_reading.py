@@ -27,6 +27,8 @@ from tests.support.online import key_of
 from tests.support.processes import HEAVY, modules_after
 from tests.support.reading import Trips, awaited_store, reading_store
 
+pytestmark = pytest.mark.oldest
+
 MakeView = Callable[..., FeatureView]
 
 
@@ -231,7 +233,7 @@ def test_features_that_are_older_than_the_reader_can_bear_are_refused_in_one_rou
     later = watermark + timedelta(microseconds=1)
     for asked in ({"min_watermark": later}, {"max_staleness": timedelta(0)}):
         with pytest.raises(
-            StaleFeaturesError, match=r"'view' has watermark 20.*Z online, asked was (min|max)_\w+="
+            StaleFeaturesError, match=r"'view' has watermark 20.*Z online, but (min|max)_\w+=.* was asked"
         ) as caught:
             values(reader, view, **asked)
         assert str(caught.value).count(" -> ") == 1
@@ -248,9 +250,9 @@ def test_a_view_without_a_watermark_satisfies_no_bound(make_view: MakeView, read
     for push in (False, True):
         if push:
             online.push(view, [{"id": "e1", "ts": at(1), "x": 1}])
-        with pytest.raises(StaleFeaturesError, match="'view' has no watermark online, asked was min_watermark=2026"):
+        with pytest.raises(StaleFeaturesError, match="'view' has no watermark online, but min_watermark=2026"):
             values(reader, view, min_watermark=at(1))
-        with pytest.raises(StaleFeaturesError, match="asked was max_staleness="):
+        with pytest.raises(StaleFeaturesError, match="but max_staleness=.* was asked"):
             values(reader, view, max_staleness=timedelta.max)
 
 

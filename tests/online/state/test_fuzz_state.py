@@ -15,6 +15,8 @@ from online_features.layouts import keyspace
 from tests.conftest import Database, at
 from tests.online.read.test_fuzz_reading import HOSTILE, mutated
 
+pytestmark = pytest.mark.faults
+
 SEED = random.randrange(1_000_000)
 DAMAGES = 60
 STRUCTURES = (b"[]", b"5", b'""', b"null", b"{}", b'{"keys":["x"],"features":[]}', b'{"keys":5}', b"[" * 100_000)

@@ -20,8 +20,9 @@ import redis
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common.retry_budget import NONE
 from online_features.errors import InvalidRowsError
-from online_features.online.state.pushed_views import PushedViews
-from online_features.online.write.push import push_rows
+from online_features.online.redis.seam import deployment_of
+from online_features.online.state.push_states import PushStates
+from online_features.online.write.push import PushResult, push_rows
 from online_features.producers.given_rows import GivenBatch
 
 from tests.conftest import Database, at
@@ -30,6 +31,14 @@ from tests.support.layouts import layout  # noqa: F401
 from tests.support.online import held
 
 MakeView = Callable[..., FeatureView]
+
+
+def push_in_batches(client: redis.Redis, view: FeatureView, rows: Any, batch_rows: int) -> PushResult:
+    deployment = deployment_of(client)
+    views = PushStates(deployment)
+    return push_rows(deployment, views, view, rows, now=at(1), retry_budget=NONE, batch_rows=batch_rows)
+
+
 Form = Callable[[list[dict[str, Any]]], Any]
 
 TYPES = {
@@ -214,9 +223,7 @@ def test_rows_from_a_generator_are_never_in_memory_together(
     monkeypatch.setattr(GivenBatch, "__hash__", object.__hash__)
     view = make_view()
     generator = ({"id": i, "ts": at(1), "x": i} for i in range(rows))
-    result = push_rows(
-        client, PushedViews(client), view, generator, now=at(1), retry_budget=NONE, batch_rows=batch_rows
-    )
+    result = push_in_batches(client, view, generator, batch_rows)
     assert result.rows_written == rows
     assert most <= 5
 
@@ -224,7 +231,7 @@ def test_rows_from_a_generator_are_never_in_memory_together(
 def test_a_misfit_in_a_later_batch_names_it_and_says_what_is_online(make_view: MakeView, client: redis.Redis) -> None:
     rows = ({"id": i, "ts": at(1), "x": i if i < 25 else "no"} for i in range(30))
     with pytest.raises(InvalidRowsError, match=r"'x': 'no' is no bigint \(in batch 3; 20 rows of earlier ones"):
-        push_rows(client, PushedViews(client), make_view(), rows, now=at(1), retry_budget=NONE, batch_rows=10)
+        push_in_batches(client, make_view(), rows, 10)
 
 
 def test_a_generator_runs_in_the_thread_of_its_caller(make_view: MakeView, client: redis.Redis) -> None:
@@ -234,7 +241,7 @@ def test_a_generator_runs_in_the_thread_of_its_caller(make_view: MakeView, clien
             yield {"id": i, "ts": at(1), "x": i}
 
     caller = threading.current_thread()
-    result = push_rows(client, PushedViews(client), make_view(), rows(), now=at(1), retry_budget=NONE, batch_rows=10)
+    result = push_in_batches(client, make_view(), rows(), 10)
     assert result.rows_written == 50
 
 
@@ -302,11 +309,11 @@ def test_a_push_after_a_flush_records_the_types_again(make_view: MakeView, clien
 def test_a_first_push_does_not_overrule_types_that_somebody_else_has_told_meanwhile(
     make_view: MakeView, client: redis.Redis
 ) -> None:
-    view, views = make_view(), PushedViews(client)
+    view, views = make_view(), PushStates(deployment_of(client))
     assert views.known(view).schema is None
     OnlineStore(client).push(view, [{"id": "a", "ts": at(1), "x": "text"}])
     with pytest.raises(InvalidRowsError, match="column 'x': 2 is no text"):
-        push_rows(client, views, view, [{"id": "a", "ts": at(2), "x": 2}], now=at(1), retry_budget=NONE)
+        push_rows(deployment_of(client), views, view, [{"id": "a", "ts": at(2), "x": 2}], now=at(1), retry_budget=NONE)
 
 
 def test_threads_share_a_store(make_view: MakeView, online: OnlineStore) -> None:

@@ -14,7 +14,7 @@ from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
 from online_features.online.write import erasure
-from online_features.online.write.guarded_script import GuardedScript
+from online_features.online.write.row_script import RowScript
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
@@ -152,7 +152,7 @@ def test_an_entity_written_while_it_is_being_pruned_stays(
 
     schema = online.state(view).schema
     assert schema is not None
-    assert prune(online._client, view, schema.keys, at(5), none_exists_but_a_push_comes) == 0
+    assert prune(online._deployment, view, schema.keys, at(5), none_exists_but_a_push_comes) == 0
     assert status(online, view, "a") == "present"
 
 
@@ -223,10 +223,10 @@ def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(
         insert(table, f"e{number}", at(1), x=number)
     materialize(make_view(features=["gone"]), offline, online)
     by_x = make_view(entities=["x"], features=["gone"])
-    clear = GuardedScript.__call__
+    clear = RowScript.__call__
     calls: list[Any] = []
 
-    def crash(self: GuardedScript, *arguments: Any, **named: Any) -> Any:
+    def crash(self: RowScript, *arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
@@ -234,7 +234,7 @@ def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(erasure, "KEYS_PER_CALL", 2)
-        patch.setattr(GuardedScript, "__call__", crash)
+        patch.setattr(RowScript, "__call__", crash)
         with pytest.raises(KeyboardInterrupt):
             materialize(by_x, offline, online)
     assert online.freshness(by_x).watermark is None

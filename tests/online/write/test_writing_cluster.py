@@ -18,10 +18,11 @@ from online_features.embedded import HOST
 from online_features.errors import NotReplicatedError, OnlineAccessError, OnlineStoreUnavailableError
 from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
-from online_features.online.read.entity_check import EntityFreshnessCheck
-from online_features.online.read.freshness_check import CheckResult
-from online_features.online.read.online_sample import sample_online
-from online_features.online.redis.conversation import hold, primaries
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.entity_sample import sample_online
+from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.redis.conversation import hold
+from online_features.online.redis.seam import deployment_of
 from redis.crc import key_slot
 
 from demo.workplace import workplace
@@ -29,6 +30,8 @@ from tests.conftest import Database, at
 from tests.support.online import key_of
 from tests.support.processes import until
 from tests.support.redis_servers import STEADY, Cluster, Server, cluster
+
+pytestmark = [pytest.mark.oldest, pytest.mark.faults]
 
 MakeView = Callable[..., FeatureView]
 
@@ -140,9 +143,10 @@ def test_another_layout_replaces_what_was_in_the_cluster(
 def test_what_is_online_is_sampled_from_all_nodes(view: FeatureView, steady_servers: Cluster) -> None:
     with steady_servers.client() as client:
         OnlineStore(client).push(view, pushed(*range(ENTITIES)))
-        everything = hold(client, sample_online(view, ENTITIES + 1, primaries(client)))
+        deployment = deployment_of(client)
+        everything = hold(deployment, sample_online(view, ENTITIES + 1, deployment.primaries))
         assert sorted(entity["id"] for entity in everything) == sorted(f"e{n}" for n in range(ENTITIES))
-        some = hold(client, sample_online(view, ENTITIES // 2, primaries(client)))
+        some = hold(deployment, sample_online(view, ENTITIES // 2, deployment.primaries))
         assert len({entity["id"] for entity in some}) == ENTITIES // 2
         found = OnlineStore(client).check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))
     assert found.measured["entities_fresh"] == ENTITIES

@@ -1,4 +1,4 @@
-"""Layout ``feast``: byte for byte what Feast's Redis online store holds, so that Feast reads it."""
+"""Rows of layout ``feast``: byte for byte what Feast's Redis online store holds, so that Feast reads it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from online_features.errors import InvalidRowsError
-from online_features.layouts.encoding import Columns, Encoder
+from online_features.layouts.encoder import Columns, Encoder
 from online_features.layouts.feast import feast_format, protobuf
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
-from online_features.online.redis.commands import word
-from online_features.online.redis.resp import Piece, joined, words
+from online_features.resp.commands import word
+from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column
 from online_features.types.arrow_texts import instants
 
@@ -27,11 +27,8 @@ FLOATS = {FeastType.FLOAT32: protobuf.FIXED32, FeastType.FLOAT64: protobuf.FIXED
 class FeastEncoder(Encoder):
     """Encodes rows as fields of the hash that Feast has for an entity.
 
-    A row has all its fields: a NULL is a field without bytes. How long a row may be served is for Feast's reader to
-    judge, so that rows past the view's ttl are written like all others.
+    A row has all its fields: a NULL is a field without bytes. Rows past the view's ttl are written like all others.
     """
-
-    expires_rows = False
 
     def check(self, batch: pa.RecordBatch) -> None:
         """Refuse a NULL among integers."""
@@ -78,7 +75,7 @@ def _key_bytes(kind: FeastType, values: pa.Array) -> pa.Array:
 
 
 def _timestamps(column: pa.TimestampArray) -> pa.BinaryArray:
-    """Each instant as a ``google.protobuf.Timestamp``: seconds and nanoseconds, left out where they are zero."""
+    """Return each instant as a ``google.protobuf.Timestamp``: seconds and nanoseconds, without those that are zero."""
     seconds, rest = np.divmod(_microseconds(column), MICROSECONDS)
     return joined([_field_unless_zero(1, seconds), _field_unless_zero(2, rest * 1000)])
 
@@ -89,10 +86,10 @@ def _field_unless_zero(number: int, values: np.ndarray) -> pa.BinaryArray:
 
 
 def _values(feature: Column, column: pa.Array) -> pa.BinaryArray:
-    """Each value as a ``feast.types.Value``; a NULL has no bytes."""
+    """Return each value as a ``feast.types.Value``; a NULL has no bytes."""
     assert feature.feast is not None
     if feature.feast == FeastType.UNIX_TIMESTAMP:
-        # Where every other NULL is an empty Value, Feast's times have one that says "not a time".
+        # Every other NULL is an empty Value, but Feast's times have a value that means "not a time".
         seconds = np.where(column.is_null().to_numpy(zero_copy_only=False), NO_TIME, _seconds(column))
         return _scalar(FeastType.UNIX_TIMESTAMP, pa.array(seconds))
     if feature.feast in FLOATS:
@@ -114,16 +111,16 @@ def _list(kind: FeastType, column: pa.ListArray) -> pa.BinaryArray:
     offsets = np.concatenate(([0], np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False))))
     payload = protobuf.packed(_elements(kind.element, column.flatten()), offsets)
     if kind.element in (*VARINTS, *FLOATS):
-        # Numbers are one field together, and no field when there are none; others are a field each.
+        # All numbers are one field, or none if there are no numbers; other elements are a field each.
         whole = joined([protobuf.tag(1, protobuf.LENGTH), *protobuf.length_first(payload)])
         payload = pc.if_else(pa.array(np.diff(offsets) > 0), whole, b"")
     return joined([protobuf.tag(FIELD_NUMBER[kind], protobuf.LENGTH), *protobuf.length_first(payload)])
 
 
 def _elements(kind: FeastType, elements: pa.Array) -> pa.BinaryArray:
-    """What a list is made of; a NULL becomes what Feast writes for it."""
+    """Return the elements of a list; a NULL becomes what Feast writes for it."""
     if kind == FeastType.UNIX_TIMESTAMP:
-        # In lists, Feast cuts off fractions of a second; elsewhere it rounds them down.
+        # In lists, Feast rounds fractions of a second towards zero; elsewhere it rounds them down.
         microseconds = _microseconds(elements)
         seconds = np.sign(microseconds) * (np.abs(microseconds) // MICROSECONDS)
         return protobuf.varints(np.where(elements.is_null().to_numpy(zero_copy_only=False), NO_TIME, seconds))
@@ -135,19 +132,19 @@ def _elements(kind: FeastType, elements: pa.Array) -> pa.BinaryArray:
 
 
 def _bytes(column: pa.Array) -> pa.BinaryArray:
-    """Text or bytes as bytes; nothing in place of NULLs."""
+    """Return text or bytes as bytes; empty in place of NULLs."""
     return column.cast(pa.binary()).fill_null(b"")
 
 
 def _numbers(column: pa.Array) -> np.ndarray:
-    """Numbers or booleans as they are in memory; anything in place of NULLs."""
+    """Return numbers or booleans as they are in memory; zero in place of NULLs."""
     zero = pa.scalar(0).cast(column.type)
     numbers: np.ndarray = column.fill_null(zero).to_numpy(zero_copy_only=False)
     return numbers
 
 
 def _microseconds(column: pa.TimestampArray) -> np.ndarray:
-    """Microseconds since the epoch; zero in place of NULLs."""
+    """Return microseconds since the epoch; zero in place of NULLs."""
     return _numbers(column.cast(pa.int64()))
 
 

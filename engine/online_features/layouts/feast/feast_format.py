@@ -1,9 +1,9 @@
-"""How Feast's Redis online store (entity key serialization version 3) names keys and fields.
+"""Keys and fields of Feast's Redis online store (entity key serialization version 3).
 
 Sources: ``docs/specs/online_store_format.md`` and ``infra/key_encoding_utils.py`` of Feast.
 
 A key is the number of join keys, then each join key's type (a string) and name, then each value's type and text, in
-the order of the names, then the project. Numbers are little-endian; what varies in length comes after its length. All
+the order of the names, then the project. Numbers are little-endian; names and values follow their length. All
 feature views of the same entities share a key, a Redis hash with a field for every feature, named by a hash of
 ``<view>:<feature>``, and a field ``_ts:<view>`` for every view.
 """
@@ -26,33 +26,33 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp_field(view_name: str) -> bytes:
-    """Name of the field that holds the event timestamp of a view's row."""
+    """Return the field that holds the event timestamp of a view's row."""
     return f"_ts:{view_name}".encode()
 
 
 def tombstone_field(view_name: str) -> bytes:
-    """Name of the field, none of Feast's, that says that the entity is gone from a view."""
+    """Return the field that marks the entity as gone from a view; Feast does not know it."""
     return f"@online_features:gone:{view_name}".encode()
 
 
 def feature_field(view_name: str, feature: str) -> bytes:
-    """Name of the field that holds a feature."""
+    """Return the field that holds a feature."""
     return mmh3.hash(f"{view_name}:{feature}", signed=False).to_bytes(4, "little")
 
 
 def key_prefix(names: Sequence[str]) -> bytes:
-    """What the keys of all entities with these join keys begin with."""
+    """Return the prefix of the keys of all entities with these join keys."""
     encoded = (_length_first(KEY_NUMBER[FeastType.STRING], name.encode()) for name in sorted(names))
     return struct.pack("<I", len(names)) + b"".join(encoded)
 
 
 def value_header(kind: FeastType) -> bytes:
-    """What comes before the length of a join key's value."""
+    """Return the bytes before the length of a join key's value."""
     return struct.pack("<I", KEY_NUMBER[kind])
 
 
 def entity_key(columns: Sequence[Column], texts: Sequence[str]) -> bytes:
-    """Key of an entity, without the project.
+    """Return the key of an entity, without the project.
 
     :param texts: of the values, as :func:`~online_features.types.values.encode_key` gives them.
     :raises InvalidRowsError: when a value does not fit Feast's type.
@@ -61,7 +61,7 @@ def entity_key(columns: Sequence[Column], texts: Sequence[str]) -> bytes:
 
 
 def entity_keys(columns: Sequence[Column]) -> Callable[[Sequence[str]], bytes]:
-    """:func:`entity_key` of many entities with these join keys."""
+    """Return :func:`entity_key` for many entities with these join keys."""
     prefix = key_prefix([column.name for column in columns])
     places = sorted(range(len(columns)), key=lambda i: columns[i].name)
     parts = [(i, columns[i], KEY_NUMBER[_feast(columns[i])]) for i in places]
@@ -71,9 +71,9 @@ def entity_keys(columns: Sequence[Column]) -> Callable[[Sequence[str]], bytes]:
 
 
 def entity_texts(columns: Sequence[Column], key: bytes) -> tuple[list[str], bytes]:
-    """The texts of the values in a key, in the order of ``columns``, and what is left of the key: the project.
+    """Return the texts of the values in a key, in the order of ``columns``, and the rest of the key: the project.
 
-    :raises ValueError: when it is no key of these columns.
+    :raises ValueError: when it is not a key of these columns.
     """
     at = len(key_prefix([column.name for column in columns]))
     texts = {}

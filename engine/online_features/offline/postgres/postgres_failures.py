@@ -21,7 +21,7 @@ from online_features.offline.postgres.sqlstates import (
     POOL_BY_TRANSACTION,
     decided_by,
 )
-from online_features.producers.drawing import is_producers
+from online_features.producers.producer_errors import is_producers
 
 # Errors that ADBC itself finds have a status, and no SQLSTATE.
 SQLSTATE_BY_STATUS = {

@@ -1,4 +1,4 @@
-"""Keys of rows from the entities that users ask for."""
+"""Keys of rows, made from the entities that users give."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any, TypeAlias
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import KEY, feast_column
-from online_features.layouts.row_keys import Key, row_keys
+from online_features.layouts.layout import Key
+from online_features.layouts.layout_registry import layout_of
 from online_features.schema import Column
 from online_features.types import values
 
 Entity: TypeAlias = Mapping[str, Any]
 
-# What most values of a type are; str() is all that it takes to write them.
+# Python types whose str() is the text of the value.
 PLAIN_TYPES = {"smallint": int, "integer": int, "bigint": int, "text": str, "character varying": str}
 
 
 def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity) -> Key:
-    """Key of an entity's row.
+    """Return the key of an entity's row.
 
-    :param keys: types of the join keys; ``None`` where none are recorded, so that the values must tell.
+    :param keys: the join key columns; ``None`` infers them from the values.
     :raises InvalidRowsError: when a join key is missing or does not fit.
     """
     if not isinstance(entity, Mapping):
         raise InvalidRowsError(
-            f"feature view {view.name!r}: entities are a list of mappings from join key to value, not {entity!r}"
+            f"feature view {view.name!r}: an entity must be a mapping from join key to value, not {entity!r}"
         )
     missing = [name for name in view.entities if entity.get(name) is None]
     if missing:
@@ -34,18 +35,15 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity)
     plain = {name: _plain(entity[name]) for name in view.entities}
     columns = keys or [feast_column(view, KEY, values.inferred_column(name, plain[name])) for name in view.entities]
     try:
-        return row_keys(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
+        return layout_of(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
     except InvalidRowsError as error:
         raise InvalidRowsError(f"feature view {view.name!r}, entity {dict(entity)!r}: {error}") from error
 
 
 def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entity], Key]:
-    """:func:`entity_key` for many entities of a view whose join keys are known.
-
-    A plain value is its own text, so that only others need the look at their column.
-    """
+    """Return :func:`entity_key` with the columns bound, faster for values whose ``str()`` is their text."""
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
-    key_of = row_keys(view).keys(columns)
+    key_of = layout_of(view).keys(columns)
 
     def key(entity: Entity) -> Key:
         texts = []
@@ -58,11 +56,11 @@ def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entit
         try:
             return key_of(texts)
         except InvalidRowsError:
-            return entity_key(view, columns, entity)  # which names the entity
+            return entity_key(view, columns, entity)  # its error names the entity
 
     return key
 
 
 def _plain(value: Any) -> Any:
-    """Python's own value in place of NumPy's, as frames give them one by one."""
+    """Convert a NumPy scalar, as data frames yield them, to a Python value."""
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value

@@ -1,11 +1,15 @@
-"""How far the online store lags."""
+"""How far the online store lags, and how much of it a reader accepts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from online_features.common.instants import to_text
+from online_features.errors import StaleFeaturesError, WindowError
+from online_features.feature_view import FeatureView
 from online_features.online.state.view_state import ViewState
+from online_features.window import aware
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +17,8 @@ class Freshness:
     """Freshness of a feature view, as recorded in Redis beside its rows.
 
     :param watermark: everything in the source up to this instant is online; ``None`` before the first run.
-    :param max_event_timestamp: the newest event timestamp that was materialized or pushed and not in the future then.
-    :param materialized_at: when the last successful run ended; ``None`` when there was none.
+    :param max_event_timestamp: the newest event timestamp that was materialized or pushed, unless it was in the future.
+    :param materialized_at: when the last successful run ended; ``None`` if there was none.
     :param now: the instant against which lags are measured.
     """
 
@@ -25,7 +29,7 @@ class Freshness:
 
     @classmethod
     def of(cls, state: ViewState, *, now: datetime) -> Freshness:
-        """What a view's state says of its freshness."""
+        """Take the freshness from a view's state."""
         return cls(
             watermark=state.watermark,
             max_event_timestamp=state.max_event_timestamp,
@@ -35,7 +39,7 @@ class Freshness:
 
     @property
     def is_materialized(self) -> bool:
-        """Whether Redis knows of a successful run."""
+        """Whether a run of the view has succeeded."""
         return self.materialized_at is not None
 
     @property
@@ -47,3 +51,41 @@ class Freshness:
     def event_lag(self) -> timedelta | None:
         """``now`` minus the newest event timestamp."""
         return None if self.max_event_timestamp is None else self.now - self.max_event_timestamp
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshnessBounds:
+    """The oldest state of the online store that a reader accepts; ``None`` accepts any.
+
+    :param min_watermark: an aware datetime; everything in the source up to it must be online.
+    :param max_staleness: the greatest lag, now minus watermark.
+    :raises WindowError: when the watermark is naive or the staleness is not a timedelta.
+    """
+
+    min_watermark: datetime | None = None
+    max_staleness: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_watermark is not None:
+            object.__setattr__(self, "min_watermark", aware("min_watermark", self.min_watermark))
+        if self.max_staleness is not None and not isinstance(self.max_staleness, timedelta):
+            raise WindowError(f"max_staleness={self.max_staleness!r} must be a timedelta")
+
+    def check(self, view: FeatureView, freshness: Freshness) -> None:
+        """Raise if the view is older than the bounds.
+
+        :raises StaleFeaturesError: naming the view, its watermark and the bound.
+        """
+        watermark, lag = freshness.watermark, freshness.lag
+        if self.min_watermark is not None and (watermark is None or watermark < self.min_watermark):
+            raise _stale(view, freshness, f"min_watermark={to_text(self.min_watermark)}")
+        if self.max_staleness is not None and (lag is None or lag > self.max_staleness):
+            raise _stale(view, freshness, f"max_staleness={self.max_staleness} at {to_text(freshness.now)}")
+
+
+def _stale(view: FeatureView, freshness: Freshness, bound: str) -> StaleFeaturesError:
+    has = "no watermark" if freshness.watermark is None else f"watermark {to_text(freshness.watermark)}"
+    return StaleFeaturesError(
+        f"feature view {view.name!r} has {has} online, but {bound} was asked -> wait for its next materialization, or "
+        "accept older features"
+    )

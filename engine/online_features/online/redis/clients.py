@@ -1,4 +1,4 @@
-"""Clients of redis-py that this package makes: bounded in time and connections, and never in the clear by mistake."""
+"""Clients of redis-py that this package makes: bounded in time and connections, and never without TLS by mistake."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from redis.retry import Retry
 
 from online_features.errors import OnlineAccessError
 
-# Seconds for connecting, for the handshake of TLS, and for a reply: redis-py before 8 waits for ever.
+# For connecting, for the handshake of TLS, and for a reply: redis-py before 8 has no limit.
 TIMEOUT_SECONDS = 5.0
 CONNECTIONS = 100  # of one client to one server
-# Of what fails at once, not of time-outs: ten of those, which is redis-py's own default, take a minute.
+# After errors that come at once, not after time-outs: redis-py retries those ten times, which takes a minute.
 RETRIES = 3
 BACKOFF = FullJitterBackoff(base=0.01, cap=1.0)  # seconds
 
@@ -41,15 +41,43 @@ def bounds(library: ModuleType, *, retries: int = RETRIES) -> dict[str, Any]:
     }
 
 
-def client_of(url: str, library: ModuleType) -> Any:
+def client_of(url: str) -> redis.Redis:
     """Make a client for a URL; it connects when it is first used.
 
-    :param library: ``redis`` or ``redis.asyncio``.
+    :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+    """
+    return _client_of(url, redis)  # type: ignore[no-any-return]
+
+
+def async_client_of(url: str) -> redis.asyncio.Redis:
+    """Make an asyncio client for a URL, as :func:`client_of` does."""
+    return _client_of(url, redis.asyncio)  # type: ignore[no-any-return]
+
+
+def check_client(client: Any) -> None:
+    """Refuse anything but a client that :class:`~online_features.OnlineStore` can use.
+
+    :raises OnlineAccessError: naming the store that takes such a client, if there is one.
+    """
+    _check_client("OnlineStore", client, redis)
+
+
+def check_async_client(client: Any) -> None:
+    """Refuse anything but a client that :class:`~online_features.AsyncOnlineStore` can use.
+
+    :raises OnlineAccessError: naming the store that takes such a client, if there is one.
+    """
+    _check_client("AsyncOnlineStore", client, redis.asyncio)
+
+
+def _client_of(url: str, library: ModuleType) -> Any:
+    """Make a client of a library.
+
     :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
     """
     given = _checked(url)
     checks_certificate = given.get("ssl_cert_reqs") != ["none"]
-    # Said outright: redis-py before 6 does not check the host's name by itself.
+    # redis-py before 6 does not check the host's name unless it is set.
     of_tls = {"ssl_check_hostname": checks_certificate} if url.startswith("rediss:") else {}
     try:
         client = library.Redis.from_url(url, **bounds(library), **of_tls)
@@ -62,18 +90,13 @@ def client_of(url: str, library: ModuleType) -> Any:
         options = pool.connection_kwargs
         if options["ssl_check_hostname"] and not checks_certificate:
             raise OnlineAccessError(
-                "the URL of Redis: ssl_check_hostname says nothing with ssl_cert_reqs=none -> leave one of them out"
+                "the URL of Redis: ssl_check_hostname has no effect with ssl_cert_reqs=none -> leave one of them out"
             )
         warn_of_unchecked("the URL of Redis", certificate=checks_certificate, host_name=options["ssl_check_hostname"])
     return client
 
 
-def check_client(store: str, client: Any, library: ModuleType) -> None:
-    """Refuse anything but a client of the library.
-
-    :param store: whose client it is to be.
-    :raises OnlineAccessError: naming the store that takes it, where there is one.
-    """
+def _check_client(store: str, client: Any, library: ModuleType) -> None:
     if isinstance(client, (library.Redis, library.RedisCluster)):
         return
     other, its = ("AsyncOnlineStore", redis.asyncio) if library is redis else ("OnlineStore", redis)
@@ -87,9 +110,9 @@ def check_client(store: str, client: Any, library: ModuleType) -> None:
 
 
 def _checked(url: Any) -> dict[str, list[str]]:
-    """Return the options in a URL of which redis-py passes nothing over.
+    """Return the options in a URL, of which redis-py would ignore none.
 
-    :raises OnlineAccessError: when it is another.
+    :raises OnlineAccessError: when it would, or the URL cannot be used.
     """
     scheme, _, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     if scheme not in SCHEMES:
@@ -101,7 +124,7 @@ def _checked(url: Any) -> dict[str, list[str]]:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        # Without the reason, which repeats what may be a part of the password.
+        # Without the reason, which may repeat a part of the password.
         raise OnlineAccessError(
             "host or port in the URL of Redis cannot be read -> correct them, and percent-encode special characters in "
             "user and password"
@@ -110,12 +133,12 @@ def _checked(url: Any) -> dict[str, list[str]]:
     of_tls = sorted(name for name in given if name.startswith("ssl"))
     if scheme != "rediss" and of_tls:
         raise OnlineAccessError(
-            f"option {of_tls[0]!r} in the URL of Redis is of TLS, which {scheme}:// does not speak -> write rediss://, "
+            f"option {of_tls[0]!r} in the URL of Redis is for TLS, which {scheme}:// does not use -> write rediss://, "
             "or leave it out"
         )
     database = parts.path.strip("/")
     if scheme != "unix" and database and not database.isdecimal():
-        raise OnlineAccessError("the path in the URL of Redis is no number of a database -> write for example /0")
+        raise OnlineAccessError("the path in the URL of Redis is not the number of a database -> write for example /0")
     return given
 
 
@@ -132,13 +155,13 @@ def warn_of_unchecked(what: str, *, certificate: bool, host_name: bool) -> None:
         log.warning("%s: TLS does not check the server's name (ssl_check_hostname) -> %s", what, cure)
 
 
-def speaks_tls(client: Any) -> bool:
-    """Return whether connections of a client speak TLS."""
+def uses_tls(client: Any) -> bool:
+    """Return whether connections of a client use TLS."""
     pool = getattr(client, "connection_pool", None)
     if pool is not None:
         kind = pool.connection_class
     else:
-        # Of a cluster: redis-py's for asyncio keeps the class, the other one a flag.
+        # A client of a cluster has no pool: redis-py's for asyncio keeps the class, the other one a flag.
         nodes = getattr(client, "nodes_manager", None)
         options = {**getattr(nodes, "connection_kwargs", {}), **getattr(client, "connection_kwargs", {})}
         kind = options.get("connection_class", redis.SSLConnection if options.get("ssl") else None)

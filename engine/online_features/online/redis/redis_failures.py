@@ -23,23 +23,26 @@ from online_features.errors import (
     TransientError,
 )
 from online_features.feature_view import FeatureView
-from online_features.online.redis import scripts
-from online_features.online.redis.clients import speaks_tls
-from online_features.producers.drawing import is_producers
+from online_features.layouts.layout_registry import LAYOUTS
+from online_features.online.redis.clients import uses_tls
+from online_features.online.redis.scripts import sources_by_sha
+from online_features.producers.producer_errors import is_producers
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
-AnyClient: TypeAlias = Client | redis.asyncio.Redis | redis.asyncio.RedisCluster
+AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
+AnyClient: TypeAlias = Client | AsyncClient
+ResponseError: TypeAlias = redis.ResponseError  # an error that Redis has replied with
 Decision: TypeAlias = tuple[type[OnlineFeaturesError], str]
 
-# What redis-py raises: of clusters, an exception that is none of its others.
+# What redis-py raises: its exception for clusters has another base.
 DriverError: TypeAlias = redis.RedisError | redis.exceptions.RedisClusterException
 DRIVER_ERRORS = (redis.RedisError, redis.exceptions.RedisClusterException)
 
 
-CLIENT_SHOWN = re.compile(r"<redis\.[^<]*<[^<]*<.*?(host=[^,]*,port=\d+).*?>+\)>\)>")  # of which the address matters
+CLIENT_SHOWN = re.compile(r"<redis\.[^<]*<[^<]*<.*?(host=[^,]*,port=\d+).*?>+\)>\)>")  # only the address matters
 TO_SOCKET = re.compile(r"connecting to (unix:)?/")
 
-# Where in which script an error came up, which says nothing to people.
+# The place in a script where an error was raised, which means nothing to users.
 SCRIPT_SHOWN = re.compile(r",? ?script: [0-9a-f]{40}, on @user_script:\d+\.?")
 
 SHA = re.compile(r"[0-9a-f]{40}")
@@ -55,7 +58,7 @@ class PersistentReadOnlyError(redis.ReadOnlyError):
 
 
 class NoConnectionFreeError(redis.ConnectionError):
-    """All connections of a client have been in use for too long."""
+    """All connections of a client were in use for too long."""
 
 
 GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
@@ -88,9 +91,9 @@ SENTINEL: Decision = (
     "check addresses and login of the Sentinels, and their primary's name",
 )
 TLS: Decision = (OnlineAccessError, "check host name, certificates and their authority in the Redis connection")
-NO_TLS: Decision = (OnlineAccessError, "the server does not speak TLS on this port: leave ssl (rediss://) out, or take "
+NO_TLS: Decision = (OnlineAccessError, "the server does not use TLS on this port: leave ssl (rediss://) out, or take "
                                        "the port that does")  # fmt: skip
-ONLY_TLS: Decision = (OnlineAccessError, "the server speaks TLS on this port: set ssl (in a URL rediss://)")
+ONLY_TLS: Decision = (OnlineAccessError, "the server uses TLS on this port: set ssl (in a URL rediss://)")
 DATA: Decision = (OnlineDataError, "look at the key and the reply above")
 
 # By name of the exception's class or of the nearest of its bases: not every version of redis-py has all of them.
@@ -110,7 +113,7 @@ DECISIONS: dict[str, Decision] = {
     "NoConnectionFreeError": BUSY_CLIENT,
     "BusyLoadingError": BUSY,
     "TimeoutError": BUSY,
-    # Broken off within a reply, so that what follows makes no sense.
+    # The connection was lost within a reply, so the rest cannot be parsed.
     "InvalidResponse": AWAY,
     "MasterDownError": REPLICA,
     "ClusterDownError": CLUSTER,
@@ -123,7 +126,7 @@ DECISIONS: dict[str, Decision] = {
     "ClusterCrossSlotError": NO_CLUSTER,
     "CrossSlotTransactionError": NO_CLUSTER,
     "NoScriptError": BUSY,
-    # What only our own mistakes, or commands that are never sent, can bring about.
+    # Raised only because of our own mistakes, or for commands that are never sent.
     "DataError": DATA,
     "ExecAbortError": DATA,
     "InvalidPipelineStack": DATA,
@@ -137,7 +140,7 @@ DECISIONS: dict[str, Decision] = {
     "RedisError": BUSY,
 }
 
-# By what Redis says: redis-py has no class for these codes, nor for any code within an error of a script on Redis 6.2.
+# By the text of the error: redis-py has no class for these codes, nor for any code in a script's error on Redis 6.2.
 # https://github.com/redis/redis/blob/7.0/src/server.c (shared.*err)
 REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
     (re.compile(pattern), decision)
@@ -154,7 +157,7 @@ REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
         (r"^BUSY\b", BUSY),
         (r"^UNKILLABLE\b", BUSY),
         (r"The user executing the script can't", GRANT),
-        # A slot that is on its way to another node has rows here and there.
+        # A slot that is moving has rows on two nodes.
         (r"non local key in a cluster node", CLUSTER),
     )
 )
@@ -168,48 +171,48 @@ def translated(client: AnyClient, *views: FeatureView) -> Iterator[None]:
     :raises OnlineFeaturesError: from the driver's exception.
     """
     for view in views:
-        if view.layout == "feast" and client.get_encoder().decode_responses:
+        if LAYOUTS[view.layout].is_binary and client.get_encoder().decode_responses:
             raise FeatureViewError(
-                f"feature view {view.name!r}: keys and values of layout 'feast' are bytes; give the store a client "
-                "with decode_responses=False"
+                f"feature view {view.name!r}: keys and values of layout {view.layout!r} are bytes; give the store a "
+                "client with decode_responses=False"
             )
     try:
         yield
     except DRIVER_ERRORS as failure:
         if is_producers(failure):
             raise
-        raise translation(failure, named(*views), tls=speaks_tls(client)) from failure
+        raise translation(failure, named(*views), tls=uses_tls(client)) from failure
 
 
 def translation(failure: Exception, what: str, *, tls: bool | None = None) -> OnlineFeaturesError:
-    """Our error for what redis-py or Redis said.
+    """Return our error for one of redis-py.
 
     :param failure: one of ``DRIVER_ERRORS``.
-    :param what: of ours it happened to.
-    :param tls: whether the client speaks TLS, where that is known.
+    :param what: what failed, as the message begins.
+    :param tls: whether the client uses TLS, if that is known.
     """
     error, cure = decision(failure)
     command = _command_of_script(str(failure)) if cure in (UNKNOWN[1], GRANT[1]) else ""
     said = SCRIPT_SHOWN.sub("", CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split())))
-    return error(f"{what}, Redis: {said}{command} -> {cure}{_doubt_of_tls(failure, tls)}")
+    return error(f"{what}, Redis: {said}{command} -> {cure}{_tls_hint(failure, tls)}")
 
 
 def _command_of_script(said: str) -> str:
-    """The command that a script of ours was refused, of which Redis tells the line at most."""
+    """Return the command that one of our scripts was refused; Redis tells the line at most."""
     sha = SHA.search(said)
-    script = scripts.by_sha().get(sha[0], "") if sha else ""
+    script = sources_by_sha().get(sha[0], "") if sha else ""
     lines = script.splitlines()
-    # The last is where the command is, the others are where its error was handed on.
+    # The last line has the command; the others have passed its error on.
     for number in reversed(SCRIPT_LINE.findall(said)):
         if called := CALL.search("".join(lines[int(number) - 1 : int(number)])):
             return f" ({called[1]})"
-    # Redis 7 tells the line at which the error was raised again with the row's key.
+    # Redis 7 tells the line where the error was raised again with the row's key.
     read = READ_OF_ROW.search(script) if "(key " in said else None
     return f" ({read[1]})" if read else ""
 
 
-def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
-    """What else may be the matter: where one side speaks TLS and the other does not, neither says so."""
+def _tls_hint(failure: Exception, tls: bool | None) -> str:
+    """Return a hint if only one side may use TLS, which neither side reports."""
     said = str(failure)
     if isinstance(failure, (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)):
         # It names the class of each Sentinel's failure.
@@ -217,14 +220,14 @@ def _doubt_of_tls(failure: Exception, tls: bool | None) -> str:
     else:
         broke_off, timed_out = bool(BROKEN_OFF.search(said)), "Timeout connecting" in said
     if tls is False and broke_off:
-        return "; if it speaks TLS on this port, set ssl (in a URL rediss://)"
+        return "; if it uses TLS on this port, set ssl (in a URL rediss://)"
     if tls and timed_out:
-        return "; if it does not speak TLS on this port, leave ssl (rediss://) out"
+        return "; if it does not use TLS on this port, leave ssl (rediss://) out"
     return ""
 
 
 def decision(failure: Exception) -> Decision:
-    """Which error of ours a failure is, and its cure.
+    """Return our error class for a failure, and the cure.
 
     :param failure: one of ``DRIVER_ERRORS``.
     """
@@ -240,7 +243,7 @@ def decision(failure: Exception) -> Decision:
 
 
 def _is_of_tls(failure: Exception) -> bool:
-    """Whether there can be no TLS with this server: certificates do not change by themselves."""
+    """Return whether TLS fails for good with this server: certificates do not change by themselves."""
     cause = failure.__context__
     broke_off = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
     is_file_missing = isinstance(cause, FileNotFoundError) and not TO_SOCKET.search(str(failure))
@@ -248,18 +251,18 @@ def _is_of_tls(failure: Exception) -> bool:
 
 
 def is_refused(failure: BaseException) -> bool:
-    """Whether the user may not give this command, or the server does not know it."""
+    """Return whether the user may not send this command, or the server does not know it."""
     return isinstance(failure, DRIVER_ERRORS) and decision(failure)[1] in (GRANT[1], UNKNOWN[1])
 
 
 def is_passing(failure: BaseException) -> bool:
-    """Whether the same command may succeed later."""
+    """Return whether the same command may succeed later."""
     return isinstance(failure, DRIVER_ERRORS) and issubclass(decision(failure)[0], TransientError)
 
 
 @contextmanager
 def lasting(retry_budget: RetryBudget) -> Iterator[None]:
-    """Take what still fails, after patience, for what will fail again: a replica that nobody promotes."""
+    """Turn a READONLY error that outlived the retry budget into a terminal one."""
     try:
         yield
     except redis.RedisError as failure:
@@ -269,5 +272,5 @@ def lasting(retry_budget: RetryBudget) -> Iterator[None]:
 
 
 def named(*views: FeatureView) -> str:
-    """The views as messages begin."""
+    """Return the views as messages begin."""
     return f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"

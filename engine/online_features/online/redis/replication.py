@@ -1,4 +1,4 @@
-"""Waiting until replicas of Redis have what was written."""
+"""Waits until replicas of Redis have what was written."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from online_features.errors import NotReplicatedError, OptionError
 
 REPLICA_TIMEOUT = timedelta(seconds=10)
-WAIT_SECONDS = 0.1  # that Redis is asked to wait at a time, which is less than any client's time-out
+WAIT_SECONDS = 0.1  # of one WAIT command: less than any client's time-out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replication:
     """How many replicas must have a run's rows before the run counts.
 
-    :param what: of ours is written, as messages begin.
+    :param what: what is written, as messages begin.
     :param replicas: of each server that holds rows; zero asks for none.
     :param timeout: how long to wait for them.
     :raises OptionError: when one of them is negative.
@@ -35,9 +35,9 @@ class Replication:
             )
 
     def await_replicas(self, exchange: Callable[..., Any]) -> None:
-        """Wait for them.
+        """Wait until enough replicas have what was written.
 
-        :param exchange: sends a command on the connection that has written last, and gives the reply.
+        :param exchange: sends a command on the connection that has written last, and returns the reply.
         :raises NotReplicatedError: when there are too few in time.
         """
         if not self.replicas:

@@ -1,50 +1,98 @@
-"""The Lua scripts of this package, kept as files beside it."""
+"""The Lua scripts: named, put together and called here only.
+
+Scripts on the state of a view run once per run or push and are sent as a whole (``EVAL``). Scripts on rows run many
+times, so Redis is sent their name (``EVALSHA``), and their source when it does not know them.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import product
+from typing import Any
 
-from online_features.feature_view import LAYOUTS
+from redis.exceptions import NoScriptError
 
+from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout_registry import LAYOUTS
 
-@cache
-def source(name: str) -> str:
-    """Lua source of the script ``name``."""
-    return files("online_features.online.redis").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+# By name, with the files that stand in front of each.
+STATE_SCRIPTS = {"push": (), "commit_run": ("history",), "abandon_run": ("history",)}
+ROW_SCRIPTS = ("bury", "clear", "delete", "prune", "stamps", "write")
 
-
-@cache
-def ending(name: str) -> str:
-    """Lua source of the script ``name``, which ends a run and tells it in the history."""
-    return "\n".join(map(source, ("history", name)))
+STATE_CHANGED = "CHANGED"  # begins the error of write.lua when the view's state is another
 
 
-@cache
-def guarded(name: str, layout: str, *, in_cluster: bool = False) -> str:
-    """Lua source of the script ``name`` for rows of a layout.
+class StateChangedError(Exception):
+    """The state of the view is not the one under which rows were encoded; none of the call's rows is written."""
 
-    :param in_cluster: whether calls name the keys of tombstones, too: see :func:`keys_per_row`.
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script.
+
+    :param keys_per_row: how many keys a script on rows takes for each of them.
     """
-    told = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row(layout, in_cluster=in_cluster)}"
-    return "\n".join([told, *map(source, ("common", layout, name))])
+
+    source: str
+    keys_per_row: int = 1
+
+    @cached_property
+    def sha(self) -> str:
+        """The name by which Redis knows the script."""
+        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def load(self) -> tuple[str, str]:
+        """The words of the command that makes the script known to Redis."""
+        return ("SCRIPT LOAD", self.source)
+
+    def call(self, keys: Sequence[Key], words: Sequence[Key]) -> tuple[Any, ...]:
+        """Return the words of a call by name."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *words)
+
+    def call_in_full(self, keys: Sequence[Key], words: Sequence[str | int]) -> tuple[Any, ...]:
+        """Return the words of a call that brings the source along."""
+        return ("EVAL", self.source, len(keys), *keys, *words)
 
 
 @cache
-def by_sha() -> dict[str, str]:
-    """All scripts, by the name by which Redis calls them."""
-    names = [file.name.removesuffix(".lua") for file in files("online_features.online.redis").joinpath("lua").iterdir()]
-    guarded_ones = (guarded(*which, in_cluster=flag) for which in product(names, LAYOUTS) for flag in (False, True))
-    return {sha(script): script for script in (*map(source, names), *map(ending, names), *guarded_ones)}
+def state_script(name: str) -> Script:
+    """Return a script on the state of a view."""
+    return Script("\n".join(map(_lua, (*STATE_SCRIPTS[name], name))))
 
 
-def sha(script: str) -> str:
-    """The name by which Redis calls a script, from its Lua source."""
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+@cache
+def row_script(name: str, layout: type[RowLayout], *, in_cluster: bool) -> Script:
+    """Return a script on rows of a layout.
+
+    :param in_cluster: whether calls also name the keys of tombstones, if the layout has such keys.
+    """
+    keys_per_row = 2 if in_cluster and layout.has_tombstone_keys else 1
+    head = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row}"
+    return Script("\n".join([head, _lua("common"), layout.lua(), _lua(name)]), keys_per_row)
 
 
-def keys_per_row(layout: str, *, in_cluster: bool) -> int:
-    """How many keys a guarded script takes for each row: in a cluster, also that of its tombstone, if that has one."""
-    return 2 if in_cluster and layout != "feast" else 1
+@cache
+def sources_by_sha() -> dict[str, str]:
+    """Return the Lua source of every script by its sha."""
+    return {script.sha: script.source for script in _all()}
+
+
+def unknown(replies: Sequence[Any]) -> list[int]:
+    """Return the places of calls whose script the server does not know."""
+    return [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+
+
+def _all() -> Iterator[Script]:
+    yield from map(state_script, STATE_SCRIPTS)
+    for name, layout, in_cluster in product(ROW_SCRIPTS, LAYOUTS.values(), (False, True)):
+        yield row_script(name, layout, in_cluster=in_cluster)
+
+
+@cache
+def _lua(name: str) -> str:
+    return files("online_features.online.redis").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which servers hold the rows: whether one of them may have lost some since."""
+"""The servers that hold rows, and whether one of them may have lost some since."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """One life of a Redis server: a restart, and a replica's promotion, make another.
+    """A Redis server from its start on; a restart, or the promotion of a replica, makes another.
 
     :param identity: of the process and of the data set that its replicas copy.
-    :param policy: by which the server evicts keys when its memory is full; empty when it never does.
-    :param evicted: how many keys it has evicted; ``None`` when it does not tell.
+    :param policy: by which the server evicts keys when its memory is full; empty if it never does.
+    :param evicted: how many keys it has evicted; ``None`` if that is unknown.
     """
 
     identity: str
@@ -28,26 +28,26 @@ class Server:
     evicted: int | None = field(default=None, compare=False)
 
 
-def server(told: Mapping[str, Any], anonymous: str) -> Server:
-    """The server that has told this of itself by ``INFO``, of which proxies leave parts out.
+def server(info: Mapping[str, Any], anonymous: str) -> Server:
+    """Return the server that has this ``INFO``, of which proxies leave parts out.
 
-    :param anonymous: its identity, if it has not told its ``run_id``.
+    :param anonymous: its identity if there is no ``run_id``.
     """
-    policy, evicted = told.get("maxmemory_policy", "noeviction"), told.get("evicted_keys")
+    policy, evicted = info.get("maxmemory_policy", "noeviction"), info.get("evicted_keys")
     return Server(
-        identity=f"{told['run_id']}:{told.get('master_replid')}" if "run_id" in told else anonymous,
-        policy=str(policy) if told.get("maxmemory") and policy != "noeviction" else "",
+        identity=f"{info['run_id']}:{info.get('master_replid')}" if "run_id" in info else anonymous,
+        policy=str(policy) if info.get("maxmemory") and policy != "noeviction" else "",
         evicted=evicted if isinstance(evicted, int) else None,
     )
 
 
 def evicts(view: FeatureView, servers: Iterable[Server]) -> str:
-    """Return the policy by which one of the servers may evict rows of the view; empty when none does."""
+    """Return the policy by which one of the servers may evict rows of the view; empty if none does."""
     return max((server.policy for server in servers if _may_take(view, server)), default="")
 
 
 def warn_of_eviction(view: FeatureView, servers: frozenset[Server]) -> None:
-    """Log that rows may be evicted, or that nobody would know, where that is so."""
+    """Log a warning if rows may be evicted, or if evictions would go unnoticed."""
     name = f"Feature view {view.name!r}"
     if policy := evicts(view, servers):
         say(
@@ -70,23 +70,23 @@ def evicted_counts(servers: Iterable[Server]) -> dict[str, int]:
 
 
 def evicted_since(before: Mapping[str, int], servers: Iterable[Server]) -> int:
-    """Return how many keys have been evicted since the servers had evicted so many.
+    """Return how many keys have been evicted since the servers had these counts.
 
-    A server of which nothing is known has evicted since then all that it has: its count began at zero.
+    A server without a count before is taken to have begun at zero.
     """
     now = evicted_counts(servers)
-    # A count that has become smaller was reset (CONFIG RESETSTAT).
+    # A smaller count than before was reset (CONFIG RESETSTAT).
     grown = ((before.get(identity, 0), count) for identity, count in now.items())
     return sum(count - known if count >= known else count for known, count in grown)
 
 
 def rows_evicted_since(view: FeatureView, before: Mapping[str, int], servers: Iterable[Server]) -> int:
-    """Return how many keys have been evicted that may have been the view's; whose they were, Redis does not tell."""
+    """Return how many keys have been evicted that may have been the view's; Redis does not tell whose they were."""
     return evicted_since(before, (server for server in servers if _may_take(view, server)))
 
 
 def check_evictions(view: FeatureView, before: Iterable[Server], now: frozenset[Server]) -> None:
-    """Refuse to go on with a run whose rows may have been evicted.
+    """Refuse to continue a run whose rows may have been evicted.
 
     :param before: the servers as the run began.
     :raises OnlineStoreFullError: when they have evicted keys since that may have been the view's.
@@ -106,5 +106,5 @@ def eviction(view: FeatureView, evicted: int, servers: Iterable[Server]) -> Onli
 
 
 def _may_take(view: FeatureView, server: Server) -> bool:
-    """Whether what the server evicts may be rows of the view: policies "volatile-…" take keys that expire only."""
+    """Return whether the server may evict rows of the view: policies "volatile-…" evict only keys that expire."""
     return view.ttl is not None or view.feast.key_ttl is not None or not server.policy.startswith("volatile")

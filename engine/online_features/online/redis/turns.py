@@ -1,9 +1,9 @@
-"""Readers and writers take turns where there are more of them than connections.
+"""Limits how many readers and writers use a client at once, so that its connections suffice.
 
-Redis-py's own pools raise at once when all of their connections are in use, and its blocking pools do not fit. The one
-for threads, while it waits during maintenance of the server, holds a lock that giving back needs. A pipeline takes a
-connection of each node of a cluster, so two would wait for each other, and asyncio has none for clusters. So
-whoever needs connections waits in front of the pool, holding nothing.
+redis-py's pools raise at once when all of their connections are in use, and its blocking pools do not fit: the one for
+threads holds a lock while it waits during maintenance of the server, and releasing a connection needs that lock. A
+pipeline takes a connection of each node of a cluster, so two pipelines would block each other, and for clusters there
+is no blocking pool on asyncio. So readers and writers wait before they take a connection.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from online_features.online.redis.redis_failures import NoConnectionFreeError
 
 WAIT_SECONDS = 20.0  # what redis-py's blocking pools wait
 
-# Of a client's connections. Readers take one at a time; a writer may take two, one of them to look at the state.
-# Readers and writers do not wait for each other: what a producer pushes may come from a generator that reads.
+# One turn per so many connections. Readers take one at a time; a writer may take two, one of them to read the state.
+# Readers and writers have turns of their own: a producer's generator may read while its rows are pushed.
 READERS_SHARE, WRITERS_SHARE = 2, 4
 
 _readers: WeakKeyDictionary[Any, threading.Semaphore] = WeakKeyDictionary()
@@ -33,7 +33,7 @@ _tasks: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 def _forget() -> None:
-    """Begin anew in a forked process, where nobody gives back the turns that other threads had."""
+    """Start anew in a forked process, where the threads that had turns do not exist."""
     _readers.clear()
     _writers.clear()
 
@@ -43,7 +43,7 @@ os.register_at_fork(after_in_child=_forget)
 
 @contextmanager
 def turn(client: redis.Redis | redis.RedisCluster, *, writes: bool = False) -> Iterator[None]:
-    """Wait until there are connections of the client for a reader, or a writer.
+    """Wait until there are connections of the client for a reader or a writer.
 
     :raises NoConnectionFreeError: when there are none in time.
     """
@@ -71,7 +71,7 @@ async def turn_async(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -
         share = 1 if isinstance(client, redis.asyncio.Redis) else READERS_SHARE
         turns = _tasks.setdefault(client, asyncio.Semaphore(_part(client, share)))
     if not turns.locked():
-        await turns.acquire()  # at once: a timer costs more than that
+        await turns.acquire()  # returns at once; a timer would cost more
     else:
         try:
             async with asyncio.timeout(WAIT_SECONDS):

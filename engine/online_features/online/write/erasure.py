@@ -1,4 +1,4 @@
-"""Removal of entities: erased on request, or pruned because the source no longer has them."""
+"""Removes entities: erased on request, pruned because the source no longer has them, or dropped with their view."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from online_features.common.batches import batched
 from online_features.common.instants import to_text
-from online_features.errors import InvalidRowsError, UnsupportedTypeError
+from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeastOptions, FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.feast.feast_types import FeastType
-from online_features.layouts.row_keys import Key
+from online_features.layouts.layout import Key
 from online_features.online.read.entity_keys import entity_key
-from online_features.online.redis.redis_failures import Client
-from online_features.online.redis.replies import text
-from online_features.online.state import view_state as state
-from online_features.online.state.tombstones import carry_over
-from online_features.online.write.guarded_script import KEYS_PER_CALL, GuardedScript, batched, entities
+from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
+from online_features.online.state.view_state import CLAIMS, as_online, read_state
+from online_features.online.write.row_script import RowScript, entities
+from online_features.online.write.tombstones import carry_over
+from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
 from online_features.types import values
 
@@ -26,35 +26,35 @@ LAST_OF_ALL = to_text(datetime.max.replace(tzinfo=UTC))
 Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 
 
-def erase(client: Client, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
+def erase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
     """Erase entities and leave tombstones; see :meth:`~online_features.OnlineStore.delete`."""
-    recorded = state.read_state(client, view)
-    view, stored = state.as_online(view, recorded.layout), recorded.schema
+    recorded = read_state(deployment, view)
+    view, stored = as_online(view, recorded.layout), recorded.schema
     if stored is not None and not stored.has_entities(view.entities):
         raise InvalidRowsError(
             f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "
             "the view before you erase by others"
         )
     keys = [entity_key(view, stored.keys if stored else None, row) for row in entity_rows]
-    script = GuardedScript(client, view, "delete")
+    script = RowScript(deployment, view, "delete")
     return sum(sum(script(some, to_text(now), LAST_OF_ALL)) for some in batched(keys, KEYS_PER_CALL))
 
 
-def prune(client: Client, view: FeatureView, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
+def prune(deployment: Deployment, view: FeatureView, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
     """Remove entities that the source no longer has.
 
     Entities with an event timestamp from ``before`` on stay: a push may be ahead of the source. An entity that is
-    written between the look at the source and the removal stays, too.
+    written after the source was read stays, too.
 
-    :param existing: from entities, as texts of their join keys, to the indexes of those the source has.
+    :param existing: takes entities, as texts of their join keys, and returns the places of those that the source has.
     :returns: how many were removed.
     """
-    stamps_of, remove = GuardedScript(client, view, "stamps"), GuardedScript(client, view, "prune")
+    stamps_of, remove = RowScript(deployment, view, "stamps"), RowScript(deployment, view, "prune")
     limit = to_text(before)
     removed = 0
-    for found in batched(entities(client, view, keys), KEYS_PER_CALL):
+    for found in batched(entities(deployment, view, keys), KEYS_PER_CALL):
         seen = [(*entity, *stamp) for entity, stamp in _stamped(stamps_of, found) if "" < stamp[0] < limit]
-        # Join keys that cannot be read as the source's types were pushed with others: the source has none of them.
+        # Join keys that do not fit the source's types were pushed with others: the source has none of these entities.
         whole = [i for i, (_, texts, *_) in enumerate(seen) if _fits(keys, texts)]
         held = {whole[i] for i in existing([seen[i][1] for i in whole])} if whole else set()
         gone = [row for i, row in enumerate(seen) if i not in held]
@@ -64,48 +64,35 @@ def prune(client: Client, view: FeatureView, keys: Sequence[Column], before: dat
 
 
 def _stamped(
-    stamps_of: GuardedScript, found: Sequence[tuple[Key, list[str]]]
+    stamps_of: RowScript, found: Sequence[tuple[Key, list[str]]]
 ) -> Iterator[tuple[tuple[Key, list[str]], tuple[str, str]]]:
-    """Each entity with its timestamps; a key that has gone since the scan has none."""
+    """Yield each entity with its timestamps; both are empty if the key has gone since the scan."""
     keys = [key for key, _ in found]
     for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
-        told = [text(stamp) for stamp in stamps]
-        yield from zip((found[i] for i in part), zip(told[::2], told[1::2], strict=True), strict=True)
+        texts = [text(stamp) for stamp in stamps]
+        yield from zip((found[i] for i in part), zip(texts[::2], texts[1::2], strict=True), strict=True)
 
 
-def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
-    """Refuse to prune where a key does not tell which entity of the source it is of.
-
-    :raises UnsupportedTypeError: naming the join key.
-    """
-    for key in keys:
-        if key.feast == FeastType.UNIX_TIMESTAMP:
-            raise UnsupportedTypeError(
-                f"feature view {view.name!r}: join key {key.name!r} is a time, of which Feast's keys hold whole "
-                "seconds only, so entities cannot be compared with the source; leave prune=True out"
-            )
-
-
-def drop_view_data(client: Client, view: FeatureView, schema: RowSchema) -> None:
+def drop_view_data(deployment: Deployment, view: FeatureView, schema: RowSchema) -> None:
     """Remove a view's claims, then its rows as they were written, then what is left of its state.
 
-    The definition goes last, so that a run after a crash sees again that there is something to remove. Tombstones
+    The definition is removed last, so that a run after a crash finds that there is something to remove. Tombstones
     stay: what was erased stays erased.
 
     :param schema: of the rows that will be written.
     """
-    recorded = state.read_state(client, view)
-    client.hdel(keyspace.state_key(view), *state.CLAIMS)
+    recorded = read_state(deployment, view)
+    deployment.command("HDEL", keyspace.state_key(view), *CLAIMS)
     keys = recorded.schema.keys if recorded.schema else ()
     written = replace(
         view, layout=recorded.layout or view.layout, entities=[key.name for key in keys] or view.entities,
         features=None, feast=FeastOptions(),
     )  # fmt: skip
-    carry_over(client, written, keys, view, schema.keys)
-    remove = GuardedScript(client, written, "clear")
-    for some in batched(entities(client, written, keys), KEYS_PER_CALL):
+    carry_over(deployment, written, keys, view, schema.keys)
+    remove = RowScript(deployment, written, "clear")
+    for some in batched(entities(deployment, written, keys), KEYS_PER_CALL):
         remove([key for key, _ in some])
-    client.delete(keyspace.features_key(view), keyspace.state_key(view))
+    deployment.command("DEL", keyspace.features_key(view), keyspace.state_key(view))
 
 
 def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:

@@ -1,17 +1,15 @@
-"""Push: a producer writes rows online directly, under the same guard as a materialization."""
+"""Pushes: a producer writes rows online directly, with the same guard as a materialization."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Generic, TypeVar
-
-import redis
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from online_features.common.concurrency import made_ahead
 from online_features.common.retry_budget import RetryBudget
@@ -19,21 +17,24 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
-from online_features.layouts.registry import encoder
-from online_features.online.redis.redis_failures import Client, is_passing, lasting
+from online_features.online.redis.deployment import Deployment
+from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.replies import text
-from online_features.online.state.pushed_views import PushedView, PushedViews, note
-from online_features.online.write.writer import StateChangedError
-from online_features.online.write.writers import writer
+from online_features.online.redis.scripts import StateChangedError
+from online_features.online.state.push_states import PushState, PushStates, note
+from online_features.online.write.row_writer import RowWriter, write_rows_then
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.producers.pushed_rows import PushedRows, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation, transformed
 from online_features.rejection import Rejections
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
 
-Given = TypeVar("Given")  # a batch: as the producer gave it, or as it was appended
+if TYPE_CHECKING:
+    from online_features.online.redis.row_calls import PackedCall
+
+Given = TypeVar("Given")  # a batch, as the producer gave it or as it was appended
 T = TypeVar("T")
 Made = TypeVar("Made")
 
@@ -55,8 +56,8 @@ class PushResult(RowCounts):
 
 
 def push_rows(
-    client: Client,
-    views: PushedViews,
+    deployment: Deployment,
+    views: PushStates,
     view: FeatureView,
     rows: Any,
     *,
@@ -67,18 +68,18 @@ def push_rows(
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
     began = time.monotonic()
 
-    def coerced(known: PushedView, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
+    def coerced(known: PushState, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
-    push: _Push[GivenBatch] = _Push(client, views, view, retry_budget, coerced, now=now)
+    push: _Push[GivenBatch] = _Push(deployment, views, view, retry_budget, coerced, now=now)
     push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
 
 def append_and_push(
-    client: Client,
-    views: PushedViews,
+    deployment: Deployment,
+    views: PushStates,
     view: FeatureView,
     rows: Any,
     *,
@@ -86,29 +87,29 @@ def append_and_push(
     now: datetime,
     retry_budget: RetryBudget,
 ) -> PushResult:
-    """Append the rows to the offline store, and write them when that is committed.
+    """Append the rows to the offline store, and write them when they are committed there.
 
-    When writing fails, the rows stay in the table, and a retry or the next run takes them online.
+    If writing fails, the rows stay in the table, and a retry or the next run takes them online.
     """
     began = time.monotonic()
     transformation = Transformation(view, source.describe(), in_texts=True)
 
-    def coerced(known: PushedView, given: PushedRows) -> tuple[RowSchema, PushedRows]:
+    def coerced(known: PushState, given: PushedRows) -> tuple[RowSchema, PushedRows]:
         _check_types(view, known, transformation.schema)
         return transformation.schema, given
 
     with lasting(retry_budget):
         known = retry_budget.attempt(partial(views.read, view), is_passing)
     _check_types(view, known, transformation.schema)
-    push: _Push[PushedRows] = _Push(client, views, view, retry_budget, coerced, now=now)
+    push: _Push[PushedRows] = _Push(deployment, views, view, retry_budget, coerced, now=now)
     with appended(source, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
     return push.result(began, rows_appended=result.rows_appended)
 
 
-def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> None:
-    """Refuse to write values of the source's types beside others that a run has written."""
+def _check_types(view: FeatureView, known: PushState, schema: RowSchema) -> None:
+    """Refuse to write values of the source's types beside those of other types that a run has written."""
     online = {column.name: column.type for column in known.schema.columns} if known.schema else {}
     for column in schema.columns:
         if known.is_materialized and online.get(column.name, column.type) != column.type:
@@ -118,8 +119,8 @@ def _check_types(view: FeatureView, known: PushedView, schema: RowSchema) -> Non
             )
 
 
-def _check_identity(view: FeatureView, known: PushedView) -> None:
-    """Refuse to write rows where readers of what is online would look for others, or not at all."""
+def _check_identity(view: FeatureView, known: PushState) -> None:
+    """Refuse to write rows that readers would not find: what is online has other entities or another layout."""
     if known.schema is None:
         return
     if not known.schema.has_entities(view.entities):
@@ -135,15 +136,15 @@ def _check_identity(view: FeatureView, known: PushedView) -> None:
 class _ReadyBatch(Generic[Given]):
     """A batch ready for the wire.
 
-    :param given: what it was made of, should it have to be made again.
+    :param given: of which it was made; it may have to be made again.
     :param known: the state of the view under which it was made.
     """
 
     given: Given
-    known: PushedView
+    known: PushState
     schema: RowSchema
     pushed: PushedRows
-    calls: list[Any]
+    calls: Sequence[PackedCall]
 
 
 class _Push(Generic[Given]):
@@ -151,11 +152,11 @@ class _Push(Generic[Given]):
 
     def __init__(
         self,
-        client: Client,
-        views: PushedViews,
+        deployment: Deployment,
+        views: PushStates,
         view: FeatureView,
         retry_budget: RetryBudget,
-        coerced: Callable[[PushedView, Given], tuple[RowSchema, PushedRows]],
+        coerced: Callable[[PushState, Given], tuple[RowSchema, PushedRows]],
         *,
         now: datetime,
     ) -> None:
@@ -163,17 +164,16 @@ class _Push(Generic[Given]):
         self._bytes_sent = 0
         self._times = EventTimes()
         self._now = now
-        self._client = client
+        self._deployment = deployment
         self._views = views
         self._view = view
-        self._in_cluster = isinstance(client, redis.RedisCluster)
         self._retry_budget = retry_budget
         self._replication = Replication(what=f"feature view {view.name!r}")
         self._coerced = coerced
         self._rejections = Rejections(view)
 
     def send(self, given: Iterator[Given]) -> None:
-        """Write the batches, each made ready while the one before is being written."""
+        """Write the batches, each encoded while the one before is being written."""
         sent = 0
         try:
             with self._rejections, closing(_made(self._steadily(self._ready), given)) as ready_batches:
@@ -189,7 +189,7 @@ class _Push(Generic[Given]):
             ) from error
 
     def result(self, began: float, *, rows_appended: int = 0) -> PushResult:
-        """What the push did since ``began``, by the monotonic clock."""
+        """Return what the push did since ``began``, by the monotonic clock."""
         warn_of_future(self._view, self._times)
         return PushResult(
             **asdict(replace(self.counts, rows_future=self._times.future_rows)),
@@ -216,29 +216,22 @@ class _Push(Generic[Given]):
                 raise
             return self._made_under(current, given)
 
-    def _made_under(self, known: PushedView, given: Given) -> _ReadyBatch[Given]:
+    def _made_under(self, known: PushState, given: Given) -> _ReadyBatch[Given]:
         _check_identity(self._view, known)
         schema, pushed = self._coerced(known, given)
         known = self._views.with_features(self._view, known, schema)
-        calls = self._calls(known, schema, pushed)
-        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=calls)
-
-    def _calls(self, known: PushedView, schema: RowSchema, pushed: PushedRows) -> list[Any]:
-        if self._in_cluster:
-            layout = encoder(self._view, schema, known.features, in_cluster=True)
-            return list(layout.calls_by_slot(pushed.batch))
-        layout = encoder(self._view, schema, known.features, self._views.expected_version(known, schema))
-        return list(layout.calls(pushed.batch))
+        version = self._views.expected_version(known, schema)
+        writer = RowWriter(self._deployment, self._view, schema, known.features, version=version)
+        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=writer.calls(pushed.batch))
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
         *keys, instants = ready.pushed.batch.columns[: len(ready.schema.keys) + 1]
         times = EventTimes.of(keys, instants, self._now)
         counts = self._sent(ready, times.newest)
         while counts is None:
-            # What online rows look like has changed: a run with another definition has ended, somebody else's first
-            # push has told other types, or Redis was flushed. Nothing was written; the rows are validated anew under
-            # what is known now. Calls before the one that noticed may be made again, because equal timestamps
-            # overwrite.
+            # The view's state has changed: a run with another definition has ended, another producer's first push has
+            # recorded other types, or Redis was flushed. The rows are validated again under the new state. Calls that
+            # were carried out may be made again, because rows with equal timestamps overwrite each other.
             self._views.read(self._view)
             ready = self._ready(ready.given)
             counts = self._sent(ready, times.newest)
@@ -248,23 +241,24 @@ class _Push(Generic[Given]):
         self._times += times
 
     def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> RowCounts | None:
-        """What became of the rows; ``None`` where they were made under a state that is no more."""
+        """Return the outcomes of the rows; ``None`` if they were encoded under a state that is no longer there."""
         known = ready.known
         if not known.is_materialized and known.schema != ready.schema:
             known = self._views.record(self._view, known, ready.schema)
             if known.schema != ready.schema:
                 return None
+        # A script that cannot reach the state does not check it with every call, so it is checked before and after.
+        is_apart = not self._deployment.state_is_beside_rows
         try:
-            with writer(self._client, self._view, self._retry_budget, self._replication) as opened:
-                if self._in_cluster and text(opened.command(*note(self._view, known.version))) != known.version:
+            with self._deployment.session(self._retry_budget, self._replication) as session:
+                if is_apart and text(session.command(*note(self._view, known.version))) != known.version:
                     return None
-                question = note(self._view, known.version, newest)
-                counts, version = opened.write_and_ask(ready.pushed.batch.num_rows, ready.calls, question)
-                self._bytes_sent += opened.bytes_sent
+                command = note(self._view, known.version, newest)
+                counts, version = write_rows_then(session, ready.pushed.batch.num_rows, ready.calls, command)
+                self._bytes_sent += session.bytes_sent
         except StateChangedError:
             return None
-        # In a cluster, the script that writes rows cannot look at the state, which may have changed beside it.
-        return None if self._in_cluster and text(version) != known.version else counts
+        return None if is_apart and text(version) != known.version else counts
 
 
 def _made(
@@ -273,7 +267,7 @@ def _made(
     first, second = list(islice(given, 1)), list(islice(given, 1))
     if second:
         every = chain(first, second, given)
-        del first, second  # Each batch goes when it is written.
+        del first, second  # so that each batch is freed when it is written
         yield from made_ahead(make, every)
-    else:  # A single batch, which most pushes are, is not worth a thread.
+    else:  # most pushes are a single batch, which is not worth a thread
         yield from map(make, first)

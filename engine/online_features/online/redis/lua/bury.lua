@@ -12,7 +12,7 @@ for i = 1, rows do
   if not has_row then
     held_timestamp, held_created = stamp_of_tombstone(key)
   end
-  -- One that is there already keeps its end.
+  -- A tombstone that is there already keeps its expiry.
   if not held_timestamp or held_timestamp < timestamp
       or (held_timestamp == timestamp and held_created < created) then
     if has_row then

@@ -1,4 +1,4 @@
--- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run. Comes behind
+-- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run. Follows
 -- history.lua.
 --
 -- KEYS      state of the view, history of the view, marker of the run
@@ -15,17 +15,17 @@
 -- returns   the watermark ('' before there is one); false when the run's marker is gone: Redis lost data meanwhile;
 --           'overtaken' when a run with another definition has ended meanwhile
 --
--- The watermark only moves forward, and only over covered ground: windows that begin after it wait in "pending"
--- until a run closes the gap.
+-- The watermark only moves forward, and only over what runs have covered: windows that begin after it are kept in
+-- "pending" until a run closes the gap.
 
 local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('DEL', marker) == 0 then
-  -- Or it has ended already, and the reply was lost. Who may not read the history does not learn it.
+  -- Or the run has ended already, and the reply was lost, which a user who may not read the history cannot tell.
   return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
 end
 
--- A run with another definition has ended since: neither may claim, because rows of both are online.
+-- A run with another definition has ended since: neither moves the watermark, because rows of both are online.
 local fingerprint = redis.call('HGET', state, 'fingerprint') or ''
 if fingerprint ~= ARGV[7] and fingerprint ~= ARGV[8] then
   redis.call('HDEL', state, 'definition', 'fingerprint', 'cursor')
@@ -33,7 +33,7 @@ if fingerprint ~= ARGV[7] and fingerprint ~= ARGV[8] then
 end
 
 local watermark = redis.call('HGET', state, 'watermark')
--- Damaged, it is as good as none: the watermark waits for these windows to be covered again.
+-- If it is damaged, the windows are lost: the watermark stays until they are covered again.
 local is_readable, pending = pcall(cjson.decode, redis.call('HGET', state, 'pending') or '[]')
 if not is_readable or type(pending) ~= 'table' then
   pending = {}
@@ -69,6 +69,6 @@ if ARGV[6] ~= '' and (not newest or newest < ARGV[6]) then
   redis.call('HSET', state, 'max_event_timestamp', ARGV[6])
 end
 
-local told = watermark and '"' .. watermark .. '"' or 'null'
-add_record(runs, string.sub(ARGV[3], 1, -2) .. ', "watermark": ' .. told .. '}', tonumber(ARGV[2]), ARGV[9])
+local watermark_json = watermark and '"' .. watermark .. '"' or 'null'
+add_record(runs, string.sub(ARGV[3], 1, -2) .. ', "watermark": ' .. watermark_json .. '}', tonumber(ARGV[2]), ARGV[9])
 return watermark or ''

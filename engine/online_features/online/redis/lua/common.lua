@@ -1,9 +1,9 @@
--- What every guarded script begins with, after two words that scripts.py sets:
+-- The first part of every script on rows, after two variables that scripts.py sets:
 --
 --   in_cluster     whether Redis is a cluster
---   keys_per_row   2 where each key of a row in KEYS is followed by that of its tombstone, else 1
+--   keys_per_row   2 if each key of a row in KEYS is followed by the key of its tombstone, else 1
 --
--- The functions of a layout (hash.lua, json.lua, feast.lua) follow, then the script:
+-- The functions of a layout (its own .lua file) follow, then the script:
 --
 --   stamp_of(key)                               timestamps of the row at the key, or false and ''
 --   row(at)                                     timestamps of the row whose words begin at ARGV[at], and the places of
@@ -16,9 +16,9 @@
 -- Timestamps are texts of one width, so that they order as the instants do. A row without a created timestamp has
 -- the empty text for it and is older than one that has it at the same event timestamp.
 --
--- The tombstone of a deleted entity is a hash of its own, unless its layout has it otherwise. The braces put both keys
--- into one slot of a cluster. There, scripts name both: while a slot moves, a row must not be written where its
--- tombstone is not.
+-- The tombstone of a deleted entity is a hash of its own, unless the layout defines it otherwise. The braces put both
+-- keys into one slot of a cluster. There, calls name both keys: while a slot moves, a row must not be written to
+-- another node than the one that has its tombstone.
 
 local own_words = ARGV[1] + 1
 local rows = #KEYS / keys_per_row
@@ -34,7 +34,7 @@ local function readable(timestamp)
   return #timestamp == #unreadable and string.sub(timestamp, -1) == 'Z' and timestamp or unreadable
 end
 
--- What Redis says of a key that holds something else than a row does not name the key. A key may have any bytes.
+-- The error of Redis for a key of another type does not name the key. A key may have any bytes.
 local function of_row(key, reply)
   if type(reply) == 'table' and reply.err then
     error(reply.err .. ' (key ' .. string.gsub(key, '[^%w%p ]', '?') .. ')', 0)
@@ -42,8 +42,8 @@ local function of_row(key, reply)
   return reply
 end
 
--- That any entity of the view has ever been buried is marked once and for all, so that views without tombstones need not
--- look for them, which is a fifth of the work on a new entity. In a cluster the mark would be on one node of many.
+-- The first tombstone of a view is marked for good, so that writes to views without tombstones need not look for them,
+-- which is a fifth of the work on a new entity. In a cluster the mark would be on one node of many.
 
 local function tombstone_of(key)
   return '@online_features:gone:{' .. key .. '}'

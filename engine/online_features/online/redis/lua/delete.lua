@@ -6,8 +6,8 @@
 --             a created timestamp that no row has, so that rows with an equal event timestamp stay out, too
 -- returns   the number of entities that were there
 --
--- A tombstone is as new as the row it stands for, where that is from the future, else as new as the present. It
--- never ends, because the view's ttl may become longer.
+-- A tombstone has the timestamp of the row that it replaces if that is in the future, else the present. It never
+-- expires, because the view's ttl may become longer.
 
 local now, last_of_all = ARGV[own_words + 1], ARGV[own_words + 2]
 local erased = 0

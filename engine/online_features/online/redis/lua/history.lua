@@ -1,10 +1,10 @@
 -- The history of a view's runs, for the scripts that end one: a list of JSON, newest first.
 --
 -- A record begins with its fields in order, as Python's json writes them: "began": "…", "ended": "…". One of a run that
--- did nothing has "runs": 1 and "nothing": "…" and joins the newest record where that has the same text there. Who may
--- not read the history neither joins records nor removes old ones.
+-- did nothing has "runs": 1 and "nothing": "…" and joins the newest record if that has the same text there. For a user
+-- who may not read the history, no records are joined and no old ones removed.
 
--- Records that a script looks at, at most; so many are kept, however old they are.
+-- The most records that a script reads; so many are kept, however old they are.
 local SEARCHED = 100
 
 local function has_ended(runs, id)
@@ -16,7 +16,7 @@ local function has_ended(runs, id)
   return false
 end
 
--- The record of both runs, when the newest one in the history did as little as this one.
+-- Returns the record of both runs if the newest one in the history did nothing either, for the same reason.
 local function joined(runs, record)
   local nothing = string.match(record, '"nothing": "[^"]*"')
   local newest = nothing and redis.pcall('LRANGE', runs, 0, 0)[1]

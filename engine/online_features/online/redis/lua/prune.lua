@@ -1,4 +1,4 @@
--- Removes entities that the source no longer has, unless somebody has written them meanwhile.
+-- Removes entities that the source no longer has, unless they were written meanwhile.
 --
 -- KEYS      the entity keys
 -- ARGV      the layout's own words, then per key: the event timestamp and the created timestamp ('' for none) that it was seen with

@@ -1,4 +1,4 @@
--- Notes a push in the state of its view, if that is still what the producer knows.
+-- Records a push in the state of its view, if the state is still the one that the producer knows.
 --
 -- KEYS[1]   state of the view
 -- ARGV[1]   the version of the state that the producer knows; '' when it knows none
@@ -6,13 +6,13 @@
 -- ARGV[3…]  field, value, …: what to record of how rows look; nothing to leave that as it is
 -- returns   the version of the state as it is now: fingerprints of definition and schema
 --
--- A push says nothing of what else the source holds, so the watermark stays.
+-- A push does not cover what else the source holds, so the watermark stays.
 
 local state = KEYS[1]
 
 local function version()
-  local told = redis.call('HMGET', state, 'fingerprint', 'schema_fingerprint')
-  return (told[1] or '') .. ':' .. (told[2] or '')
+  local fingerprints = redis.call('HMGET', state, 'fingerprint', 'schema_fingerprint')
+  return (fingerprints[1] or '') .. ':' .. (fingerprints[2] or '')
 end
 
 local now = version()

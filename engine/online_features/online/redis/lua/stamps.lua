@@ -1,4 +1,4 @@
--- Tells the timestamps of rows.
+-- Returns the timestamps of rows.
 --
 -- KEYS      the entity keys
 -- ARGV      the layout's own words

@@ -2,11 +2,11 @@
 --
 -- KEYS      the entity keys, one per row; then the state of the view, if the version is given
 -- ARGV      the layout's own words, then
---             the version of the state under which the rows were made, as push.lua tells it; '' for any, and always in
---             a cluster, where the state may be on another node
+--             the version of the state under which the rows were encoded, as push.lua returns it; '' for any, and
+--             always in a cluster, where the state may be on another node
 --           then per row, in the order of KEYS:
---             end      milliseconds since the epoch at which the row and its tombstone end, 0: never; after a minus
---                      sign where the row says that its entity is gone
+--             end      milliseconds since the epoch at which the row and its tombstone expire, 0: never; with a minus
+--                      sign if the row says that its entity is gone
 --             …        the words of the row, as its layout has them
 -- returns   an error that begins with CHANGED, and writes nothing, when the version is another; else
 --           { written, stale, expired, deleted }: the outcome of every row in exactly one of the counts
@@ -21,8 +21,8 @@ local at = own_words + 2
 local may_be_buried = has_burials(KEYS[1])
 
 if version ~= '' then
-  local told = redis.call('HMGET', KEYS[#KEYS], 'fingerprint', 'schema_fingerprint')
-  if (told[1] or '') .. ':' .. (told[2] or '') ~= version then
+  local fingerprints = redis.call('HMGET', KEYS[#KEYS], 'fingerprint', 'schema_fingerprint')
+  if (fingerprints[1] or '') .. ':' .. (fingerprints[2] or '') ~= version then
     return redis.error_reply('CHANGED is the state of the feature view')
   end
   rows = rows - 1

@@ -1,0 +1,112 @@
+"""Layout ``feast``: a row is some fields of the hash that Feast's own online store has for an entity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from online_features.errors import UnsupportedTypeError
+from online_features.feature_view import FeatureView
+from online_features.layouts.feast import feast_format
+from online_features.layouts.feast.feast_types import FeastType
+from online_features.layouts.layout import Key, Keys, RowLayout
+from online_features.layouts.row_formats import FeastFormat, RowFormat
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
+from online_features.schema import Column, RowSchema
+
+if TYPE_CHECKING:
+    from online_features.layouts.encoder import Encoder
+    from online_features.layouts.hash.packing import Packing
+
+GLOB = re.compile(rb"[*?\[\]\\]")
+
+
+class FeastLayout(RowLayout):
+    """Stores a row as Feast does: a key holds the rows that all views of a project have of an entity."""
+
+    name: ClassVar[str] = "feast"
+    expires_rows: ClassVar[bool] = False  # Feast's reader decides how long a row may be served
+    is_binary: ClassVar[bool] = True
+    has_tombstone_keys: ClassVar[bool] = False
+    records_features: ClassVar[bool] = True
+
+    def __init__(self, view: FeatureView) -> None:
+        super().__init__(view)
+        self._project = view.project.encode()
+
+    def keys(self, columns: Sequence[Column]) -> Keys:
+        """Return the function from the texts of join keys to a key."""
+        key_of, project = feast_format.entity_keys(columns), self._project
+        return lambda texts: key_of(texts) + project
+
+    def pattern(self, columns: Sequence[Column]) -> Key:
+        """Return a glob that the keys of all entities match, and some others."""
+        prefix = feast_format.key_prefix([column.name for column in columns])
+        return GLOB.sub(rb"\\\g<0>", prefix) + b"*" + self._project
+
+    def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
+        """Return the texts of the join keys in a key."""
+        try:
+            texts, project = feast_format.entity_texts(columns, key if isinstance(key, bytes) else key.encode())
+        except ValueError:
+            return None
+        return texts if project == self._project else None
+
+    def check_prunable(self, keys: Sequence[Column]) -> None:
+        """Refuse times: Feast's keys hold whole seconds only."""
+        for key in keys:
+            if key.feast == FeastType.UNIX_TIMESTAMP:
+                raise UnsupportedTypeError(
+                    f"feature view {self.view.name!r}: join key {key.name!r} is a time, of which Feast's keys hold "
+                    "whole seconds only, so entities cannot be compared with the source; leave prune=True out"
+                )
+
+    @property
+    def row_exists(self) -> CommandForm:
+        """The command that tells whether a key holds a row of this view beside those of others."""
+        return CommandForm("HEXISTS", (feast_format.timestamp_field(self.view.name),))
+
+    def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:
+        """Return the key's ttl in seconds (0: none), how many fields a row has, and their names; see ``feast.lua``."""
+        ttl = self.view.feast.key_ttl
+        fields = (feast_format.feature_field(self.view.name, feature) for feature in (*features, *sorted(left)))
+        words: list[Key] = [
+            str(int(ttl.total_seconds())) if ttl else "0",
+            str(len(features) + 1),
+            feast_format.tombstone_field(self.view.name),
+            feast_format.timestamp_field(self.view.name),
+            *fields,
+        ]
+        return [str(len(words)), *words]
+
+    def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:  # noqa: ARG002
+        """Return the encoder of rows."""
+        from online_features.layouts.feast.feast_encoder import FeastEncoder
+
+        return FeastEncoder(self, schema)
+
+    def row_format(self, columns: Sequence[Column]) -> RowFormat:
+        """Return how rows are read."""
+        return FeastFormat(self.view.name, columns)
+
+    def tombstone_pattern(self, columns: Sequence[Column]) -> Key:
+        """Return the glob of the entities' keys, which hold their tombstones."""
+        return self.pattern(columns)
+
+    def tombstone_texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
+        """Return the texts of the join keys in an entity's key."""
+        return self.texts(columns, key)
+
+    @property
+    def read_tombstone(self) -> CommandForm:
+        """The command that reads the tombstone in an entity's key."""
+        return CommandForm("HGET", (feast_format.tombstone_field(self.view.name),))
+
+    def tombstone_stamps(self, reply: Any) -> tuple[str, str] | None:
+        """Return the timestamps of a tombstone, which are one text."""
+        if reply is None:
+            return None
+        timestamp, created = text(reply).split(" ")
+        return timestamp, created

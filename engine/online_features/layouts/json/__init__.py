@@ -1,0 +1,1 @@
+"""Layout ``json``: a row is a string that holds one JSON object."""

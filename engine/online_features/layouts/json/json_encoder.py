@@ -1,0 +1,54 @@
+"""Rows as JSON objects: one per entity, with every feature; NULL is ``null``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from online_features.layouts import keyspace
+from online_features.layouts.encoder import Columns, Encoder
+from online_features.resp.word_columns import Piece, joined, words
+from online_features.schema import Column, Encoding
+from online_features.types.arrow_texts import instants, texts
+
+# Encodings whose text is JSON as it stands.
+VERBATIM = (Encoding.BOOLEAN, Encoding.INTEGER, Encoding.JSON)
+
+MUST_BE_ESCAPED = r'["\\\x00-\x1f]'  # in a JSON string, RFC 8259
+ESCAPES = {"\\": r"\\", '"': r"\"", **{chr(code): f"\\u{code:04x}" for code in range(0x20)}}
+
+
+class JsonEncoder(Encoder):
+    """Encodes rows as JSON objects that begin with ``_ts`` and, where there is one, ``_created``."""
+
+    def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
+        pieces: list[Piece] = [f'{{"{keyspace.TIMESTAMP_FIELD}":"', instants(columns.event_timestamp), '"']
+        if columns.created_timestamp is not None:
+            created = joined([f',"{keyspace.CREATED_FIELD}":"', instants(columns.created_timestamp), '"'])
+            pieces.append(created.fill_null(b""))
+        for feature, column in zip(self._schema.features, columns.features, strict=True):
+            pieces += [f",{json.dumps(feature.name, ensure_ascii=False)}:", *_value(feature, column)]
+        objects = joined([*pieces, "}"])
+        return words(objects), np.ones(len(objects), dtype=np.int64)
+
+
+def _value(feature: Column, column: pa.Array) -> list[Piece]:
+    values = texts(column)
+    if feature.encoding in VERBATIM:
+        pieces: list[Piece] = [values]
+    elif feature.encoding == Encoding.FLOAT:
+        pieces = [pc.if_else(pc.is_finite(column), joined([values]), joined(['"', values, '"']))]
+    else:
+        pieces = ['"', _escaped(values), '"']
+    return [joined(pieces).fill_null(b"null")] if values.null_count else pieces
+
+
+def _escaped(column: pa.StringArray) -> pa.StringArray:
+    if not pc.any(pc.match_substring_regex(column, MUST_BE_ESCAPED)).as_py():
+        return column
+    for character, escaped in ESCAPES.items():
+        column = pc.replace_substring(column, character, escaped)
+    return column

@@ -1,0 +1,80 @@
+"""What the synchronous and the asynchronous store share: every read, as a conversation without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from online_features import arguments
+from online_features.errors import InvalidRowsError
+from online_features.feature_view import FeatureView
+from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
+from online_features.online.read.entity_keys import Entity
+from online_features.online.read.feature_vectors import FeatureVectors, read_vectors
+from online_features.online.read.freshness import Freshness, FreshnessBounds
+from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.row_query import RowQuery, read_rows
+from online_features.online.read.state_query import read_freshness
+from online_features.online.read.view_cache import ViewCache
+from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck
+from online_features.online.redis.conversation import Conversation
+from online_features.window import aware
+
+FreshnessCheck: TypeAlias = ViewFreshnessCheck | EntityFreshnessCheck
+
+
+class StoreReader:
+    """Validate the arguments of a store's reads, and return the conversation of each."""
+
+    def __init__(self) -> None:
+        self._views = ViewCache()
+
+    def rows(
+        self,
+        view: FeatureView,
+        entity_rows: Sequence[Entity],
+        features: Sequence[str] | None,
+        min_watermark: datetime | None,
+        max_staleness: timedelta | None,
+    ) -> Conversation[OnlineRows]:
+        """Read rows; see :meth:`~online_features.OnlineStore.get_online_features`."""
+        arguments.check(view=view, entity_rows=entity_rows)
+        arguments.check_given(features=features)
+        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        return read_rows(RowQuery(view, entity_rows, features, bounds, datetime.now(UTC)), self._views)
+
+    def vectors(
+        self,
+        views: Sequence[FeatureView],
+        entity_rows: Sequence[Entity],
+        features: Mapping[str, Sequence[str]] | None,
+        min_watermark: datetime | None,
+        max_staleness: timedelta | None,
+        *,
+        full_feature_names: bool,
+    ) -> Conversation[FeatureVectors]:
+        """Read feature vectors; see :meth:`~online_features.OnlineStore.get_feature_vectors`."""
+        arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
+        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        if not (features is None or isinstance(features, Mapping)):
+            raise InvalidRowsError(f"features= must map the names of views to lists of features, not be {features!r}")
+        chosen, now = dict(features or {}), datetime.now(UTC)
+        queries = [RowQuery(view, entity_rows, chosen.pop(view.name, None), bounds, now) for view in views]
+        if not queries:
+            raise InvalidRowsError("a feature vector needs at least one feature view")
+        if chosen:
+            raise InvalidRowsError(f"features= names feature view {next(iter(chosen))!r}, which is not among views=")
+        return read_vectors(queries, self._views, full_names=full_feature_names)
+
+    def freshness(self, view: FeatureView, now: datetime | None) -> Conversation[Freshness]:
+        """Read a view's freshness; see :meth:`~online_features.OnlineStore.freshness`."""
+        arguments.check(view=view)
+        return read_freshness(view, datetime.now(UTC) if now is None else aware("now", now))
+
+    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[CheckResult]:
+        """Run a freshness check; see :meth:`~online_features.OnlineStore.check`.
+
+        :param primaries: number of nodes to sample entities from.
+        """
+        return check.ask(self._views, datetime.now(UTC), primaries)

@@ -1,0 +1,157 @@
+"""Calls of scripts on one connection to one server: sent in packets, and each acknowledged."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import redis
+
+from online_features.errors import InvalidRowsError
+from online_features.online.redis.row_calls import PackedCall
+from online_features.online.redis.scripts import unknown
+
+# A packet keeps Redis busy while the next one is put together, and two of them are few enough that replies never fill
+# the socket's buffer while we still send.
+CALLS_PER_PACKET = 64
+PACKETS_IN_FLIGHT = 2
+
+# The longest word of a command that Redis takes. It closes the connection on a longer one, and its error may be lost.
+LIMIT = "proto-max-bulk-len"
+TOO_LONG = "invalid bulk length"
+SHORTEST_LIMIT, USUAL_LIMIT = 1024**2, 512 * 1024**2  # bytes
+
+LINE_END = b"\r\n"
+
+
+class CallPipeline:
+    """Sends calls on a connection, and makes scripts known to the server that it has forgotten.
+
+    :param client: that holds the connection alone.
+    :ivar bytes_sent: of calls.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+        self.connection: Any = client.connection
+        self.bytes_sent = 0
+
+    def exchange(self, *words: str | bytes | int) -> Any:
+        """Return the reply to one command."""
+        self.connection.send_command(*words)
+        return self.connection.read_response()
+
+    def packed(self, *words: str | bytes | int) -> PackedCall:
+        """Return a command as a call."""
+        return PackedCall(list(self.connection.pack_command(*words)))
+
+    def replies(self, calls: Iterator[PackedCall]) -> Iterator[Any]:
+        """Yield the reply to each call, in order, errors among them; interruptions are raised."""
+        in_flight: deque[list[PackedCall]] = deque()
+        while True:
+            # The next packet is sent before the replies to the last one are read.
+            packet = list(islice(calls, CALLS_PER_PACKET))
+            if not packet and not in_flight:
+                return
+            if packet:
+                in_flight.append(packet)
+            unanswered = [call for sent in in_flight for call in sent]
+            try:
+                if packet:
+                    self._send(packet)
+                replies = self._acknowledged(in_flight) if not packet or len(in_flight) == PACKETS_IN_FLIGHT else ()
+            except redis.ConnectionError:
+                self._check_lengths(unanswered)
+                raise
+            if any(isinstance(reply, redis.ResponseError) and TOO_LONG in str(reply) for reply in replies):
+                self._check_lengths(unanswered)
+            yield from replies
+
+    def asked(self, call: PackedCall) -> Any:
+        """Return the reply to a call in a slot that is moving to this server."""
+        if call.script is not None:
+            # Before ASKING, which holds for one command only.
+            self.exchange(*call.script.load)
+        self.exchange("ASKING")
+        (reply,) = self.replies(iter([call]))
+        return reply
+
+    def _acknowledged(self, in_flight: deque[list[PackedCall]]) -> list[Any]:
+        """Return the replies to the oldest packet in flight, or to all if the server does not know a script."""
+        calls = in_flight.popleft()
+        replies = [self._reply() for _ in calls]
+        if missing := unknown(replies):
+            for later in in_flight:
+                calls = calls + later
+                replies += [self._reply() for _ in later]
+            in_flight.clear()
+            for script in {calls[i].script for i in unknown(replies)}:
+                if script is not None:
+                    self.exchange(*script.load)
+            # From the first one on, so that the order stays; a call that is made twice does no harm.
+            first = missing[0]
+            self._send(calls[first:])
+            replies[first:] = [self._reply() for _ in calls[first:]]
+        return replies
+
+    def _check_lengths(self, calls: Sequence[PackedCall]) -> None:
+        """Find out whether Redis has closed the connection because a value is too long.
+
+        :raises InvalidRowsError: naming its length, and what Redis takes.
+        """
+        longest = max(map(_longest_word, calls), default=0)
+        if longest < SHORTEST_LIMIT:
+            return
+        self.connection.disconnect()  # Redis has closed it, or is about to
+        try:
+            limit = int(self.client.config_get(LIMIT)[LIMIT] or "")
+        except (redis.RedisError, LookupError, ValueError):
+            limit = USUAL_LIMIT
+        if longest > limit:
+            raise InvalidRowsError(
+                f"a value of {longest:,} bytes is too long for Redis, which takes {limit:,} ({LIMIT}) -> leave it out, "
+                f"shorten it, or raise {LIMIT} in Redis's configuration"
+            )
+
+    def _send(self, calls: Sequence[PackedCall]) -> None:
+        payload = b"".join(buffer for call in calls for buffer in call.buffers)
+        self.connection.send_packed_command([payload])
+        self.bytes_sent += len(payload)
+
+    def _reply(self) -> Any:
+        # An error is one call's reply, to be judged when the replies to all calls have been read.
+        try:
+            return self.connection.read_response()
+        except redis.ResponseError as error:
+            return error
+
+
+@contextmanager
+def call_pipeline(hold: Callable[[], redis.Redis]) -> Iterator[CallPipeline]:
+    """Open a pipeline; after a failure its connection is closed, and not used again as it is.
+
+    :param hold: returns a client that holds a connection of its pool alone.
+    """
+    with hold() as client:
+        pipeline = CallPipeline(client)
+        try:
+            yield pipeline
+        except BaseException:
+            pipeline.connection.disconnect()
+            raise
+
+
+def _longest_word(call: PackedCall) -> int:
+    """Return the length in bytes of the longest word of a call."""
+    wire = b"".join(call.buffers)
+    at = wire.index(LINE_END) + len(LINE_END)  # behind the number of words
+    longest = 0
+    while at < len(wire):
+        end = wire.index(LINE_END, at)
+        length = int(wire[at + 1 : end])
+        longest = max(longest, length)
+        at = end + length + 2 * len(LINE_END)
+    return longest

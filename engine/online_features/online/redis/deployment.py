@@ -1,0 +1,213 @@
+"""The seam to Redis: what the rest of the package asks of it, be it one server or a cluster."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import redis
+
+from online_features.common.retry_budget import RetryBudget
+from online_features.layouts import keyspace
+from online_features.layouts.layout import Key, RowLayout
+from online_features.online.redis.redis_failures import Client, is_passing
+from online_features.online.redis.replication import Replication
+from online_features.online.redis.scripts import Script, unknown
+from online_features.online.redis.servers import Server
+from online_features.resp.commands import Command, Word
+from online_features.resp.replies import text
+
+if TYPE_CHECKING:
+    from online_features.layouts.encoder import EncodedRows
+    from online_features.online.redis.row_calls import PackedCall
+
+T = TypeVar("T")
+
+SCAN_COUNT = 1000  # keys that Redis looks at per step of a scan, so that no step blocks it for long
+KEYS_PER_CALL = 500  # a call blocks Redis for a few microseconds a key
+
+# Longer than any run; the marker of a crashed run is gone after it.
+RUN_MARKER_MILLISECONDS = timedelta(days=7) // timedelta(milliseconds=1)
+
+
+class Session(ABC):
+    """What a run asks Redis by: it tries again after interruptions.
+
+    :param retry_budget: of all that the session tries again.
+    """
+
+    def __init__(self, retry_budget: RetryBudget) -> None:
+        self._retry_budget = retry_budget
+
+    def command(self, *words: Word | int) -> Any:
+        """Return the reply to a command, which may be carried out twice: it is sent again after an interruption."""
+        return self.steadily(partial(self.exchange, *words))
+
+    def reply(self, *words: Word | int) -> Any:
+        """Return the reply to a command, or the error with which Redis refuses it for good."""
+        return self.steadily(partial(self._reply, *words))
+
+    @property
+    @abstractmethod
+    def bytes_sent(self) -> int:
+        """Bytes of calls sent so far."""
+
+    @abstractmethod
+    def exchange(self, *words: Word | int) -> Any:
+        """Return the reply to a command that is sent once."""
+
+    @abstractmethod
+    def steadily(self, do: Callable[[], T]) -> T:
+        """Return what ``do`` returns; do it again after an interruption.
+
+        :raises redis.RedisError: when it cannot succeed, or the retry budget is spent.
+        """
+
+    @abstractmethod
+    def servers(self) -> frozenset[Server]:
+        """Return the servers that hold what is written, as they are now; call it within :meth:`steadily`."""
+
+    @abstractmethod
+    def await_replicas(self, key: str, replication: Replication) -> None:
+        """Wait until replicas have what the session has written; call it within :meth:`steadily`.
+
+        :param key: of the run's marker.
+        :raises NotReplicatedError: when there are too few in time.
+        """
+
+    @abstractmethod
+    def send(self, calls: Sequence[PackedCall], then: Sequence[Word | int] = ()) -> list[Any]:
+        """Send calls, and return their replies when every one of them is acknowledged.
+
+        After an interruption it goes on with the calls that were not acknowledged. They may have been carried out:
+        once more does no harm.
+
+        :param then: the words of a command that follows when all calls are carried out; its reply comes last.
+        :raises StateChangedError: when the view's state is not the one under which rows were encoded.
+        :raises NotReplicatedError: in a cluster, when too few replicas have the rows in time.
+        """
+
+    def _reply(self, *words: Word | int) -> Any:
+        try:
+            return self.exchange(*words)
+        except redis.ResponseError as refusal:
+            if is_passing(refusal):
+                raise
+            return refusal
+
+
+class Deployment(ABC):
+    """A Redis that holds feature views: one server or a cluster.
+
+    :cvar state_is_beside_rows: whether a script can reach the state of a view and its rows, and both are lost together.
+    :ivar client: of redis-py, which the user has made.
+    """
+
+    state_is_beside_rows: ClassVar[bool]
+
+    def __init__(self, client: Client) -> None:
+        self.client: Any = client
+
+    def command(self, *words: Word | int) -> Any:
+        """Return the reply to a command."""
+        return self.client.execute_command(*words)
+
+    def scan(self, pattern: Key) -> Iterator[Key]:
+        """Return the keys that a pattern matches; a key may come twice."""
+        return self.client.scan_iter(match=pattern, count=SCAN_COUNT)  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are sent together, errors among them."""
+
+    def replies(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are sent together.
+
+        :raises redis.RedisError: the first error among them.
+        """
+        return _raised(self.exchange(commands))
+
+    @property
+    @abstractmethod
+    def primaries(self) -> int:
+        """How many nodes have keys of their own."""
+
+    @abstractmethod
+    def row_script(self, name: str, layout: RowLayout) -> Script:
+        """Return the script of that name for rows of a layout."""
+
+    @abstractmethod
+    def parts(self, keys: Sequence[Key]) -> list[list[int]]:
+        """Return the places of keys that one call can take, for each call."""
+
+    def call(self, script: Script, calls: Sequence[tuple[Sequence[Key], Sequence[Key]]]) -> list[Any]:
+        """Return the replies of a row script.
+
+        :param calls: keys of rows and words of each call.
+        :raises redis.RedisError: the first error among the replies.
+        """
+        commands = [script.call(self._all_keys(script, keys), words) for keys, words in calls]
+        replies = self._replies(commands)
+        # One node of a cluster may have forgotten the script. What the others have done must not be counted anew.
+        if again := unknown(replies):
+            self.client.script_load(script.source)
+            for i, reply in zip(again, self._replies([commands[i] for i in again]), strict=True):
+                replies[i] = reply
+        return _raised(replies)
+
+    @abstractmethod
+    def packed_calls(
+        self, script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]
+    ) -> Iterator[PackedCall]:
+        """Make calls of a row script, ready for the wire.
+
+        :param own_words: before those of the rows.
+        :param state_keys: after the keys of the rows; none unless :attr:`state_is_beside_rows`.
+        """
+
+    @abstractmethod
+    def session(self, retry_budget: RetryBudget, replication: Replication) -> AbstractContextManager[Session]:
+        """Return a session, which is closed with its context.
+
+        :param replication: what must be copied: in a cluster before a call is acknowledged.
+        """
+
+    def _all_keys(self, script: Script, keys: Sequence[Key]) -> Sequence[Key]:
+        if script.keys_per_row == 1:
+            return keys
+        before, after = keyspace.around_buried_key()
+        return [name for key in keys for name in (key, f"{before}{text(key)}{after}")]
+
+    def _replies(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        if not commands:
+            return []
+        with self.client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
+        return replies
+
+
+def _raised(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+class AsyncDeployment(Protocol):
+    """The part of :class:`Deployment` that readers on asyncio need."""
+
+    client: Any
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are sent together, errors among them."""
+        ...
+
+    async def primaries(self) -> int:
+        """Return how many nodes have keys of their own."""
+        ...

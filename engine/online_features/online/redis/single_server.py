@@ -1,0 +1,198 @@
+"""The seam to one Redis server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from inspect import Parameter, signature
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import redis
+
+from online_features.common.retry_budget import RetryBudget
+from online_features.layouts.layout import Key, RowLayout
+from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
+from online_features.online.redis.redis_failures import is_passing, is_refused, lasting
+from online_features.online.redis.replication import Replication
+from online_features.online.redis.scripts import STATE_CHANGED, Script, StateChangedError, row_script
+from online_features.online.redis.servers import Server, server
+from online_features.resp.commands import Command, Word, packed
+
+if TYPE_CHECKING:
+    from online_features.layouts.encoder import EncodedRows
+    from online_features.online.redis.call_pipeline import CallPipeline
+    from online_features.online.redis.row_calls import PackedCall
+
+T = TypeVar("T")
+
+# What a connection is for: redis-py before 5.3 asks, and later versions warn of an answer.
+_ASKED = signature(redis.ConnectionPool.get_connection).parameters.get("command_name")
+PURPOSE = ("HMGET",) if _ASKED is not None and _ASKED.default is Parameter.empty else ()
+
+
+class SingleServer(Deployment):
+    """One server, and its replicas."""
+
+    state_is_beside_rows: ClassVar[bool] = True
+    primaries: ClassVar[int] = 1
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are sent together, errors among them.
+
+        This is what redis-py's ``Pipeline.execute`` does without a transaction, with commands that are packed already.
+        """
+        packet, pool = packed(commands), self.client.connection_pool
+        connection = pool.get_connection(*PURPOSE)
+
+        def exchange() -> list[Any]:
+            connection.send_packed_command([packet])
+            return [_reply(connection) for _ in commands]
+
+        try:
+            replies: list[Any] = connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
+        finally:
+            pool.release(connection)
+        return replies
+
+    def row_script(self, name: str, layout: RowLayout) -> Script:
+        """Return the script of that name for rows of a layout."""
+        return row_script(name, type(layout), in_cluster=False)
+
+    def parts(self, keys: Sequence[Key]) -> list[list[int]]:
+        """Return the places of all keys: one call can take them."""
+        return [[*range(len(keys))]] if keys else []
+
+    def packed_calls(
+        self, script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]
+    ) -> Iterator[PackedCall]:
+        """Make calls of the rows in their order."""
+        from online_features.online.redis.row_calls import calls_in_order
+
+        return calls_in_order(script, rows, own_words, state_keys)
+
+    @contextmanager
+    def session(self, retry_budget: RetryBudget, replication: Replication) -> Iterator[Session]:  # noqa: ARG002
+        """Hold one connection; a run waits for replicas when it ends."""
+        from online_features.online.redis.call_pipeline import call_pipeline
+
+        with call_pipeline(partial(retry_budget.attempt, self.client.client, is_passing)) as pipeline:
+            yield ServerSession(pipeline, retry_budget)
+
+
+class ServerSession(Session):
+    """One connection to one server, which is made again when it is lost."""
+
+    def __init__(self, pipeline: CallPipeline, retry_budget: RetryBudget) -> None:
+        super().__init__(retry_budget)
+        self._pipeline = pipeline
+        self._connections = 1
+        self._is_lost = False
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of calls sent so far."""
+        return self._pipeline.bytes_sent
+
+    def exchange(self, *words: Word | int) -> Any:
+        """Return the reply to a command that is sent once."""
+        return self._pipeline.exchange(*words)
+
+    def steadily(self, do: Callable[[], T]) -> T:
+        """Return what ``do`` returns; do it again after an interruption, on a new connection."""
+        with lasting(self._retry_budget):
+            return self._retry_budget.attempt(partial(self._attempt, do), is_passing)
+
+    def servers(self) -> frozenset[Server]:
+        """Return the server, as it is now."""
+        # Without a run_id the server cannot be identified, so every other connection may lead to another one.
+        anonymous = f"connection {self._connections}"
+        try:
+            return frozenset([server(self._info(), anonymous)])
+        except redis.ResponseError as refusal:
+            if not is_refused(refusal):
+                raise
+            return frozenset([Server(identity=anonymous)])
+
+    def await_replicas(self, key: str, replication: Replication) -> None:
+        """Wait until replicas have what the session has written.
+
+        The marker is written to first: ``WAIT`` is for what its own connection has written, and this may not be the one
+        that has written the rows.
+        """
+        if replication.replicas:
+            self.exchange("PEXPIRE", key, RUN_MARKER_MILLISECONDS)
+            replication.await_replicas(self.exchange)
+
+    def send(self, calls: Sequence[PackedCall], then: Sequence[Word | int] = ()) -> list[Any]:
+        """Send calls, then a command, and go on from the first that was not acknowledged."""
+        every = [*calls, self._pipeline.packed(*then)] if then else calls
+        acknowledged: list[Any] = []
+
+        def go_on() -> None:
+            for reply in self._pipeline.replies(islice(every, len(acknowledged), None)):
+                if isinstance(reply, redis.ResponseError):
+                    raise StateChangedError if str(reply).startswith(STATE_CHANGED) else reply
+                acknowledged.append(reply)
+
+        self.steadily(go_on)
+        return acknowledged
+
+    def _attempt(self, do: Callable[[], T]) -> T:
+        if self._is_lost:
+            self._pipeline.connection.connect()
+            self._connections += 1
+            self._is_lost = False
+        try:
+            return do()
+        except BaseException:
+            # Replies may be on their way that nobody will read.
+            self._pipeline.connection.disconnect()
+            self._is_lost = True
+            raise
+
+    def _info(self) -> Any:
+        connection = self._pipeline.connection
+        connection.send_command("INFO")
+        return self._pipeline.client.parse_response(connection, "INFO")  # type: ignore[no-untyped-call]
+
+
+class AsyncSingleServer:
+    """One server, for readers on asyncio."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are sent together, errors among them."""
+        packet, pool = packed(commands), self.client.connection_pool
+        connection = await pool.get_connection(*PURPOSE)
+
+        async def exchange() -> list[Any]:
+            await connection.send_packed_command([packet])
+            return [await _reply_async(connection) for _ in commands]
+
+        try:
+            replies: list[Any] = await connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
+        finally:
+            await pool.release(connection)
+        return replies
+
+    async def primaries(self) -> int:
+        """Return how many nodes have keys of their own."""
+        return 1
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+async def _reply_async(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except redis.ResponseError as error:
+        return error

@@ -1,0 +1,181 @@
+"""The runs of a view in Redis: marked while they write, committed in one step, and recorded in a history."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from online_features.common.instants import from_text, to_text
+from online_features.errors import OnlineDataLostError, OvertakenError
+from online_features.feature_view import FeatureView
+from online_features.layouts import keyspace
+from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
+from online_features.online.redis.replication import Replication
+from online_features.online.redis.scripts import state_script
+from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
+from online_features.online.state.stored_schema import schema_fields
+from online_features.online.state.view_definition import definition, definition_fingerprint
+from online_features.online.state.view_state import json_object, named
+from online_features.resp.replies import text
+from online_features.schema import RowSchema
+from online_features.source_note import SourceNote
+
+# The history keeps a week of runs every five minutes, and the newest hundred however old they are.
+RUNS_KEPT = 2000
+RUNS_KEPT_FOR = timedelta(days=7)
+RUNS_SHOWN = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunClaims:
+    """What a run records of itself when all its rows are acknowledged.
+
+    :param run: its record in the history, as JSON.
+    :param fingerprint_before: of the definition that the run found online, or ``None`` when it found none.
+    :param covered: the part of the source's history that is online because of the run.
+    :param cursor: where the next incremental run begins, or ``None`` to leave the cursor unchanged.
+    :param source: what the next run must know of the source, or ``None`` to leave the note unchanged.
+    :param max_event_timestamp: the newest that the run has read, unless it is in the future.
+    :param materialized_at: when the run ended.
+    """
+
+    run: Mapping[str, Any]
+    fingerprint_before: str | None
+    covered: tuple[datetime | None, datetime] | None
+    cursor: datetime | None
+    source: SourceNote | None
+    max_event_timestamp: datetime | None
+    materialized_at: datetime
+
+
+def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Server]:
+    """Mark the run as writing; by the mark, :func:`commit_run` finds out whether Redis has lost data.
+
+    :returns: the servers that will hold the rows.
+    """
+    session.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
+    session.command("SET", keyspace.run_key(view, run_id), "writing", "PX", RUN_MARKER_MILLISECONDS)
+    return session.steadily(session.servers)
+
+
+def commit_run(
+    session: Session,
+    view: FeatureView,
+    run_id: str,
+    claims: RunClaims,
+    *,
+    schema: RowSchema,
+    servers: frozenset[Server],
+    replication: Replication,
+) -> datetime | None:
+    """End a run whose rows are all acknowledged, in one atomic step.
+
+    :param servers: as returned by :func:`begin_run`.
+    :param replication: what must be replicated before the watermark moves.
+    :returns: the watermark, which has moved forward or not at all.
+    :raises OnlineDataLostError: Redis no longer knows the run, or is another server than before.
+    :raises OnlineStoreFullError: Redis has evicted keys since the run began.
+    :raises NotReplicatedError: too few replicas have the rows.
+    :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
+    """
+    fields = {
+        "materialized_at": to_text(claims.materialized_at),
+        "layout": view.layout,
+        "definition": json.dumps(definition(view, schema)),
+        "servers": identities(servers),
+        "evicted": json.dumps(evicted_counts(servers)),
+        **schema_fields(schema),
+    }
+    if claims.cursor is not None:
+        fields["cursor"] = to_text(claims.cursor)
+    if claims.source is not None:
+        fields["source"] = json.dumps(claims.source.to_dict())
+    start, end = claims.covered or (None, None)
+    keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    words: tuple[str | int, ...] = (
+        run_id,
+        RUNS_KEPT,
+        _record(claims.run),
+        _optional_text(start),
+        _optional_text(end),
+        _optional_text(claims.max_event_timestamp),
+        claims.fingerprint_before or "",
+        definition_fingerprint(view, schema),
+        _oldest_kept(claims.run),
+        *(word for field in fields.items() for word in field),
+    )
+    commit = state_script("commit_run").call_in_full(keys, words)
+
+    evicted = 0
+
+    def check_and_commit() -> Any:
+        nonlocal evicted
+        # A single server is asked on one connection, which breaks if the server restarts in between. For a cluster,
+        # the next run finds out, because the servers from the beginning of this run are recorded.
+        now = session.servers()
+        if now != servers:
+            raise OnlineDataLostError(
+                f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
+                "lost rows; the watermark has not moved -> run again"
+            )
+        check_evictions(view, servers, now)
+        evicted = evicted_since(evicted_counts(servers), now)
+        session.await_replicas(keyspace.run_key(view, run_id), replication)
+        return session.exchange(*commit)
+
+    watermark = session.steadily(check_and_commit)
+    if watermark is None:
+        if evicted:  # the run's mark is among them
+            raise eviction(view, evicted, servers)
+        reports_evictions = all(server.evicted is not None for server in servers)
+        raise OnlineDataLostError(
+            f"feature view {view.name!r}: Redis lost data while the run was writing: it was flushed or restored"
+            + ("" if reports_evictions else ", or has evicted keys, which it does not tell by INFO")
+            + "; the watermark has not moved -> run again"
+        )
+    if text(watermark) == "overtaken":
+        raise OvertakenError(
+            f"feature view {view.name!r}: a run with another definition of the view has ended while this one was "
+            "writing; the watermark has not moved -> run again, and give the view one definition"
+        )
+    return from_text(text(watermark)) if watermark else None
+
+
+def abandon_run(deployment: Deployment, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
+    """End a run that failed: record it in the history, and leave the watermark unchanged."""
+    keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    words = (run_id, RUNS_KEPT, _record(run), _oldest_kept(run))
+    deployment.command(*state_script("abandon_run").call_in_full(keys, words))
+
+
+def read_runs(deployment: Deployment, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:
+    """Read the records of the last runs, newest first."""
+    recorded = deployment.command("LRANGE", keyspace.runs_key(view), 0, limit - 1)
+    with named(keyspace.runs_key(view)):
+        return [json_object(run) for run in recorded]
+
+
+def identities(servers: frozenset[Server]) -> str:
+    """Return the servers as one text."""
+    return " ".join(sorted(server.identity for server in servers))
+
+
+def _record(run: Mapping[str, Any]) -> str:
+    """Return the record of a run; one that did nothing has a hash, and runs with the same hash share a record."""
+    if run["outcome"] != "success" or run["kind"] != "incremental" or run["rows_read"] or run["entities_pruned"]:
+        return json.dumps(run)
+    origin = {name: value for name, value in (run.get("origin") or {}).items() if name in ("dag_id", "task_id")}
+    same = json.dumps([run.get("definition"), run.get("held_by"), sorted(origin.items())])
+    return json.dumps({**run, "runs": 1, "nothing": hashlib.sha256(same.encode()).hexdigest()[:16]})
+
+
+def _oldest_kept(run: Mapping[str, Any]) -> str:
+    return to_text(from_text(run["ended"]) - RUNS_KEPT_FOR)
+
+
+def _optional_text(instant: datetime | None) -> str:
+    return "" if instant is None else to_text(instant)

@@ -1,0 +1,48 @@
+"""Scripts on rows of a feature view, and the entities to call them for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from online_features.feature_view import FeatureView
+from online_features.layouts.layout import Key
+from online_features.layouts.layout_registry import layout_of
+from online_features.online.redis.deployment import Deployment
+from online_features.online.state.view_state import features_online
+from online_features.schema import Column
+
+
+class RowScript:
+    """A script on the rows of a view, called with keys and words."""
+
+    def __init__(self, deployment: Deployment, view: FeatureView, name: str) -> None:
+        layout = layout_of(view)
+        self._deployment = deployment
+        self._script = deployment.row_script(name, layout)
+        features = features_online(deployment.command, view, view.features or ())
+        self._own_words = layout.script_words(sorted(features))
+
+    def __call__(self, keys: Sequence[Key], *words: str, of_each: Sequence[Sequence[str]] = ()) -> list[Any]:
+        """Return the script's replies, one to each of :meth:`parts`.
+
+        :param words: that are for all keys.
+        :param of_each: words that are for one key each.
+        """
+        calls = []
+        for part in self.parts(keys):
+            row_words = [word for i in part for word in of_each[i]] if of_each else []
+            calls.append(([keys[i] for i in part], [*self._own_words, *words, *row_words]))
+        return self._deployment.call(self._script, calls)
+
+    def parts(self, keys: Sequence[Key]) -> list[list[int]]:
+        """Return the places of the keys that one call takes: all keys, or in a cluster those of one slot."""
+        return self._deployment.parts(keys)
+
+
+def entities(deployment: Deployment, view: FeatureView, keys: Sequence[Column]) -> Iterator[tuple[Key, list[str]]]:
+    """Yield the keys of the view's rows, and the texts of the join keys in them."""
+    layout = layout_of(view)
+    for key in deployment.scan(layout.pattern(keys)):
+        if (texts := layout.texts(keys, key)) is not None:
+            yield key, texts

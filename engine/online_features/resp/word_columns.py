@@ -1,0 +1,66 @@
+"""Words of commands, made for many rows at once: a column of Arrow holds one word, or a part of one, per row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Piece: TypeAlias = "str | bytes | pa.Array | Lookup"
+
+END = b"\r\n"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A column of few different texts.
+
+    :param texts: each of them; ``None`` is NULL.
+    :param indices: which of them each row has.
+    """
+
+    texts: Sequence[bytes | None]
+    indices: pa.Array
+
+    def after(self, constant: bytes) -> pa.BinaryArray:
+        """Return the column with a constant in front of every text."""
+        return pa.array([None if text is None else constant + text for text in self.texts], pa.binary()).take(
+            self.indices
+        )
+
+
+def words(column: pa.Array) -> list[Piece]:
+    """Return the pieces of one word per row, of text or bytes."""
+    return [by_length(column, lambda length: b"$%d%b" % (length, END)), column, END]
+
+
+def by_length(column: pa.Array, text: Callable[[int], bytes | None]) -> Piece:
+    """Return a piece that depends on the length of each text alone; NULL where the text is.
+
+    :param text: for a length in bytes; ``None`` makes the piece NULL.
+    """
+    lengths = pc.binary_length(column).dictionary_encode()
+    texts = [text(length) for length in lengths.dictionary.to_pylist()]
+    if len(texts) == 1 and texts[0] is not None and not lengths.null_count:
+        return texts[0]
+    return Lookup(texts, lengths.indices)
+
+
+def joined(pieces: Sequence[Piece]) -> pa.BinaryArray:
+    """Join the pieces row by row; NULL where a piece is NULL. At least one piece is a column.
+
+    The cost grows with the number of pieces, so constants are merged with each other and into lookups after them.
+    """
+    merged: list[bytes | pa.Array] = []
+    for piece in pieces:
+        before = merged.pop() if merged and isinstance(merged[-1], bytes) else b""
+        if isinstance(piece, (str, bytes)):
+            merged.append(before + (piece.encode() if isinstance(piece, str) else piece))
+        elif isinstance(piece, Lookup):
+            merged.append(piece.after(before))
+        else:
+            merged += [before, piece.cast(pa.binary())] if before else [piece.cast(pa.binary())]
+    return pc.binary_join_element_wise(*merged, b"")

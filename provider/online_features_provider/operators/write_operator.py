@@ -1,0 +1,166 @@
+"""The base of operators that write a feature view: errors, kills, asset events and lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+
+from airflow.sdk import BaseHook
+from online_features.errors import FeatureViewError
+
+from online_features_provider.assets.feature_view_asset import feature_view_asset
+from online_features_provider.operators.feature_view_operator import FeatureViewOperator
+from online_features_provider.operators.links import links
+from online_features_provider.operators.task_failure import readable_errors
+from online_features_provider.view_reference import check_reference, feature_view_of
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk import Asset, BaseOperatorLink, Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+    from online_features.feature_view import FeatureView
+    from online_features.online.store import OnlineStore
+
+    from online_features_provider.assets.lineage import Lineage
+
+Emission = Literal["changed", "always", "never"]
+
+CHANGES = ("rows_written", "rows_deleted", "entities_pruned")  # counters of what readers can see
+
+
+class TaskKilled(SystemExit):
+    """Airflow has killed the task; it may have retries left."""
+
+
+class WriteOperator(FeatureViewOperator):
+    """Base of operators that write a feature view.
+
+    :param postgres_conn_id: Airflow connection of the offline store.
+    :param emit: when a successful task emits an event of the view's asset: ``"changed"`` if rows were written or
+        removed, ``"always"``, or ``"never"``. By default, a run that finds nothing new starts no DAG that is scheduled
+        on the view.
+    """
+
+    template_fields: Sequence[str] = (*FeatureViewOperator.template_fields, "postgres_conn_id")
+    operator_extra_links: Collection[BaseOperatorLink] = links()
+
+    mapped_name: ClassVar[str] = "{{ task.feature_view }}"
+    """The name of each mapped task in the UI, unless ``map_index_template=`` is given."""
+
+    _is_working = False
+
+    def __init__(self, *, postgres_conn_id: str = "offline_store", emit: Emission = "changed", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if emit not in get_args(Emission):
+            raise FeatureViewError(f"emit={emit!r} is unknown -> choose one of {', '.join(get_args(Emission))}")
+        self.postgres_conn_id = postgres_conn_id
+        self.emit = emit
+        self._lineage: Lineage | None = None
+        # A template, or a view that only workers can import, is known when the task runs.
+        with suppress(FeatureViewError):
+            self._add_outlet(feature_view_asset(self.feature_view))
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Set the arguments that all mapped tasks share."""
+        if "feature_view" in kwargs:
+            check_reference(kwargs["feature_view"])
+        return super().partial(**{"map_index_template": cls.mapped_name, **kwargs})
+
+    @contextmanager
+    def working(self) -> Iterator[FeatureView]:
+        """Yield the feature view to work on; a terminal error fails the task without retries, and a kill ends it.
+
+        :raises AirflowFailException: in place of a terminal error, with its cure in the message.
+        """
+        self._is_working = True
+        try:
+            with readable_errors(self.log, postgres_conn_id=self.postgres_conn_id, redis_conn_id=self.redis_conn_id):
+                yield self._view()
+        finally:
+            self._is_working = False
+
+    def _view(self) -> FeatureView:
+        try:
+            return feature_view_of(self.feature_view)
+        except FeatureViewError:
+            self.operator_extra_links = ()  # a link needs a view
+            raise
+
+    def on_kill(self) -> None:
+        """End the work by an exception.
+
+        Airflow calls this from a signal handler, in the thread that works. It also calls it after a time-out, when its
+        own exception has already ended the work.
+
+        :raises TaskKilled: while there is work.
+        """
+        if self._is_working:
+            self._is_working = False  # a second signal must not interrupt the clean-up
+            raise TaskKilled(f"the task was killed while it wrote feature view {str(self.feature_view)!r}")
+
+    def begin_lineage(
+        self,
+        view: FeatureView,
+        *,
+        reads: str | None = None,
+        appends: str | None = None,
+        writes: tuple[str, OnlineStore] | None = None,
+    ) -> None:
+        """Record the datasets of the task, before anything can fail.
+
+        :param reads: connection of the offline store that rows are read from.
+        :param appends: connection of the offline store that rows are appended to.
+        :param writes: connection of the online store, and the store.
+        """
+        # Imported here: parsing a DAG file needs none of it.
+        from online_features_provider.assets.dataset_locations import online_location, source_location
+        from online_features_provider.assets.lineage import Lineage
+
+        source = source_location(BaseHook.get_connection(reads), view) if reads else None
+        appended = source_location(BaseHook.get_connection(appends), view) if appends else None
+        self._lineage = Lineage(
+            view=view,
+            source=source,
+            appended=appended,
+            online=online_location(BaseHook.get_connection(writes[0]), view) if writes else None,
+            store=writes[1] if writes else None,
+        )
+        if source is not None:
+            self.add_inlets([source.asset])
+
+    def emit_event(self, context: Context, view: FeatureView, result: dict[str, Any]) -> None:
+        """Emit the asset event of the task, if one is due.
+
+        :param result: of the run or push; the event's extra.
+        """
+        asset = feature_view_asset(view)
+        if self._lineage is not None:
+            self._lineage.result = result
+        if self.emit == "changed" and not any(result.get(counter) for counter in CHANGES):
+            # Airflow emits an event for each outlet that the task has when it ends.
+            self.outlets = [outlet for outlet in self.outlets if getattr(outlet, "uri", None) != asset.uri]
+            self.log.info("No asset event of feature view %r: no row online has changed", view.name)
+        elif self.emit != "never" and (events := context.get("outlet_events")) is not None:
+            self._add_outlet(asset)
+            source = self._lineage.source if self._lineage is not None else None
+            events[asset].extra = {**result, "source": source.asset.uri if source is not None else None}
+
+    def _add_outlet(self, asset: Asset) -> None:
+        """Add the view's asset to the user's outlets."""
+        if self.emit != "never" and all(getattr(outlet, "uri", None) != asset.uri for outlet in self.outlets):
+            self.add_outlets([asset])
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Return the lineage of a finished task for OpenLineage; of a failed one, without counts and columns."""
+        if self._lineage is None:
+            return None
+        # Imported here: OpenLineage is installed only where it is used.
+        from online_features_provider.assets.openlineage import facets
+
+        return facets(self._lineage)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return the lineage of a failed task; see :meth:`get_openlineage_facets_on_complete`."""
+        return self.get_openlineage_facets_on_complete(task_instance)
