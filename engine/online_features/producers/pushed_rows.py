@@ -1,4 +1,4 @@
-"""Rows handed over by a producer, as the record batches that a materialization would read from the source."""
+"""Rows of a producer as record batches, like those that a materialization reads from the source."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as m
 
 @dataclass(frozen=True, kw_only=True)
 class PushedRows:
-    """Rows ready to be encoded, and those that no entity or no instant can be told from.
+    """Rows ready to be encoded, and how many were rejected for want of an entity or an event timestamp.
 
     :param batch: columns as :class:`RowSchema` orders them.
-    :param rejected_sample: join keys and event timestamp of a few of the rejected rows.
+    :param rejected: number of rejected rows.
+    :param rejected_sample: join keys and event timestamp of a few of them.
     """
 
     batch: pa.RecordBatch
@@ -43,7 +44,7 @@ class PushedRows:
 
 
 def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch) -> RowSchema:
-    """The parts and types of pushed columns: as recorded online, else told from what is pushed.
+    """Return the parts and types of pushed columns: as recorded online, or inferred from the values.
 
     :raises InvalidRowsError: when columns are missing or unknown.
     """
@@ -81,9 +82,9 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
 
 
 def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now: datetime) -> PushedRows:
-    """The rows as a record batch.
+    """Convert the rows to a record batch.
 
-    :param now: created timestamp of rows that come without that column, and what the future begins after.
+    :param now: created timestamp of rows without that column; later event timestamps are in the future.
     :raises InvalidRowsError: when a value does not fit its column.
     """
     zone = ZoneInfo(view.source.timezone)
@@ -133,7 +134,7 @@ def _created(column: Column, given: GivenBatch, zone: ZoneInfo, now: datetime) -
 
 
 def _is_acceptable(view: FeatureView, instants: pa.Array, now: datetime) -> pa.BooleanArray:
-    """Whether each event timestamp is there, and not in the future where the source rejects such rows."""
+    """Tell which event timestamps are present, and not in the future where the source rejects such rows."""
     if view.source.future_rows != "reject":
         return instants.is_valid()
     return pc.less_equal(instants, now + FUTURE_TOLERANCE).fill_null(fill_value=False)
@@ -172,7 +173,7 @@ def _python(value: Any) -> Any:
 
 @contextmanager
 def naming(view: FeatureView) -> Iterator[None]:
-    """Let errors that name a column name the view, too."""
+    """Put the name of the view before errors that name a column."""
     try:
         yield
     except InvalidRowsError as error:

@@ -38,11 +38,8 @@ _BY_POSTGRES_TYPE: dict[str, tuple[FeastType | None, ...]] = {
     "jsonb": (None, FeastType.JSON),
 }
 
-# Of arrays, elements of these Postgres types; their values can be of the same Feast types.
-_ELEMENTS = (
-    "boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric", "text", "character varying",
-    "character", "bytea", "date", "timestamp without time zone", "timestamp with time zone", "uuid",
-)  # fmt: skip
+# Elements of all other types can have the same Feast types in arrays.
+_NOT_IN_ARRAYS = ("json", "jsonb")
 
 _KEY_TYPES: dict[str, tuple[FeastType, ...]] = {
     **dict.fromkeys(TEXTS, (FeastType.STRING,)),
@@ -56,9 +53,9 @@ _KEY_TYPES: dict[str, tuple[FeastType, ...]] = {
 
 
 def feast_column(view: FeatureView, part: str, column: Column) -> Column:
-    """The column with its type in Feast, where the view is in Feast's layout.
+    """Return the column with its type in Feast, where the view is in Feast's layout.
 
-    :param part: that the column plays; those beside :data:`KEY` and :data:`FEATURE` have no such type.
+    :param part: that the column plays; only :data:`KEY` and :data:`FEATURE` have such a type.
     :raises UnsupportedTypeError: when Feast has no type for it, or not the one that the view names.
     """
     if view.layout != "feast" or part not in (KEY, FEATURE):
@@ -67,25 +64,25 @@ def feast_column(view: FeatureView, part: str, column: Column) -> Column:
 
 
 def feature_types(postgres_type: str) -> Collection[FeastType | None]:
-    """Feast types that features of a Postgres type can have, the default first; empty when there is none."""
+    """Return the Feast types that features of a Postgres type can have, the default first."""
     element = postgres_type.removesuffix(ARRAY_SUFFIX)
     if element == postgres_type:
         return _BY_POSTGRES_TYPE.get(postgres_type, ())
-    if element not in _ELEMENTS:
+    if element in _NOT_IN_ARRAYS:
         return ()
     known = {kind.value: kind for kind in FeastType}
-    lists = (known.get(f"Array({kind})") for kind in _BY_POSTGRES_TYPE[element])
+    lists = (known.get(f"Array({kind})") for kind in _BY_POSTGRES_TYPE.get(element, ()))
     return [kind for kind in lists if kind is not None]
 
 
 def key_types(postgres_type: str) -> Collection[FeastType]:
-    """Feast types that join keys of a Postgres type can have, the default first; empty when there is none."""
+    """Return the Feast types that join keys of a Postgres type can have, the default first."""
     return _KEY_TYPES.get(postgres_type, ())
 
 
 def _type(view: FeatureView, part: str, column: Column) -> FeastType:
     if column.type == UNKNOWN:
-        return FeastType.STRING  # a NULL looks alike in all but one
+        return FeastType.STRING  # NULL is stored alike for all types but times
     possible = list(key_types(column.type) if part == KEY else feature_types(column.type))
     named = view.feast.types.get(column.name)
     chosen = FeastType(named) if named else next(iter(possible), None)

@@ -1,4 +1,4 @@
-"""Values as Feast keeps them, as Python values: what a reader needs, without Arrow or protobuf.
+"""Decodes the values that Feast stores, without Arrow or protobuf.
 
 Source of the format: Feast's ``Value.proto`` and https://protobuf.dev/programming-guides/encoding/
 """
@@ -21,14 +21,14 @@ from online_features.schema import ARRAY_SUFFIX, Column
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
-MORE = 0x80  # set in every byte of a varint but the last
+MORE = 0x80  # set in every byte of a varint but the last one
 VARINT_BITS = 64
 
-SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
+SECONDS, NANOSECONDS = b"\x08", b"\x10"  # first bytes of the fields of a timestamp
 
 Field = tuple[int, "int | bytes"]
 
-# What reading a message raises when it is none.
+# What decoding raises when a message is not a value.
 DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, RecursionError)
 
 
@@ -76,9 +76,9 @@ def _decoded(column: Column, message: bytes) -> Any:
 
 
 def decode_timestamp(message: bytes) -> datetime:
-    """The instant of a ``google.protobuf.Timestamp``, to the microsecond.
+    """Return the instant of a ``google.protobuf.Timestamp``, to the microsecond.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when the message is not a timestamp.
     """
     try:
         seconds, nanoseconds = _parts(message)
@@ -88,7 +88,7 @@ def decode_timestamp(message: bytes) -> datetime:
 
 
 def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
-    """Seconds and nanoseconds, which Feast always has in this order."""
+    """Return seconds and nanoseconds, which Feast always writes in this order."""
     if message.startswith(SECONDS):
         seconds, at = _varint(message, 1)
         if message.startswith(NANOSECONDS, at):
@@ -102,7 +102,7 @@ def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
 
 
 def _number(message: bytes) -> int:
-    """The content of a message that is one varint."""
+    """Return the content of a message that is one varint."""
     value, at = _varint(message, 1)
     if at < len(message):
         raise ValueError(message)
@@ -110,7 +110,7 @@ def _number(message: bytes) -> int:
 
 
 def _bytes(message: bytes) -> bytes:
-    """The content of a message that is one field of text or bytes."""
+    """Return the content of a message that is one field of text or bytes."""
     length, at = _varint(message, 1)
     if at + length != len(message):
         raise ValueError(message)
@@ -159,7 +159,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
-    """The elements of a list: numbers are packed into one field, others are a field each."""
+    """Iterate over the elements of a list: numbers are packed into one field, others are a field each."""
     for number, field in _fields(message):
         content = _whole(field)
         if number != 1:
@@ -183,7 +183,7 @@ def _value(column: Column, kind: FeastType, content: int | bytes) -> Any:
 
 
 def _whole(content: int | bytes) -> bytes:
-    """The content of a field that has a length."""
+    """Return the content of a field that has a length."""
     if not isinstance(content, bytes):
         raise ValueError(content)  # noqa: TRY004 - it is damage, not a mistake of ours
     return content
@@ -196,12 +196,12 @@ def _signed(value: int | bytes) -> int:
 
 
 def _time(column: Column, seconds: int) -> Any:
-    """As psycopg2 gives the column's values, to the second."""
+    """Return the time as psycopg2 gives the column's values, to the second."""
     return _time_of(column)(seconds)
 
 
 def _time_of(column: Column) -> Callable[[int], Any]:
-    """:func:`_time` of many values of a column."""
+    """Return what converts the seconds of many values of a column."""
     as_given: Callable[[datetime], date] = _TIMES.get(column.type.removesuffix(ARRAY_SUFFIX), lambda instant: instant)
     return lambda seconds: None if seconds == NO_TIME else as_given(UNIX_EPOCH + timedelta(0, seconds))
 
@@ -244,7 +244,7 @@ _BYTES: dict[FeastType, Callable[[Column, bytes], Any]] = {
 
 
 def _key(kind: FeastType, wire_type: int) -> bytes:
-    """The first byte of a message, for types whose number is below 16."""
+    """Return the first byte of a message, for types whose number is below 16."""
     return bytes([FIELD_NUMBER[kind] << 3 | wire_type])
 
 
