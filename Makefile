@@ -40,7 +40,7 @@ help:
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make docs         write measured figures into the pages that quote them'
-	@echo 'make lint         formatting, lint rules, types'
+	@echo 'make lint         formatting, lint rules, walls between rooms, types'
 	@echo 'make install      the environment alone, in .venv'
 
 install: $(INSTALLED)
@@ -109,6 +109,7 @@ $(PLOTS_INSTALLED): $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: $(INSTALLED)

@@ -2,19 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
-from online_features.common.log_throttle import FIRST_REPEAT, LONGEST_SILENCE, Backoff, LogThrottle
-
-
-def test_delays_double_up_to_a_bound_and_are_spread() -> None:
-    backoff = Backoff(base=5, longest=60)
-    assert [backoff.delay(attempt, 0) for attempt in range(5)] == [5, 10, 20, 40, 60]
-    assert backoff.delay(10**6, 0) == 60
-    assert backoff.delay(0, 0.5) == pytest.approx(4.5)
-
-
-def test_a_bound_that_is_the_base_keeps_delays_even() -> None:
-    assert {Backoff(base=30, longest=30).delay(attempt, 0) for attempt in range(9)} == {30}
+from online_features.common.log_throttle import FIRST_REPEAT, LONGEST_SILENCE, LogThrottle
 
 
 def test_what_does_not_change_is_said_less_and_less_often() -> None:

@@ -15,6 +15,7 @@ import pytest
 import redis
 from online_features import FeatureView, MaterializationResult, OfflineStore, OnlineStore, materialize
 from online_features.common import retry_budget
+from online_features.common.backoff import Backoff
 from online_features.embedded import HOST, reserved_port
 from online_features.errors import (
     NotReplicatedError,
@@ -28,7 +29,7 @@ from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.online.write.online_run import CLEANUP_SECONDS
 from online_features_provider.hooks.online import OnlineStoreHook
-from redis.backoff import FullJitterBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from demo.workplace import workplace
@@ -314,7 +315,7 @@ def test_a_server_that_loads_its_data_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # It loads for more than a second: no pause between attempts is so long that none falls into it.
-    monkeypatch.setattr(retry_budget, "BACKOFF", FullJitterBackoff(base=0.01, cap=0.1))
+    monkeypatch.setattr(retry_budget, "BACKOFF", Backoff(base=0.02, longest=0.1, jitter=1.0))
     with running(folder / project, *SLOW_LOADING) as server, connected(server) as client:
         server.client.mset(LOADED)
         server.client.save()

@@ -9,8 +9,7 @@ from online_features.feature_view import FeatureView
 from online_features.materialization.plan import Plan, PlanInputs, effective_lookback, plan_run
 from online_features.offline.horizon import Horizon
 from online_features.online.state.view_state import ViewState, changes_since, definition
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding, RowSchema
 from online_features.window import DEFAULT_LOOKBACK, FUTURE_TOLERANCE, Arrivals, Window
 
 from tests.conftest import at

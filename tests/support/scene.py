@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from online_features import FeatureView, OnlineStore, PostgresSource
 from online_features.common import retry_budget
+from online_features.common.backoff import Backoff
 from online_features.counters import RowCounts
 from online_features.layouts import encoding
 from online_features.online.write import writer
-from redis.backoff import FullJitterBackoff
 
 from tests.conftest import Database, new_database
 from tests.support.model import Model, Row
@@ -28,7 +28,7 @@ TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: 
 # So that a batch of a hundred rows has several packets, of which two are in flight and more follow.
 ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3
-BACKOFF = FullJitterBackoff(base=0.01, cap=10.0)  # seconds: runs that are interrupted are many
+BACKOFF = Backoff(base=0.02, longest=10.0, jitter=1.0)  # seconds: runs that are interrupted are many
 
 OUR_SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

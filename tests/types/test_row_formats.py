@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from online_features.errors import OnlineDataError
 from online_features.layouts.row_formats import DAMAGE, ROW_FORMATS, RowFormat
-from online_features.schema import Column
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.schema import Column, Encoding
+from online_features.types.registry import typed_column
 
 TIMESTAMP = "2026-01-01T00:00:00.000001Z"
 
@@ -32,8 +32,7 @@ TEXTS = {
     "numeric[]": ['[0.10, "NaN"]'],
     "double precision[]": ['[-0, 0.5, "Infinity"]'],
 }
-COLUMNS = [Column(name, name, ENCODING_BY_TYPE.get(name, Encoding.TEXT)) for name in TEXTS if not name.endswith("[]")]
-COLUMNS += [Column(name, name, Encoding.JSON) for name in TEXTS if name.endswith("[]")]
+COLUMNS = [typed_column(name, name) for name in TEXTS]
 
 IN_JSON = {Encoding.BOOLEAN, Encoding.INTEGER, Encoding.JSON}  # not in quotes
 

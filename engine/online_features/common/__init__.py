@@ -1,1 +1,1 @@
-"""Tools that know nothing of features: arguments, threads, instants, logs, retries."""
+"""Tools that know nothing of features: threads, instants, log lines, retries."""

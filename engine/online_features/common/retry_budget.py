@@ -1,16 +1,16 @@
-"""How long one run, or one push, tries again when stores are away: all such attempts together are bounded."""
+"""A bound on the time that a run or a push spends on attempts after failures."""
 
 from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
 
-from redis.backoff import FullJitterBackoff
-
+from online_features.common.backoff import Backoff
 from online_features.common.log_lines import say
 from online_features.errors import OptionError
 
@@ -18,19 +18,18 @@ T = TypeVar("T")
 
 RETRY_FOR = timedelta(minutes=1)  # a failover by Sentinel takes half a minute with its default settings
 
-# Seconds; pauses are random below a bound that doubles from attempt to attempt.
-BACKOFF = FullJitterBackoff(base=0.1, cap=10.0)
+BACKOFF = Backoff(base=0.2, longest=10.0, jitter=1.0)
 
 log = logging.getLogger(__name__)
 
 
 class RetryBudget:
-    """A budget of time for attempts that follow failures, shared by all that one run attempts.
+    """A budget of time for attempts that follow failures, shared by everything that one run attempts.
 
-    How long a single attempt may hang is for the time-outs of the client and of the connection.
+    The time-outs of the client and of the connection bound a single attempt.
 
     :param retry_for: how long all such attempts, and the pauses before them, may take together; zero gives up at once.
-    :raises OptionError: when that is negative, or no timedelta.
+    :raises OptionError: when it is negative or not a timedelta.
     """
 
     def __init__(self, retry_for: timedelta) -> None:
@@ -40,8 +39,10 @@ class RetryBudget:
         self._left = retry_for.total_seconds()
 
     def attempt(self, do: Callable[[], T], is_passing: Callable[[BaseException], bool]) -> T:
-        """What ``do`` returns, attempted again while its failures are passing and the budget lasts.
+        """Call ``do`` until it succeeds, while its failures are passing and the budget lasts.
 
+        :param is_passing: whether a failure may pass by itself.
+        :returns: what ``do`` returns.
         :raises Exception: the last failure, as it was raised.
         """
         failures, deadline = 0, math.inf
@@ -55,7 +56,7 @@ class RetryBudget:
                     left = self._spend_until(deadline)
                     if left <= 0 or not is_passing(failure):
                         raise
-                    pause = min(BACKOFF.compute(failures), left)
+                    pause = min(BACKOFF.delay(failures - 1, random.random()), left)  # noqa: S311 - no secret
                     say(log.warning, f"Attempt {failures} failed: {failure}")
                     log.warning("Trying again in %.1f s, for %.0f s at most", pause, left)
                 time.sleep(pause)
@@ -63,7 +64,7 @@ class RetryBudget:
             self._spend_until(deadline)
 
     def _spend_until(self, deadline: float) -> float:
-        """What is left of the budget: attempts may be part of another one, and what they have used up is gone."""
+        """Return what is left of the budget; attempts within an attempt have spent their part already."""
         self._left = max(0.0, min(self._left, deadline - time.monotonic()))
         return self._left
 

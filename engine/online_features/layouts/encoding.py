@@ -21,7 +21,7 @@ from online_features.online.redis import scripts
 from online_features.online.redis.commands import word
 from online_features.online.redis.resp import Buffers, Piece, ScriptHead, joined, script_calls, spans, words
 from online_features.schema import RowSchema
-from online_features.types.texts import texts
+from online_features.types.arrow_texts import texts
 
 # A call blocks Redis for about 10 µs a row, so 64 rows stay well under a millisecond; measured, more rows a call
 # gain little, and one row a call costs more than half as much again.

@@ -12,7 +12,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.encoding import Columns, Encoder
 from online_features.online.redis.commands import word
 from online_features.online.redis.resp import Piece, joined, words
-from online_features.types.texts import instants, texts
+from online_features.types.arrow_texts import instants, texts
 
 Field = tuple[str, pa.StringArray]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.common.retry_budget import RETRY_FOR, RetryBudget
 from online_features.errors import (
     OfflineStoreUnavailableError,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.errors import WindowError
 from online_features.materialization.progress import Progress
 from online_features.online.redis.replication import Replication

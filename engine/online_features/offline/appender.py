@@ -22,10 +22,9 @@ from sqlalchemy.sql import ColumnElement, FromClause
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.postgres.transactions import Transactions
-from online_features.offline.statements import literally, sql, table_of
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
-from online_features.types.texts import instants
+from online_features.offline.sql.source_rows import literally, sql_text, table_of
+from online_features.schema import Column, Encoding, RowSchema
+from online_features.types.arrow_texts import texts
 
 STAGE = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}"
 
@@ -52,11 +51,10 @@ class StagedAppender:
     def add(self, batch: pa.RecordBatch) -> None:
         """Stage rows.
 
-        :param batch: columns as :class:`RowSchema` orders them, in the encodings of the online store.
+        :param batch: columns as :class:`RowSchema` orders them.
         """
-        texts = [instants(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
         written = io.BytesIO()
-        csv.write_csv(pa.record_batch(texts, names=batch.schema.names), written, CSV)
+        csv.write_csv(pa.record_batch(list(map(texts, batch.columns)), names=batch.schema.names), written, CSV)
         written.seek(0)
         cursor: Any = self._connection.connection.cursor()
         with cursor:
@@ -78,7 +76,7 @@ def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) 
     target = table_of(view.source.table, *(sa.column(literally(name)) for name in names))
     staged_name = f"online_features_{token_hex(8)}"  # which hides no table of the user's
     with transactions.writing(view) as connection:
-        shape = STAGE.format(staged_name, sql(_shape(target, schema)))
+        shape = STAGE.format(staged_name, sql_text(_shape(target, schema)))
         connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
         appender = StagedAppender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender

@@ -11,7 +11,8 @@ from sqlalchemy.sql import ColumnElement
 
 from online_features.feature_view import PostgresSource
 from online_features.offline.postgres import sql_files
-from online_features.offline.statements import is_in_order, name_of, table_of
+from online_features.offline.sql.source_rows import name_of, table_of
+from online_features.offline.sql.time_conditions import is_in_order
 from online_features.schema import RowSchema
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.feature_view import FeatureView
 from online_features.offline.listener import changed_tables
 from online_features.offline.postgres.conninfo import completed

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis.asyncio
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.read.consistency import Bounds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from online_features.common import arguments
+from online_features import arguments
 from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.extras import needs_materialize

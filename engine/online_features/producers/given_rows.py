@@ -16,7 +16,8 @@ import pyarrow.types as kinds
 
 from online_features.errors import InvalidRowsError
 from online_features.producers.drawing import drawn
-from online_features.types.values import NULL_TYPES
+from online_features.types.arrow_values import Values
+from online_features.types.codec import NULL_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +33,6 @@ BATCH_BYTES = 64 * 1024 * 1024
 NUMBER_BYTES = 16  # of a number or a time as text, roughly
 
 Part = TypeVar("Part")  # of a producer's rows: a frame or a record batch
-
-Values: TypeAlias = "pa.Array | list[Any]"
-"""A column: Arrow's, or Python's own values, ``None`` being NULL."""
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,13 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_coercion import coerced_for_layout, inferred_feature
 from online_features.layouts.feast.feast_columns import KEY, feast_column
-from online_features.producers.given_rows import GivenBatch, Values
+from online_features.producers.given_rows import GivenBatch
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import UNKNOWN, Column, RowSchema
-from online_features.types.coercion import (
-    UTC_MICROSECONDS,
-    coerced,
-    coerced_instants,
-    inferred_key,
-    is_present,
-    midnights,
-)
-from online_features.types.postgres_types import Encoding
+from online_features.types.arrow_coercion import coerced, inferred_key
+from online_features.types.arrow_instants import UTC_MICROSECONDS, coerced_instants, midnights
+from online_features.types.arrow_values import Values, is_present
+from online_features.types.registry import typed_column
 from online_features.window import FUTURE_TOLERANCE
 
 MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as many
@@ -66,7 +61,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
     _check_columns(view, given.columns, [*parts, *features], optional)
 
     def instant(name: str) -> Column:
-        return known.get(name) or Column(name, "timestamp with time zone", Encoding.INSTANT)
+        return known.get(name) or typed_column(name, "timestamp with time zone")
 
     def key(name: str) -> Column:
         return known.get(name) or feast_column(view, KEY, inferred_key(name, given.columns[name]))
@@ -80,7 +75,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
             keys=tuple(map(key, view.entities)),
             event_timestamp=instant(source.timestamp_field),
             created_timestamp=instant(created) if created else None,
-            deleted=Column(deleted, "boolean", Encoding.BOOLEAN) if deleted else None,
+            deleted=typed_column(deleted, "boolean") if deleted else None,
             features=tuple(map(feature, features)),
         )
 

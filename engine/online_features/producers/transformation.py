@@ -13,12 +13,14 @@ import pyarrow as pa
 from online_features.errors import InvalidRowsError, TransformError
 from online_features.feature_view import FeatureView, transforms
 from online_features.layouts.feast.feast_coercion import as_encoded, coerced_for_layout, inferred_feature
-from online_features.producers.given_rows import GivenBatch, Values, columns_of
+from online_features.producers.given_rows import GivenBatch, columns_of
 from online_features.producers.pushed_rows import naming
-from online_features.schema import UNKNOWN, Column, RowSchema
+from online_features.schema import ARRAY_SUFFIX, UNKNOWN, Column, Encoding, RowSchema
 from online_features.types import values
-from online_features.types.coercion import UTC_MICROSECONDS, coerced, instants_of
-from online_features.types.postgres_types import ARRAY_SUFFIX, Encoding
+from online_features.types.arrow_instants import UTC_MICROSECONDS, instants_of
+from online_features.types.arrow_texts import texts
+from online_features.types.arrow_values import Values
+from online_features.types.registry import typed_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +87,9 @@ class Transformation:
     def _no_rows(self) -> pa.RecordBatch:
         times = (self.source.event_timestamp, self.source.created_timestamp)
         columns = [
-            pa.array([], UTC_MICROSECONDS) if column in times else coerced(column, pa.nulls(0))
+            pa.array([], UTC_MICROSECONDS)
+            if column in times
+            else coerced_for_layout(column, pa.nulls(0), is_key=column in self.source.keys)
             for column in self.source.columns
         ]
         return pa.record_batch(columns, names=[str(i) for i in range(len(columns))])
@@ -147,7 +151,7 @@ def _instants(view: FeatureView, given: GivenBatch) -> dict[str, pa.TimestampArr
     zone = ZoneInfo(view.source.timezone)
     names = (view.source.timestamp_field, view.source.created_timestamp_column)
     return {
-        name: instants_of(Column(name, "date", Encoding.DATE), given.columns[name], zone)
+        name: instants_of(typed_column(name, "date"), given.columns[name], zone)
         for name in names if name is not None and name in given.columns
     }  # fmt: skip
 
@@ -174,7 +178,7 @@ def _natural(column: Column, array: pa.Array) -> pa.Array:
     if column.type.endswith(ARRAY_SUFFIX) and element in ELEMENTS:
         lists = [None if text is None else values.decode(column, text) for text in array.to_pylist()]
         return pa.array(lists, pa.list_(ELEMENTS[element]))
-    return array
+    return texts(array) if pa.types.is_binary(array.type) else array
 
 
 def _array(name: str, given: Values) -> pa.Array:

@@ -11,9 +11,10 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
+from online_features.common.backoff import Backoff
 from online_features.common.instants import from_text
 from online_features.common.log_lines import say
-from online_features.common.log_throttle import Backoff, LogThrottle
+from online_features.common.log_throttle import LogThrottle
 from online_features.errors import TerminalError, TransientError
 from online_features.online.read.freshness_check import CheckResult
 

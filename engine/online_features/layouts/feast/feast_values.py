@@ -17,8 +17,7 @@ from typing import Any
 from online_features.errors import OnlineDataError
 from online_features.layouts.feast.feast_format import UNIX_EPOCH
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
-from online_features.schema import Column
-from online_features.types.postgres_types import ARRAY_SUFFIX
+from online_features.schema import ARRAY_SUFFIX, Column
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
@@ -34,37 +33,46 @@ DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, Recur
 
 
 def decode(column: Column, message: bytes) -> Any:
-    """The Python value of a ``feast.types.Value``, which says itself of which type it is, as Feast's reader takes it.
+    """Return the Python value of a ``feast.types.Value``, which names its own type, as Feast's reader does.
 
-    :raises OnlineDataError: when it is none.
+    :raises OnlineDataError: when the message is not a value.
     """
     try:
-        fields = list(_fields(message))
-        if not fields:
-            return None
-        ((number, content),) = fields
-        kind = _BY_NUMBER[number]
-        if kind.is_list:
-            return [_value(column, kind.element, element) for element in _elements(kind.element, _whole(content))]
-        return _value(column, kind, content)
+        return _decoded(column, message)
     except DAMAGE as error:
-        raise OnlineDataError(
-            f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
-            "materialize the view with full=True"
-        ) from error
+        raise damage(column, message, error) from error
 
 
-def decoder(column: Column) -> Callable[[Sequence[bytes | None]], list[Any]]:
-    """What makes Python values of many of the column's messages; what it raises, :func:`decode` puts into words.
+def damage(column: Column, message: bytes, _: Exception) -> OnlineDataError:
+    """Return the error for a message that is not a value."""
+    return OnlineDataError(
+        f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
+        "materialize the view with full=True"
+    )
 
-    Nearly all messages are one field, whose first byte tells how to read the rest; nothing stands for NULL.
+
+def decoder(column: Column) -> Callable[[Sequence[bytes]], list[Any]]:
+    """Return what decodes many messages of a column; it raises :data:`DAMAGE`.
+
+    Nearly all messages are one field, whose first byte determines how to read the rest.
     """
     time_of = _time_of(column)
     read: Mapping[bytes, Callable[[bytes], Any]] = defaultdict(
-        lambda: partial(decode, column),
+        lambda: partial(_decoded, column),
         {**_AT_ONCE, _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: time_of(_number(message))},
     )
-    return lambda messages: [read[message[:1]](message) if message else None for message in messages]
+    return lambda messages: [read[message[:1]](message) for message in messages]
+
+
+def _decoded(column: Column, message: bytes) -> Any:
+    fields = list(_fields(message))
+    if not fields:
+        return None
+    ((number, content),) = fields
+    kind = _BY_NUMBER[number]
+    if kind.is_list:
+        return [_value(column, kind.element, element) for element in _elements(kind.element, _whole(content))]
+    return _value(column, kind, content)
 
 
 def decode_timestamp(message: bytes) -> datetime:
@@ -242,6 +250,7 @@ def _key(kind: FeastType, wire_type: int) -> bytes:
 
 # How to read a message by its first byte; the first byte of a fixed number is skipped by "x".
 _AT_ONCE: dict[bytes, Callable[[bytes], Any]] = {
+    b"": lambda _: None,
     _key(FeastType.INT32, VARINT): _number,
     _key(FeastType.INT64, VARINT): _number,
     _key(FeastType.BOOL, VARINT): lambda message: bool(_number(message)),

@@ -21,9 +21,9 @@ from online_features.online.redis.replication import Replication
 from online_features.online.redis.replies import text
 from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
 from online_features.online.redis.session import RUN_MARKER_MILLISECONDS, AnySession
-from online_features.schema import UNKNOWN, Column, RowSchema
+from online_features.schema import UNKNOWN, Column, Encoding, RowSchema
 from online_features.source_note import SourceNote
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.types.registry import codec_of
 
 # What reading raises when this package has not written it.
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -343,8 +343,8 @@ def _schema_from(stored_text: str, layout: str | None) -> RowSchema:
         found = Column(fields["name"], fields["type"], Encoding(fields["encoding"]), kind)
         if layout == "feast" and kind is None and fields in (*stored["keys"], *stored["features"]):
             raise ValueError(f"column {found.name!r} has no type of Feast's")
-        if found.encoding == Encoding.INTEGER and ENCODING_BY_TYPE.get(found.type) != Encoding.INTEGER:
-            raise ValueError(f"no integer has type {found.type!r}")  # which readers would look up its range by
+        if codec_of(found).encoding != found.encoding:  # readers decode by the type
+            raise ValueError(f"type {found.type!r} is not written as {found.encoding}")
         return found
 
     return RowSchema(
