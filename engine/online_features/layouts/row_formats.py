@@ -175,7 +175,7 @@ ROW = json.JSONDecoder(parse_int=_integer)
 
 
 def _parsed(decoder: json.JSONDecoder, document: str) -> Any:
-    """The value of a document without white space around it, for which ``decode`` would search twice."""
+    """Decode a document without white space around it, for which ``decode`` would search twice."""
     value, end = decoder.raw_decode(document)
     if end != len(document):
         raise ValueError(document)

@@ -213,7 +213,7 @@ class OnlineStore:
         retry_budget: RetryBudget,
         replication: Replication,
     ) -> Iterator[OnlineRun]:
-        """A run that writes rows of the view; nothing of it counts before it is committed."""
+        """Yield a run that writes rows of the view; only :meth:`.OnlineRun.commit` makes them count."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
