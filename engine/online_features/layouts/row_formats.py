@@ -108,7 +108,7 @@ class JsonFormat(RowFormat):
             # A producer that does not know a feature yet has left it out, which is NULL, as in the other layouts.
             return [row[keyspace.TIMESTAMP_FIELD], *map(row.get, self._names)]
         except values.DAMAGE as error:
-            raise OnlineDataError(f"{reply[:50]!r} is no row of layout json; materialize with full=True") from error
+            raise OnlineDataError(f"{reply[:50]!r} is not a row of layout json; materialize with full=True") from error
 
     def _is_absent(self, reply: Any) -> bool:
         return reply is None
