@@ -1,4 +1,4 @@
-"""What pages refer to exists: tests, files, headings, imports."""
+"""What pages refer to exists: tests, files, headings, imports, targets of the Makefile."""
 
 from __future__ import annotations
 
@@ -67,3 +67,12 @@ def test_every_import_works(page: Path) -> None:
     for module, name in imports(page):
         assert module.startswith(PUBLIC[2]) or module in PUBLIC, f"{module} is private"
         assert hasattr(import_module(module), name), f"{module}.{name}"
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_target_exists(page: Path) -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    assert set(re.findall(r"^make ([\w-]+)|`make ([\w-]+)", page.read_text(), re.MULTILINE)) <= {
+        pair for target in phony[1].split() for pair in ((target, ""), ("", target))
+    }
