@@ -1,4 +1,4 @@
-"""What Airflow shows of this provider."""
+"""The metadata that Airflow reads of this provider."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ INTEGRATION = "Online features"
 ASSET = "online_features_provider.assets.feature_view_asset"
 
 LINK_URL = {
-    "description": "Where the link of a task leads that writes a feature view; <project>, <feature_view> and "
-    "<redis_conn_id> in it stand for the view's. Empty: there is no link.",
+    "description": "URL of the link from a task to the feature view that it writes. <project>, <feature_view> and "
+    "<redis_conn_id> in it are filled in. Empty: no link.",
     "version_added": None,
     "type": "string",
     "example": "https://grafana.example.com/d/features?var-project=<project>&var-view=<feature_view>",
@@ -20,7 +20,7 @@ LINK_URL = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Metadata in the form of Airflow's ``provider_info.schema.json``."""
+    """Return the metadata in the form of Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-online-features",
         "name": "Online features",

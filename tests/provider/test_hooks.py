@@ -135,7 +135,7 @@ def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch
     assert OnlineStoreHook().test_connection()[1].startswith("extra 'sentinel' of connection 'online_store'")
     for uri, said in {
         "postgresql://localhost:1/d": "connection 'offline_store' (Postgres at localhost:1): offline store: ",
-        "postgresql://h/d?ssl_mode=require": "extra 'ssl_mode' of connection 'offline_store' is no parameter of libpq",
+        "postgresql://h/d?ssl_mode=require": "extra 'ssl_mode' of connection 'offline_store' is not a parameter",
         "redis://localhost": "connection 'offline_store' has type redis",
     }.items():
         monkeypatch.setenv("AIRFLOW_CONN_OFFLINE_STORE", uri)
@@ -145,5 +145,5 @@ def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch
 
 def test_an_extra_that_libpq_does_not_know_is_named(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_OFFLINE_STORE", "postgresql://h/d?ssl_mode=require")
-    with pytest.raises(OfflineAccessError, match="extra 'ssl_mode' of connection 'offline_store' is no parameter"):
+    with pytest.raises(OfflineAccessError, match="extra 'ssl_mode' of connection 'offline_store' is not a parameter"):
         OfflineStoreHook().get_store()

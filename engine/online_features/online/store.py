@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from online_features.producers.given_rows import PushableRows
 
 
-RETRY_PUSH_FOR = timedelta(seconds=10)  # a producer's caller may be waiting
+RETRY_PUSH_FOR = timedelta(seconds=10)  # the producer's own caller may be waiting
 
 
 class OnlineStore:
@@ -196,7 +196,7 @@ class OnlineStore:
             return read_state(self._deployment, view)
 
     def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
-        """Record a run that failed before it could begin to write; Redis may be the one that failed."""
+        """Record a run that failed before it began to write."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import record_failure
 

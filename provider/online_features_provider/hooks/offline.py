@@ -58,6 +58,6 @@ class OfflineStoreHook(PostgresHook):
             except (psycopg2.ProgrammingError, TypeError):
                 conn_id = self.connection.conn_id
                 raise OfflineAccessError(
-                    f"extra {name!r} of connection {conn_id!r} is no parameter of libpq -> correct or remove it"
+                    f"extra {name!r} of connection {conn_id!r} is not a parameter of libpq -> correct or remove it"
                 ) from None
         return handed_on

@@ -30,9 +30,9 @@ LONGEST_OUTAGE_DELAY = 60.0  # seconds between attempts while Postgres cannot be
 class FeatureViewChangeTrigger(BaseEventTrigger):
     """Fire whenever rows have been committed to the source of a feature view.
 
-    The trigger listens to the notifications that :func:`~online_features.offline.notifications.notification_sql` sets
-    up. Whenever it begins to listen, it also queries the source for rows committed before. The event is
-    ``{"project": …, "feature_view": …, "reason": "committed" | "found"}``.
+    The trigger listens to the notifications that :func:`~online_features.notification_sql` sets up. Whenever it
+    begins to listen, it also queries the source for rows committed before. The event is ``{"project": …,
+    "feature_view": …, "reason": "committed" | "found"}``.
 
     :param feature_view: the view whose source to watch, or its import path.
     :param tables: tables to watch; by default the view's table. Required if the view reads a query.
@@ -141,7 +141,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
                 say(
                     self.log.warning,
                     f"Feature view {self.view.name!r}: Postgres does not notify of changes of table {table!r} -> run "
-                    f"the SQL that online_features.offline.notifications.notification_sql({table!r}) returns",
+                    f"the SQL that online_features.notification_sql({table!r}) returns",
                 )
 
 
