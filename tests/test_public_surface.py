@@ -46,11 +46,8 @@ PARSED_OFTEN = (
 )
 
 
-INTERNAL = {"state"}  # of OnlineStore: its result is not exported
-
-
 def methods(store: type) -> list[Callable[..., object]]:
-    return [method for name, method in inspect.getmembers(store, callable) if name[0] != "_" and name not in INTERNAL]
+    return [method for name, method in inspect.getmembers(store, callable) if not name.startswith("_")]
 
 
 def test_every_export_exists() -> None:

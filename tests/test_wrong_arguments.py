@@ -46,6 +46,7 @@ ENGINE = {"aclose", "before_transform", "check_feature_names", "description"}
 OTHERS = {
     "AppendResult", "CheckResult", "Column", "EntityFreshnessCheck", "FeatureVector", "FeatureVectors", "Freshness",
     "MaterializationResult", "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
+    "ViewState",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip
 

@@ -178,7 +178,7 @@ def test_a_transform_gets_instants_on_every_way(
         (fails_on_rows, "'fails_on_rows', batch 1: ZeroDivisionError: division by zero"),
         (returns_something_else, "neither a DataFrame nor an Arrow table, but int"),
         (has_no_type, "feature 'total' has no type; give it one, for example .astype"),
-        (changes_its_mind, "batch 1: column 'hour': 'noon' is no integer"),
+        (changes_its_mind, "batch 1: column 'hour': 'noon' is not of type integer"),
     ],
 )
 def test_what_goes_wrong_in_a_transform_is_told_and_nothing_is_written(

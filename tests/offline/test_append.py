@@ -174,7 +174,7 @@ def test_an_instant_within_a_day_is_refused_where_the_source_holds_dates(
         for instant in (midnight + timedelta(hours=6), datetime(2026, 1, 1, 6)):
             for options in ({}, {"offline": offline}):
                 with pytest.raises(
-                    InvalidRowsError, match=f"column '{column}': 2026-01-0.T06:00.* is no date, .*Tokyo"
+                    InvalidRowsError, match=f"column '{column}': 2026-01-0.T06:00.* is not a date, .*Tokyo"
                 ):
                     online.push(view, form([{**row, column: instant}]), **options)
         online.push(view, form([row]), offline=offline)
@@ -231,7 +231,7 @@ def test_rows_that_do_not_fit_leave_both_stores_as_they_were(
     table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("online_features.producers.appending.BATCH_ROWS", 2)
-    with pytest.raises(InvalidRowsError, match="column 'x': 'no' is no integer"):
+    with pytest.raises(InvalidRowsError, match="column 'x': 'no' is not of type integer"):
         online.push(view, [*(row("a", 1, i) for i in range(5)), row("b", 1, "no")], offline=offline)
     assert table("SELECT * FROM rows") == []
     assert online.get_online_features(view, [{"id": "a"}])[0].status == "not_found"
@@ -265,7 +265,7 @@ def test_a_push_rounds_to_floats_of_feast_as_a_run_does(
 @pytest.mark.parametrize(
     "kind, declared, value, message",
     [
-        ("bigint", "Int32", 2**40, "column 'x' holds a value that is no Int32"),
+        ("bigint", "Int32", 2**40, "column 'x' holds a value that is not of Feast's type Int32"),
         ("int[]", "Array(Int32)", [1, None], "column 'x' holds arrays of integers with a NULL inside"),
     ],
 )

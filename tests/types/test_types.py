@@ -348,7 +348,7 @@ def test_addresses_that_postgres_does_not_read_are_refused(
     database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
     view = make_view()
     materialize(view, offline, online)
-    with pytest.raises(InvalidRowsError, match=f"column 'x': '{text}' is no {kind}"):
+    with pytest.raises(InvalidRowsError, match=f"column 'x': '{text}' is not of type {kind}"):
         online.push(view, [{"id": "a", "ts": at(1), "x": text}])
 
 

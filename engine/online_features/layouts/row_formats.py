@@ -108,7 +108,7 @@ class JsonFormat(RowFormat):
             # A producer that does not know a feature yet has left it out, which is NULL, as in the other layouts.
             return [row[keyspace.TIMESTAMP_FIELD], *map(row.get, self._names)]
         except values.DAMAGE as error:
-            raise OnlineDataError(f"{reply[:50]!r} is no row of layout json; materialize with full=True") from error
+            raise OnlineDataError(f"{reply[:50]!r} is not a row of layout json; materialize with full=True") from error
 
     def _is_absent(self, reply: Any) -> bool:
         return reply is None
@@ -175,7 +175,7 @@ ROW = json.JSONDecoder(parse_int=_integer)
 
 
 def _parsed(decoder: json.JSONDecoder, document: str) -> Any:
-    """The value of a document without white space around it, for which ``decode`` would search twice."""
+    """Decode a document without white space around it, for which ``decode`` would search twice."""
     value, end = decoder.raw_decode(document)
     if end != len(document):
         raise ValueError(document)

@@ -37,7 +37,7 @@ def coerced_instants(column: Column, given: Values, zone: ZoneInfo) -> pa.Timest
         if pc.any(is_other).as_py():
             instant = instants.filter(is_other)[0].as_py().astimezone(zone)
             raise InvalidRowsError(
-                f"column {column.name!r}: {instant.isoformat()} is no date, which is what the source holds; give the "
+                f"column {column.name!r}: {instant.isoformat()} is not a date, but the source holds dates; give the "
                 f"date, or its midnight in {zone.key}"
             )
     return instants

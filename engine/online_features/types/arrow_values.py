@@ -39,5 +39,7 @@ def python_values(column: Column, given: Values) -> list[Any]:
         if isinstance(given.type, pa.JsonType) and column.encoding == Encoding.JSON:
             plain = [None if text is None else json.loads(text, parse_float=Decimal) for text in plain]
     except (OverflowError, ValueError, KeyError) as error:
-        raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.type}: {error}") from error
+        raise InvalidRowsError(
+            f"column {column.name!r} holds a value that is not of type {column.type}: {error}"
+        ) from error
     return plain

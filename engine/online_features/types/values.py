@@ -88,13 +88,13 @@ def inferred_column(name: str, value: Any) -> Column:
 
 def misfit(column: Column, value: Any) -> InvalidRowsError:
     """Return the error for a value that does not fit its column's type."""
-    return InvalidRowsError(f"column {column.name!r}: {_shown(value)} is no {column.type}")
+    return InvalidRowsError(f"column {column.name!r}: {_shown(value)} is not of type {column.type}")
 
 
 def damage(column: Column, value: Any, error: Exception) -> OnlineDataError:
     """Return the error for a value online that this package does not write."""
     shown = repr(value[:50]) if isinstance(value, (str, bytes)) else _shown(value)[:50]
-    what = "nested too deeply for Python" if isinstance(error, RecursionError) else f"no {column.type}"
+    what = "nested too deeply for Python" if isinstance(error, RecursionError) else f"not of type {column.type}"
     return OnlineDataError(
         f"feature {column.name!r} holds {shown}, which is {what}; "
         "materialize the view with full=True, or push or erase the entity where it is not in the source"
@@ -106,7 +106,9 @@ def _encoded(column: Column, value: Any, encode_as: Callable[[Any], str]) -> str
     try:
         return encode_as(value)
     except MisfitError as error:
-        raise InvalidRowsError(f"column {column.name!r}: {_shown(error.value)} is no {error.type_name}") from error
+        raise InvalidRowsError(
+            f"column {column.name!r}: {_shown(error.value)} is not of type {error.type_name}"
+        ) from error
     except RecursionError as error:
         raise InvalidRowsError(f"column {column.name!r} holds a value that is nested too deeply for Python") from error
     except (ValueError, ArithmeticError, TypeError) as error:

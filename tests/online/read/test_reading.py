@@ -140,7 +140,7 @@ def test_a_feature_that_another_process_added_can_be_asked_for_by_name(
 def test_a_join_key_that_did_not_fit_before_fits_when_another_process_has_changed_its_type(
     database: Database, reader: Any, view: FeatureView, offline: OfflineStore, online: OnlineStore
 ) -> None:
-    with pytest.raises(InvalidRowsError, match="column 'id': 7 is no text"):
+    with pytest.raises(InvalidRowsError, match="column 'id': 7 is not of type text"):
         values(reader, view, 7)  # type: ignore[arg-type]
     database("ALTER TABLE rows ALTER id TYPE int USING substr(id, 2)::int")
     materialize(view, offline, online)

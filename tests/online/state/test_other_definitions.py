@@ -71,7 +71,7 @@ def test_nothing_is_written_under_types_that_a_run_has_changed(
     producer.push(view, [row(3, 3, 1, x=1.0, y=1)])
     database("ALTER TABLE rows ALTER x TYPE int")
     materialize(view, offline, online)
-    with pytest.raises(InvalidRowsError, match="column 'x': 2.5 is no integer"):
+    with pytest.raises(InvalidRowsError, match="column 'x': 2.5 is not of type integer"):
         producer.push(view, [row(2, 9, 5, x=2.5, y=1)])
     assert online.get_online_features(view, [{"id": 2, "k": 9}])[0].values == {"x": 1, "y": 1}
 

@@ -129,7 +129,7 @@ def test_a_column_that_begins_with_nulls_finds_its_type_later(make_view: MakeVie
     for x in (None, None, 2):
         online.push(view, [{"id": "a", "ts": at(1), "x": x}])
         assert online.get_online_features(view, [{"id": "a"}])[0].values == {"x": x}
-    with pytest.raises(InvalidRowsError, match="'x': 'two' is no bigint"):
+    with pytest.raises(InvalidRowsError, match="'x': 'two' is not of type bigint"):
         online.push(view, [{"id": "a", "ts": at(1), "x": "two"}])
 
 
@@ -147,13 +147,16 @@ def test_an_empty_push_does_nothing(make_view: MakeView, online: OnlineStore, cl
         ([{"id": "a", "ts": at(1)}], "lack column 'x'; a row replaces the whole row"),
         ([{"id": "a", "ts": at(1), "x": 1, "z": 1}], "have column 'z', which is none of the view's"),
         ([{"id": "a", "ts": datetime(2026, 1, 1), "x": 1}], "'ts': 2026-01-01T00:00:00 has no time zone"),
-        ([{"id": "a", "ts": "2026-01-01", "x": 1}], "column 'ts': '2026-01-01' is no timestamp"),
-        ([{"id": 1, "ts": at(1), "x": 1}], "column 'id': 1 is no text"),
-        ([{"id": "a", "ts": at(1), "x": 1.5}], "column 'x': 1.5 is no integer"),
-        ([{"id": "a", "ts": at(1), "x": "1"}], "column 'x': '1' is no integer"),
-        ([{"id": "a", "ts": at(1), "x": True}], "column 'x': True is no integer"),
-        ([{"id": "a", "ts": at(1), "x": 2**31}], "column 'x': 2147483648 is no integer"),
-        ([{"id": "ok", "ts": at(1), "x": 1}, {"id": "a", "ts": at(1), "x": []}], r"column 'x': \[\] is no integer"),
+        ([{"id": "a", "ts": "2026-01-01", "x": 1}], "column 'ts': '2026-01-01' is not of type timestamp"),
+        ([{"id": 1, "ts": at(1), "x": 1}], "column 'id': 1 is not of type text"),
+        ([{"id": "a", "ts": at(1), "x": 1.5}], "column 'x': 1.5 is not of type integer"),
+        ([{"id": "a", "ts": at(1), "x": "1"}], "column 'x': '1' is not of type integer"),
+        ([{"id": "a", "ts": at(1), "x": True}], "column 'x': True is not of type integer"),
+        ([{"id": "a", "ts": at(1), "x": 2**31}], "column 'x': 2147483648 is not of type integer"),
+        (
+            [{"id": "ok", "ts": at(1), "x": 1}, {"id": "a", "ts": at(1), "x": []}],
+            r"column 'x': \[\] is not of type integer",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_by_column_and_nothing_is_written(

@@ -166,11 +166,11 @@ def test_columns_with_hostile_names(make_view: MakeView, online: OnlineStore) ->
 @pytest.mark.parametrize(
     "given, message",
     [
-        (["x", 1], "'x' is no integer"),
-        ([2**40], "is no integer"),
-        (5, r"5 is no integer\[\]"),
-        ({"k": 1}, r"is no integer\[\]"),
-        ([[1], [2, 3]], r"is no integer\[\]"),
+        (["x", 1], "'x' is not of type integer"),
+        ([2**40], "is not of type integer"),
+        (5, r"5 is not of type integer\[\]"),
+        ({"k": 1}, r"is not of type integer\[\]"),
+        ([[1], [2, 3]], r"is not of type integer\[\]"),
     ],
 )
 def test_arrays_whose_elements_do_not_fit_are_refused(
@@ -189,7 +189,7 @@ def test_arrays_whose_elements_do_not_fit_are_refused(
     [
         (pd.DataFrame({"id": ["a"], "ts": [at(1)]}), "lack column 'x'"),
         (pd.DataFrame({"id": ["a"], "ts": [at(1)], "x": [1], 7: [1]}), "have column 7, which is none of the view's"),
-        (pd.DataFrame({"id": ["a", "b"], "ts": [at(1)] * 2, "x": [1, 2.5]}), "column 'x': 2.5 is no integer"),
+        (pd.DataFrame({"id": ["a", "b"], "ts": [at(1)] * 2, "x": [1, 2.5]}), "column 'x': 2.5 is not of type integer"),
         (pa.table({"id": ["a"], "ts": [datetime(2026, 1, 1)], "x": [1]}), "'ts': 2026-01-01T00:00:00 has no time zone"),
     ],
 )  # fmt: skip
@@ -230,7 +230,9 @@ def test_rows_from_a_generator_are_never_in_memory_together(
 
 def test_a_misfit_in_a_later_batch_names_it_and_says_what_is_online(make_view: MakeView, client: redis.Redis) -> None:
     rows = ({"id": i, "ts": at(1), "x": i if i < 25 else "no"} for i in range(30))
-    with pytest.raises(InvalidRowsError, match=r"'x': 'no' is no bigint \(in batch 3; 20 rows of earlier ones"):
+    with pytest.raises(
+        InvalidRowsError, match=r"'x': 'no' is not of type bigint \(in batch 3; 20 rows of earlier ones"
+    ):
         push_in_batches(client, make_view(), rows, 10)
 
 
@@ -292,7 +294,7 @@ def test_a_push_notices_that_a_run_has_told_other_types(
     assert str(online.get_online_features(view, [{"id": "a"}])[0].values["x"]) == "2.5"
     database("ALTER TABLE rows ALTER x TYPE int")
     materialize(view, offline, online)
-    with pytest.raises(InvalidRowsError, match="column 'x': 2.5 is no integer"):
+    with pytest.raises(InvalidRowsError, match="column 'x': 2.5 is not of type integer"):
         producer.push(view, [{"id": "a", "ts": at(3), "x": 2.5}])
 
 
@@ -312,7 +314,7 @@ def test_a_first_push_does_not_overrule_types_that_somebody_else_has_told_meanwh
     view, views = make_view(), PushStates(deployment_of(client))
     assert views.known(view).schema is None
     OnlineStore(client).push(view, [{"id": "a", "ts": at(1), "x": "text"}])
-    with pytest.raises(InvalidRowsError, match="column 'x': 2 is no text"):
+    with pytest.raises(InvalidRowsError, match="column 'x': 2 is not of type text"):
         push_rows(deployment_of(client), views, view, [{"id": "a", "ts": at(2), "x": 2}], now=at(1), retry_budget=NONE)
 
 

@@ -79,7 +79,9 @@ def as_encoded(column: Column, own: pa.Array) -> pa.Array:
             return _lists(column, [None if text is None else values.decode(column, text) for text in own.to_pylist()])
         return _scalars(column, column.feast, own)
     except (pa.ArrowInvalid, OverflowError, ValueError) as error:
-        raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.feast}: {error}") from error
+        raise InvalidRowsError(
+            f"column {column.name!r} holds a value that is not of Feast's type {column.feast}: {error}"
+        ) from error
 
 
 def _named_in_feast(view: FeatureView, name: str) -> Column | None:

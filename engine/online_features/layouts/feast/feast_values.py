@@ -46,7 +46,7 @@ def decode(column: Column, message: bytes) -> Any:
 def damage(column: Column, message: bytes, _: Exception) -> OnlineDataError:
     """Return the error for a message that is not a value."""
     return OnlineDataError(
-        f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
+        f"feature {column.name!r} holds {message[:50]!r}, which is not a value of Feast's; "
         "materialize the view with full=True"
     )
 
@@ -84,7 +84,7 @@ def decode_timestamp(message: bytes) -> datetime:
         seconds, nanoseconds = _parts(message)
         return UNIX_EPOCH + timedelta(0, _signed(seconds), _signed(nanoseconds) // 1000)
     except (ValueError, ArithmeticError, IndexError, struct.error) as error:
-        raise ValueError(f"{message!r} is no timestamp") from error
+        raise ValueError(f"{message!r} is not a timestamp") from error
 
 
 def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
