@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 from flights_views import airport_weather
-from online_features_provider.assets.feature_view_asset import feature_view_asset
+from online_features_provider.assets.feature_view import feature_view_asset
 from online_features_provider.hooks.online import OnlineStoreHook
 
 log = logging.getLogger(__name__)

@@ -30,8 +30,8 @@ FACE = (
     "online_features_provider.sensors.freshness.EntityFreshnessSensor",
     "online_features_provider.sensors.freshness.FeatureViewFreshnessSensor",
     "online_features_provider.triggers.freshness.FreshnessTrigger",
-    "online_features_provider.assets.feature_view_asset.feature_view_asset",
-    "online_features_provider.assets.source_changes.source_changes",
+    "online_features_provider.assets.feature_view.feature_view_asset",
+    "online_features_provider.assets.changes.source_changes",
 )
 PARSED_OFTEN = (
     "online_features",
@@ -41,8 +41,8 @@ PARSED_OFTEN = (
     "online_features_provider.airflow_dags",
     "online_features_provider.decorators.push",
     "online_features_provider.sensors.freshness",
-    "online_features_provider.assets.feature_view_asset",
-    "online_features_provider.assets.source_changes",
+    "online_features_provider.assets.feature_view",
+    "online_features_provider.assets.changes",
 )
 
 

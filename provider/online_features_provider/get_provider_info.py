@@ -7,7 +7,7 @@ from typing import Any
 from online_features.__version__ import __version__
 
 INTEGRATION = "Online features"
-ASSET = "online_features_provider.assets.feature_view_asset"
+ASSET = "online_features_provider.assets.feature_view"
 
 LINK_URL = {
     "description": "URL of the link from a task to the feature view that it writes. <project>, <feature_view> and "
@@ -37,7 +37,7 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "push_features", "class-name": "online_features_provider.decorators.push.push_features_task"}
         ],
         "sensors": [_modules("sensors.freshness")],
-        "triggers": [_modules("triggers.feature_view_change", "triggers.freshness")],
+        "triggers": [_modules("triggers.changes", "triggers.freshness")],
         "asset-uris": [
             {
                 "schemes": ["online-features"],

@@ -143,11 +143,11 @@ def test_the_log_of_a_failed_task_ends_with_what_is_wrong_and_what_to_do(
         (["list"], {"airflow-provider-online-features"}),
         (
             ["get", "airflow-provider-online-features", "--full"],
-            {"online_features_provider.assets.feature_view_asset.sanitize_uri"},
+            {"online_features_provider.assets.feature_view.sanitize_uri"},
         ),
         (
             ["triggers"],
-            {"online_features_provider.triggers.feature_view_change", "online_features_provider.triggers.freshness"},
+            {"online_features_provider.triggers.changes", "online_features_provider.triggers.freshness"},
         ),
         (["links"], {"online_features_provider.operators.links.OnlineFeaturesLink"}),
     ],

@@ -22,7 +22,7 @@ DAGS = """
 from datetime import UTC, datetime
 from airflow.sdk import DAG, Asset
 from online_features import FeatureView, PostgresSource
-from online_features_provider.assets.feature_view_asset import feature_view_asset
+from online_features_provider.assets.feature_view import feature_view_asset
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator
 

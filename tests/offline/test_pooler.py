@@ -21,7 +21,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
 from online_features.offline.notifications import notification_sql
 from online_features.window import Window
-from online_features_provider.triggers.feature_view_change import FeatureViewChangeTrigger
+from online_features_provider.triggers.changes import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at, new_database

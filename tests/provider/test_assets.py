@@ -11,7 +11,7 @@ from airflow.sdk import Asset, Connection
 from online_features import PostgresSource
 from online_features.errors import FeatureViewError
 from online_features_provider.assets.dataset_locations import online_location, source_location
-from online_features_provider.assets.feature_view_asset import feature_view_asset, sanitize_uri
+from online_features_provider.assets.feature_view import feature_view_asset, sanitize_uri
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator
 

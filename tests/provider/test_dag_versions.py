@@ -39,7 +39,7 @@ from airflow.sdk import DAG, task
 from flights_views import airport_weather, plane_trips
 from online_features import FeastOptions
 from online_features_provider.airflow_dags import materialization_dag
-from online_features_provider.assets.source_changes import source_changes
+from online_features_provider.assets.changes import source_changes
 from online_features_provider.operators.check import EntityFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator

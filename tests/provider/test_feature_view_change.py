@@ -18,7 +18,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError
 from online_features.materialization.pending import has_pending_rows
 from online_features.offline.notifications import drop_notification_sql, notification_sql, quoted
-from online_features_provider.triggers.feature_view_change import FeatureViewChangeTrigger
+from online_features_provider.triggers.changes import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database

@@ -23,7 +23,7 @@ from online_features.feature_view import FeatureView
 from online_features.schema import RowSchema
 
 from online_features_provider.assets.dataset_locations import DatasetLocation
-from online_features_provider.assets.feature_view_asset import convert_asset_to_openlineage, feature_view_asset
+from online_features_provider.assets.feature_view import convert_asset_to_openlineage, feature_view_asset
 from online_features_provider.assets.lineage import Lineage
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from airflow.sdk import BaseHook
 from online_features.errors import FeatureViewError
 
-from online_features_provider.assets.feature_view_asset import feature_view_asset
+from online_features_provider.assets.feature_view import feature_view_asset
 from online_features_provider.operators.feature_view_operator import FeatureViewOperator
 from online_features_provider.operators.links import links
 from online_features_provider.operators.task_failure import readable_errors

@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import Asset, AssetWatcher
 from online_features.feature_view import FeatureView
 
-from online_features_provider.assets.feature_view_asset import CHANGES, feature_view_asset
-from online_features_provider.triggers.feature_view_change import FeatureViewChangeTrigger
+from online_features_provider.assets.feature_view import CHANGES, feature_view_asset
+from online_features_provider.triggers.changes import FeatureViewChangeTrigger
 from online_features_provider.view_reference import feature_view_of
 
 
