@@ -22,6 +22,7 @@ class JsonCodec(Codec):
     """JSON that keeps the order of fields and the form of numbers."""
 
     encoding = Encoding.JSON
+    is_json = True
     accepted = (object,)
     comma, colon = ", ", ": "
 
@@ -103,6 +104,7 @@ class ArrayCodec(Codec):
     element: Codec
 
     encoding = Encoding.JSON
+    is_json = True
     accepted = (list, tuple)
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
