@@ -130,12 +130,6 @@ class ArrayCodec(Codec):
     def needs_exact_json(self) -> bool:
         return self.element.json_decoder is EXACT_JSON
 
-    def encode_element(self, value: Any) -> str:
-        return self.encode(value)
-
-    def decode_element(self, value: Any) -> Any:
-        return self.decode_json(value)
-
     def _fitted_item(self, item: Any) -> Any:
         item = item.tolist() if hasattr(item, "tolist") else item  # NumPy's
         if isinstance(item, (list, tuple)) and self.element.encoding != Encoding.JSON:
