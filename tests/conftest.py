@@ -21,7 +21,7 @@ from online_features.online.redis.deployment import KEYS_PER_CALL
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
-from tests.support import programs
+from tests.support.servers import programs
 
 NUMBER = itertools.count()
 

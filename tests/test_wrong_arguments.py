@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
-from tests.support.redis_servers import cluster, running
+from tests.support.servers.redis_servers import cluster, running
 
 WRONG = {"None": None, "0": 0, "text": "text", "[]": [], "object": object()}
 SECRET = "canary"

@@ -21,7 +21,7 @@ from online_features.online.redis.servers import evicted_since
 from demo.workplace import workplace
 from tests.conftest import Database, at
 from tests.support.processes import until
-from tests.support.redis_servers import Cluster, Server, cluster, running
+from tests.support.servers.redis_servers import Cluster, Server, cluster, running
 
 pytestmark = pytest.mark.faults
 

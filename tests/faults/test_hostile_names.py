@@ -25,7 +25,7 @@ from online_features.schema import Column, Encoding
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database, at
-from tests.provider.test_hooks import connections  # noqa: F401
+from tests.provider.hooks.test_hooks import connections  # noqa: F401
 from tests.support.layouts import layout  # noqa: F401
 
 pytestmark = pytest.mark.faults

@@ -28,9 +28,9 @@ from demo.workplace import workplace
 from tests.conftest import Database
 from tests.support.model import Model, Row
 from tests.support.online import rows_online
-from tests.support.postgres_servers import Server, copied, through
 from tests.support.processes import until
-from tests.support.proxy import Fault, Traffic, proxied
+from tests.support.servers.postgres_servers import Server, copied, through
+from tests.support.servers.proxy import Fault, Traffic, proxied
 
 pytestmark = pytest.mark.faults
 

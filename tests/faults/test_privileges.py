@@ -34,7 +34,7 @@ from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
 from tests.conftest import Database, new_database
-from tests.support.redis_servers import STEADY, Cluster, cluster
+from tests.support.servers.redis_servers import STEADY, Cluster, cluster
 
 pytestmark = pytest.mark.faults
 

@@ -27,9 +27,9 @@ from demo.workplace import workplace
 from tests.conftest import Database
 from tests.support.model import Model
 from tests.support.processes import until
-from tests.support.proxy import Fault, Proxy, proxied
-from tests.support.redis_servers import Server, running
 from tests.support.scene import Scene, check_counts, check_online, mappings, scene_of_rows, small_packets_and_pauses  # noqa: F401
+from tests.support.servers.proxy import Fault, Proxy, proxied
+from tests.support.servers.redis_servers import Server, running
 
 pytestmark = [pytest.mark.oldest, pytest.mark.faults]
 

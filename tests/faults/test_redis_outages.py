@@ -36,17 +36,6 @@ from demo.workplace import workplace
 from tests.support.model import Model
 from tests.support.online import key_of, replies
 from tests.support.processes import until
-from tests.support.proxy import Fault, proxied
-from tests.support.redis_servers import (
-    PASSWORD,
-    PRIMARY,
-    SENTINEL_PASSWORD,
-    Server,
-    Watched,
-    replicated,
-    running,
-    watched,
-)
 from tests.support.scene import (  # noqa: F401
     OUTCOMES,
     ROWS_PER_CALL,
@@ -56,6 +45,17 @@ from tests.support.scene import (  # noqa: F401
     no_thread_and_no_session_is_left,
     scene_of_rows,
     small_packets_and_pauses,
+)
+from tests.support.servers.proxy import Fault, proxied
+from tests.support.servers.redis_servers import (
+    PASSWORD,
+    PRIMARY,
+    SENTINEL_PASSWORD,
+    Server,
+    Watched,
+    replicated,
+    running,
+    watched,
 )
 
 pytestmark = pytest.mark.faults

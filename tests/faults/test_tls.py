@@ -35,9 +35,9 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import workplace
-from tests.support import programs
-from tests.support.programs import postgres_programs, redis_programs
-from tests.support.tls import NAME, Authority, Identity, door
+from tests.support.servers import programs
+from tests.support.servers.programs import postgres_programs, redis_programs
+from tests.support.servers.tls import NAME, Authority, Identity, door
 
 pytestmark = pytest.mark.faults
 

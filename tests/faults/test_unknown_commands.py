@@ -23,8 +23,8 @@ from online_features.online.redis.servers import server
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
-from tests.support.programs import redis_programs
-from tests.support.redis_servers import OPTIONS
+from tests.support.servers.programs import redis_programs
+from tests.support.servers.redis_servers import OPTIONS
 
 pytestmark = pytest.mark.faults
 

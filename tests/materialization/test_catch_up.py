@@ -10,7 +10,7 @@ from online_features import OnlineStore
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database, at
-from tests.provider.test_hooks import connections  # noqa: F401
+from tests.provider.hooks.test_hooks import connections  # noqa: F401
 
 
 def test_runs_of_a_catch_up_in_flight_together_end_with_the_newest_rows(

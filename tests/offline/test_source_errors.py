@@ -13,7 +13,7 @@ from online_features.offline.sql.source_rows import alone
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at
-from tests.support.proxy import proxied
+from tests.support.servers.proxy import proxied
 
 MakeView = Callable[..., FeatureView]
 

@@ -23,7 +23,7 @@ from online_features_provider.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
 from tests.conftest import at
-from tests.support.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, cluster, running, watched
+from tests.support.servers.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, cluster, running, watched
 
 pytestmark = pytest.mark.oldest
 

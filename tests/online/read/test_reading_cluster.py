@@ -14,7 +14,7 @@ from online_features.layouts import keyspace
 
 from demo.workplace import workplace
 from tests.conftest import at
-from tests.support.redis_servers import Cluster, cluster
+from tests.support.servers.redis_servers import Cluster, cluster
 
 
 @pytest.fixture

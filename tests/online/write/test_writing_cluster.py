@@ -29,7 +29,7 @@ from demo.workplace import workplace
 from tests.conftest import Database, at
 from tests.support.online import key_of
 from tests.support.processes import until
-from tests.support.redis_servers import STEADY, Cluster, Server, cluster
+from tests.support.servers.redis_servers import STEADY, Cluster, Server, cluster
 
 pytestmark = [pytest.mark.oldest, pytest.mark.faults]
 

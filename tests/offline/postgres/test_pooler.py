@@ -26,8 +26,8 @@ from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at, new_database
 from tests.offline.test_query_safety import BREAKOUTS, ROW, UNHARMED, VICTIM, WRITES
-from tests.support.pooler import pooler
 from tests.support.processes import until
+from tests.support.servers.pooler import pooler
 
 pytestmark = pytest.mark.pooler
 

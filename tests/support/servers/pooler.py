@@ -11,7 +11,7 @@ import psycopg2
 from online_features.embedded import HOST, EmbeddedServerError, _give_to_server_user, _running, reserved_port
 from sqlalchemy.engine import make_url
 
-from tests.support.postgres_servers import through
+from tests.support.servers.postgres_servers import through
 
 PGBOUNCER = Path("/usr/sbin/pgbouncer")
 

@@ -13,7 +13,7 @@ from online_features_provider.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
 from tests.conftest import at
-from tests.support.redis_servers import cluster
+from tests.support.servers.redis_servers import cluster
 
 pytestmark = pytest.mark.oldest
 

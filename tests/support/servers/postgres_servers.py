@@ -20,7 +20,7 @@ from online_features.embedded import (
 )  # fmt: skip
 from sqlalchemy.engine import make_url
 
-from tests.support.programs import postgres_programs
+from tests.support.servers.programs import postgres_programs
 
 
 def through(uri: str, port: int) -> str:

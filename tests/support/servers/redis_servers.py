@@ -24,7 +24,7 @@ from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from tests.support.processes import until
-from tests.support.programs import redis_programs
+from tests.support.servers.programs import redis_programs
 
 PRIMARY = "main"
 PASSWORD = "of the servers"

@@ -16,7 +16,7 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from demo.workplace import workplace
 from tests.conftest import at
 from tests.support.processes import until
-from tests.support.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Watched, watched
+from tests.support.servers.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Watched, watched
 
 pytestmark = pytest.mark.oldest
 
