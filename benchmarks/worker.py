@@ -104,12 +104,13 @@ def postgres_alone(job: dict[str, Any]) -> Job:
     """Copy the query of :func:`materialize`, in binary, to /dev/null: a floor."""
     from online_features import OfflineStore
     from online_features.embedded import packaged_postgres
-    from online_features.offline.statements import newest_rows, sql
+    from online_features.offline.sql.source_rows import sql_text
+    from online_features.offline.sql.statements import newest_rows
     from online_features.window import Window
     from psycopg2.extensions import parse_dsn
 
     view = view_of(job, "hash")
-    query = sql(newest_rows(view.source, OfflineStore(job["postgres_uri"]).describe(view), Window()))
+    query = sql_text(newest_rows(view.source, OfflineStore(job["postgres_uri"]).describe(view), Window()))
     # By environment variables, so that no list of processes shows the password.
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
     login = {names[name]: value for name, value in parse_dsn(job["postgres_uri"]).items()}

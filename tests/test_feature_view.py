@@ -47,8 +47,8 @@ def test_a_wrong_view_is_refused_by_field(change: dict[str, object], message: st
         ({"timestamp_field": None}, "timestamp_field must be a non-empty string"),
         ({"created_timestamp_column": ""}, "created_timestamp_column must be"),
         ({"deleted_field": ""}, "deleted_field must be"),
-        ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus' is no IANA time zone"),
-        ({"timezone": "../../etc/passwd"}, "is no IANA time zone"),
+        ({"timezone": "Mars/Olympus"}, "timezone='Mars/Olympus' is not an IANA time zone"),
+        ({"timezone": "../../etc/passwd"}, "is not an IANA time zone"),
     ],
 )
 def test_a_wrong_source_is_refused_by_field(change: dict[str, object], message: str) -> None:

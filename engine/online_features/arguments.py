@@ -15,8 +15,8 @@ from online_features.feature_view import FeatureView
 class Rule:
     """A requirement on an argument.
 
-    :param holds: whether it is.
-    :param what: it must be, in words.
+    :param holds: returns whether an argument meets it.
+    :param what: what the argument must be, in words.
     """
 
     holds: Callable[[Any], bool]
@@ -72,9 +72,9 @@ RULES = {
 
 
 def check(**given: Any) -> None:
-    """Refuse arguments that are not what their names ask for.
+    """Check arguments by the rules of their names.
 
-    :raises OnlineFeaturesError: naming the first one, without its value, which may hold a password.
+    :raises OnlineFeaturesError: naming the first that breaks its rule, without its value, which may hold a password.
     """
     for name, value in given.items():
         rule = RULES[name]
@@ -84,5 +84,5 @@ def check(**given: Any) -> None:
 
 
 def check_given(**given: Any) -> None:
-    """Refuse arguments likewise; ``None`` stands for one that was left out."""
+    """Check arguments that are not ``None``, as :func:`check` does."""
     check(**{name: value for name, value in given.items() if value is not None})

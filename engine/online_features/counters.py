@@ -1,4 +1,4 @@
-"""What became of the rows of a run or a push: every row read is in exactly one outcome."""
+"""Counters of the rows of a run or a push: every row read has exactly one outcome."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class RowCounts:
     :param rows_written: now online.
     :param rows_stale: older than what was online already, so not written.
     :param rows_expired: past their ttl, so not written.
-    :param rows_deleted: said that their entity is gone, so it was taken offline.
+    :param rows_deleted: marked as deleted, so their entity was removed.
     :param rows_rejected: without an entity or an event timestamp, or with one in the future where the source says
         ``future_rows="reject"``.
-    :param rows_future: how many of the others have an event timestamp in the future, whatever became of them.
+    :param rows_future: of the rows of all other outcomes, those with an event timestamp in the future.
     """
 
     rows_read: int = 0
@@ -37,7 +37,7 @@ class RowCounts:
         return self.rows_written + self.rows_stale + self.rows_expired + self.rows_deleted + self.rows_rejected
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-serializable values; instants as ISO-8601 text."""
+        """Return the fields as JSON-serializable values; instants as ISO-8601 text."""
         return {name: to_text(value) if isinstance(value, datetime) else value for name, value in asdict(self).items()}
 
     def __add__(self, other: RowCounts) -> RowCounts:

@@ -1,9 +1,9 @@
-"""Everything this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 ::
 
     OnlineFeaturesError
-    ├── TerminalError                     running again changes nothing; the message says what does
+    ├── TerminalError                     running again fails the same way; the message says what helps
     │   ├── FeatureViewError              the definition contradicts itself            (ValueError)
     │   ├── FeatureViewFileError          a file of definitions cannot be read, or is of an unknown kind (ValueError)
     │   ├── MissingExtraError             an extra of the distribution is not installed (ImportError)
@@ -24,7 +24,7 @@
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
         │   └── QueryCanceledError        Postgres ended a query that took too long, or that somebody cancelled
         ├── OnlineStoreUnavailableError   Redis cannot be reached or broke off
-        ├── StaleFeaturesError            what is online is older than the reader can bear
+        ├── StaleFeaturesError            what is online is older than the reader accepts
         ├── OnlineDataLostError           Redis lost data while a run was writing
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         └── OvertakenError                a run with another definition of the view ended meanwhile
@@ -112,7 +112,7 @@ class OnlineStoreFullError(TerminalError):
 
 
 class OnlineDataError(TerminalError):
-    """Redis holds something at one of our keys that the keyspace does not allow."""
+    """A key of ours in Redis holds a value that the keyspace does not allow."""
 
 
 class OfflineStoreUnavailableError(TransientError):
@@ -128,7 +128,7 @@ class OnlineStoreUnavailableError(TransientError):
 
 
 class StaleFeaturesError(TransientError):
-    """The online watermark of a feature view is older than its reader can bear, or there is none."""
+    """The online watermark of a feature view is older than its reader accepts, or does not exist."""
 
 
 class OnlineDataLostError(TransientError):

@@ -1,4 +1,4 @@
-"""Event timestamps of the rows of a run or a push, those in the future apart: they say nothing of freshness."""
+"""Event timestamps of the rows of a run or a push; those in the future do not count for freshness."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EventTimes:
 
     @classmethod
     def of(cls, keys: Sequence[pa.Array], instants: pa.Array, now: datetime) -> EventTimes:
-        """Look at the event timestamps of a batch.
+        """Summarize the event timestamps of a batch.
 
         :param keys: join keys of the rows.
         :param instants: timestamps with a time zone, without NULLs.
@@ -67,7 +67,7 @@ class EventTimes:
 
 
 def warn_of_future(view: FeatureView, times: EventTimes) -> None:
-    """Log a warning where rows went online that keep out every row of the present."""
+    """Log a warning where rows of the future went online, which keep out every row of the present."""
     if times.furthest is not None and view.source.future_rows == "warn":
         for *keys, instant in times.sample:
             entity = ", ".join(f"{name}={key!r}" for name, key in zip(view.entities, keys, strict=True))

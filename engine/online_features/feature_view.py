@@ -1,4 +1,4 @@
-"""What is materialized: a named group of features of one entity type, and the Postgres rows they come from."""
+"""Feature views: named groups of features of one entity type, and the Postgres rows that they come from."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class PostgresSource:
     :param deleted_field: boolean column; an entity whose newest row has it true is gone online.
     :param timezone: IANA zone in which ``timestamp without time zone`` columns of the source are read.
     :param future_rows: what to do with rows whose event timestamp is more than five minutes in the future. They keep
-        every row of the present out until then, so by default runs and pushes ``"warn"`` of them; ``"reject"`` them,
-        or ``"allow"`` them where they are meant, as forecasts are. They never count for freshness.
+        every row of the present out until then, so by default runs and pushes ``"warn"`` of them; ``"reject"`` keeps
+        them out, ``"allow"`` is for intended ones, such as forecasts. They never count for freshness.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -61,7 +61,8 @@ class PostgresSource:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError, TypeError) as error:
             raise FeatureViewError(
-                f"PostgresSource: timezone={self.timezone!r} is no IANA time zone; for example 'UTC' or 'Europe/Paris'"
+                f"PostgresSource: timezone={self.timezone!r} is not an IANA time zone; "
+                "for example 'UTC' or 'Europe/Paris'"
             ) from error
         if self.future_rows not in get_args(FutureRows):
             raise FeatureViewError(
@@ -77,7 +78,7 @@ class PostgresSource:
 
 @dataclass(frozen=True, kw_only=True)
 class FeastOptions:
-    """What layout ``feast`` needs to know beyond what a feature view says.
+    """Options of layout ``feast``.
 
     :param types: column name to Feast type as Feast prints it (``"Int64"``, ``"Array(Float32)"``), for features and
         join keys that are declared in Feast with another type than its default for their Postgres type.
@@ -98,7 +99,7 @@ class FeastOptions:
         for name, kind in self.types.items():
             if kind not in known:
                 raise FeatureViewError(
-                    f"FeastOptions: types: {name!r} is {kind!r}, which is none of {', '.join(sorted(known))}"
+                    f"FeastOptions: types: {name!r} is {kind!r}, which is not one of {', '.join(sorted(known))}"
                 )
         object.__setattr__(self, "types", {name: FeastType(kind) for name, kind in self.types.items()})
         if self.key_ttl is not None and (self.key_ttl < timedelta(seconds=1) or self.key_ttl % timedelta(seconds=1)):
@@ -170,7 +171,7 @@ class FeatureView:
 
     @property
     def before_transform(self) -> FeatureView:
-        """The view of every column that the transform is given; this one where there is none."""
+        """The view of all columns that the transform gets; this view where it has no transform."""
         return self if self.transform is None else replace(self, features=None, transform=None)
 
     def _check_transform(self, transform: Callable[[Any], Any]) -> None:
@@ -203,7 +204,9 @@ class FeatureView:
             raise FeatureViewError(self._says(f"feast= is for layout='feast', not for layout={self.layout!r}"))
         stray = set(self.feast.types).difference(self.entities, self.features or self.feast.types)
         if stray:
-            raise FeatureViewError(self._says(f"feast types name {min(stray)!r}, which is no join key or feature"))
+            raise FeatureViewError(
+                self._says(f"feast types name {min(stray)!r}, which is neither a join key nor a feature")
+            )
 
     def _normalize(self, label: str, columns: Any) -> None:
         if isinstance(columns, str) or not isinstance(columns, Iterable):
@@ -221,7 +224,7 @@ class FeatureView:
 
 
 def transforms(transform: Callable[[Any], Any]) -> str:
-    """What a transform takes: the last part of the name of its first parameter's annotation."""
+    """Return the last part of the name of the annotation of a transform's first parameter."""
     parameters = list(inspect.signature(transform).parameters.values())
     annotation = parameters[0].annotation if parameters else ""
     return str(getattr(annotation, "__name__", annotation)).rpartition(".")[2]

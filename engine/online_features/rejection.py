@@ -1,4 +1,4 @@
-"""What the log says of rows that are rejected."""
+"""Rejected rows in the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLE_ROWS = 5  # enough to recognize the cause, few enough to read
 def log_rejected(view: FeatureView, rows: int, sample: Sequence[Sequence[Any]]) -> None:
     """Log a sample of rejected rows, and how many there are.
 
-    :param sample: join keys and event timestamp of a few of them; no features, which may be nobody's business.
+    :param sample: join keys and event timestamp of a few of them; no features, which may be confidential.
     """
     columns = (*view.entities, view.source.timestamp_field)
     for row in sample:
@@ -34,7 +34,7 @@ def _lacking(view: FeatureView) -> str:
 
 
 class Rejections:
-    """Rejected rows of batch after batch, logged together when the last one is done or the push breaks off."""
+    """Collects the rejected rows of several batches, and logs them when the context ends."""
 
     def __init__(self, view: FeatureView) -> None:
         self.rows = 0

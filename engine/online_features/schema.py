@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.types.postgres_types import ARRAY_SUFFIX, AS_PRINTED, ENCODING_BY_TYPE, Encoding
 
 UNKNOWN = "unknown"  # type of a column of which only NULLs have been pushed yet
+ARRAY_SUFFIX = "[]"  # what the names of array types end with
+
+
+class Encoding(StrEnum):
+    """How values of a column are written as text; ``docs/keyspace.md`` describes it for readers."""
+
+    BOOLEAN = "boolean"  # true, false
+    INTEGER = "integer"  # decimal
+    FLOAT = "float"  # shortest decimal that reads back the same; nan, inf, -inf
+    TEXT = "text"  # as it is, or as Postgres prints it
+    NUMERIC = "numeric"  # exact decimal
+    DATE = "date"  # ISO-8601
+    TIMESTAMP = "timestamp"  # ISO-8601 with microseconds and no zone
+    INSTANT = "instant"  # ISO-8601 with microseconds, UTC, "Z"
+    TIME = "time"  # ISO-8601
+    INTERVAL = "interval"  # ISO-8601 duration
+    BASE64 = "base64"  # RFC 4648, no line breaks
+    JSON = "json"
 
 
 @dataclass(frozen=True)
@@ -32,13 +50,6 @@ class Column:
         """Whether its values are arrays."""
         return self.type.endswith(ARRAY_SUFFIX)
 
-    @property
-    def element(self) -> Column:
-        """A column for the elements of an array; of types of users nothing is known but how they look in JSON."""
-        element = self.type.removesuffix(ARRAY_SUFFIX)
-        encoding = ENCODING_BY_TYPE.get(element, Encoding.TEXT if element in AS_PRINTED else Encoding.JSON)
-        return Column(self.name, element, encoding, self.feast.element if self.feast else None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RowSchema:
@@ -47,9 +58,9 @@ class RowSchema:
     Record batches that carry such rows hold the columns in exactly this order: ``keys``, ``event_timestamp``,
     ``created_timestamp`` and ``deleted`` where declared, then ``features``.
 
-    :param created_resolution: how far before its writing a row may be stamped, because of how coarsely created
-        timestamps are kept.
-    :param event_resolution: the same of event timestamps.
+    :param created_resolution: how far before its writing a row may be stamped, because created timestamps are kept
+        coarsely.
+    :param event_resolution: the same for event timestamps.
     """
 
     keys: tuple[Column, ...]
@@ -68,7 +79,7 @@ class RowSchema:
 
     @property
     def in_texts(self) -> RowSchema:
-        """The same rows as layouts of text have them: without types of Feast's."""
+        """The same rows as the layouts of text hold them: without Feast's types."""
         return replace(
             self,
             keys=tuple(replace(key, feast=None) for key in self.keys),
@@ -76,5 +87,5 @@ class RowSchema:
         )
 
     def has_entities(self, names: Sequence[str]) -> bool:
-        """Whether these are the join keys, in this order."""
+        """Tell whether these are the join keys, in this order."""
         return [key.name for key in self.keys] == list(names)

@@ -1,4 +1,4 @@
-"""What a run notes of its source beside the rows online, so that the next one can tell what has happened to it."""
+"""The note of a run on its source, by which the next run finds changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from online_features.common.instants import from_text, to_text
 
 @dataclass(frozen=True, kw_only=True)
 class RelationNote:
-    """What is noted of a table, materialized view, foreign table or view; see ``offline/relations.sql``."""
+    """The note on one table, materialized view, foreign table or view; see ``offline/postgres/relations.sql``."""
 
     version: str
     inserted: int
@@ -23,7 +23,7 @@ class RelationNote:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceNote:
-    """What a run notes of its source, for the next one to compare; a field of the view's state.
+    """The note on all relations of a source; a field of the view's state.
 
     :param relations: by their oid.
     :param snapshot: of the transactions that had ended, as ``pg_current_snapshot()`` prints it.
@@ -35,11 +35,11 @@ class SourceNote:
     cursor: datetime
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
+        """Return the note as JSON-serializable values."""
         return {**asdict(self), "cursor": to_text(self.cursor)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> SourceNote:
-        """Return what :meth:`to_dict` wrote."""
+        """Read the note that :meth:`to_dict` wrote."""
         relations = {oid: RelationNote(**noted) for oid, noted in stored["relations"].items()}
         return cls(relations=relations, snapshot=stored["snapshot"], cursor=from_text(stored["cursor"]))

@@ -1,4 +1,4 @@
-"""Which rows of the source a run reads: a window of event timestamps, or what arrived since an earlier run."""
+"""The rows of the source that a run reads: a window of event timestamps, or arrivals since an earlier run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from online_features.errors import WindowError
 if TYPE_CHECKING:
     from online_features.schema import RowSchema
 
-# Instants outside the years 1 to 9999 (BC, infinity) have no ISO-8601 text that orders.
+# Instants outside the years 1 to 9999 (BC, infinity) have no ISO-8601 text that sorts correctly.
 FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
@@ -47,18 +47,18 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        """Whether the window leaves nothing out."""
+        """Whether both sides are open."""
         return self.start is None and self.end is None
 
 
-# How far an increment reads back over the last run where nothing tells when rows arrived.
+# How far an increment reads back over the last run where nothing shows when rows arrived.
 DEFAULT_LOOKBACK = timedelta(hours=1)
 
 
 def default_lookback(asked: timedelta | None, *, is_blind: bool) -> timedelta:
     """Return how far an increment reads back over the last run.
 
-    :param asked: by the caller; ``None`` leaves it to us.
+    :param asked: by the caller; ``None`` means the default.
     :param is_blind: whether rows may arrive with timestamps from before the last run.
     """
     if asked is not None:
@@ -68,13 +68,13 @@ def default_lookback(asked: timedelta | None, *, is_blind: bool) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrivals:
-    """Rows that were added or changed since an earlier run, as far as their timestamps tell.
+    """Rows that were added or changed since an earlier run, according to their timestamps.
 
-    A row belongs to them by either timestamp: a row that is updated in place often keeps its created timestamp.
+    Either timestamp suffices: a row that is updated in place often keeps its created timestamp.
 
     :param created_since: rows created from here on; ``None`` where the source has no created timestamp.
     :param event_since: rows with an event timestamp in ``[event_since, event_until)``.
-    :param event_until: keeps forecasts from being read by every run; ``None`` where only event timestamps tell.
+    :param event_until: keeps every run from reading forecasts again; ``None`` without a created timestamp.
     :param latest: rows with a later event timestamp are rejected.
     """
 
@@ -85,7 +85,7 @@ class Arrivals:
 
     @classmethod
     def since(cls, cursor: datetime, schema: RowSchema, *, lookback: timedelta, now: datetime) -> Arrivals:
-        """Return what an increment from ``cursor`` on reads.
+        """Return the arrivals that an increment from ``cursor`` on reads.
 
         :param lookback: how much more to read before the cursor.
         """
@@ -105,7 +105,7 @@ class Arrivals:
 
     @property
     def start(self) -> datetime:
-        """The earliest timestamp of what is read."""
+        """The earliest timestamp that is read."""
         return self.event_since if self.created_since is None else min(self.created_since, self.event_since)
 
 

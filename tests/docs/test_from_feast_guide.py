@@ -8,13 +8,14 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
-from online_features.layouts.feast import feast_types
+from online_features.layouts.feast import feast_columns
+from online_features.layouts.feast.feast_types import FeastType
 
 from demo.workplace import PROJECT
 
 GUIDE = (PROJECT / "docs" / "from-feast.md").read_text()
 
-Types = Callable[[str], Collection[feast_types.FeastType | None]]
+Types = Callable[[str], Collection[FeastType | None]]
 
 
 def documented(beginning: str) -> dict[str, tuple[list[str], set[str]]]:
@@ -28,8 +29,8 @@ def documented(beginning: str) -> dict[str, tuple[list[str], set[str]]]:
 @pytest.mark.parametrize(
     "beginning, known, types",
     [
-        ("A feature of\n", feast_types._BY_POSTGRES_TYPE, feast_types.feature_types),
-        ("A join key of\n", feast_types._KEY_TYPES, feast_types.key_types),
+        ("A feature of\n", feast_columns._BY_POSTGRES_TYPE, feast_columns.feature_types),
+        ("A join key of\n", feast_columns._KEY_TYPES, feast_columns.key_types),
     ],
 )
 def test_the_types_are_those_of_the_code(beginning: str, known: Mapping[str, Any], types: Types) -> None:
@@ -42,7 +43,7 @@ def test_the_types_are_those_of_the_code(beginning: str, known: Mapping[str, Any
 
 
 def test_lists_are_of_what_the_elements_are() -> None:
-    for name in feast_types._BY_POSTGRES_TYPE:
-        elements = {kind for kind in feast_types.feature_types(name) if kind not in (None, "PdfBytes", "ImageBytes")}
-        lists = {kind.element for kind in feast_types.feature_types(f"{name}[]") if kind is not None}
+    for name in feast_columns._BY_POSTGRES_TYPE:
+        elements = {kind for kind in feast_columns.feature_types(name) if kind not in (None, "PdfBytes", "ImageBytes")}
+        lists = {kind.element for kind in feast_columns.feature_types(f"{name}[]") if kind is not None}
         assert lists == (set() if name in ("json", "jsonb") else elements)

@@ -20,9 +20,8 @@ from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.layouts.feast.feast_format import feature_field, timestamp_field, tombstone_field
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.layouts.registry import layout_of
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
+from online_features.layouts.layout_registry import layout_of
+from online_features.schema import Column, Encoding
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database, at

@@ -560,7 +560,7 @@ def test_a_change_that_waits_for_a_run_to_have_read_the_table_does_not_hold_it_u
 
 
 @pytest.mark.parametrize("change, said", [
-    ("ALTER TABLE rows DROP COLUMN x", "'x' is no column of table 'rows'"),
+    ("ALTER TABLE rows DROP COLUMN x", "'x' is not a column of table 'rows'"),
     ("DROP TABLE rows", '"rows" does not exist -> name an existing table'),
     ("ALTER TABLE rows ALTER ts TYPE text", "'ts' has type 'text' but must have"),
 ])  # fmt: skip

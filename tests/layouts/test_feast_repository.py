@@ -55,10 +55,13 @@ def test_a_file_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("no json", "views.json is no JSON: .* -> write it anew with feast_export.py"),
-        ("[]", "views.json says nothing of feature views"),
-        ("{}", "views.json says nothing of feature views"),
-        (json.dumps({**DOCUMENT, "format": 2}), "has format 2, later than 1, .* -> upgrade it"),
+        ("no json", "views.json is not JSON: .* -> write it again with feast_export.py"),
+        ("[]", "views.json does not describe feature views"),
+        ("{}", "views.json does not describe feature views"),
+        (
+            json.dumps({**DOCUMENT, "format": 2}),
+            "has format 2, but this version of online-features reads formats up to 1 -> upgrade it",
+        ),
         (json.dumps({"format": 1}), "views.json: KeyError: 'feature_views'"),
         (json.dumps({**DOCUMENT, "feature_views": [{"name": "view"}]}), "KeyError: 'join_keys'"),
         (json.dumps({**DOCUMENT, "feature_views": [{**VIEW, "source": {"path": "x"}}]}), "TypeError: .*'path'"),

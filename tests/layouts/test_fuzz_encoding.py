@@ -16,8 +16,7 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding, RowSchema
 
 from tests.support.fuzzing import KINDS, Kind, column_of, floating, instant, integer, text
 from tests.support.layouts import write_calls

@@ -17,7 +17,7 @@ from online_features.layouts.hash.hash_layout import HashLayout
 from online_features.online.redis import row_calls
 from online_features.online.redis.scripts import row_script
 from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.types.registry import typed_column
 from redis._parsers import Encoder
 from redis.connection import PythonRespSerializer
 
@@ -29,7 +29,7 @@ SOURCE = PostgresSource(table="rows", timestamp_field="ts", created_timestamp_co
 
 
 def column(name: str, type_name: str) -> Column:
-    return Column(name, type_name, ENCODING_BY_TYPE.get(type_name, Encoding.TEXT))
+    return typed_column(name, type_name)
 
 
 SCHEMA = RowSchema(

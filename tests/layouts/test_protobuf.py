@@ -13,8 +13,7 @@ from online_features.errors import OnlineDataError
 from online_features.layouts.feast import feast_encoder as feast
 from online_features.layouts.feast import feast_values, protobuf
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding
 
 integers = st.integers(-(2**63), 2**63 - 1)
 

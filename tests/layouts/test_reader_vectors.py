@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 from online_features import OnlineStore
-from online_features.types.postgres_types import AS_PRINTED, ENCODING_BY_TYPE
+from online_features.types.registry import CODECS
 
 from tests.conftest import Database
 from tests.online.read.test_reading_in_node import PROGRAM
@@ -35,7 +35,7 @@ def test_the_file_is_what_is_written(database: Database, online: OnlineStore) ->
 
 
 def test_every_type_is_in_it() -> None:
-    assert {*ENCODING_BY_TYPE, *AS_PRINTED} - {vector["type"] for vector in VECTORS["values"]} <= NOT_EVERYWHERE
+    assert CODECS.keys() - {vector["type"] for vector in VECTORS["values"]} <= NOT_EVERYWHERE
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

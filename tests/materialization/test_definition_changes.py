@@ -7,8 +7,7 @@ import pytest
 from online_features import FeatureView
 from online_features.materialization.definition_changes import describe_alternation, describe_changes
 from online_features.online.state.view_definition import definition, definition_fingerprint
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding, RowSchema
 
 from tests.materialization.test_plan import INSTANT, SCHEMA
 from tests.test_feature_view import VIEW

@@ -304,7 +304,7 @@ def test_an_unknown_column(
     rows: Any, make_view: MakeView, offline: OfflineStore, online: OnlineStore, change: Any, part: str
 ) -> None:
     with pytest.raises(
-        ColumnNotFoundError, match=f"{part} is no column of table 'rows', which has 'id', 'ts', 'x', .* -> "
+        ColumnNotFoundError, match=f"{part} is not a column of table 'rows', which has 'id', 'ts', 'x', .* -> "
     ):
         materialize(make_view(**change), offline, online)
 

@@ -10,8 +10,7 @@ from online_features.materialization.plan import Plan, PlanInputs, effective_loo
 from online_features.offline.horizon import Horizon
 from online_features.online.state.view_definition import changes_since, definition
 from online_features.online.state.view_state import ViewState
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding, RowSchema
 from online_features.window import DEFAULT_LOOKBACK, FUTURE_TOLERANCE, Arrivals, Window
 
 from tests.conftest import at

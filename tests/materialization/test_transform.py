@@ -171,9 +171,9 @@ def test_a_transform_gets_instants_on_every_way(
 @pytest.mark.parametrize(
     "transform, message",
     [
-        (loses_rows, "'loses_rows', batch 1: it makes 1 rows of 2; every row must stay"),
+        (loses_rows, "'loses_rows', batch 1: it returns 1 rows for 2; it must keep every row"),
         (reorders, "'reorders', batch 1: it changes or reorders column 'id'"),
-        (drops_the_key, "'drops_the_key', no rows, which tell the types: it returns no column 'id'"),
+        (drops_the_key, "'drops_the_key', an empty batch, which determines the types: it returns no column 'id'"),
         (drops_a_feature, "it returns no column 'total'"),
         (fails_on_rows, "'fails_on_rows', batch 1: ZeroDivisionError: division by zero"),
         (returns_something_else, "neither a DataFrame nor an Arrow table, but int"),

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from online_features.offline.indexes import Index, suitable_index
 from online_features.offline.query_plan import is_by_index, rows_per_entity
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding, RowSchema
 
 SCHEMA = RowSchema(
     keys=(Column("id", "text", Encoding.TEXT), Column("k", "integer", Encoding.INTEGER)),

@@ -9,7 +9,7 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST
 from online_features.errors import SourceError, SourceNotFoundError
-from online_features.offline.statements import alone
+from online_features.offline.sql.source_rows import alone
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database, at

@@ -13,7 +13,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError
 from online_features.materialization.pending import has_pending_rows
 from online_features.offline import query_plan as reading
-from online_features.offline import statements
+from online_features.offline.sql import source_rows, statements
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features.window import Arrivals
@@ -96,7 +96,7 @@ def test_an_increment_uses_an_index_for_either_timestamp(
     state = online.state(view)
     assert state.cursor is not None
     arrivals = Arrivals.since(state.cursor, schema, lookback=timedelta(0), now=datetime.now(UTC))
-    sql = statements.sql(statements.newest_rows(view.source, schema, arrivals))
+    sql = source_rows.sql_text(statements.newest_rows(view.source, schema, arrivals))
     plan = "\n".join(line for (line,) in database(f"EXPLAIN {sql.replace('%', '%%')}"))
     assert "Seq Scan" not in plan
     assert "rows_created_at_idx" in plan

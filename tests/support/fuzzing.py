@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pyarrow as pa
 from online_features.schema import Column
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.types.registry import typed_column
 
 LAST_CODE_POINT = sys.maxunicode
 SURROGATES = range(0xD800, 0xE000)
@@ -40,8 +40,7 @@ class Kind:
 
     @property
     def column(self) -> Column:
-        encoding = Encoding.JSON if self.name.endswith("[]") else ENCODING_BY_TYPE.get(self.name, Encoding.TEXT)
-        return Column(f"a {self.name}", self.name, encoding)
+        return typed_column(f"a {self.name}", self.name)
 
 
 def integer(bits: int) -> MakeValue:

@@ -15,8 +15,7 @@ from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.online.write.erasure import entity_key
 from online_features.online.write.row_script import entities
 from online_features.resp.replies import text
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding
 
 
 def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -13,8 +13,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.embedded import postgres_server, redis_server
 from online_features.layouts import keyspace
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding
 
 from demo.workplace import PROJECT, workplace
 from tests.conftest import Database, new_database

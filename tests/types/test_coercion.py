@@ -13,11 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from online_features.errors import InvalidRowsError
-from online_features.producers.given_rows import Values, batches
+from online_features.producers.given_rows import batches
 from online_features.schema import Column
-from online_features.types import coercion
-from online_features.types.coercion import TYPE_BY_KIND, coerced, coerced_instants, inferred, inferred_key
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.types import arrow_coercion, arrow_instants
+from online_features.types.arrow_coercion import TYPE_BY_KIND, coerced, inferred, inferred_key
+from online_features.types.arrow_instants import coerced_instants
+from online_features.types.arrow_texts import texts
+from online_features.types.arrow_values import Values
+from online_features.types.registry import typed_column
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -25,9 +28,7 @@ SOME = uuid.UUID(int=10)
 
 
 def column(type_name: str) -> Column:
-    return Column("x", type_name.partition("(")[0], ENCODING_BY_TYPE.get(type_name) or (
-        Encoding.JSON if type_name.endswith("[]") else Encoding.TEXT
-    ))  # fmt: skip
+    return typed_column("x", type_name.partition("(")[0])
 
 
 def given(rows: Any) -> Values:
@@ -135,7 +136,8 @@ def test_values_of_every_form_become_what_the_type_holds(
     type_name: str, form: Any, values: list[Any], expected: list[Any]
 ) -> None:
     array = coerced(column(type_name), given(form(values)))
-    assert ["nan" if str(value) == "nan" else value for value in array.to_pylist()] == expected
+    shown = texts(array) if any(isinstance(value, str) and value != "nan" for value in expected) else array
+    assert ["nan" if str(value) == "nan" else value for value in shown.to_pylist()] == expected
 
 
 MISFITS: list[tuple[str, Any, list[Any], str]] = [
@@ -175,7 +177,7 @@ MISFITS: list[tuple[str, Any, list[Any], str]] = [
     ("integer[]", as_mappings, [[[1], [2, 3]]], r"is no integer\[\]"),
     ("integer[]", as_mappings, [[1, [2]]], r"is no integer\[\]"),
     ("integer[]", as_arrow(pa.list_(pa.string())), [["1"]], "'1' is no integer"),
-    ("real[]", as_mappings, [[1e300]], r"is no real\[\]"),
+    ("real[]", as_mappings, [[1e300]], "is no real"),
     ("date[]", as_mappings, [["nonsense"]], "'nonsense' is no date"),
     ("date[]", as_mappings, [[datetime(2026, 1, 1, 10)]], "is no date"),
     ("timestamp with time zone[]", as_mappings, [[datetime(2026, 1, 1)]], "is no timestamp with time zone"),
@@ -329,7 +331,8 @@ def test_times_with_a_zone_keep_it() -> None:
 def test_columns_of_plain_types_are_cast_as_a_whole(
     type_name: str, values: pa.Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(coercion, "python_values")
+    monkeypatch.delattr(arrow_coercion, "python_values")
+    monkeypatch.delattr(arrow_instants, "python_values")
     assert len(coerced(column(type_name), values)) == 2
     if pa.types.is_timestamp(values.type):
         assert len(coerced_instants(column(type_name), values, BERLIN)) == 2

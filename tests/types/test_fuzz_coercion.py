@@ -21,13 +21,12 @@ import pyarrow as pa
 import pytest
 from online_features import FeatureView, PostgresSource
 from online_features.errors import InvalidRowsError, OnlineDataError
-from online_features.layouts.registry import layout_of
+from online_features.layouts.layout_registry import layout_of
 from online_features.producers.given_rows import batches
 from online_features.producers.pushed_rows import pushed_rows, pushed_schema
-from online_features.schema import Column, RowSchema
+from online_features.schema import Column, Encoding, RowSchema
 from online_features.types import values
-from online_features.types.postgres_types import Encoding
-from online_features.types.texts import texts
+from online_features.types.arrow_texts import texts
 
 from tests.support.fuzzing import KINDS, instant, json_value, text
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from online_features.errors import OnlineDataError
-from online_features.layouts.registry import LAYOUTS
+from online_features.layouts.layout_registry import LAYOUTS
 from online_features.layouts.row_formats import DAMAGE, RowFormat
-from online_features.schema import Column
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.schema import Column, Encoding
+from online_features.types.registry import typed_column
 
 from tests.test_feature_view import VIEW
 
@@ -35,8 +35,7 @@ TEXTS = {
     "numeric[]": ['[0.10, "NaN"]'],
     "double precision[]": ['[-0, 0.5, "Infinity"]'],
 }
-COLUMNS = [Column(name, name, ENCODING_BY_TYPE.get(name, Encoding.TEXT)) for name in TEXTS if not name.endswith("[]")]
-COLUMNS += [Column(name, name, Encoding.JSON) for name in TEXTS if name.endswith("[]")]
+COLUMNS = [typed_column(name, name) for name in TEXTS]
 
 IN_JSON = {Encoding.BOOLEAN, Encoding.INTEGER, Encoding.JSON}  # not in quotes
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
-from online_features.types.postgres_types import AS_PRINTED, ENCODING_BY_TYPE, KEY_TYPES, REFUSED, PostgresType
+from online_features.types.registry import CODECS, REFUSED, PostgresType
 
 from tests.conftest import Database, at
 from tests.support.layouts import layout_of_texts  # noqa: F401
@@ -205,18 +205,16 @@ def test_every_type_of_the_catalog_is_decided(database: Database) -> None:
         "SELECT format_type(oid, NULL), typtype::text, typcategory = 'A' AND typelem <> 0 FROM pg_type "
         "WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype <> 'p'"
     )
-    decided = {*ENCODING_BY_TYPE, *AS_PRINTED, *REFUSED}
-    undecided = [
-        name for name, typtype, is_array in catalog
-        if name not in decided and not is_array and typtype != "c"
-    ]  # fmt: skip
-    assert undecided == []
+    base = {name for name, typtype, is_array in catalog if not is_array and typtype != "c"}
+    assert base - {*CODECS, *REFUSED} == set()
+    assert {*CODECS, *REFUSED} - {name for name, *_ in catalog} == set()
+    assert CODECS.keys() & REFUSED == set()
     assert len(catalog) > 150
 
 
 def test_every_type_that_goes_online_has_a_value_in_these_tests() -> None:
     tested = {kind.partition("(")[0] for kind, _, _ in VALUES} | NOT_EVERYWHERE
-    assert {*ENCODING_BY_TYPE, *AS_PRINTED} - tested == set()
+    assert CODECS.keys() - tested == set()
 
 
 def test_types_of_users_and_extensions_go_online_as_text_and_those_of_postgres_alone_do_not() -> None:
@@ -272,7 +270,9 @@ def test_join_keys_of_every_type_are_found_by_their_value_and_survive_pruning(
 
 
 def test_every_type_of_join_keys_has_a_value_in_these_tests() -> None:
-    assert {kind.partition("(")[0] for kind, _, _ in KEYS} >= KEY_TYPES - {"integer"}
+    assert {kind.partition("(")[0] for kind, _, _ in KEYS} >= {
+        name for name, codec in CODECS.items() if codec.can_be_key
+    } - {"integer"}
 
 
 @pytest.mark.parametrize("kind", ["double precision", "jsonb", "interval", "integer[]", "numrange", "point", "address"])

@@ -1,4 +1,4 @@
-"""Work in other threads: stages of a pipeline that overlap, and waiting that a signal can end."""
+"""Work in other threads: overlapping stages of a pipeline, and waits that a signal can end."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Made = TypeVar("Made")
 
-CANCEL_SECONDS = 0.5  # between two requests to cancel, of which the first may come before there is anything to cancel
+CANCEL_SECONDS = 0.5  # between two requests to cancel, because the first may come before the work has begun
 
 
 def prefetch(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda: None) -> Generator[T, None, None]:
     """Yield ``items`` while a thread makes up to ``depth`` further ones.
 
-    An exception in ``items`` is raised here, in its place. Leaving early waits for the item being made.
+    An exception in ``items`` is raised where its item would be. Leaving early waits for the item in progress.
 
-    :param cancel: called when an exception, or leaving early, ends the stage: it hastens the item being made.
+    :param cancel: called to shorten the item in progress when an exception, or leaving early, ends the stage.
     """
     end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -36,9 +36,9 @@ def prefetch(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda
 
 
 def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made, None, None]:
-    """Yield what ``make`` makes of each item, while a thread makes it of the next one.
+    """Yield ``make(item)`` for each item, while a thread makes the next one.
 
-    The items are drawn in the caller's thread, to which they may be bound: a cursor, a session.
+    The items themselves are drawn in the caller's thread, to which a cursor or a session may be bound.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming: Future[Made] | None = None
@@ -52,11 +52,11 @@ def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made,
 
 
 def interruptibly(make: Callable[[], Made], cancel: Callable[[], None]) -> Made:
-    """What ``make`` makes, in a thread, so that signals are handled meanwhile and their handlers may raise.
+    """Call ``make`` in a thread and return its result, so that a signal's handler can raise meanwhile.
 
-    A driver that waits in C for its server handles no signal: neither time-outs nor kills would end the wait.
+    While a driver waits in C for its server, Python handles no signals: neither time-outs nor kills would end the wait.
 
-    :param cancel: called when an exception ends the wait: it hastens what is being made.
+    :param cancel: called to shorten the call when an exception ends the wait.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         making = thread.submit(make)
@@ -68,7 +68,7 @@ def interruptibly(make: Callable[[], Made], cancel: Callable[[], None]) -> Made:
 
 
 def run_with_timeout(do: Callable[[], object], seconds: float) -> None:
-    """Do something that may hang, for at most so long; what goes on longer does not keep the process from ending."""
+    """Call something that may hang, and wait a limited time for it; its thread does not keep the process alive."""
     thread = Thread(target=do, daemon=True)
     thread.start()
     thread.join(seconds)

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 
 def to_text(instant: datetime) -> str:
-    """``2013-01-01T06:00:00.000000Z`` for an aware datetime of the years 1 to 9999."""
+    """Write an aware datetime of the years 1 to 9999 as ``2013-01-01T06:00:00.000000Z``."""
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_text(text: str) -> datetime:
-    """The aware UTC datetime that :func:`to_text` wrote.
+    """Read the aware UTC datetime that :func:`to_text` wrote.
 
-    :raises ValueError: when ``text`` is something else.
+    :raises ValueError: when ``text`` is not one of its texts.
     """
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:

@@ -1,4 +1,4 @@
-"""Messages as short lines: Airflow shows the log of a task on a page, beside a time and a level, and wraps nothing."""
+"""Log messages as short lines, because Airflow's page of a task's log does not wrap them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ LINE = 110  # characters; with Airflow's prefix of some thirty, a line stays bel
 
 
 def in_two_lines(message: str) -> str:
-    """Put what to do, after the last arrow of a message, on a line of its own."""
+    """Put the cure, which follows the last arrow of a message, on a line of its own."""
     what, arrow, cure = message.rpartition(" -> ")
     return f"{what}\n-> {cure}" if arrow else message
 
 
 def lines(message: str) -> list[str]:
-    """Split a message into short lines: what is wrong, and then what to do."""
+    """Split a message into short lines: the problem, then the cure."""
     what, arrow, cure = " ".join(message.split()).rpartition(" -> ")
     parts = (what, f"-> {cure}") if arrow else (cure,)
     return [line for part in parts for line in _short(part)]
 
 
 def _short(part: str) -> list[str]:
-    """Break what is too long, after semicolons first."""
+    """Break a long part into lines, at semicolons first."""
     clauses = [part] if len(part) <= LINE else part.replace("; ", ";\n").splitlines()
     wrap = textwrap.TextWrapper(LINE, break_long_words=False, break_on_hyphens=False).wrap
     return [line for clause in clauses for line in wrap(clause)] or [""]

@@ -72,6 +72,12 @@ class RowLayout(ABC):
     def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
         """Return the texts of the join keys in a key that matches the pattern; ``None`` if it is not the view's."""
 
+    def check_prunable(self, keys: Sequence[Column]) -> None:  # noqa: B027
+        """Refuse join keys by which rows cannot be compared with the source; most layouts take all.
+
+        :raises UnsupportedTypeError: naming the join key.
+        """
+
     @property
     def row_exists(self) -> CommandForm | None:
         """The command that tells whether a key of the view holds a row of it; ``None`` if every key does."""

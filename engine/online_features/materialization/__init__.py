@@ -1,1 +1,1 @@
-"""Runs that bring rows from the offline to the online store."""
+"""Runs that copy rows from the offline to the online store."""

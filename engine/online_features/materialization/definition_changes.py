@@ -1,4 +1,4 @@
-"""How the definition of a feature view differs from the one whose rows are online, column by column."""
+"""Differences between the definition of a feature view and the one whose rows are online, by column."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-# Parts of a definition that are lists of columns, and what one of them is called.
+# Parts of a definition that are lists of columns, and the word for one of them.
 COLUMNS = {"entities": "join key", "features": "feature", "timestamps": "column"}
 SOURCE = ("table", "query", "timezone")
 DURATIONS = ("ttl", "key_ttl")
@@ -15,7 +15,7 @@ ARROW, BOTH_WAYS = "→", "↔"
 
 
 def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], arrow: str = ARROW) -> list[str]:
-    """Each difference between two definitions, as :func:`.definition` gives them.
+    """Describe each difference between two definitions, as :func:`.definition` returns them.
 
     :param arrow: between the old value and the new one.
     """
@@ -26,7 +26,7 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any], arrow: s
 def describe_alternation(
     before: Mapping[str, Any], now: Mapping[str, Any], fingerprint: str, runs: Iterable[Mapping[str, Any]]
 ) -> str:
-    """Whether a definition comes back that another one has replaced, and how they differ; empty when it does not.
+    """Describe two definitions that alternate; return an empty text when they do not.
 
     :param before: the definition whose rows are online.
     :param now: the definition of the run, and its ``fingerprint``.
@@ -47,7 +47,7 @@ def _changes(part: str, before: Any, now: Any, arrow: str) -> Iterator[str]:
         old, new = before or [], now or []
         for name, old_value, new_value in zip(SOURCE, old, new, strict=False):
             if old_value != new_value:
-                # A query may be long, and hold what is not for a log.
+                # A query may be long, and hold values that do not belong in a log.
                 changed = "has changed" if name == "query" else _pair(str, old_value, new_value, arrow)
                 yield f"{name} {changed}"
         if old[len(SOURCE) :] != new[len(SOURCE) :]:
@@ -71,8 +71,8 @@ def _column_changes(part: str, before: Sequence[Any], now: Sequence[Any], arrow:
         yield f"order of {part}: {', '.join(old)} {arrow} {', '.join(new)}"
 
 
-def _pair(told: Callable[[Any], str], before: Any, now: Any, arrow: str) -> str:
-    old, new = ("none" if value is None else told(value) for value in (before, now))
+def _pair(in_words: Callable[[Any], str], before: Any, now: Any, arrow: str) -> str:
+    old, new = ("none" if value is None else in_words(value) for value in (before, now))
     return f"{old} {arrow} {new}"
 
 

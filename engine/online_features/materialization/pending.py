@@ -1,4 +1,4 @@
-"""Whether a run has something to do."""
+"""Pending rows: those that a run would take online."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
     from online_features.online.store import OnlineStore
 
-# How far before its writing a row may be stamped: the longest day, and a second cut off.
+# How far before its writing a row may be stamped: the longest day; a fraction of a second that was cut off.
 RESOLUTION = {"date": timedelta(hours=25)}
 DEFAULT_RESOLUTION = timedelta(seconds=1)
 
 
 def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineStore) -> bool:
-    """Whether the source may hold rows that no run has taken online yet. Cheap where an index serves; in doubt true.
+    """Return whether the source may hold rows that no run has taken online yet; in doubt ``True``.
 
-    :param view: nothing but its name, project and source counts.
+    It costs little where an index serves.
+
+    :param view: only its name, project and source are used.
     """
     state = online.state(view)
     if state.cursor is None or state.schema is None:
@@ -41,7 +43,7 @@ def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineSto
         if source.has_rows(schema, arrivals):
             return True
         return state.source is not None and bool(source.relations(schema).replaced_since(state.source))
-    except SourceError:  # The source is not what it was: a run says better what is wrong.
+    except SourceError:  # The source has changed: the error of a run says best how.
         return True
 
 

@@ -24,13 +24,13 @@ class PlanInputs:
     :param asked: the window that the caller named; open for incremental and full runs.
     :param full: whether the caller asked for all of history.
     :param lookback: how far an increment reads back over the last run.
-    :param horizon: how far the source can be trusted to show everything.
+    :param horizon: how far a snapshot of the source is complete.
     :param now: by our clock; neither a watermark nor a cursor is ever after it.
     :param cursor: where the last full or incremental run says to read on; ``None`` before the first one.
     :param note: what that run noted of the source.
     :param changes: parts of the definition that differ from the one whose rows are online.
-    :param data_loss_reason: why rows that were online may no longer be; empty when nothing says so.
-    :param begins_history: whether nothing lies before the window: neither a row of the source nor the claim of a run.
+    :param data_loss_reason: why rows that were online may no longer be; empty without a reason.
+    :param begins_history: whether the source has no rows before the window, and no run has claimed any.
     """
 
     view: FeatureView
@@ -49,7 +49,7 @@ class PlanInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run reads, and what it may claim afterwards.
+    """The window that a run reads, and what it may claim afterwards.
 
     :param kind: ``full`` reads all of history, ``incremental`` what came since the cursor, ``window`` what was asked.
     :param reason: why the run is full although nobody asked for that; else empty.
@@ -69,7 +69,7 @@ class Plan:
 
     @property
     def end(self) -> datetime | None:
-        """Where the window ends, or how far an open one claims to be complete."""
+        """End of the window, or the instant up to which an open one claims to be complete."""
         if isinstance(self.window, Window) and self.kind == "window":
             return self.window.end
         return self.covered[1] if self.covered is not None else None
@@ -80,7 +80,7 @@ def effective_lookback(
 ) -> timedelta:
     """Return how far an increment reads back over the last run.
 
-    :param asked: by the caller; ``None`` leaves it to us.
+    :param asked: by the caller; ``None`` means the default.
     :param late_relations: relations of the source whose rows become visible later than they were created.
     """
     is_blind = schema.created_timestamp is None or horizon.is_blind or bool(late_relations)

@@ -14,6 +14,7 @@ from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
+from online_features.layouts.layout_registry import layout_of
 from online_features.materialization.options import RunOptions
 from online_features.materialization.plan import Plan, PlanInputs, effective_lookback, plan_run
 from online_features.materialization.progress import RunCounter
@@ -28,7 +29,6 @@ from online_features.materialization.run_warnings import (
 from online_features.materialization.source_check import SourceCheck
 from online_features.online.state.runs import RunClaims
 from online_features.online.state.view_definition import changes_since, definition_fingerprint
-from online_features.online.write.erasure import check_prunable
 from online_features.producers.transformation import Transformation
 from online_features.window import Window
 
@@ -65,7 +65,7 @@ def run_once(
     transformation = Transformation(view, source.describe())
     schema = transformation.schema
     if options.prune:
-        check_prunable(view, schema.keys)
+        layout_of(view).check_prunable(schema.keys)
     with online._run(
         view, schema, record.run_id, failed=record.failed, retry_budget=retry_budget, replication=options.replication
     ) as online_run:

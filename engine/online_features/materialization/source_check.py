@@ -1,4 +1,4 @@
-"""What has happened to a source since the last run that the timestamps of its rows do not tell."""
+"""Changes of a source since the last run that the timestamps of its rows do not show."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SourceCheck:
     now: datetime
 
     def data_loss_reason(self) -> str:
-        """Return why the source may hold rows that no increment would read; empty when nothing says so."""
+        """Return why the source may hold rows that no increment would read, or an empty text."""
         if self.note is None:
             return ""
         if reason := self.relations.replaced_since(self.note):
@@ -89,10 +89,10 @@ class SourceCheck:
         return Arrivals.since(note.cursor, self.schema, lookback=self.lookback, now=self.now)
 
     def _may_have_changed_unseen(self, note: SourceNote) -> bool:
-        """Whether it is worth a look.
+        """Return whether a sample of the rows is worth reading.
 
         Where an entity has several rows, updates are often of rows that are not the newest (closing ``valid_to``), so
-        only insertions are looked at there.
+        there only insertions count.
         """
         if not self.relations.is_one_table:
             return False

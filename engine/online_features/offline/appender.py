@@ -1,7 +1,7 @@
-"""Rows appended to the table that a feature view is read from: staged by COPY, then inserted, in one transaction.
+"""Appending rows to the table of a feature view: COPY stages them, and an INSERT follows in the same transaction.
 
-The rows are in the encodings of the online store. Postgres itself reads the staged texts as values of the table's
-types, so every type that can go online can be appended, and what a materialization makes of a row is what was pushed.
+The rows are in the encodings of the online store. Postgres casts the staged texts to the table's types. So every type
+that can go online can be appended, and a materialization brings online what was pushed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from sqlalchemy.sql import ColumnElement, FromClause
 from online_features.errors import SourceError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.postgres.transactions import Transactions
-from online_features.offline.statements import literally, sql, table_of
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
-from online_features.types.texts import instants
+from online_features.offline.sql.source_rows import literally, sql_text, table_of
+from online_features.schema import Column, Encoding, RowSchema
+from online_features.types.arrow_texts import texts
 
 STAGE = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}"
 
@@ -37,11 +36,11 @@ CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")  # so th
 class StagedAppender:
     """Appends rows of one feature view to its table.
 
-    :param created_at: the beginning of the transaction, which is what the horizon of a run goes by.
+    :param created_at: the beginning of the transaction, from which the horizon of a run is computed.
     """
 
     rows: int
-    """How many were inserted; known when the transaction is committed."""
+    """Number of rows inserted; known when the transaction is committed."""
 
     def __init__(self, connection: sa.Connection, staged: str, created_at: datetime) -> None:
         self.created_at = created_at
@@ -52,11 +51,10 @@ class StagedAppender:
     def add(self, batch: pa.RecordBatch) -> None:
         """Stage rows.
 
-        :param batch: columns as :class:`RowSchema` orders them, in the encodings of the online store.
+        :param batch: columns as :class:`RowSchema` orders them.
         """
-        texts = [instants(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
         written = io.BytesIO()
-        csv.write_csv(pa.record_batch(texts, names=batch.schema.names), written, CSV)
+        csv.write_csv(pa.record_batch(list(map(texts, batch.columns)), names=batch.schema.names), written, CSV)
         written.seek(0)
         cursor: Any = self._connection.connection.cursor()
         with cursor:
@@ -65,7 +63,7 @@ class StagedAppender:
 
 @contextmanager
 def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) -> Iterator[StagedAppender]:
-    """A transaction that appends rows; leaving it commits them.
+    """Append rows in one transaction, which leaving the context commits.
 
     :raises SourceError: when the source is a query, or the table refuses the rows.
     """
@@ -76,9 +74,9 @@ def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) 
         )
     names = dict.fromkeys(column.name for column in schema.columns)  # a feature may be a join key, too
     target = table_of(view.source.table, *(sa.column(literally(name)) for name in names))
-    staged_name = f"online_features_{token_hex(8)}"  # which hides no table of the user's
+    staged_name = f"online_features_{token_hex(8)}"  # random, so that it hides no table of the user
     with transactions.writing(view) as connection:
-        shape = STAGE.format(staged_name, sql(_shape(target, schema)))
+        shape = STAGE.format(staged_name, sql_text(_shape(target, schema)))
         connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
         appender = StagedAppender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
@@ -86,7 +84,7 @@ def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) 
 
 
 def _shape(target: sa.TableClause, schema: RowSchema) -> sa.Select[Any]:
-    """Selects no rows but the columns to stage: typed as in the table where Postgres reads our text as it is."""
+    """Select the columns to stage, and no rows: typed as in the table where Postgres can cast our text directly."""
     columns = []
     for i, column in enumerate(schema.columns):
         kind = _staged_type(schema, column)
@@ -96,7 +94,7 @@ def _shape(target: sa.TableClause, schema: RowSchema) -> sa.Select[Any]:
 
 
 def _staged_type(schema: RowSchema, column: Column) -> Any:
-    """The type to stage a column in where it is not the table's own."""
+    """Return the type to stage a column in, or ``None`` for the table's own."""
     if column in (schema.event_timestamp, schema.created_timestamp):
         return sa.TIMESTAMP(timezone=True)
     return sa.Text() if column.encoding == Encoding.BASE64 or _is_structure(column) else None
@@ -116,9 +114,9 @@ def _insertion(source: PostgresSource, target: sa.TableClause, staged_name: str,
             return _local(source, column, text)
         return sa.func.decode(text, "base64") if column.encoding == Encoding.BASE64 else text
 
-    # Of a column that is a feature, too, the part that it plays besides.
+    # A column may be a feature and a key or timestamp, too; then the latter counts.
     by_name = {column.name: value(i, column) for i, column in reversed(list(enumerate(schema.columns)))}
-    # A retry appends the same rows again: where the table has a unique constraint, they are there already.
+    # A retry appends the same rows again; where the table has a unique constraint, it skips those that are there.
     return (
         postgresql.insert(target)
         .from_select(list(by_name), read.add_columns(*by_name.values()))
@@ -127,7 +125,7 @@ def _insertion(source: PostgresSource, target: sa.TableClause, staged_name: str,
 
 
 def _populated(target: sa.TableClause, structures: Mapping[str, ColumnElement[Any]]) -> FromClause:
-    """Arrays and composites as values of the table's types, which only Postgres knows."""
+    """Cast arrays and composites to the table's types, which only Postgres knows."""
     shape = target.alias("shape")
     no_row = sa.select(shape.table_valued()).limit(0).scalar_subquery()
     pairs = [part for name, text in structures.items() for part in (sa.literal(name), sa.cast(text, sa.JSON))]
@@ -136,7 +134,7 @@ def _populated(target: sa.TableClause, structures: Mapping[str, ColumnElement[An
 
 
 def _local(source: PostgresSource, column: Column, instant: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The instant as the table's column holds it."""
+    """Convert the instant to the type of the table's column."""
     if column.type == "timestamp with time zone":
         return instant
     local = sa.func.timezone(source.timezone, instant)

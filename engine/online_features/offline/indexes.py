@@ -1,4 +1,4 @@
-"""The indexes of a table that an entity's history can be found by."""
+"""Indexes of a table that find the history of an entity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sqlalchemy.sql import ColumnElement
 
 from online_features.feature_view import PostgresSource
 from online_features.offline.postgres import sql_files
-from online_features.offline.statements import is_in_order, name_of, table_of
+from online_features.offline.sql.source_rows import name_of, table_of
+from online_features.offline.sql.time_conditions import is_in_order
 from online_features.schema import RowSchema
 
 
@@ -19,9 +20,9 @@ from online_features.schema import RowSchema
 class Index:
     """A btree index on all rows of a table.
 
-    :param columns: names of its columns; ``None`` where it is on an expression, or compares as the column does not.
-    :param descending: of each column, whether it is in descending order.
-    :param nulls_first: of each column, where NULLs are.
+    :param columns: names of its columns; ``None`` for an expression, or where it compares differently than the column.
+    :param descending: for each column, whether it is in descending order.
+    :param nulls_first: for each column, whether NULLs come first.
     """
 
     name: str
@@ -30,14 +31,14 @@ class Index:
     nulls_first: tuple[bool, ...]
 
     def ordered(self, column: ColumnElement[Any], place: int) -> ColumnElement[Any]:
-        """The column at that place as ``ORDER BY`` names the order that it is in."""
+        """Return the ``ORDER BY`` expression for the order of the column at that place."""
         directed = column.desc() if self.descending[place] else column.asc()
         return directed.nulls_first() if self.nulls_first[place] else directed.nulls_last()
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedTable:
-    """What Postgres's catalog tells of a table.
+    """A table as described by Postgres's catalog.
 
     :param not_null: names of columns that hold no NULL.
     """
@@ -47,9 +48,9 @@ class IndexedTable:
 
 
 def indexed_table(connection: sa.Connection, source: PostgresSource, schema: RowSchema) -> IndexedTable | None:
-    """The table of the source; ``None`` where no index could serve.
+    """Read the indexes of the source's table; return ``None`` where no index could serve.
 
-    That is where it is no table of its own, where it has no statistics, and where the event timestamp is kept in local
+    That is where the source is not a table, where it has no statistics, and where the event timestamp is kept in local
     times of a zone, which are not in the order of the instants.
     """
     if source.table is None or not is_in_order(source, schema.event_timestamp):
@@ -69,7 +70,7 @@ def indexed_table(connection: sa.Connection, source: PostgresSource, schema: Row
 
 
 def suitable_index(schema: RowSchema, indexes: Iterable[Index]) -> Index | None:
-    """The first index that begins with the join keys, in any order, and then has the event timestamp."""
+    """Return the first index that begins with the join keys, in any order, and then has the event timestamp."""
     return next((index for index in indexes if _suits(schema, index)), None)
 
 
@@ -78,6 +79,6 @@ def _suits(schema: RowSchema, index: Index) -> bool:
     return (
         {key.name for key in schema.keys} == set(index.columns[:count])
         and index.columns[count : count + 1] == (schema.event_timestamp.name,)
-        # Else no comparison of rows follows the order of the keys.
+        # Otherwise no comparison of rows follows the order of the keys.
         and len(set(index.descending[:count])) == 1
     )

@@ -1,4 +1,4 @@
-"""Hears which tables have changed, on a session that costs nothing while nothing changes."""
+"""Listening for tables that have changed, on a session that costs nothing while nothing changes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from online_features.errors import OfflineAccessError
 from online_features.offline.notifications import CHANNEL
 from online_features.offline.postgres.postgres_failures import translated_listening
 
-TICK_SECONDS = 0.05  # between two looks at what was heard: a flood of commits wakes us no more than 20 times a second
+TICK_SECONDS = 0.05  # between two reads of notifications: a flood of commits wakes us at most 20 times a second
 
-PROBE_SECONDS = 10.0  # until a notification of our own has come, which takes milliseconds where it comes at all
+PROBE_SECONDS = 10.0  # for a notification of our own to arrive, which takes milliseconds where it arrives at all
 
-# A connection that is gone without a word is missed within a minute instead of after hours.
+# A connection that breaks silently is detected within a minute instead of after hours.
 SESSION: dict[str, Any] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
@@ -27,7 +27,7 @@ SESSION: dict[str, Any] = {
 
 
 async def changed_tables(conninfo: str) -> AsyncGenerator[frozenset[str], None]:
-    """Yield the tables that have changed, as ``"schema.table"``; first none, as soon as nothing is missed any more.
+    """Yield the tables that have changed, as ``"schema.table"``; an empty set first, once no change can be missed.
 
     :raises OfflineStoreUnavailableError: when Postgres cannot be reached or breaks off.
     :raises OfflineAccessError: when Postgres refuses the login, or a pooler loses notifications.
@@ -36,7 +36,7 @@ async def changed_tables(conninfo: str) -> AsyncGenerator[frozenset[str], None]:
         session: dict[str, Any] = {**SESSION, **conninfo_to_dict(conninfo)}
         async with await AsyncConnection.connect(**session, autocommit=True) as connection:
             await _check_notified(connection, session)
-            if "application_name" not in session:  # only now that the session is known to be ours alone
+            if "application_name" not in session:  # only now, when the session is known to be ours alone
                 await connection.execute("SET application_name = 'online_features listener'")
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             yield frozenset()
@@ -46,8 +46,8 @@ async def changed_tables(conninfo: str) -> AsyncGenerator[frozenset[str], None]:
 
 
 async def _check_notified(connection: AsyncConnection, session: dict[str, Any]) -> None:
-    """Have another session notify this one, because a pooler in transaction mode loses notifications silently."""
-    probe = f"{CHANNEL}_{token_hex(8)}"  # if the pooler keeps listening to it, nobody is disturbed
+    """Send a notification from another session, because a pooler in transaction mode loses them silently."""
+    probe = f"{CHANNEL}_{token_hex(8)}"  # of its own, which disturbs nobody if the pooler keeps listening to it
     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(probe)))
     try:
         async with (

@@ -1,6 +1,6 @@
-"""SQL by which Postgres tells when a table has changed: a trigger on the table notifies, and a session of ours listens.
+"""SQL that makes Postgres notify when a table has changed: a trigger on the table, and a session of ours that listens.
 
-One channel serves all tables of a database and says which of them has changed, so one session hears for all views.
+One channel serves all tables of a database and names the one that has changed, so one session listens for all views.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 from importlib.resources import files
 
 from online_features.errors import FeatureViewError
+from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
 
 CHANNEL = "online_features"
@@ -18,7 +19,7 @@ LONGEST_NAME = 63  # bytes; Postgres cuts off the rest
 
 
 def notification_sql(source: FeatureView | str) -> str:
-    """SQL to run once as a role that may create triggers on the table and functions in its schema.
+    """Return SQL to run once, as a role that may create triggers on the table and functions in its schema.
 
     :param source: a view that is read from a table; or a table, as in :class:`~online_features.PostgresSource`.
     :raises FeatureViewError: when the view is read from a query.
@@ -27,14 +28,14 @@ def notification_sql(source: FeatureView | str) -> str:
 
 
 def drop_notification_sql(source: FeatureView | str) -> str:
-    """SQL that undoes :func:`notification_sql`."""
+    """Return SQL that undoes :func:`notification_sql`."""
     return _rendered("unnotify", watched_table(source))
 
 
 def watched_table(source: FeatureView | str) -> str:
-    """The table whose changes are those of the view.
+    """Return the table whose changes are those of the view.
 
-    :raises FeatureViewError: when the view is read from a query, which may read any.
+    :raises FeatureViewError: when the view is read from a query, which may read any table.
     """
     if isinstance(source, str):
         return source
@@ -47,12 +48,12 @@ def watched_table(source: FeatureView | str) -> str:
 
 
 def is_among(changed: frozenset[str], table: str) -> bool:
-    """Whether the table is one of those, which are named with their schemas; one without may be in any."""
+    """Return whether the table is among those; a name without a schema matches any schema."""
     return table in changed or ("." not in table and any(name.split(".", 1)[1] == table for name in changed))
 
 
 def quoted(table: str) -> str:
-    """The table as SQL names it."""
+    """Quote the name of the table for SQL."""
     from psycopg import sql
 
     return sql.Identifier(*table.split(".", 1)).as_string()
@@ -60,7 +61,8 @@ def quoted(table: str) -> str:
 
 def _rendered(name: str, table: str) -> str:
     # Imported here: DAG files that watch a table write no SQL.
-    from psycopg import sql
+    with needs_materialize("for notification SQL"):
+        from psycopg import sql
 
     text = files("online_features.offline.postgres").joinpath(f"{name}.sql").read_text(encoding="utf-8")
     *schema, bare_table = table.split(".", 1)
@@ -73,7 +75,7 @@ def _rendered(name: str, table: str) -> str:
 
 
 def _function(table: str) -> str:
-    """A function for each table, so that its owner may replace and drop it whoever owns other tables."""
+    """Name a function for each table, so that the owner of the table may replace and drop it."""
     name = f"{TRIGGER}_{table}"
     if len(name.encode()) <= LONGEST_NAME:
         return name

@@ -1,6 +1,7 @@
-"""How the rows of a window are read: by a look at all of them, or entity by entity through an index.
+"""The choice of how to read a window: all of its rows, or entity by entity through an index.
 
-Entity by entity costs the same however much history there is, but more than a look at little of it. So it is done where
+The cost of reading entity by entity does not depend on the length of history, but over short history it is higher. So
+this way is chosen where
 
 - all of history is asked for, and the planner expects at least :data:`DEEP_HISTORY` rows of it per entity,
 - an index of the table begins with the join keys and then has the event timestamp, and
@@ -19,17 +20,17 @@ from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.feature_view import PostgresSource
-from online_features.offline import statements
 from online_features.offline.indexes import indexed_table, suitable_index
-from online_features.offline.skip_scan import SkipScan
+from online_features.offline.sql import source_rows, statements
+from online_features.offline.sql.skip_scan import SkipScan
 from online_features.schema import RowSchema
 from online_features.window import Arrivals, Window
 
-# Rows per entity from which on an index is walked. It pays from about half as many; but the planner tends to expect
-# fewer entities than there are, and of several join keys it expects no more than a tenth of the rows.
+# Rows per entity from which on the index is used. It pays from about half as many, but the planner tends to
+# underestimate the number of entities, and for several join keys it expects at most a tenth of the rows.
 DEEP_HISTORY = 20
 
-COSTLY_SCAN = 10_000  # of the planner, whose unit is to read a page of 8 kB in order: some 80 MB
+COSTLY_SCAN = 10_000  # in the planner's unit, which is reading a page of 8 kB in order: some 80 MB
 
 INDEX_SCANS = frozenset({"Index Scan", "Index Only Scan"})
 
@@ -38,9 +39,9 @@ Node = dict[str, Any]  # of a plan, as EXPLAIN (FORMAT JSON) prints it
 
 @dataclass(frozen=True, kw_only=True)
 class QueryPlan:
-    """What a snapshot of a window is to read.
+    """The statements by which a snapshot reads a window.
 
-    :param schema: of the rows, as they were when the reading was chosen.
+    :param schema: of the rows, as they were when the plan was made.
     :param types: selects the types that their columns have now.
     :param newest: selects the newest row of each entity, in the form in which it goes online.
     :param rejected: selects join keys and event timestamp, as text, of rows without an entity or an event timestamp.
@@ -48,7 +49,7 @@ class QueryPlan:
         be no others.
     :param uncounted: selects as ``rejected`` does, without those that ``newest`` counts.
     :param expected_rows: how many rows the planner expects ``newest`` to give.
-    :param in_words: which way was chosen and why; empty where there was nothing to choose.
+    :param in_words: which way was chosen and why; empty where there was no choice.
     """
 
     schema: RowSchema
@@ -64,7 +65,7 @@ class QueryPlan:
 def choose_query(
     connection: sa.Connection, source: PostgresSource, schema: RowSchema, window: Window | Arrivals
 ) -> QueryPlan:
-    """Decide how to read a window, by what Postgres knows of its tables."""
+    """Choose how to read a window from Postgres's catalog and planner."""
     newest = statements.newest_rows(source, schema, window)
     plan = _explained(connection, newest)
     rejected = statements.rejected_rows(source, schema, window)
@@ -92,12 +93,12 @@ def choose_query(
 
 
 def _without_index(source: PostgresSource, schema: RowSchema, plan: Node) -> str:
-    """Return how to read only what is new, where the planner looks at all of a large table; else nothing."""
+    """Return a hint at indexes where the planner scans all of a large table; else an empty text."""
     is_costly = any(node["Node Type"] == "Seq Scan" and node["Total Cost"] > COSTLY_SCAN for node in nodes(plan))
     if source.table is None or not is_costly:
         return ""
     indexes = "; ".join(
-        statements.index_on(source, [column])
+        source_rows.index_on(source, [column])
         for column in (schema.event_timestamp, schema.created_timestamp) if column is not None
     )  # fmt: skip
     return f"which looks at all of the table; to read the newest only: {indexes}"
@@ -106,13 +107,16 @@ def _without_index(source: PostgresSource, schema: RowSchema, plan: Node) -> str
 def _skip_scan(
     connection: sa.Connection, source: PostgresSource, schema: RowSchema, latest: datetime
 ) -> tuple[SkipScan | None, str]:  # fmt: skip
-    """A way through an index of the source, or why there is none where that could be helped."""
+    """Return the scan of an index of the source; else ``None`` and, where the user can change it, the reason."""
     table = indexed_table(connection, source, schema)
     if table is None:
         return None, ""
     index = suitable_index(schema, table.indexes)
     if index is None:
-        return None, f"; to read the newest only: {statements.index_on(source, (*schema.keys, schema.event_timestamp))}"
+        return (
+            None,
+            f"; to read the newest only: {source_rows.index_on(source, (*schema.keys, schema.event_timestamp))}",
+        )
     scan = SkipScan(source=source, schema=schema, index=index, not_null=table.not_null, latest=latest)
     if not is_by_index(_explained(connection, scan.newest_rows())):
         return None, f"; the planner does not walk index {index.name}"
@@ -120,17 +124,17 @@ def _skip_scan(
 
 
 def rows_per_entity(plan: Node) -> float:
-    """How many rows the planner expects ``DISTINCT ON`` to choose each from; 1 where it plans no choice."""
+    """Return the rows that the planner expects ``DISTINCT ON`` to choose each one from; 1 without ``DISTINCT ON``."""
     for node in nodes(plan):
         if node["Node Type"] == "Unique":
-            # Beside what it chooses from, there may be subqueries that are evaluated first.
+            # Its other children are subqueries that are evaluated first.
             rows = next(plan for plan in node["Plans"] if plan.get("Parent Relationship") == "Outer")
             return float(rows["Plan Rows"] / node["Plan Rows"])
     return 1.0
 
 
 def is_by_index(plan: Node) -> bool:
-    """Whether a plan takes all rows of tables from where an index has them, and sorts no more than equal ones."""
+    """Return whether a plan reads tables through indexes alone, and sorts only rows that the index has as equal."""
     scans = [node for node in nodes(plan) if "Relation Name" in node]
     return all(scan["Node Type"] in INDEX_SCANS and "Filter" not in scan for scan in scans) and not any(
         node["Node Type"] == "Sort" for node in nodes(plan)
@@ -138,15 +142,15 @@ def is_by_index(plan: Node) -> bool:
 
 
 def nodes(plan: Node) -> Iterator[Node]:
-    """The nodes of a plan, each before those beneath it."""
+    """Yield the nodes of a plan, each before its children."""
     yield plan
     for node in plan.get("Plans", ()):
         yield from nodes(node)
 
 
 def _explained(connection: sa.Connection, statement: GenerativeSelect) -> Node:
-    # Without parameters, so that the driver leaves percent signs in the statement alone.
+    # Without parameters, so that the driver does not interpret percent signs in the statement.
     verbatim = connection.execution_options(no_parameters=True)
-    (plan,) = verbatim.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statements.sql(statement)}").scalar_one()
+    (plan,) = verbatim.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {source_rows.sql_text(statement)}").scalar_one()
     root: Node = plan["Plan"]
     return root

@@ -1,8 +1,8 @@
-"""The relations behind a source, and what of their rows increments would miss.
+"""The relations behind a source, and changes of them that increments would miss.
 
-An increment finds rows by their timestamps. Rows can come, change and go without a timestamp that tells: a table is
-truncated and loaded again, a materialized view is refreshed, a partition is attached, a row is updated in place. The
-catalog and the statistics of Postgres tell, so a run notes what they say and the next one compares.
+An increment finds rows by their timestamps. Some changes leave no timestamp: a table is truncated and loaded again, a
+materialized view is refreshed, a partition is attached, a row is updated in place. The catalog and the statistics of
+Postgres show them, so each run notes those and the next one compares.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Relation:
 
     @property
     def shows_rows_late(self) -> bool:
-        """Whether its rows become visible later than they were created, by transactions that cannot be seen here."""
+        """Whether its rows become visible later than they were created, through transactions that we cannot see."""
         return self.kind in "mf" or self.is_subscribed
 
     @property
     def note(self) -> RelationNote:
-        """The part of it that the next run compares."""
+        """What the next run compares."""
         return RelationNote(
             version=self.version, inserted=self.inserted, updated=self.updated, deleted=self.deleted, live=self.live
         )  # fmt: skip
@@ -74,14 +74,14 @@ class SourceRelations:
 
     @property
     def is_one_table(self) -> bool:
-        """Whether the source is a table, with its partitions and children, and nothing else is read."""
+        """Whether the source is one table, with its partitions and children."""
         return all(relation.kind in "rp" for relation in self.relations) and any(
             relation.is_source for relation in self.relations
         )
 
     @property
     def is_by_entity(self) -> bool:
-        """Whether the source has at most one row per entity, as far as indexes tell."""
+        """Whether a unique index proves that the source has at most one row per entity."""
         holding = [relation for relation in self.relations if relation.kind in "rm"]
         is_alone = self.is_one_table or len(self.relations) == 1
         return is_alone and all(relation.is_by_entity for relation in holding)
@@ -92,7 +92,7 @@ class SourceRelations:
         return sum(relation.size for relation in self.relations)
 
     def replaced_since(self, note: SourceNote) -> str:
-        """Return why rows may have been replaced that no timestamp tells of; empty when they were not."""
+        """Return why rows may have been replaced without a new timestamp, or an empty text."""
         for relation, before in self._known(note):
             if before.version != relation.version:
                 return f"{relation} was {_REPLACED.get(relation.kind, 'truncated or rewritten')}"
@@ -104,17 +104,17 @@ class SourceRelations:
         return [relation for relation in self._added_since(note) if self._can_be_asked(relation)]
 
     def inserted_since(self, note: SourceNote) -> int:
-        """Return how many rows were inserted, as far as statistics have reported it."""
+        """Return how many rows were inserted, according to the statistics so far."""
         return sum(max(0, relation.inserted - before.inserted) for relation, before in self._known(note))
 
     def updated_since(self, note: SourceNote) -> int:
-        """Return how many rows were updated, as far as statistics have reported it."""
+        """Return how many rows were updated, according to the statistics so far."""
         return sum(max(0, relation.updated - before.updated) for relation, before in self._known(note))
 
     def gone_since(self, note: SourceNote) -> int:
-        """Return how many rows the source has lost at least: deleted ones that were not inserted again.
+        """Return the least number of rows that were deleted and not inserted again.
 
-        Two statistics must agree: one counts rows of transactions that were rolled back, the other is an estimate.
+        It is the smaller of two statistics: one counts rolled-back transactions, too, the other is an estimate.
         """
         counted = sum(
             (relation.deleted - before.deleted) - (relation.inserted - before.inserted)
@@ -124,11 +124,11 @@ class SourceRelations:
         return max(0, min(counted, estimated))
 
     def note(self, cursor: datetime, before: SourceNote | None = None) -> SourceNote:
-        """Return what the next run needs to know.
+        """Return the note for the next run.
 
-        :param cursor: where it begins to read.
-        :param before: what the last run noted. While statistics report no change, its snapshot and cursor hold: a
-            change that is not reported yet is looked for when it is.
+        :param cursor: where the next run begins to read.
+        :param before: the note of the last run. While statistics report no change, its snapshot and cursor stay, so
+            that a change which they report later is found then.
         """
         is_unchanged = before is not None and not self.inserted_since(before) and not self.updated_since(before)
         return SourceNote(
@@ -146,7 +146,7 @@ class SourceRelations:
         return (relation for relation in self.relations if str(relation.oid) not in note.relations)
 
     def _can_be_asked(self, relation: Relation) -> bool:
-        """Whether a new relation can be asked which rows it has: by its own name, or by way of the source."""
+        """Return whether a query can select the rows of a new relation: by its own name, or through the source."""
         return relation.is_part and (relation.is_readable or self.is_one_table)
 
 

@@ -12,10 +12,10 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.errors import OfflineStoreUnavailableError
 from online_features.feature_view import FeatureView
-from online_features.offline import statements
 from online_features.offline.postgres import sql_files
 from online_features.offline.postgres.postgres_failures import translated
 from online_features.offline.query_plan import QueryPlan
+from online_features.offline.sql import source_rows, statements
 from online_features.rejection import SAMPLE_ROWS
 
 BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encode by column, small enough for caches
@@ -44,7 +44,7 @@ class Snapshot:
         """
         with translated(self._view):
             self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            self._cursor.execute(statements.sql(self._plan.newest))
+            self._cursor.execute(source_rows.sql_text(self._plan.newest))
             for received in self._received():
                 batch = self._counted(received) if self._plan.counts_rejected else received
                 for offset in range(0, batch.num_rows, batch_rows):
@@ -87,7 +87,7 @@ class Snapshot:
             )
 
     def _rows(self, statement: GenerativeSelect) -> list[tuple[Any, ...]]:
-        return self._fetched(statements.sql(statement))
+        return self._fetched(source_rows.sql_text(statement))
 
     def _fetched(self, statement: str) -> list[tuple[Any, ...]]:
         self._cursor.execute(statement)

@@ -12,7 +12,6 @@ from sqlalchemy.sql import Select
 
 from online_features.errors import SourceNotFoundError
 from online_features.feature_view import FeatureView
-from online_features.offline import statements
 from online_features.offline.appender import StagedAppender, appending
 from online_features.offline.horizon import Horizon
 from online_features.offline.notifications import TRIGGER, quoted
@@ -23,6 +22,7 @@ from online_features.offline.query_plan import QueryPlan, choose_query
 from online_features.offline.relations import Relation, SourceRelations
 from online_features.offline.snapshot import Snapshot
 from online_features.offline.source_schema import read_schema
+from online_features.offline.sql import source_rows, statements
 from online_features.schema import RowSchema
 from online_features.window import Arrivals, Window
 
@@ -134,7 +134,7 @@ class SourceAccess:
         """
         if self._source.query is not None:
             with self._transactions.streaming(self._view) as cursor:
-                cursor.adbc_execute_schema(statements.alone(self._source.query))
+                cursor.adbc_execute_schema(source_rows.alone(self._source.query))
 
     def _near_tables(self) -> str:
         """Return a hint at tables whose names differ only in case, dots or schema, or an empty text."""
@@ -146,10 +146,10 @@ class SourceAccess:
     def _any_outside(self, schema: RowSchema, part: Relation, arrivals: Arrivals) -> Select[Any]:
         """Select from a partition by its own name where the role may, else through its table."""
         if part.is_readable:
-            table = sa.table(statements.literally(part.name), schema=statements.literally(part.schema))
+            table = sa.table(source_rows.literally(part.name), schema=source_rows.literally(part.schema))
             return statements.any_outside(self._source, schema, table, sa.true(), arrivals)
         condition = statements.of_part(part.oid, part.bound)
-        return statements.any_outside(self._source, schema, statements.rows_of(self._source), condition, arrivals)
+        return statements.any_outside(self._source, schema, source_rows.rows_of(self._source), condition, arrivals)
 
     def _existing(self, connection: sa.Connection, schema: RowSchema, entities: Sequence[Sequence[str]]) -> set[int]:
         try:

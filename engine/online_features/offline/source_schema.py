@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from online_features.errors import ColumnNotFoundError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import FEATURE, feast_column
-from online_features.offline import statements
 from online_features.offline.postgres import sql_files
+from online_features.offline.sql import statements
 from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import TIMESTAMP_TYPES, PostgresType
+from online_features.types.registry import TIMESTAMP_TYPES, PostgresType
 
 
 def read_schema(connection: sa.Connection, view: FeatureView) -> RowSchema:
@@ -50,7 +50,7 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
     def column(part: str, name: str, allowed: Collection[str] | None = None) -> Column:
         if name not in types:
             raise ColumnNotFoundError(
-                f"feature view {view.name!r}: {part} {name!r} is no column of {source.description}, "
+                f"feature view {view.name!r}: {part} {name!r} is not a column of {source.description}, "
                 f"which has {', '.join(map(repr, types))} -> {_near(name, types)}"
             )
         kind = types[name]

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class OfflineStore:
-    """Reads feature views from Postgres.
+    """The Postgres database that holds the history of feature views.
 
     :param uri: a libpq URI, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
     :param statement_timeout: how long each statement of a run may take, the reading of all its rows included;
-        ``None``: as server, role and URI say.
-    :raises OfflineAccessError: when the URI is none.
-    :raises OptionError: when the time-out is not one that Postgres takes.
+        ``None`` leaves that to server, role and URI.
+    :raises OfflineAccessError: when libpq cannot read the URI.
+    :raises OptionError: when the time-out is out of the range of Postgres.
     """
 
     def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
@@ -36,7 +36,7 @@ class OfflineStore:
         self._transactions = Transactions(self._conninfo, statement_timeout)
 
     def ping(self) -> None:
-        """See whether Postgres answers.
+        """Check that Postgres answers.
 
         :raises OfflineAccessError: when it refuses the login.
         :raises OfflineStoreUnavailableError: when it cannot be reached.
@@ -66,7 +66,7 @@ class OfflineStore:
         arguments.check(view=view)
         return append_rows(self._source(view), view, rows)
 
-    # Of the two below, the engine and the provider make use; users have the verbs above.
+    # The engine and the provider use these two; users have the methods above.
 
     def _source(self, view: FeatureView) -> SourceAccess:
         """Return the engine's access to the source of a view."""

@@ -1,1 +1,1 @@
-"""Rows that producers give: drawn, transformed, checked and cast."""
+"""Rows that producers give: read, transformed, checked and cast."""

@@ -1,4 +1,4 @@
-"""Rows in any form in which producers have them, as bounded batches of columns."""
+"""Rows in any form that producers have, as bounded batches of columns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.errors import InvalidRowsError
-from online_features.producers.drawing import drawn
-from online_features.types.values import NULL_TYPES
+from online_features.producers.producer_errors import with_noted_errors
+from online_features.types.arrow_values import Values
+from online_features.types.codec import NULL_TYPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,19 +28,16 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and memory stays flat
 
-# Likewise for wide rows. What a batch becomes on its way is a few times as large, and Arrow holds 2 GiB in a column.
+# Fewer rows where they are wide: what is made of a batch is a few times as large, and Arrow holds 2 GiB in a column.
 BATCH_BYTES = 64 * 1024 * 1024
 NUMBER_BYTES = 16  # of a number or a time as text, roughly
 
-Part = TypeVar("Part")  # of a producer's rows: a frame or a record batch
-
-Values: TypeAlias = "pa.Array | list[Any]"
-"""A column: Arrow's, or Python's own values, ``None`` being NULL."""
+Part = TypeVar("Part")  # a frame or a record batch
 
 
 @dataclass(frozen=True)
 class GivenBatch:
-    """A few rows, by column, as a producer has given them.
+    """A batch of rows as a producer gives it.
 
     :param columns: name to values, all of one length.
     :param num_rows: that length.
@@ -50,10 +48,11 @@ class GivenBatch:
 
 
 def batches(rows: Any, batch_rows: int) -> Iterator[GivenBatch]:
-    """The rows, a bounded number at a time.
+    """Split the rows into batches of bounded size.
 
-    :param rows: a DataFrame, whatever Arrow can read (a table, a record batch, a reader), mappings, or any of the
-        former in pieces.
+    :param rows: a DataFrame, anything that Arrow can read (a table, a record batch, a reader), an iterable of mappings,
+        or an iterable of DataFrames or Arrow data.
+    :param batch_rows: that a batch has at most.
     :raises InvalidRowsError: when the rows are none of these.
     """
     if _is_frame(rows):
@@ -71,7 +70,7 @@ def batches(rows: Any, batch_rows: int) -> Iterator[GivenBatch]:
 
 
 def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
-    """The columns of a DataFrame or of an Arrow table.
+    """Return the columns of a DataFrame or of an Arrow table.
 
     :raises InvalidRowsError: when it is neither.
     """
@@ -85,7 +84,7 @@ def columns_of(table: pd.DataFrame | pa.Table) -> dict[str, Values]:
 
 
 def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
-    rest = drawn(rows)
+    rest = with_noted_errors(rows)
     first = list(islice(rest, 1))
     if first and (
         _is_frame(first[0]) or hasattr(first[0], "__arrow_c_array__") or hasattr(first[0], "__arrow_c_stream__")
@@ -94,12 +93,12 @@ def _of_iterable(rows: Iterable[Any], batch_rows: int) -> Iterator[GivenBatch]:
             yield from batches(piece, batch_rows)
     else:
         rest = chain(first, rest)
-        while some := list(_taken(rest, batch_rows)):
+        while some := list(_next_rows(rest, batch_rows)):
             yield _of_mappings(some)
 
 
-def _taken(rows: Iterator[Any], batch_rows: int) -> Iterator[Any]:
-    """The next rows, until they are enough."""
+def _next_rows(rows: Iterator[Any], batch_rows: int) -> Iterator[Any]:
+    """Return the next rows, as many as a batch holds."""
     weight = 0
     for row in islice(rows, batch_rows):
         yield row
@@ -116,7 +115,7 @@ def _bytes_of_row(row: Any) -> int:
 
 
 def _bytes_of_value(value: Any) -> int:
-    """Roughly, how long its text is."""
+    """Estimate how long the value's text is."""
     match value:
         case None | int() | float():  # the most frequent
             return NUMBER_BYTES
@@ -140,7 +139,7 @@ def _of_mappings(rows: Sequence[Mapping[str, Any]]) -> GivenBatch:
 
 
 def _of_arrow(arriving: Iterable[pa.RecordBatch], batch_rows: int) -> Iterator[GivenBatch]:
-    for batch in drawn(arriving):
+    for batch in with_noted_errors(arriving):
         _refuse_doubles(batch.schema.names)
         for part in _bounded(batch.slice, batch.num_rows, batch_rows, _bytes_of_batch):
             columns = {
@@ -162,14 +161,14 @@ def _of_frame(frame: pd.DataFrame, batch_rows: int) -> Iterator[GivenBatch]:
 def _bounded(
     slice_of: Callable[[int, int], Part], rows: int, batch_rows: int, bytes_of: Callable[[Part], float]
 ) -> Iterator[Part]:
-    """Parts of rows that are neither too long nor, having more rows than one, too wide."""
-    waiting = [(start, min(batch_rows, rows - start)) for start in reversed(range(0, rows, batch_rows))]
-    while waiting:
-        start, count = waiting.pop()
+    """Split rows into parts that have at most ``batch_rows`` rows and, if more than one row, ``BATCH_BYTES``."""
+    spans = [(start, min(batch_rows, rows - start)) for start in reversed(range(0, rows, batch_rows))]
+    while spans:
+        start, count = spans.pop()
         part = slice_of(start, count)
         if count > 1 and bytes_of(part) > BATCH_BYTES:
             half = count // 2
-            waiting += [(start + half, count - half), (start, half)]
+            spans += [(start + half, count - half), (start, half)]
         else:
             yield part
 
@@ -179,7 +178,7 @@ def _bytes_of_batch(batch: pa.RecordBatch) -> float:
 
 
 def _bytes_of_array(array: pa.Array) -> float:
-    if kinds.is_dictionary(array.type):  # as long as its values are when each row has its own
+    if kinds.is_dictionary(array.type):  # decoded, each row has its own value
         return len(array) * float(array.dictionary.nbytes) / max(1, len(array.dictionary))
     return float(array.nbytes)
 
@@ -196,21 +195,21 @@ def _bytes_of_series(series: pd.Series[Any]) -> float:
 
 
 def _of_series(series: pd.Series[Any]) -> Values:
-    """The column; NaN is how pandas says NULL."""
+    """Convert a column, with NaN, which is NULL in pandas, as NULL."""
     if series.dtype == object and _is_mixed(series):
-        return _of_objects(series)  # Lists in lists in lists are more than Arrow's stack holds.
+        return _of_objects(series)  # deeply nested lists overflow Arrow's stack
     try:
         array = _whole(pa.array(series, from_pandas=True))
     except (pa.ArrowException, OverflowError, ValueError, TypeError):
         return _of_objects(series)
     array = _decoded(str(series.name), array)
     if series.dtype == object and not _is_plain(array.type):
-        return _of_objects(series)  # Arrow would give all decimals one scale, and all objects the same fields.
+        return _of_objects(series)  # Arrow would give all decimals one scale, and all objects the same fields
     return pc.if_else(pc.is_nan(array), None, array) if kinds.is_floating(array.type) else array
 
 
 def _is_mixed(series: pd.Series[Any]) -> bool:
-    """Whether there are other objects than texts, numbers, booleans and times."""
+    """Tell whether there are objects other than texts, numbers, booleans and times."""
     from pandas.api.types import infer_dtype
 
     return infer_dtype(series, skipna=True) in ("mixed", "mixed-integer")
@@ -222,7 +221,7 @@ def _of_objects(series: pd.Series[Any]) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as Python's own, where it is NumPy's; ``None`` for pandas' words for NULL."""
+    """Convert NumPy's values to Python's, and pandas' NULLs to ``None``."""
     if isinstance(value, (np.ndarray, np.generic)):
         microseconds = {"M": "datetime64[us]", "m": "timedelta64[us]"}.get(value.dtype.kind)
         return (value.astype(microseconds) if microseconds else value).tolist()
@@ -230,7 +229,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Whether objects of which Arrow makes this type are that and nothing else."""
+    """Tell whether Arrow makes this type of such objects without loss."""
     return any(
         is_kind(kind) for is_kind in (kinds.is_null, kinds.is_boolean, kinds.is_integer, kinds.is_floating,
                                       kinds.is_string, kinds.is_large_string)
@@ -238,12 +237,12 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _decoded(name: str, array: pa.Array) -> pa.Array:
-    """The column without the forms in which Arrow saves room, and for which it lacks functions.
+    """Decode dictionaries, runs and views, for which Arrow lacks functions.
 
-    :raises InvalidRowsError: when Arrow cannot bring it into a plain form, or it is not what its type says.
+    :raises InvalidRowsError: when Arrow cannot decode them, or the values do not match their type.
     """
     try:
-        array.validate(full=True)  # text that is no UTF-8, for one: it would go online, and nobody could read it
+        array.validate(full=True)  # readers could not decode text that is not UTF-8
         return _in_plain_form(array)
     except pa.ArrowException as error:
         raise InvalidRowsError(
@@ -272,7 +271,7 @@ def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _is_frame(rows: Any) -> bool:
-    pandas = sys.modules.get("pandas")  # whoever gives a DataFrame has imported it
+    pandas = sys.modules.get("pandas")  # who gives a DataFrame has imported it
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 

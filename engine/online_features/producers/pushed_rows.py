@@ -1,4 +1,4 @@
-"""Rows handed over by a producer, as the record batches that a materialization would read from the source."""
+"""Rows of a producer as record batches, like those that a materialization reads from the source."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_coercion import coerced_for_layout, inferred_feature
 from online_features.layouts.feast.feast_columns import KEY, feast_column
-from online_features.producers.given_rows import GivenBatch, Values
+from online_features.producers.given_rows import GivenBatch
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import UNKNOWN, Column, RowSchema
-from online_features.types.coercion import (
-    UTC_MICROSECONDS,
-    coerced,
-    coerced_instants,
-    inferred_key,
-    is_present,
-    midnights,
-)
-from online_features.types.postgres_types import Encoding
+from online_features.types.arrow_coercion import coerced, inferred_key
+from online_features.types.arrow_instants import UTC_MICROSECONDS, coerced_instants, midnights
+from online_features.types.arrow_values import Values, is_present
+from online_features.types.registry import typed_column
 from online_features.window import FUTURE_TOLERANCE
 
 MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as many
@@ -36,10 +31,11 @@ MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as m
 
 @dataclass(frozen=True, kw_only=True)
 class PushedRows:
-    """Rows ready to be encoded, and those that no entity or no instant can be told from.
+    """Rows ready to be encoded, and how many were rejected for want of an entity or an event timestamp.
 
     :param batch: columns as :class:`RowSchema` orders them.
-    :param rejected_sample: join keys and event timestamp of a few of the rejected rows.
+    :param rejected: number of rejected rows.
+    :param rejected_sample: join keys and event timestamp of a few of them.
     """
 
     batch: pa.RecordBatch
@@ -48,7 +44,7 @@ class PushedRows:
 
 
 def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch) -> RowSchema:
-    """The parts and types of pushed columns: as recorded online, else told from what is pushed.
+    """Return the parts and types of pushed columns: as recorded online, or inferred from the values.
 
     :raises InvalidRowsError: when columns are missing or unknown.
     """
@@ -66,7 +62,7 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
     _check_columns(view, given.columns, [*parts, *features], optional)
 
     def instant(name: str) -> Column:
-        return known.get(name) or Column(name, "timestamp with time zone", Encoding.INSTANT)
+        return known.get(name) or typed_column(name, "timestamp with time zone")
 
     def key(name: str) -> Column:
         return known.get(name) or feast_column(view, KEY, inferred_key(name, given.columns[name]))
@@ -80,15 +76,15 @@ def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch
             keys=tuple(map(key, view.entities)),
             event_timestamp=instant(source.timestamp_field),
             created_timestamp=instant(created) if created else None,
-            deleted=Column(deleted, "boolean", Encoding.BOOLEAN) if deleted else None,
+            deleted=typed_column(deleted, "boolean") if deleted else None,
             features=tuple(map(feature, features)),
         )
 
 
 def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now: datetime) -> PushedRows:
-    """The rows as a record batch.
+    """Convert the rows to a record batch.
 
-    :param now: created timestamp of rows that come without that column, and what the future begins after.
+    :param now: created timestamp of rows without that column; later event timestamps are in the future.
     :raises InvalidRowsError: when a value does not fit its column.
     """
     zone = ZoneInfo(view.source.timezone)
@@ -138,7 +134,7 @@ def _created(column: Column, given: GivenBatch, zone: ZoneInfo, now: datetime) -
 
 
 def _is_acceptable(view: FeatureView, instants: pa.Array, now: datetime) -> pa.BooleanArray:
-    """Whether each event timestamp is there, and not in the future where the source rejects such rows."""
+    """Tell which event timestamps are present, and not in the future where the source rejects such rows."""
     if view.source.future_rows != "reject":
         return instants.is_valid()
     return pc.less_equal(instants, now + FUTURE_TOLERANCE).fill_null(fill_value=False)
@@ -177,7 +173,7 @@ def _python(value: Any) -> Any:
 
 @contextmanager
 def naming(view: FeatureView) -> Iterator[None]:
-    """Let errors that name a column name the view, too."""
+    """Put the name of the view before errors that name a column."""
     try:
         yield
     except InvalidRowsError as error:

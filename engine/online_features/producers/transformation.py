@@ -1,4 +1,4 @@
-"""Transform on write: a user's function between the rows of the source, or of a producer, and the online store."""
+"""Transform on write: a user's function makes the features online from rows of the source or of a producer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ import pyarrow as pa
 from online_features.errors import InvalidRowsError, TransformError
 from online_features.feature_view import FeatureView, transforms
 from online_features.layouts.feast.feast_coercion import as_encoded, coerced_for_layout, inferred_feature
-from online_features.producers.given_rows import GivenBatch, Values, columns_of
+from online_features.producers.given_rows import GivenBatch, columns_of
 from online_features.producers.pushed_rows import naming
-from online_features.schema import UNKNOWN, Column, RowSchema
+from online_features.schema import ARRAY_SUFFIX, UNKNOWN, Column, Encoding, RowSchema
 from online_features.types import values
-from online_features.types.coercion import UTC_MICROSECONDS, coerced, instants_of
-from online_features.types.postgres_types import ARRAY_SUFFIX, Encoding
+from online_features.types.arrow_instants import UTC_MICROSECONDS, instants_of
+from online_features.types.arrow_texts import texts
+from online_features.types.arrow_values import Values
+from online_features.types.registry import typed_column
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# What a function gets in place of the texts of the online store; columns of other encodings it gets as they are.
+# The Arrow types in which a function gets columns that arrive as text; others it gets as they are.
 NATURAL = {
     Encoding.NUMERIC: pa.float64(),
     Encoding.DATE: pa.date32(),
@@ -31,7 +33,7 @@ NATURAL = {
     Encoding.INSTANT: pa.timestamp("us", "UTC"),
 }
 
-# Elements of which a function gets arrays as lists.
+# Arrays of these elements reach the function as lists; others as their text.
 ELEMENTS = {
     "boolean": pa.bool_(), "smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64(), "real": pa.float32(),
     "double precision": pa.float64(), "text": pa.string(), "character varying": pa.string(),
@@ -39,12 +41,12 @@ ELEMENTS = {
 
 
 class Transformation:
-    """Makes batches of a view's rows of batches of its source; the same ones where the view has no function.
+    """Applies a view's function to batches of its source; without a function, returns them as they are.
 
-    :param schema: of the view's rows. Types of features are told from what the function makes of no rows.
-    :param source: of the batches that it is given: as the layout has them, or where there is a function, or rows have
-        been appended, in texts.
-    :raises TransformError: when the function fails or tells no types.
+    :param schema: of the view's rows; types of features are those that the function returns for an empty batch.
+    :param source: of the batches to apply it to: as for the layout, or without Feast's types where there is a function
+        or rows are appended.
+    :raises TransformError: when the function fails, or its result for an empty batch has no types.
     """
 
     def __init__(self, view: FeatureView, described: RowSchema, *, in_texts: bool = False) -> None:
@@ -53,10 +55,10 @@ class Transformation:
         self._view = view
         self._batches = 0
         if view.transform is not None:
-            self.schema = replace(described, features=tuple(self._told_features()))
+            self.schema = replace(described, features=tuple(self._described_features()))
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch with the features that the view serves.
+        """Return the batch with the features that the view serves.
 
         :raises TransformError: when the function fails, or what it returns does not fit.
         """
@@ -74,8 +76,8 @@ class Transformation:
         columns = [*map(as_encoded, self.schema.columns[:count], own), *features]
         return pa.record_batch(columns, names=[str(i) for i in range(len(columns))])
 
-    def _told_features(self) -> Iterator[Column]:
-        with _named(self._view, "no rows, which tell the types"):
+    def _described_features(self) -> Iterator[Column]:
+        with _named(self._view, "an empty batch, which determines the types"):
             for name, given in _call(self._view, self._natural(self._no_rows())).items():
                 column = inferred_feature(self._view, name, given)
                 if column.type == UNKNOWN:
@@ -85,7 +87,9 @@ class Transformation:
     def _no_rows(self) -> pa.RecordBatch:
         times = (self.source.event_timestamp, self.source.created_timestamp)
         columns = [
-            pa.array([], UTC_MICROSECONDS) if column in times else coerced(column, pa.nulls(0))
+            pa.array([], UTC_MICROSECONDS)
+            if column in times
+            else coerced_for_layout(column, pa.nulls(0), is_key=column in self.source.keys)
             for column in self.source.columns
         ]
         return pa.record_batch(columns, names=[str(i) for i in range(len(columns))])
@@ -98,7 +102,7 @@ class Transformation:
 
 
 def transformed(view: FeatureView, given: GivenBatch, number: int) -> GivenBatch:
-    """A producer's batch with the features that the view serves; the same one where the view has no function.
+    """Apply the view's function, if it has one, to a producer's batch.
 
     :param number: of the batch in its push, from 1.
     :raises TransformError: when the function fails, or what it returns does not fit.
@@ -114,7 +118,7 @@ def transformed(view: FeatureView, given: GivenBatch, number: int) -> GivenBatch
 
 
 def _call(view: FeatureView, columns: Mapping[str, pa.Array]) -> dict[str, Values]:
-    """The features that the function makes of the columns."""
+    """Call the function and return the features."""
     assert view.transform is not None
     assert view.features is not None
     table = pa.table(dict(columns))
@@ -123,15 +127,15 @@ def _call(view: FeatureView, columns: Mapping[str, pa.Array]) -> dict[str, Value
         if name not in result:
             raise InvalidRowsError(f"it returns no column {name!r}")
         if len(result[name]) != table.num_rows:
-            raise InvalidRowsError(f"it makes {len(result[name])} rows of {table.num_rows}; every row must stay")
+            raise InvalidRowsError(f"it returns {len(result[name])} rows for {table.num_rows}; it must keep every row")
     for name in _guarded(view):
         if name in columns and not _is_same(columns[name], result[name]):
-            raise InvalidRowsError(f"it changes or reorders column {name!r}, which says whose row it is, and of when")
+            raise InvalidRowsError(f"it changes or reorders column {name!r}, which identifies the row")
     return {name: result[name] for name in view.features}
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    """The table, its integers exact and of one type, whether or not this batch has a NULL among them."""
+    """Convert to a DataFrame in which integers and booleans keep their types beside NULLs."""
     import pandas as pd
 
     with_nulls = {pa.bool_(): pd.BooleanDtype()}
@@ -143,17 +147,17 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _instants(view: FeatureView, given: GivenBatch) -> dict[str, pa.TimestampArray]:
-    """Event and created timestamps as a run has them; whether they may be naive is told when they are pushed."""
+    """Return event and created timestamps as instants; pushing checks later whether naive ones are allowed."""
     zone = ZoneInfo(view.source.timezone)
     names = (view.source.timestamp_field, view.source.created_timestamp_column)
     return {
-        name: instants_of(Column(name, "date", Encoding.DATE), given.columns[name], zone)
+        name: instants_of(typed_column(name, "date"), given.columns[name], zone)
         for name in names if name is not None and name in given.columns
     }  # fmt: skip
 
 
 def _guarded(view: FeatureView) -> list[str]:
-    """Columns that no function may change: whose row it is, and of when."""
+    """Return the columns that no function may change."""
     source = view.source
     optional = (source.created_timestamp_column, source.deleted_field)
     return [*view.entities, source.timestamp_field, *(name for name in optional if name is not None)]
@@ -161,7 +165,7 @@ def _guarded(view: FeatureView) -> list[str]:
 
 def _is_same(before: pa.Array, after: Values) -> bool:
     try:
-        # Through pandas, integers beside a NULL are floats, and texts are large.
+        # pandas turns integers beside a NULL into floats, and texts into large ones.
         return bool(before.equals((pa.array(after) if isinstance(after, list) else after).cast(before.type)))
     except pa.ArrowException:
         return False
@@ -174,21 +178,21 @@ def _natural(column: Column, array: pa.Array) -> pa.Array:
     if column.type.endswith(ARRAY_SUFFIX) and element in ELEMENTS:
         lists = [None if text is None else values.decode(column, text) for text in array.to_pylist()]
         return pa.array(lists, pa.list_(ELEMENTS[element]))
-    return array
+    return texts(array) if pa.types.is_binary(array.type) else array
 
 
 def _array(name: str, given: Values) -> pa.Array:
-    """A producer's column as a function gets it."""
+    """Convert a producer's column to what a function gets."""
     try:
         array = given if isinstance(given, pa.Array) else pa.array(given, from_pandas=True)
     except (pa.ArrowException, OverflowError) as error:
-        raise InvalidRowsError(f"column {name!r} cannot be given to it: {error}") from error
+        raise InvalidRowsError(f"column {name!r} cannot be passed to it: {error}") from error
     return array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array
 
 
 @contextmanager
 def _named(view: FeatureView, what: str) -> Iterator[None]:
-    """Raise one error for whatever goes wrong in a user's function, naming it."""
+    """Turn any error of a user's function into one that names the view and the function."""
     try:
         yield
     except Exception as error:

@@ -13,8 +13,7 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import Layout
 from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.online.read.entity_keys import entity_key, entity_keys
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
+from online_features.schema import Column, Encoding
 
 COLUMNS = (Column("user", "character varying", Encoding.TEXT), Column("shop", "integer", Encoding.INTEGER))
 

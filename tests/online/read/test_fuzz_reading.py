@@ -18,9 +18,9 @@ from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.row_query import RowQuery, read_rows
 from online_features.online.read.view_cache import ViewCache
 from online_features.online.state.stored_schema import schema_fields
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import Encoding
-from online_features.types.values import OTHER_TIME
+from online_features.schema import Column, Encoding, RowSchema
+from online_features.types.registry import element_of
+from online_features.types.time_codecs import OTHER_TIME
 
 from tests.layouts.test_fuzz_encoding import commands, feast_arrays, row_words
 from tests.support.fuzzing import KINDS, column_of
@@ -157,7 +157,7 @@ def fits(column: Column, value: Any) -> bool:
     if value is None or (column.encoding == Encoding.JSON and not column.is_array):
         return True
     if column.is_array:
-        return isinstance(value, list) and all(all_fit(column.element, item) for item in value)
+        return isinstance(value, list) and all(all_fit(element_of(column), item) for item in value)
     return TYPES[column.encoding](value) and value in RANGES.get(column.type, (value,))
 
 

@@ -1,9 +1,11 @@
-"""Columns that a producer gives, as Arrow columns of the types that Feast's are encoded from."""
+"""Columns that a producer gives, as Arrow columns of the types that a layout is encoded from."""
 
 from __future__ import annotations
 
-import base64
+from base64 import b64decode
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,13 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import FEATURE, feast_column
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.producers.given_rows import Values
-from online_features.schema import UNKNOWN, Column
+from online_features.schema import ARRAY_SUFFIX, UNKNOWN, Column, Encoding
 from online_features.types import values
-from online_features.types.coercion import coerced, inferred
-from online_features.types.postgres_types import ARRAY_SUFFIX, ENCODING_BY_TYPE, Encoding
+from online_features.types.arrow_coercion import coerced, inferred
+from online_features.types.arrow_instants import UTC_MICROSECONDS
+from online_features.types.arrow_texts import texts
+from online_features.types.arrow_values import Values, python_values
+from online_features.types.registry import codec_of, element_of, typed_column
 
 INTEGERS = (FeastType.INT32, FeastType.INT64)
 
@@ -37,16 +41,16 @@ _FEAST_ARROW_TYPES = {
 
 
 def inferred_feature(view: FeatureView, name: str, given: Values) -> Column:
-    """A feature's column, when nothing is known of the source yet: as the view names it, else for values like these.
+    """Return a feature's column, when nothing is known of the source yet: as the view names it, or as its values tell.
 
-    :raises InvalidRowsError: when they are of no type that Postgres has.
-    :raises UnsupportedTypeError: when they are of none that Feast has, in its layout.
+    :raises InvalidRowsError: when Postgres has no type for the values.
+    :raises UnsupportedTypeError: when the layout is Feast's and Feast has none.
     """
     return _named_in_feast(view, name) or feast_column(view, FEATURE, inferred(name, given))
 
 
 def coerced_for_layout(column: Column, given: Values, *, is_key: bool = False) -> pa.Array:
-    """The values as a materialization would hand them to the encoder of the view's layout.
+    """Convert the values to what the encoder of the view's layout expects.
 
     They are coerced to the column's own type first, so that the same values are refused in every layout.
 
@@ -54,20 +58,26 @@ def coerced_for_layout(column: Column, given: Values, *, is_key: bool = False) -
     """
     if column.type == UNKNOWN:
         return pa.nulls(len(given), pa.string())
-    return as_encoded(column, coerced(column, given, is_key=is_key))
+    if column.feast is not None and column.feast.is_list:
+        return _lists(column, list(map(codec_of(column).fitted, python_values(column, given))))
+    own = coerced(column, given, is_key=is_key)
+    if column.feast is not None:
+        return as_encoded(column, own)
+    return texts(own) if is_key else own
 
 
-def as_encoded(column: Column, values_in_text: pa.Array) -> pa.Array:
-    """The values, as :func:`coerced` has them, in the Arrow type that the column is encoded from.
+def as_encoded(column: Column, own: pa.Array) -> pa.Array:
+    """Convert values to the Arrow type that Feast's are encoded from; those of other layouts stay as they are.
 
+    :param own: values as :func:`~online_features.types.arrow_coercion.coerced` returns them, or their texts.
     :raises InvalidRowsError: when one does not fit Feast's type, naming the column.
     """
     if column.feast is None:
-        return values_in_text
+        return own
     try:
         if column.feast.is_list:
-            return _lists(column, values_in_text)
-        return _scalars(column, column.feast, values_in_text)
+            return _lists(column, [None if text is None else values.decode(column, text) for text in own.to_pylist()])
+        return _scalars(column, column.feast, own)
     except (pa.ArrowInvalid, OverflowError, ValueError) as error:
         raise InvalidRowsError(f"column {column.name!r} holds a value that is no {column.feast}: {error}") from error
 
@@ -77,33 +87,31 @@ def _named_in_feast(view: FeatureView, name: str) -> Column | None:
         return None
     kind = FeastType(view.feast.types[name])
     element = _NAMED_IN_FEAST.get(kind.element, "text")
-    type_name = f"{element}{ARRAY_SUFFIX}" if kind.is_list else element
-    encoding = Encoding.JSON if kind.is_list else ENCODING_BY_TYPE.get(type_name, Encoding.TEXT)
-    return Column(name, type_name, encoding, kind)
+    return replace(typed_column(name, f"{element}{ARRAY_SUFFIX}" if kind.is_list else element), feast=kind)
 
 
-def _scalars(column: Column, kind: FeastType, plain: pa.Array) -> pa.Array:
+def _scalars(column: Column, kind: FeastType, own: pa.Array) -> pa.Array:
     target = _FEAST_ARROW_TYPES.get(kind, pa.string())
     match column.encoding:
-        case Encoding.BASE64:
-            decoded = (None if text is None else base64.b64decode(text) for text in plain.to_pylist())
-            return pa.array(decoded, pa.binary())
-        case Encoding.INSTANT if kind == FeastType.UNIX_TIMESTAMP:
-            return plain.cast(pa.timestamp("us", "UTC")).cast(target)
+        case Encoding.BASE64 if pa.types.is_string(own.type):
+            return pa.array([None if text is None else b64decode(text) for text in own.to_pylist()], target)
+        case Encoding.INSTANT:
+            return own.cast(UTC_MICROSECONDS).cast(target)
         case Encoding.NUMERIC if kind in INTEGERS:
-            return pa.array((None if text is None else int(Decimal(text)) for text in plain.to_pylist()), target)
+            return pa.array([None if text is None else int(Decimal(text)) for text in own.to_pylist()], target)
         case Encoding.FLOAT if kind in INTEGERS:
-            return pc.if_else(pc.is_nan(plain), None, pc.trunc(plain)).cast(target)
-    # Into floating numbers all others are rounded, as Postgres rounds them.
-    return plain.cast(target, safe=not pa.types.is_floating(target))
+            return pc.if_else(pc.is_nan(own), None, pc.trunc(own)).cast(target)
+    # Into floats all others are rounded, as Postgres rounds them.
+    return own.cast(target, safe=not pa.types.is_floating(target))
 
 
-def _lists(column: Column, texts: pa.StringArray) -> pa.ListArray:
-    lists = [None if text is None else values.decode(column, text) for text in texts.to_pylist()]
+def _lists(column: Column, lists: list[Any]) -> pa.ListArray:
     for value in lists:
-        if any(isinstance(item, list) for item in value or ()):
-            raise values.misfit(column, value)
-    flat = coerced_for_layout(column.element, [item for value in lists for item in value or ()])
+        if value is not None:
+            values.check(column, value)
+            if any(isinstance(item, (list, tuple)) for item in value):
+                raise values.misfit(column, value)
+    flat = coerced_for_layout(element_of(column), [item for value in lists for item in value or ()])
     offsets = np.concatenate(([0], np.cumsum([len(value or ()) for value in lists]))).astype(np.int32)
     mask = pa.array([value is None for value in lists], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=mask)

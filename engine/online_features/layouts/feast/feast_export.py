@@ -1,11 +1,11 @@
-"""Tells the feature views of a Feast repository as JSON, from which ``feast_repository`` makes ours.
+"""Prints the feature views of a Feast repository as JSON, which ``feast_repository`` loads.
 
-This file runs in Feast's environment, beside which Airflow does not fit, and needs nothing but Feast::
+This file runs in Feast's own environment, in which Airflow cannot be installed, and needs nothing but Feast::
 
     python feast_export.py path/to/feature_repo > feature_views.json
 
-What is applied to the registry counts, as for ``feast materialize``. Views that cannot be carried over are named on
-standard error, with the reason.
+It reads what is applied to the registry, as ``feast materialize`` does. Views that cannot be carried over are named
+on standard error, with the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 FORMAT = 1  # of the JSON; greater when an older reader would misunderstand it
 
-SERIALIZATION_VERSION = 3  # of Feast's entity keys, the only one that is written
+SERIALIZATION_VERSION = 3  # of Feast's entity keys, the only one that the engine writes
 
 SCALARS = (
     "Bytes", "String", "Int32", "Int64", "Float64", "Float32", "Bool", "UnixTimestamp", "Json", "Uuid", "TimeUuid",
@@ -31,7 +31,7 @@ KEY_TYPES = frozenset({"Bytes", "String", "Int32", "Int64", "UnixTimestamp"})
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
-# Names that Feast's unquoted SQL and names taken literally mean alike.
+# Names that mean the same unquoted, as in Feast's SQL, and quoted.
 PLAIN_TABLE = re.compile(r"[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?")
 
 LONGEST_TTL = timedelta(days=36525)
@@ -39,22 +39,22 @@ LONGEST_TTL = timedelta(days=36525)
 
 def main() -> None:
     """Print the repository's feature views."""
-    parser = argparse.ArgumentParser(description="Tell the feature views of a Feast repository as JSON.")
+    parser = argparse.ArgumentParser(description="Print the feature views of a Feast repository as JSON.")
     parser.add_argument("repository", help="folder of feature_store.yaml")
     repository = parser.parse_args().repository
-    with contextlib.redirect_stdout(sys.stderr):  # for Feast, which talks on both
+    with contextlib.redirect_stdout(sys.stderr):  # Feast prints to both
         from feast import FeatureStore
 
         store = FeatureStore(repository)
         reason = obstacle_to_all(store.config)
         if reason:
             sys.exit(f"nothing carried over: {reason}")
-        document = told(store)
+        document = document_of(store)
     print(json.dumps(document, indent=2))
 
 
-def told(store: Any) -> dict[str, Any]:
-    """The repository as JSON has it; what else its owner must know goes to standard error."""
+def document_of(store: Any) -> dict[str, Any]:
+    """Describe the repository; what else its owner must know goes to standard error."""
     config = store.config
     versioned = config.registry.enable_online_feature_view_versioning
     views = []
@@ -77,7 +77,7 @@ def told(store: Any) -> dict[str, Any]:
 
 
 def obstacle_to_all(config: Any) -> str | None:
-    """Why none of a repository's views can be carried over."""
+    """Return why none of a repository's views can be carried over; ``None`` when some can."""
     kind = getattr(config.online_store, "type", None)
     if kind != "redis":
         return f"the online store is of type {kind!r}, not 'redis'"
@@ -88,15 +88,15 @@ def obstacle_to_all(config: Any) -> str | None:
 
 
 def obstacle(view: Any, *, versioned: bool) -> str | None:
-    """Why a view cannot be carried over; ``None`` when it can.
+    """Return why a view cannot be carried over; ``None`` when it can.
 
-    :param versioned: whether versions of a view have rows of their own online.
+    :param versioned: whether each version of a view has its own rows online.
     """
     return obstacle_to_kind(view, versioned=versioned) or obstacle_to_definition(view)
 
 
 def obstacle_to_kind(view: Any, *, versioned: bool) -> str | None:
-    """Why Feast does more, or less, with the view than copying its newest rows."""
+    """Return what Feast does with the view other than copying its newest rows."""
     kind = type(view).__name__
     if kind not in {"FeatureView", "BatchFeatureView", "StreamFeatureView"}:
         return f"Feast makes the features of a view of type {kind} itself"
@@ -117,7 +117,7 @@ def obstacle_to_kind(view: Any, *, versioned: bool) -> str | None:
 
 
 def obstacle_to_definition(view: Any) -> str | None:
-    """Why our side would refuse the view as it is defined."""
+    """Return why the engine would refuse the definition of the view."""
     if not NAME.fullmatch(view.name):
         return "its name is not made of letters, digits, '_', '-' and '.'"
     if view.ttl and view.ttl > LONGEST_TTL:
@@ -138,7 +138,7 @@ def obstacle_to_definition(view: Any) -> str | None:
 
 
 def carried_over(view: Any) -> dict[str, Any]:
-    """The view as JSON has it."""
+    """Describe the view."""
     return {
         "name": view.name,
         "join_keys": types_of(view.entity_columns),
@@ -149,12 +149,12 @@ def carried_over(view: Any) -> dict[str, Any]:
 
 
 def types_of(fields: Any) -> dict[str, str]:
-    """Names to types as Feast prints them."""
+    """Map names to types as Feast prints them."""
     return {field.name: str(field.dtype) for field in fields}
 
 
 def source_of(view: Any) -> dict[str, Any]:
-    """Where the view's rows are, with columns named as in the view."""
+    """Describe where the view's rows are, with columns named as in the view."""
     source = view.batch_source
     given = json.loads(source.to_proto().custom_options.configuration)
     where: dict[str, Any] = {
@@ -172,7 +172,7 @@ def source_of(view: Any) -> dict[str, Any]:
 
 
 def renamed_columns(view: Any) -> str:
-    """The columns that the view reads, each with the name that the source's ``field_mapping`` gives it."""
+    """Select the columns that the view reads, named by the source's ``field_mapping``."""
     source = view.batch_source
     columns = {name: column for column, name in source.field_mapping.items()}
     names = [
@@ -184,7 +184,7 @@ def renamed_columns(view: Any) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name in SQL, taken literally."""
+    """Quote a name, so that SQL reads it literally."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from online_features.errors import UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast import feast_format
+from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key, Keys, RowLayout
 from online_features.layouts.row_formats import FeastFormat, RowFormat
 from online_features.resp.commands import CommandForm
@@ -51,6 +53,15 @@ class FeastLayout(RowLayout):
         except ValueError:
             return None
         return texts if project == self._project else None
+
+    def check_prunable(self, keys: Sequence[Column]) -> None:
+        """Refuse times: Feast's keys hold whole seconds only."""
+        for key in keys:
+            if key.feast == FeastType.UNIX_TIMESTAMP:
+                raise UnsupportedTypeError(
+                    f"feature view {self.view.name!r}: join key {key.name!r} is a time, of which Feast's keys hold "
+                    "whole seconds only, so entities cannot be compared with the source; leave prune=True out"
+                )
 
     @property
     def row_exists(self) -> CommandForm:

@@ -1,4 +1,4 @@
-"""Feature views of a Feast repository, as ``feast_export.py`` has told them."""
+"""Loads the feature views of a Feast repository from the JSON that ``feast_export.py`` prints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from online_features.errors import FeatureViewFileError
 from online_features.feature_view import FeastOptions, FeatureView, PostgresSource
 from online_features.layouts.feast.feast_export import FORMAT
 
-CURE = "write it anew with feast_export.py"
+CURE = "write it again with feast_export.py"
 
 
 def load_feature_views(path: str | PathLike[str]) -> dict[str, FeatureView]:
-    """The feature views of a file by name, in layout ``feast``.
+    """Load the feature views of a file, by name, in layout ``feast``.
 
-    :param path: of what ``feast_export.py`` has printed.
-    :raises FeatureViewFileError: when the file cannot be read, is no such file, or is one of a later version.
+    :param path: of the output of ``feast_export.py``.
+    :raises FeatureViewFileError: when the file cannot be read, is not such an output, or has a later format.
     :raises FeatureViewError: naming the view, the field and the cure.
     """
     document = _document(path)
@@ -36,14 +36,14 @@ def _document(path: str | PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise FeatureViewFileError(f"{path} cannot be read: {error.strerror} -> {CURE}") from error
     except ValueError as error:
-        raise FeatureViewFileError(f"{path} is no JSON: {error} -> {CURE}") from error
+        raise FeatureViewFileError(f"{path} is not JSON: {error} -> {CURE}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if not isinstance(found, int):
-        raise FeatureViewFileError(f"{path} says nothing of feature views -> {CURE}")
+        raise FeatureViewFileError(f"{path} does not describe feature views -> {CURE}")
     if found > FORMAT:
         raise FeatureViewFileError(
-            f"{path} has format {found}, later than {FORMAT}, the last that this version of "
-            "airflow-provider-online-features knows -> upgrade it, or export with the feast_export.py of this version"
+            f"{path} has format {found}, but this version of online-features reads formats up to {FORMAT} "
+            "-> upgrade it, or export with the feast_export.py of this version"
         )
     return document  # type: ignore[no-any-return]
 

@@ -1,15 +1,8 @@
-"""Feast's value types, and which of them a Postgres type can become.
-
-Numbers of types and fields are those of Feast's ``Value.proto``; the mapping is what Feast's own materialization from
-Postgres does (``feast/type_map.py``), tested against Feast itself. Names are as Feast prints its types.
-"""
+"""Feast's value types, named as Feast prints them; numbers are those of its ``Value.proto``."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from enum import StrEnum
-
-from online_features.types.postgres_types import ARRAY_SUFFIX
 
 
 class FeastType(StrEnum):
@@ -71,59 +64,3 @@ KEY_NUMBER = {
 
 # What Feast has in a timestamp's place when it is NULL: numpy's "not a time".
 NO_TIME = -(2**63)
-
-TEXTS = frozenset({"text", "character varying", "character"})
-TIMES = frozenset({"date", "timestamp without time zone", "timestamp with time zone"})
-
-_NUMBERS = (FeastType.INT32, FeastType.INT64, FeastType.FLOAT32, FeastType.FLOAT64)
-_TEXTS = (FeastType.STRING, FeastType.UUID, FeastType.TIME_UUID, FeastType.DECIMAL, FeastType.JSON)
-
-# The first is the default, Feast's own mapping; None where Feast's default (Map) is not one that it can materialize.
-_BY_POSTGRES_TYPE: dict[str, tuple[FeastType | None, ...]] = {
-    "boolean": (FeastType.BOOL,),
-    "smallint": (FeastType.INT32, *_NUMBERS),
-    "integer": (FeastType.INT32, *_NUMBERS),
-    "bigint": (FeastType.INT64, *_NUMBERS),
-    "real": (FeastType.FLOAT32, *_NUMBERS),
-    "double precision": (FeastType.FLOAT64, *_NUMBERS),
-    "numeric": (FeastType.FLOAT64, *_NUMBERS, FeastType.DECIMAL),
-    **dict.fromkeys(TEXTS, _TEXTS),
-    "bytea": (FeastType.BYTES, FeastType.PDF_BYTES, FeastType.IMAGE_BYTES),
-    **dict.fromkeys(TIMES, (FeastType.UNIX_TIMESTAMP,)),
-    "uuid": (FeastType.UUID, FeastType.TIME_UUID, FeastType.STRING),
-    "json": (None, FeastType.JSON),
-    "jsonb": (None, FeastType.JSON),
-}
-
-# Of arrays, elements of these Postgres types; their values can be of the same Feast types.
-_ELEMENTS = (
-    "boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric", "text", "character varying",
-    "character", "bytea", "date", "timestamp without time zone", "timestamp with time zone", "uuid",
-)  # fmt: skip
-
-_KEY_TYPES: dict[str, tuple[FeastType, ...]] = {
-    **dict.fromkeys(TEXTS, (FeastType.STRING,)),
-    "uuid": (FeastType.STRING,),
-    "smallint": (FeastType.INT32, FeastType.INT64, FeastType.STRING),
-    "integer": (FeastType.INT32, FeastType.INT64, FeastType.STRING),
-    "bigint": (FeastType.INT64, FeastType.INT32, FeastType.STRING),
-    "bytea": (FeastType.BYTES,),
-    **dict.fromkeys(TIMES, (FeastType.UNIX_TIMESTAMP,)),
-}
-
-
-def feature_types(postgres_type: str) -> Collection[FeastType | None]:
-    """Feast types that features of a Postgres type can have, the default first; empty when there is none."""
-    element = postgres_type.removesuffix(ARRAY_SUFFIX)
-    if element == postgres_type:
-        return _BY_POSTGRES_TYPE.get(postgres_type, ())
-    if element not in _ELEMENTS:
-        return ()
-    known = {kind.value: kind for kind in FeastType}
-    lists = (known.get(f"Array({kind})") for kind in _BY_POSTGRES_TYPE[element])
-    return [kind for kind in lists if kind is not None]
-
-
-def key_types(postgres_type: str) -> Collection[FeastType]:
-    """Feast types that join keys of a Postgres type can have, the default first; empty when there is none."""
-    return _KEY_TYPES.get(postgres_type, ())

@@ -1,4 +1,4 @@
-"""Values as Feast keeps them, as Python values: what a reader needs, without Arrow or protobuf.
+"""Decodes the values that Feast stores, without Arrow or protobuf.
 
 Source of the format: Feast's ``Value.proto`` and https://protobuf.dev/programming-guides/encoding/
 """
@@ -17,60 +17,68 @@ from typing import Any
 from online_features.errors import OnlineDataError
 from online_features.layouts.feast.feast_format import UNIX_EPOCH
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
-from online_features.schema import Column
-from online_features.types.postgres_types import ARRAY_SUFFIX
+from online_features.schema import ARRAY_SUFFIX, Column
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
-MORE = 0x80  # set in every byte of a varint but the last
+MORE = 0x80  # set in every byte of a varint but the last one
 VARINT_BITS = 64
 
-SECONDS, NANOSECONDS = b"\x08", b"\x10"  # what their fields begin with
+SECONDS, NANOSECONDS = b"\x08", b"\x10"  # first bytes of the fields of a timestamp
 
 Field = tuple[int, "int | bytes"]
 
-# What reading a message raises when it is none.
+# What decoding raises when a message is not a value.
 DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, RecursionError)
 
 
 def decode(column: Column, message: bytes) -> Any:
-    """The Python value of a ``feast.types.Value``, which says itself of which type it is, as Feast's reader takes it.
+    """Return the Python value of a ``feast.types.Value``, which names its own type, as Feast's reader does.
 
-    :raises OnlineDataError: when it is none.
+    :raises OnlineDataError: when the message is not a value.
     """
     try:
-        fields = list(_fields(message))
-        if not fields:
-            return None
-        ((number, content),) = fields
-        kind = _BY_NUMBER[number]
-        if kind.is_list:
-            return [_value(column, kind.element, element) for element in _elements(kind.element, _whole(content))]
-        return _value(column, kind, content)
+        return _decoded(column, message)
     except DAMAGE as error:
-        raise OnlineDataError(
-            f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
-            "materialize the view with full=True"
-        ) from error
+        raise damage(column, message, error) from error
 
 
-def decoder(column: Column) -> Callable[[Sequence[bytes | None]], list[Any]]:
-    """What makes Python values of many of the column's messages; what it raises, :func:`decode` puts into words.
+def damage(column: Column, message: bytes, _: Exception) -> OnlineDataError:
+    """Return the error for a message that is not a value."""
+    return OnlineDataError(
+        f"feature {column.name!r} holds {message[:50]!r}, which is no value of Feast's; "
+        "materialize the view with full=True"
+    )
 
-    Nearly all messages are one field, whose first byte tells how to read the rest; nothing stands for NULL.
+
+def decoder(column: Column) -> Callable[[Sequence[bytes]], list[Any]]:
+    """Return what decodes many messages of a column; it raises :data:`DAMAGE`.
+
+    Nearly all messages are one field, whose first byte determines how to read the rest.
     """
     time_of = _time_of(column)
     read: Mapping[bytes, Callable[[bytes], Any]] = defaultdict(
-        lambda: partial(decode, column),
+        lambda: partial(_decoded, column),
         {**_AT_ONCE, _key(FeastType.UNIX_TIMESTAMP, VARINT): lambda message: time_of(_number(message))},
     )
-    return lambda messages: [read[message[:1]](message) if message else None for message in messages]
+    return lambda messages: [read[message[:1]](message) for message in messages]
+
+
+def _decoded(column: Column, message: bytes) -> Any:
+    fields = list(_fields(message))
+    if not fields:
+        return None
+    ((number, content),) = fields
+    kind = _BY_NUMBER[number]
+    if kind.is_list:
+        return [_value(column, kind.element, element) for element in _elements(kind.element, _whole(content))]
+    return _value(column, kind, content)
 
 
 def decode_timestamp(message: bytes) -> datetime:
-    """The instant of a ``google.protobuf.Timestamp``, to the microsecond.
+    """Return the instant of a ``google.protobuf.Timestamp``, to the microsecond.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when the message is not a timestamp.
     """
     try:
         seconds, nanoseconds = _parts(message)
@@ -80,7 +88,7 @@ def decode_timestamp(message: bytes) -> datetime:
 
 
 def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
-    """Seconds and nanoseconds, which Feast always has in this order."""
+    """Return seconds and nanoseconds, which Feast always writes in this order."""
     if message.startswith(SECONDS):
         seconds, at = _varint(message, 1)
         if message.startswith(NANOSECONDS, at):
@@ -94,7 +102,7 @@ def _parts(message: bytes) -> tuple[int | bytes, int | bytes]:
 
 
 def _number(message: bytes) -> int:
-    """The content of a message that is one varint."""
+    """Return the content of a message that is one varint."""
     value, at = _varint(message, 1)
     if at < len(message):
         raise ValueError(message)
@@ -102,7 +110,7 @@ def _number(message: bytes) -> int:
 
 
 def _bytes(message: bytes) -> bytes:
-    """The content of a message that is one field of text or bytes."""
+    """Return the content of a message that is one field of text or bytes."""
     length, at = _varint(message, 1)
     if at + length != len(message):
         raise ValueError(message)
@@ -151,7 +159,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def _elements(kind: FeastType, message: bytes) -> Iterator[int | bytes]:
-    """The elements of a list: numbers are packed into one field, others are a field each."""
+    """Iterate over the elements of a list: numbers are packed into one field, others are a field each."""
     for number, field in _fields(message):
         content = _whole(field)
         if number != 1:
@@ -175,7 +183,7 @@ def _value(column: Column, kind: FeastType, content: int | bytes) -> Any:
 
 
 def _whole(content: int | bytes) -> bytes:
-    """The content of a field that has a length."""
+    """Return the content of a field that has a length."""
     if not isinstance(content, bytes):
         raise ValueError(content)  # noqa: TRY004 - it is damage, not a mistake of ours
     return content
@@ -188,12 +196,12 @@ def _signed(value: int | bytes) -> int:
 
 
 def _time(column: Column, seconds: int) -> Any:
-    """As psycopg2 gives the column's values, to the second."""
+    """Return the time as psycopg2 gives the column's values, to the second."""
     return _time_of(column)(seconds)
 
 
 def _time_of(column: Column) -> Callable[[int], Any]:
-    """:func:`_time` of many values of a column."""
+    """Return what converts the seconds of many values of a column."""
     as_given: Callable[[datetime], date] = _TIMES.get(column.type.removesuffix(ARRAY_SUFFIX), lambda instant: instant)
     return lambda seconds: None if seconds == NO_TIME else as_given(UNIX_EPOCH + timedelta(0, seconds))
 
@@ -236,12 +244,13 @@ _BYTES: dict[FeastType, Callable[[Column, bytes], Any]] = {
 
 
 def _key(kind: FeastType, wire_type: int) -> bytes:
-    """The first byte of a message, for types whose number is below 16."""
+    """Return the first byte of a message, for types whose number is below 16."""
     return bytes([FIELD_NUMBER[kind] << 3 | wire_type])
 
 
 # How to read a message by its first byte; the first byte of a fixed number is skipped by "x".
 _AT_ONCE: dict[bytes, Callable[[bytes], Any]] = {
+    b"": lambda _: None,
     _key(FeastType.INT32, VARINT): _number,
     _key(FeastType.INT64, VARINT): _number,
     _key(FeastType.BOOL, VARINT): lambda message: bool(_number(message)),

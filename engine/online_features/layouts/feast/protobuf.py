@@ -1,4 +1,4 @@
-"""Protocol Buffers a column at a time: NumPy and Arrow instead of a loop over rows.
+"""Encodes Protocol Buffers a column at a time, with NumPy and Arrow instead of a loop over rows.
 
 Source of the format: https://protobuf.dev/programming-guides/encoding/
 """
@@ -15,13 +15,13 @@ MOST_VARINT_BYTES = 10  # of 64 bits, seven in each
 
 
 def tag(number: int, wire_type: int) -> bytes:
-    """What comes before a field: its number and how it is encoded."""
+    """Return what precedes a field: its number and wire type."""
     encoded: bytes = varints(np.array([number << 3 | wire_type]))[0].as_py()
     return encoded
 
 
 def varints(values: np.ndarray) -> pa.BinaryArray:
-    """Each integer in groups of seven bits, the lowest first; negative ones as two's complement of 64 bits.
+    """Encode integers in groups of seven bits, the lowest first; negative ones as two's complement of 64 bits.
 
     :param values: integers of 64 bits.
     """
@@ -38,18 +38,18 @@ def varints(values: np.ndarray) -> pa.BinaryArray:
 
 
 def fixed(values: np.ndarray) -> pa.BinaryArray:
-    """Each number in its own bytes, little-endian."""
+    """Encode numbers in their own bytes, little-endian."""
     raw = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
     return _binary(raw.view(np.uint8), np.arange(len(raw) + 1) * raw.itemsize)
 
 
 def length_first(values: pa.Array) -> list[pa.Array]:
-    """Text or bytes with their lengths before them, as pieces to join."""
+    """Return pieces to join: the length of each text or byte string, then the string."""
     return [varints(pc.binary_length(values).to_numpy(zero_copy_only=False)), values]
 
 
 def packed(elements: pa.BinaryArray, offsets: np.ndarray) -> pa.BinaryArray:
-    """The elements of each list one after the other.
+    """Join the elements of each list.
 
     :param elements: of all lists, without NULLs.
     :param offsets: where each list begins among them, and where the last one ends.

@@ -15,7 +15,7 @@ from online_features.layouts.layout import RowLayout
 from online_features.resp.commands import word
 from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import RowSchema
-from online_features.types.texts import instants, texts
+from online_features.types.arrow_texts import instants, texts
 
 Field = tuple[str, pa.StringArray]
 

@@ -11,9 +11,8 @@ import pyarrow.compute as pc
 from online_features.layouts import keyspace
 from online_features.layouts.encoder import Columns, Encoder
 from online_features.resp.word_columns import Piece, joined, words
-from online_features.schema import Column
-from online_features.types.postgres_types import Encoding
-from online_features.types.texts import instants, texts
+from online_features.schema import Column, Encoding
+from online_features.types.arrow_texts import instants, texts
 
 # Encodings whose text is JSON as it stands.
 VERBATIM = (Encoding.BOOLEAN, Encoding.INTEGER, Encoding.JSON)

@@ -1,4 +1,4 @@
-"""The connection string of libpq, made from the user's URI."""
+"""The connection string for libpq, made from the user's URI."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from online_features.errors import OfflineAccessError
 
-# Seconds for each host to answer, login included. Without a limit, a port that belongs to another kind of server, which
-# waits for us to say more, is waited for without an end.
+# Seconds for each host to answer, login included. Without a limit we would wait forever at the port of another kind of
+# server, which itself waits for us.
 CONNECT_TIMEOUT = "10"
 
 
 def completed(uri: str) -> str:
-    """Complete what a libpq URI leaves open, without repeating any of it in an error: it may hold a password anywhere.
+    """Complete what a libpq URI leaves open.
 
-    :raises OfflineAccessError: when libpq cannot read it.
+    :raises OfflineAccessError: when libpq cannot read it; the message repeats no part of it, because any may be the
+        password.
     """
     try:
         given = parse_dsn(uri)
     except (psycopg2.ProgrammingError, UnicodeDecodeError):
         given = {"port": "unreadable"}
-    # A host with an "@" is the end of a password that has one, too.
+    # An "@" in the host means that the password contains one, too.
     if not re.fullmatch(r"[\d,]*", given.get("port", "")) or "@" in given.get("host", ""):
         raise OfflineAccessError(
             "the Postgres URI is not one that libpq reads -> write postgresql://user:password@host:port/database, with "
             "special characters in user and password percent-encoded"
         ) from None
-    # Drivers take the encoding from the beginning of the session, whatever a transaction sets.
+    # Drivers read the encoding when the session begins, and ignore what a transaction sets.
     completing = {"client_encoding": "UTF8", "connect_timeout": _connect_timeout(given)}
     conninfo: str = make_dsn(**{**given, **completing})
     return conninfo
 
 
 def _connect_timeout(given: dict[str, str]) -> str:
-    """Return what URI, service or environment say, else our default; psycopg does not look into the service."""
-    # libpq puts them together when it begins to connect; here to a socket that does not exist.
+    """Return the time-out of URI, service or environment, else our default; psycopg ignores the service."""
+    # libpq merges them when it begins to connect; here to a socket that does not exist.
     begun = PGconn.connect_start(make_dsn(**{**given, "host": "/", "hostaddr": ""}).encode())
     said = [option.val.decode() for option in begun.info if option.keyword == b"connect_timeout" and option.val]
     begun.finish()

@@ -1,4 +1,4 @@
-"""Postgres failures as our errors: each driver's exceptions are translated here and nowhere else."""
+"""Translation of the exceptions of Postgres's drivers to our errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from online_features.offline.postgres.sqlstates import (
     POOL_BY_TRANSACTION,
     decided_by,
 )
-from online_features.producers.drawing import is_producers
+from online_features.producers.producer_errors import is_producers
 
-# What ADBC finds wrong by itself has a status, and no SQLSTATE.
+# Errors that ADBC itself finds have a status, and no SQLSTATE.
 SQLSTATE_BY_STATUS = {
     AdbcStatusCode.UNKNOWN: CONNECTION_LOST,
     AdbcStatusCode.NOT_IMPLEMENTED: "0A000",
@@ -41,8 +41,8 @@ SQLSTATE_BY_STATUS = {
     AdbcStatusCode.UNAUTHORIZED: "42501",
 }
 
-# A failed login has no SQLSTATE on the client's side, only the words of libpq, of the server or of a pooler. The
-# server's are in the language of its lc_messages: in any but English a refusal is taken for something that passes.
+# A failed login has no SQLSTATE on the client's side, only a message of libpq, of the server or of a pooler. The server
+# writes it in the language of its lc_messages: in languages other than English a refusal counts as transient.
 REFUSAL = re.compile(
     r"authentication failed|no password supplied|empty password|(role|user|database) \".*\" does not exist"
     r"|no such (user|database)|pg_hba\.conf|permission denied for database|is not permitted to log in"
@@ -53,7 +53,7 @@ REFUSAL = re.compile(
     r"|permission denied to set parameter|cannot be changed"
 )
 
-# Errors of PgBouncer, libpq and Postgres that only their words tell apart.
+# Errors of PgBouncer, libpq and Postgres that only their messages distinguish.
 ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "unsupported startup parameter": (
         OfflineAccessError,
@@ -65,7 +65,7 @@ ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
         OfflineStoreUnavailableError,
         "check host and port of the Postgres connection; if its server is slow to answer, raise connect_timeout",
     ),
-    # Drivers keep the words of a server that ends a session, where they keep anything, and not its SQLSTATE.
+    # When a server ends a session, drivers keep its message at most, and not its SQLSTATE.
     "due to idle-in-transaction timeout": ERROR_BY_SQLSTATE["25P03"],
     "due to transaction timeout": ERROR_BY_SQLSTATE["25P04"],
     "due to idle-session timeout": ERROR_BY_SQLSTATE["57P05"],
@@ -101,7 +101,7 @@ def translated_as(subject: str) -> Iterator[None]:
 
 @contextmanager
 def translated_listening() -> Iterator[None]:
-    """Raise our error for what keeps a session from listening.
+    """Raise our error in place of psycopg's while a session listens.
 
     :raises OnlineFeaturesError: from psycopg's exception.
     """
@@ -112,7 +112,7 @@ def translated_listening() -> Iterator[None]:
 
 
 def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:
-    """Our error for what Postgres or libpq said of a feature view."""
+    """Make our error for a message of Postgres or libpq about a feature view."""
     return _translation(_subject(view), sqlstate, message)
 
 
@@ -138,13 +138,13 @@ def _sqlstate(error: BaseException | None) -> str | None:
 
 
 def _sqlstate_of_status(error: adbc_driver_manager.Error) -> str | None:
-    # Failed logins are IO errors, too: their words tell.
+    # Failed logins are IO errors, too; their message distinguishes them.
     state = SQLSTATE_BY_STATUS.get(error.status_code, CONNECTION_LOST)
     return None if state == CONNECTION_LOST else state
 
 
 def _said(error: BaseException | None) -> str:
-    """The server's own sentence where the driver keeps it apart, in whatever language; else all the driver says."""
+    """Return the server's own message where the driver keeps it apart, else the driver's message."""
     if isinstance(error, adbc_driver_manager.Error):
         primary = dict(error.details).get(b"PG_DIAG_MESSAGE_PRIMARY")  # type: ignore[call-overload]
         return str(primary, "utf-8", "replace") if primary else str(error)

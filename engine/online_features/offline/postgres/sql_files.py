@@ -1,4 +1,4 @@
-"""SQL that is not built: files beside this module, each with its purpose at its top."""
+"""SQL in files beside this module, each with its purpose at its top."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 
 def text(name: str) -> str:
-    """The text of the file of that name, for a statement without parameters."""
+    """Read the file of that name, for a statement without parameters."""
     return files("online_features.offline.postgres").joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def statement(name: str) -> sa.TextClause:
-    """The statement of the file of that name."""
+    """Return the statement in the file of that name."""
     return sa.text(text(name))

@@ -1,4 +1,4 @@
-"""What each SQLSTATE means to a run: whether running again may succeed, and what else cures it."""
+"""The error and the cure for each SQLSTATE of Postgres."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ POOL_BY_TRANSACTION = "let the connection's pooler pool by session or transactio
 POOLER = f"run again; if it stays, {POOL_BY_TRANSACTION}"
 REACH_FOREIGN = "run again; if it stays, look at the foreign server that the source reads"
 
-# By SQLSTATE, whole or its class; the longest match counts, and the empty one is for those of later versions.
+# By SQLSTATE or its class. The longest match counts; the empty one is for SQLSTATEs of later versions.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "": (OfflineStoreUnavailableError, RUN_AGAIN),
-    "00": (SourceError, CORRECT_CALLED),  # successes and warnings are errors where a function raises them as such
+    "00": (SourceError, CORRECT_CALLED),  # successes and warnings are errors when a function raises them
     "01": (SourceError, CORRECT_CALLED),
     "02": (SourceError, CORRECT_CALLED),
-    "03": (SourceError, "correct the query: it is no whole statement"),
+    "03": (SourceError, "correct the query: it is not a whole statement"),
     CONNECTION_LOST: (
         OfflineStoreUnavailableError,
         "run again; if it stays, look at the Postgres server, the connection's settings, what lies between (a pooler "
@@ -137,12 +137,12 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "HV00N": (OfflineStoreUnavailableError, REACH_FOREIGN),
     "HV014": (OfflineStoreUnavailableError, REACH_FOREIGN),
     "P0": (SourceError, CORRECT_CALLED),
-    "XX": (OfflineStoreUnavailableError, RUN_AGAIN),  # also of what another session drops or alters meanwhile
-    "XX001": (SourceError, "the table is corrupted: restore it, or leave out the rows that the server's log tells of"),
+    "XX": (OfflineStoreUnavailableError, RUN_AGAIN),  # also for what another session drops or alters meanwhile
+    "XX001": (SourceError, "the table is corrupted: restore it, or leave out the rows that the server's log names"),
     "XX002": (SourceError, "an index is corrupted: REINDEX it"),
 }
 
 
 def decided_by(sqlstate: str) -> str:
-    """The key of what is decided for a SQLSTATE: itself, its class, or empty for a class of later versions."""
+    """Return the key for a SQLSTATE: itself, its class, or the empty one."""
     return next(key for key in (sqlstate, sqlstate[:2], "") if key in ERROR_BY_SQLSTATE)

@@ -1,7 +1,7 @@
-"""Transactions of ours in Postgres, with the settings that they need.
+"""Our transactions in Postgres, with the settings that they need.
 
-Every setting is local to its transaction and what only reads is rolled back. So a session is left as it was found, and
-a pooler may hand it on to other applications.
+Every setting is local to its transaction, and transactions that only read are rolled back. So a session stays as it
+was, and a pooler may give it to other applications.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ READER_NAME = "online_features snapshot"
 
 READ_ONLY = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-# How values are printed and read, whatever server, database and role are set to.
+# How values are printed and read, independent of the settings of server, database and role.
 SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
@@ -43,11 +43,11 @@ SETTINGS = {
     "client_encoding": "UTF8",
 }
 
-# Postgres ends the query of a process that was killed, instead of working for nobody until it has rows to send.
+# Makes Postgres end the query of a process that was killed; otherwise it would go on until it has rows to send.
 WATCH_CLIENT = {"client_connection_check_interval": "1s"}
 
-# ADBC would load every column of every table at each connection, which takes seconds in a large database, to know types
-# that we do not ask it for: all but built-in ones are cast to text.
+# Without this, ADBC loads every column of every table at each connection, which takes seconds in a large database. We
+# need built-in types only: all others are cast to text.
 BUILTIN_TYPES = {"adbc.postgresql.type_resolver_mode": "builtin"}
 
 # The range of time limits in Postgres, which keeps whole milliseconds in 32 bits.
@@ -56,18 +56,18 @@ LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 
 
 class Transactions:
-    """Opens connections to Postgres, and sets what is needed in every transaction.
+    """Opens connections to Postgres with the settings that every transaction needs.
 
     :param conninfo: for libpq, as :func:`~online_features.offline.postgres.conninfo.completed` makes it.
-    :param statement_timeout: how long each statement may take; ``None``: as server, role and URI say.
-    :raises OptionError: when the time-out is not one that Postgres takes.
+    :param statement_timeout: how long each statement may take; ``None`` leaves that to server, role and URI.
+    :raises OptionError: when the time-out is out of the range of Postgres.
     """
 
     def __init__(self, conninfo: str, statement_timeout: timedelta | None) -> None:
         self._conninfo = conninfo
         settings = {**SETTINGS, **WATCH_CLIENT, **_limits(statement_timeout)}
         self._set_reading = _set_locally({**settings, "application_name": READER_NAME})
-        # Read-only as a snapshot is, because the user's query is part of what is asked here, too.
+        # Read-only like a snapshot, because these statements contain the user's query, too.
         self._reading = _engine(conninfo, f"{READ_ONLY}; {self._set_reading}")
         self._writing = _engine(conninfo, _set_locally(settings))
 
@@ -78,7 +78,7 @@ class Transactions:
             yield connection
 
     def ping(self) -> None:
-        """Ask Postgres for nothing, to see whether it answers.
+        """Send a trivial query to see whether Postgres answers.
 
         :raises OnlineFeaturesError: when it does not.
         """
@@ -103,7 +103,7 @@ class Transactions:
             cursor.execute(self._set_reading)
             cursor.fetch_arrow_table()
             yield cursor
-            # Not where it failed: the rollback would wait for the rest of the rows, and closing does as well.
+            # Not after a failure: the rollback would wait for the rest of the rows, and closing rolls back as well.
             with suppress(adbc_driver_manager.Error):
                 connection.rollback()
                 connection.adbc_connection.set_autocommit(True)  # ends the transaction that the rollback has begun
@@ -131,7 +131,7 @@ def _engine(conninfo: str, begin: str) -> sa.Engine:
             with cursor:
                 cursor.execute(begin)
         except psycopg2.OperationalError:
-            connection.invalidate()  # else the pool would roll back what has no session any more
+            connection.invalidate()  # otherwise the pool would roll back in a session that is gone
             raise
 
     sa.event.listen(engine, "begin", begun)
@@ -139,14 +139,14 @@ def _engine(conninfo: str, begin: str) -> sa.Engine:
 
 
 def _set_locally(settings: dict[str, str]) -> str:
-    """One statement that sets all of them that the server knows, until the transaction ends."""
+    """Return one statement that sets those that the server knows, until the transaction ends."""
     bound = sql_files.statement("set_locally").bindparams(settings=json.dumps(settings))
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     return str(bound.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _limits(statement_timeout: timedelta | None) -> dict[str, str]:
-    """The settings that limit a statement.
+    """Return the settings that limit a statement.
 
     :raises OptionError: when it is out of the range of Postgres.
     """
@@ -154,7 +154,7 @@ def _limits(statement_timeout: timedelta | None) -> dict[str, str]:
         return {}
     if not SHORTEST_TIMEOUT <= statement_timeout <= LONGEST_TIMEOUT:
         raise OptionError(
-            f"statement_timeout={statement_timeout!r} is none that Postgres takes -> give one millisecond to 24 days, "
-            "or None to leave it to the server"
+            f"statement_timeout={statement_timeout!r} is out of the range of Postgres "
+            "-> give one millisecond to 24 days, or None to leave it to the server"
         )
     return {"statement_timeout": str(statement_timeout // SHORTEST_TIMEOUT)}

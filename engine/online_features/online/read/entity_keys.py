@@ -9,7 +9,7 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.layouts.layout import Key
-from online_features.layouts.registry import layout_of
+from online_features.layouts.layout_registry import layout_of
 from online_features.schema import Column
 from online_features.types import values
 

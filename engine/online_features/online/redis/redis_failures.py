@@ -23,10 +23,10 @@ from online_features.errors import (
     TransientError,
 )
 from online_features.feature_view import FeatureView
-from online_features.layouts.registry import LAYOUTS
+from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.redis.clients import uses_tls
 from online_features.online.redis.scripts import sources_by_sha
-from online_features.producers.drawing import is_producers
+from online_features.producers.producer_errors import is_producers
 
 Client: TypeAlias = redis.Redis | redis.RedisCluster
 AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster

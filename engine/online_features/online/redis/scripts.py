@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from online_features.layouts.layout import Key, RowLayout
-from online_features.layouts.registry import LAYOUTS
+from online_features.layouts.layout_registry import LAYOUTS
 
 # By name, with the files that stand in front of each.
 STATE_SCRIPTS = {"push": (), "commit_run": ("history",), "abandon_run": ("history",)}

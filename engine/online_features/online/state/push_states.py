@@ -13,7 +13,7 @@ from typing import TypeAlias
 from online_features.common.instants import to_text
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.registry import LAYOUTS
+from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.scripts import state_script
 from online_features.online.state.stored_schema import schema_fields

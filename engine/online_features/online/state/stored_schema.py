@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.schema import Column, RowSchema
-from online_features.types.postgres_types import ENCODING_BY_TYPE, Encoding
+from online_features.schema import Column, Encoding, RowSchema
+from online_features.types.registry import codec_of
 
 
 def schema_fields(schema: RowSchema) -> dict[str, str]:
@@ -33,9 +33,9 @@ def schema_from(stored_text: str, layout: str | None) -> RowSchema:
         found = Column(fields["name"], fields["type"], Encoding(fields["encoding"]), kind)
         if layout == "feast" and kind is None and fields in (*stored["keys"], *stored["features"]):
             raise ValueError(f"column {found.name!r} has no Feast type")
-        # Readers look up the range of an integer by its type.
-        if found.encoding == Encoding.INTEGER and ENCODING_BY_TYPE.get(found.type) != Encoding.INTEGER:
-            raise ValueError(f"type {found.type!r} is not an integer type")
+        # Readers decode a value by its type.
+        if codec_of(found).encoding != found.encoding:
+            raise ValueError(f"type {found.type!r} is not written as {found.encoding}")
         return found
 
     return RowSchema(

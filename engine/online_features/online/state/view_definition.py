@@ -9,8 +9,7 @@ from typing import Any
 
 from online_features.feature_view import FeatureView
 from online_features.online.state.view_state import ViewState
-from online_features.schema import UNKNOWN, Column, RowSchema
-from online_features.types.postgres_types import Encoding
+from online_features.schema import UNKNOWN, Column, Encoding, RowSchema
 
 TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
 

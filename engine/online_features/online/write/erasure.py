@@ -9,10 +9,9 @@ from typing import Any
 
 from online_features.common.batches import batched
 from online_features.common.instants import to_text
-from online_features.errors import InvalidRowsError, UnsupportedTypeError
+from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeastOptions, FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key
 from online_features.online.read.entity_keys import entity_key
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
@@ -72,19 +71,6 @@ def _stamped(
     for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
         texts = [text(stamp) for stamp in stamps]
         yield from zip((found[i] for i in part), zip(texts[::2], texts[1::2], strict=True), strict=True)
-
-
-def check_prunable(view: FeatureView, keys: Sequence[Column]) -> None:
-    """Refuse to prune if a row's key does not identify an entity of the source.
-
-    :raises UnsupportedTypeError: naming the join key.
-    """
-    for key in keys:
-        if key.feast == FeastType.UNIX_TIMESTAMP:
-            raise UnsupportedTypeError(
-                f"feature view {view.name!r}: join key {key.name!r} is a time, of which Feast's keys hold whole "
-                "seconds only, so entities cannot be compared with the source; leave prune=True out"
-            )
 
 
 def drop_view_data(deployment: Deployment, view: FeatureView, schema: RowSchema) -> None:

@@ -14,7 +14,7 @@ from online_features.common.concurrency import run_with_timeout
 from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
-from online_features.layouts.registry import layout_of
+from online_features.layouts.layout_registry import layout_of
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication

@@ -9,7 +9,7 @@ from online_features.counters import RowCounts
 from online_features.errors import OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.registry import layout_of
+from online_features.layouts.layout_registry import layout_of
 from online_features.online.redis.deployment import Deployment, Session
 from online_features.schema import RowSchema
 

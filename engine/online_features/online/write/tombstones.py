@@ -10,7 +10,7 @@ from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
-from online_features.layouts.registry import layout_of
+from online_features.layouts.layout_registry import layout_of
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
 from online_features.online.write.row_script import RowScript
 from online_features.resp.commands import CommandForm

@@ -1,17 +1,17 @@
-"""Rows drawn from a producer's own code, whose failures are not those of our stores, even of the same drivers."""
+"""Errors of a producer's own code, told apart from those of our stores, which may use the same drivers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-Drawn = TypeVar("Drawn")
+Item = TypeVar("Item")
 
 NOTE = "(raised by what gives the rows, not by the stores that they go to)"
 
 
-def drawn(rows: Iterable[Drawn]) -> Iterator[Drawn]:
-    """The rows; an error that drawing them raises is noted as the producer's."""
+def with_noted_errors(rows: Iterable[Item]) -> Iterator[Item]:
+    """Iterate over a producer's rows, and mark errors raised meanwhile as the producer's."""
     try:
         yield from rows
     except Exception as error:
@@ -20,5 +20,5 @@ def drawn(rows: Iterable[Drawn]) -> Iterator[Drawn]:
 
 
 def is_producers(error: Exception) -> bool:
-    """Whether the error was raised while rows were drawn."""
+    """Tell whether the error was raised by a producer's code."""
     return NOTE in getattr(error, "__notes__", ())

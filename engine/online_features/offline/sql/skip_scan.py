@@ -1,8 +1,8 @@
-"""The newest row of each entity without a look at its history: two steps through an index per entity.
+"""The skip scan: the newest row of each entity by two steps through an index, without reading its history.
 
 A recursive query walks the index from one entity to the next, and takes the newest row of each from one end of its
-history. What comes out is what :mod:`online_features.offline.statements` selects from all rows; what it costs follows
-the number of entities, not of rows.
+history. The result is the same as that of :mod:`online_features.offline.sql.statements`; the cost depends on the
+number of entities, not of rows.
 """
 
 from __future__ import annotations
@@ -18,22 +18,15 @@ from sqlalchemy.sql.selectable import CTE, CompoundSelect
 
 from online_features.feature_view import PostgresSource
 from online_features.offline.indexes import Index
-from online_features.offline.statements import (
-    column_of,
-    converted,
-    first_and_last,
-    own_prefix,
-    parts,
-    rows_of,
-    shown,
-    tie_breakers,
-)
+from online_features.offline.sql.source_rows import column_of, own_prefix, rows_of
+from online_features.offline.sql.statements import converted, parts, shown, tie_breakers
+from online_features.offline.sql.time_conditions import first_and_last
 from online_features.schema import Column, RowSchema
 
 
 @dataclass(frozen=True, kw_only=True)
 class SkipScan:
-    """Statements that read all of a table by way of an index.
+    """Statements that read all of a table through an index.
 
     :param index: a suitable one.
     :param not_null: names of columns that hold no NULL.
@@ -47,10 +40,10 @@ class SkipScan:
     latest: datetime
 
     def newest_rows(self) -> Select[*tuple[Any, ...]]:
-        """Selects the newest row of each entity, in the form in which it goes online, and counts those to be rejected.
+        """Select the newest row of each entity, in the form in which it goes online, and count rejected rows.
 
-        The count, of the entity's rows without a valid event timestamp, is the last column. Of an entity that has no
-        others, all columns before it are NULL or false.
+        The last column counts the entity's rows without a valid event timestamp. Where an entity has no other rows, all
+        columns before it are NULL or false.
         """
         entity = self._walk(self._keys, self.schema.event_timestamp)
         first, last = first_and_last(self.source, self.schema.event_timestamp, self.latest)
@@ -69,17 +62,17 @@ class SkipScan:
         )
 
     def rows_without_entity(self) -> CompoundSelect[*tuple[Any, ...]]:
-        """Selects, as :func:`shown` does, the rows that have no entity."""
+        """Select, in the columns of :func:`shown`, the rows without an entity."""
         return sa.union_all(*self._without_key())
 
     def rejected_rows(self) -> CompoundSelect[*tuple[Any, ...]]:
-        """Selects, as :func:`shown` does, the rows that have no entity or no valid event timestamp."""
+        """Select, in the columns of :func:`shown`, the rows without an entity or a valid event timestamp."""
         entity = self._walk(self._keys)
         beyond = (self._shown_of(entity, is_beyond) for is_beyond, _ in self._beyond())
         return sa.union_all(*self._without_key(), *beyond)
 
     def _without_key(self) -> Iterator[Select[*tuple[Any, ...]]]:
-        """Selects rows by the first of their join keys that is NULL."""
+        """Yield a statement for each join key: the rows in which it is the first that is NULL."""
         leading, *others = self._keys
         yield shown(self.schema, rows_of(self.source)).where(column_of(leading).is_(None))
         for i, key in enumerate(others, 1):
@@ -87,7 +80,7 @@ class SkipScan:
                 yield self._shown_of(self._walk(self._keys[:i]), column_of(key).is_(None))
 
     def _beyond(self) -> Iterator[tuple[ColumnElement[bool], bool]]:
-        """Conditions of timestamps that are not valid, and whether the index has such before the valid ones."""
+        """Yield conditions of invalid timestamps, and whether the index has those rows before the valid ones."""
         place = len(self._keys)
         first, last = first_and_last(self.source, self.schema.event_timestamp, self.latest)
         yield self._timestamp < first, not self.index.descending[place]
@@ -96,10 +89,10 @@ class SkipScan:
             yield self._timestamp.is_(None), self.index.nulls_first[place]
 
     def _counts_beyond(self, entity: CTE) -> Iterator[ColumnElement[int]]:
-        """Counts the rows of a walked entity whose timestamps are not valid.
+        """Yield counts of the rows of a walked entity whose timestamps are invalid.
 
-        Nothing stands before the entry at which the walk has met the entity, so where that is valid, one end of the
-        history need not be looked at.
+        The walk meets an entity at its first entry of the index. Where that entry is valid, no invalid ones precede it,
+        so they need no count.
         """
         *_, met = entity.c
         is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
@@ -109,14 +102,14 @@ class SkipScan:
             yield sa.case((is_valid, 0), else_=count) if comes_before else count
 
     def _shown_of(self, entity: CTE, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-        """Selects the rows of walked entities for which the condition holds."""
+        """Select the rows of walked entities for which the condition holds."""
         rows = shown(self.schema, rows_of(self.source)).where(*self._is_of(entity), condition).lateral()
         return sa.select(*rows.c).select_from(entity.join(rows, sa.true()))
 
     def _walk(self, keys: Sequence[Column], *also: Column) -> CTE:
-        """The first entry of the index for each combination of values of its leading columns, without NULLs.
+        """Walk the first entry of the index for each combination of values of its leading columns, without NULLs.
 
-        :param also: the columns after those, to be had besides.
+        :param also: further columns to select, which follow those in the index.
         """
         columns = [column_of(column) for column in (*keys, *also)]
         step = (
@@ -135,7 +128,7 @@ class SkipScan:
         return [column_of(key) == value for key, value in zip(self._keys, entity.c, strict=False)]
 
     def _newest_first(self) -> ColumnElement[Any]:
-        """Descending as the index can be read, which decides where NULLs would be if there were any."""
+        """Order descending as the index can be read: NULLs, of which there are none here, first or last as there."""
         descending, place = self._timestamp.desc(), len(self._keys)
         has_nulls_first = self.index.nulls_first[place] == self.index.descending[place]
         return descending.nulls_first() if has_nulls_first else descending.nulls_last()

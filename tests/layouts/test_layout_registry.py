@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from online_features.feature_view import LAYOUTS
-from online_features.layouts import registry
+from online_features.layouts import layout_registry
 
 
 def test_every_layout_of_the_vocabulary_is_registered() -> None:
-    assert tuple(registry.LAYOUTS) == LAYOUTS
+    assert tuple(layout_registry.LAYOUTS) == LAYOUTS
 
 
 def test_every_layout_has_its_functions_for_scripts() -> None:
-    for layout in registry.LAYOUTS.values():
+    for layout in layout_registry.LAYOUTS.values():
         for function in ("stamp_of", "row", "put", "remove"):
             assert f"local function {function}(" in layout.lua()

@@ -1,0 +1,1 @@
+"""SQL that is built with SQLAlchemy, which quotes every name and value."""

@@ -1,0 +1,155 @@
+"""What a codec knows: all that depends on the Postgres type of a value.
+
+A type has one codec, and :mod:`~online_features.types.registry` holds them by the names of their types. Arrow casts
+whole columns, in :mod:`~online_features.types.arrow_coercion`, so that readers import none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from online_features.schema import Encoding
+from online_features.types import printing
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql import ColumnElement
+
+# Made once: json.loads with arguments makes a decoder per call.
+PLAIN_JSON, EXACT_JSON = json.JSONDecoder(), json.JSONDecoder(parse_float=Decimal)
+FLOATING_JSON = json.JSONDecoder(parse_int=float)  # -0 has a sign
+
+# pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
+NULL_TYPES = frozenset({"NAType", "NaTType"})
+
+
+class MisfitError(ValueError):
+    """A Python value that a type does not hold.
+
+    :param type_name: the type, which may be that of an array's elements.
+    """
+
+    def __init__(self, type_name: str, value: Any) -> None:
+        super().__init__(type_name, value)
+        self.type_name = type_name
+        self.value = value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec(ABC):
+    """How values of one Postgres type go online and come back.
+
+    Each form that a value has, in SQL, text, JSON or an array, is a section below. Values come back as psycopg2 gives
+    them for the same column, with these differences, each on purpose: ``bytea`` as ``bytes``; arrays of any type, and
+    composites, as lists and dictionaries; ranges as text; dates and timestamps before our era, which psycopg2 cannot
+    give at all, as text.
+
+    :param name: of the type, as ``format_type`` prints it without a modifier.
+    :param can_be_key: whether it can be the type of a join key: equal values have one text, and different values
+        different texts. That holds neither for floats (0.0 and -0.0) nor for intervals (1 day and 24 hours).
+    :param is_ordered: whether ``ORDER BY`` takes its values as they are; else they are ordered by their text.
+    """
+
+    name: str
+    can_be_key: bool = False
+    is_ordered: bool = True
+
+    encoding: ClassVar[Encoding]
+    accepted: ClassVar[tuple[type, ...]]  # types of the Python values that it encodes
+    json_decoder: ClassVar[json.JSONDecoder] = PLAIN_JSON  # parses arrays of the type without loss
+
+    # SQL
+
+    def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Select the value in a form that the driver hands over without loss: itself, or a text made by Postgres."""
+        import sqlalchemy as sa
+
+        return sa.cast(value, sa.Text)
+
+    # Python values of producers
+
+    def fitted(self, value: Any) -> Any:
+        """Return the value in a type that is accepted, where another type says the same; ``None`` for NULL."""
+        return None if is_null(value) else value
+
+    def accepts(self, value: Any) -> bool:
+        """Tell whether a Python value is of a kind that the type holds."""
+        return isinstance(value, self.accepted) and not isinstance(value, bool)  # which is an int to Python
+
+    # Text
+
+    @abstractmethod
+    def encode(self, value: Any) -> str:
+        """Write an accepted value as a materialization of the same value would.
+
+        :raises ValueError: or ``ArithmeticError`` or ``TypeError``, when the type does not hold it.
+        """
+
+    def encode_key(self, value: Any) -> str:
+        """Write the value of a join key: one text for all values that Postgres holds equal."""
+        return self.encode(value)
+
+    @abstractmethod
+    def decode(self, text: str) -> Any:
+        """Read a value.
+
+        :raises Exception: one of :data:`~online_features.types.values.DAMAGE`, when it is not what this package writes.
+        """
+
+    def decode_all(self, texts: Sequence[str]) -> Sequence[Any]:
+        """Read a column: at least one value, and no NULL."""
+        return list(map(self.decode, texts))
+
+    # JSON: in layout json, where most values are strings with their text
+
+    def decode_json(self, value: Any) -> Any:
+        """Read what a parser has made of a value that is not NULL; errors are those of :meth:`decode`."""
+        return self.decode(as_text(value))
+
+    @property
+    def needs_exact_json(self) -> bool:
+        """Whether the parser must give decimals."""
+        return False
+
+    # JSON as Postgres prints it: in arrays
+
+    def encode_element(self, value: Any) -> str:
+        """Write an accepted value as an element; errors are those of :meth:`encode`."""
+        return printing.in_json(value)
+
+    def decode_element(self, value: Any) -> Any:
+        """Read what a parser has made of an element that is not NULL; errors are those of :meth:`decode`."""
+        return self.decode(as_text(value))
+
+
+def is_null(value: Any) -> bool:
+    """Tell whether a Python value stands for NULL."""
+    is_nan = isinstance(value, float) and value != value  # noqa: PLR0124
+    return value is None or is_nan or type(value).__name__ in NULL_TYPES
+
+
+def as_text(value: Any) -> str:
+    """Return a JSON string.
+
+    :raises TypeError: when it is anything else.
+    """
+    if type(value) is not str:
+        raise TypeError(value)
+    return value
+
+
+def made_of(characters: bytes, texts: Sequence[str]) -> Sequence[str]:
+    """Return the texts if all their characters are among these.
+
+    ``int()`` and ``float()`` also accept white space, underscores and digits of other scripts, which Postgres never
+    writes; a whole column is validated at once, because that costs little.
+
+    :raises ValueError: when others are among them.
+    """
+    if "".join(texts).encode().translate(None, characters):
+        raise ValueError(texts)
+    return texts
