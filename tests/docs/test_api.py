@@ -110,3 +110,5 @@ def test_attributes_and_methods_are_those_of_the_class(name: str) -> None:
         assert fields <= made | {"freshness"}
         assert {label for label in made if label in getattr(kind, "__dataclass_fields__", {})} <= fields
     assert all(callable(getattr(kind, method)) for method in methods)
+    if name.endswith("Store"):
+        assert {label for label in vars(kind) if not label.startswith("_")} == methods - {"__init__"}
