@@ -15,12 +15,13 @@ from online_features.feature_view import FeatureView, transforms
 from online_features.layouts.feast.feast_coercion import as_encoded, coerced_for_layout, inferred_feature
 from online_features.producers.given_rows import GivenBatch, columns_of
 from online_features.producers.pushed_rows import naming
-from online_features.schema import ARRAY_SUFFIX, UNKNOWN, Column, Encoding, RowSchema
+from online_features.schema import UNKNOWN, Column, Encoding, RowSchema
 from online_features.types import values
+from online_features.types.arrow_coercion import WIDEST, arrow_type
 from online_features.types.arrow_instants import UTC_MICROSECONDS, instants_of
 from online_features.types.arrow_texts import texts
 from online_features.types.arrow_values import Values
-from online_features.types.registry import typed_column
+from online_features.types.registry import element_of, typed_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,16 +29,13 @@ if TYPE_CHECKING:
 # The Arrow types in which a function gets columns that arrive as text; others it gets as they are.
 NATURAL = {
     Encoding.NUMERIC: pa.float64(),
-    Encoding.DATE: pa.date32(),
-    Encoding.TIMESTAMP: pa.timestamp("us"),
-    Encoding.INSTANT: pa.timestamp("us", "UTC"),
+    **{encoding: WIDEST[encoding] for encoding in (Encoding.DATE, Encoding.TIMESTAMP, Encoding.INSTANT)},
 }
 
 # Arrays of these elements reach the function as lists; others as their text.
-ELEMENTS = {
-    "boolean": pa.bool_(), "smallint": pa.int16(), "integer": pa.int32(), "bigint": pa.int64(), "real": pa.float32(),
-    "double precision": pa.float64(), "text": pa.string(), "character varying": pa.string(),
-}  # fmt: skip
+ELEMENTS = (
+    "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "character varying",
+)  # fmt: skip
 
 
 class Transformation:
@@ -174,10 +172,9 @@ def _is_same(before: pa.Array, after: Values) -> bool:
 def _natural(column: Column, array: pa.Array) -> pa.Array:
     if column.encoding in NATURAL:
         return array.cast(NATURAL[column.encoding])
-    element = column.type.removesuffix(ARRAY_SUFFIX)
-    if column.type.endswith(ARRAY_SUFFIX) and element in ELEMENTS:
+    if column.is_array and (element := element_of(column)).type in ELEMENTS:
         lists = [None if text is None else values.decode(column, text) for text in array.to_pylist()]
-        return pa.array(lists, pa.list_(ELEMENTS[element]))
+        return pa.array(lists, pa.list_(arrow_type(element)))
     return texts(array) if pa.types.is_binary(array.type) else array
 
 

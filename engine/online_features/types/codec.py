@@ -60,6 +60,7 @@ class Codec(ABC):
 
     encoding: ClassVar[Encoding]
     accepted: ClassVar[tuple[type, ...]]  # types of the Python values that it encodes
+    is_json: ClassVar[bool] = False  # whether the text is JSON as it stands; else it is a string there
     json_decoder: ClassVar[json.JSONDecoder] = PLAIN_JSON  # parses arrays of the type without loss
 
     # SQL

@@ -22,6 +22,7 @@ class JsonCodec(Codec):
     """JSON that keeps the order of fields and the form of numbers."""
 
     encoding = Encoding.JSON
+    is_json = True
     accepted = (object,)
     comma, colon = ", ", ": "
 
@@ -103,6 +104,7 @@ class ArrayCodec(Codec):
     element: Codec
 
     encoding = Encoding.JSON
+    is_json = True
     accepted = (list, tuple)
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -127,12 +129,6 @@ class ArrayCodec(Codec):
     @property
     def needs_exact_json(self) -> bool:
         return self.element.json_decoder is EXACT_JSON
-
-    def encode_element(self, value: Any) -> str:
-        return self.encode(value)
-
-    def decode_element(self, value: Any) -> Any:
-        return self.decode_json(value)
 
     def _fitted_item(self, item: Any) -> Any:
         item = item.tolist() if hasattr(item, "tolist") else item  # NumPy's

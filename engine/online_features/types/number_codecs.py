@@ -29,6 +29,7 @@ class BooleanCodec(Codec):
     """``true`` and ``false``."""
 
     encoding = Encoding.BOOLEAN
+    is_json = True
     accepted = (bool,)
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -64,6 +65,7 @@ class IntegerCodec(Codec):
     bounds: range
 
     encoding = Encoding.INTEGER
+    is_json = True
     accepted = (int,)
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:

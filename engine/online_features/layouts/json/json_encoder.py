@@ -13,9 +13,7 @@ from online_features.layouts.encoder import Columns, Encoder
 from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column, Encoding
 from online_features.types.arrow_texts import instants, texts
-
-# Encodings whose text is JSON as it stands.
-VERBATIM = (Encoding.BOOLEAN, Encoding.INTEGER, Encoding.JSON)
+from online_features.types.registry import codec_of
 
 MUST_BE_ESCAPED = r'["\\\x00-\x1f]'  # in a JSON string, RFC 8259
 ESCAPES = {"\\": r"\\", '"': r"\"", **{chr(code): f"\\u{code:04x}" for code in range(0x20)}}
@@ -37,7 +35,7 @@ class JsonEncoder(Encoder):
 
 def _value(feature: Column, column: pa.Array) -> list[Piece]:
     values = texts(column)
-    if feature.encoding in VERBATIM:
+    if codec_of(feature).is_json:
         pieces: list[Piece] = [values]
     elif feature.encoding == Encoding.FLOAT:
         pieces = [pc.if_else(pc.is_finite(column), joined([values]), joined(['"', values, '"']))]
