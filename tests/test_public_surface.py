@@ -72,6 +72,8 @@ def test_what_public_functions_return_is_exported(function: Callable[..., object
         ("from online_features import materialize", "to materialize"),
         ("from online_features import OfflineStore", "for OfflineStore"),
         ("from online_features import OnlineStore; OnlineStore.from_url('redis://h').push(VIEW, [])", "to push"),
+        ("from online_features import OnlineRows; OnlineRows.to_pandas(())", "for to_pandas()"),
+        ("from online_features import notification_sql; notification_sql('t')", "for notification SQL"),
     ],
 )
 def test_a_missing_extra_is_named(statement: str, purpose: str) -> None:

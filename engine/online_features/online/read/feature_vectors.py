@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from online_features.errors import AmbiguousNameError
+from online_features.extras import needs_materialize
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
 from online_features.online.read.row_query import RowQuery, read_rows
@@ -60,7 +61,8 @@ class FeatureVectors(list[FeatureVector]):
 
         :raises AmbiguousNameError: when two of these have the same name.
         """
-        import pandas
+        with needs_materialize("for to_pandas()"):
+            import pandas
 
         return pandas.DataFrame([_line(vector) for vector in self])
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from online_features.errors import AmbiguousNameError
+from online_features.extras import needs_materialize
 from online_features.online.read.freshness import Freshness
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class OnlineRows(list[OnlineRow]):
 
         :raises AmbiguousNameError: when a feature has the name of another column.
         """
-        import pandas
+        with needs_materialize("for to_pandas()"):
+            import pandas
 
         for row in self:
             for name in {*row.entity, "event_timestamp", "status"}.intersection(row.values):
