@@ -12,7 +12,7 @@ from online_features.online.read.entity_freshness_check import _Tally
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRow
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck, ViewStatus
-from online_features_provider.operators import metrics
+from online_features_provider import metrics
 
 from demo.workplace import PROJECT
 from tests.test_feature_view import VIEW

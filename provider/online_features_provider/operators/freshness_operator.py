@@ -30,8 +30,8 @@ class FreshnessOperator(FeatureViewOperator):
     def run_check(self) -> tuple[FreshnessCheck, CheckResult]:
         """Run the check once, and emit what it measured as Airflow metrics."""
         # Imported here: parsing a DAG file loads no driver.
+        from online_features_provider import metrics
         from online_features_provider.hooks.online import OnlineStoreHook
-        from online_features_provider.operators import metrics
 
         with readable_errors(self.log, redis_conn_id=self.redis_conn_id):
             check = self.make_check()

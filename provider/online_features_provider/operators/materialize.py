@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from online_features.errors import WindowError
 
-from online_features_provider.operators.metrics import emit_result
+from online_features_provider.metrics import emit_result
 from online_features_provider.operators.rendered_fields import count, duration, given, instant, is_template, parse_bool
 from online_features_provider.operators.write_operator import WriteOperator
 

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import determine_kwargs
 from online_features.common.log_lines import say
 from online_features.errors import FeatureViewError
 
-from online_features_provider.operators.metrics import emit_result
+from online_features_provider.metrics import emit_result
 from online_features_provider.operators.rendered_fields import is_template
 from online_features_provider.operators.write_operator import WriteOperator
 

@@ -18,8 +18,8 @@ from online_features.common.log_throttle import LogThrottle
 from online_features.errors import TerminalError, TransientError
 from online_features.online.read.view_freshness_check import CheckResult
 
+from online_features_provider import metrics
 from online_features_provider.hooks.connections import with_connection
-from online_features_provider.operators import metrics
 from online_features_provider.triggers import check_json
 from online_features_provider.triggers.shared_store import shared_store
 
