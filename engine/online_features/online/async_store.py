@@ -15,6 +15,7 @@ from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
+from online_features.online.redis import async_deployment_of
 from online_features.online.redis.clients import async_client_of, check_async_client, uses_tls
 from online_features.online.redis.conversation import hold_async
 from online_features.online.redis.redis_failures import (
@@ -25,7 +26,6 @@ from online_features.online.redis.redis_failures import (
     translated,
     translation,
 )
-from online_features.online.redis.seam import async_deployment_of
 
 
 class AsyncOnlineStore:

@@ -16,11 +16,11 @@ from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.redis import deployment_of
 from online_features.online.redis.clients import check_client, client_of
 from online_features.online.redis.conversation import hold
 from online_features.online.redis.redis_failures import Client, translated
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.seam import deployment_of
 from online_features.online.redis.turns import turn
 from online_features.online.state.push_states import PushStates
 from online_features.online.state.runs import RUNS_SHOWN, read_runs

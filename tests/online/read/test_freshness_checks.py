@@ -17,9 +17,9 @@ from online_features.layouts import keyspace
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.entity_sample import sample_online
 from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, ViewStatus
+from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import SCAN_COUNT
-from online_features.online.redis.seam import deployment_of
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS

@@ -21,8 +21,8 @@ from online_features.materialization.progress import Progress
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.entity_sample import sample_online
 from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold
-from online_features.online.redis.seam import deployment_of
 from redis.crc import key_slot
 
 from demo.workplace import workplace

@@ -1,1 +1,21 @@
-"""The seam to Redis: clients, commands, scripts, errors, replication."""
+"""The seam to Redis: one interface for a server and for a cluster; no other room imports ``redis``."""
+
+from __future__ import annotations
+
+import redis
+import redis.asyncio
+
+from online_features.online.redis.cluster import AsyncCluster, Cluster
+from online_features.online.redis.deployment import AsyncDeployment, Deployment
+from online_features.online.redis.redis_failures import AsyncClient, Client
+from online_features.online.redis.single_server import AsyncSingleServer, SingleServer
+
+
+def deployment_of(client: Client) -> Deployment:
+    """Return the seam to the server or cluster of a client."""
+    return Cluster(client) if isinstance(client, redis.RedisCluster) else SingleServer(client)
+
+
+def async_deployment_of(client: AsyncClient) -> AsyncDeployment:
+    """Return the seam to the server or cluster of an asyncio client."""
+    return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncSingleServer(client)
