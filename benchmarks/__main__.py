@@ -9,8 +9,9 @@ from importlib.util import find_spec
 
 from rich.console import Console
 
-from benchmarks import catalog, imports, pushing, reading, reference, report, scaling
+from benchmarks import report
 from benchmarks.machine import machine
+from benchmarks.parts import catalog, imports, pushing, reading, reference, scaling
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment

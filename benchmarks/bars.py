@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.contenders import FEAST, REDIS_ALONE
+from benchmarks.parts.scaling import FULL
 from benchmarks.results import Results
-from benchmarks.scaling import FULL
 
 MEBIBYTE = 2**20
 Parts = Mapping[str, Results]

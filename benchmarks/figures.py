@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.bars import MEBIBYTE
-from benchmarks.commits import ON_COMMIT
 from benchmarks.contenders import FEAST, LAYOUTS, POSTGRES_ALONE, REDIS_ALONE
-from benchmarks.pushing import OFFLINE, ONLINE, ONLINE_AND_OFFLINE, TRANSFORMED
-from benchmarks.reading import HAND
+from benchmarks.parts.commits import ON_COMMIT
+from benchmarks.parts.pushing import OFFLINE, ONLINE, ONLINE_AND_OFFLINE, TRANSFORMED
+from benchmarks.parts.reading import HAND
 from benchmarks.results import read
 from demo.workplace import PROJECT
 

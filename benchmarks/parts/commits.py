@@ -1,4 +1,4 @@
-"""How long it takes until a committed row is online: ``python -m benchmarks.commits``, in a whole Airflow.
+"""How long it takes until a committed row is online: ``python -m benchmarks.parts.commits``, in a whole Airflow.
 
 The DAG is ``dags_examples/flights_on_commit.py``, alone; commits come one by one.
 """

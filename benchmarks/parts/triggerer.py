@@ -1,4 +1,4 @@
-"""What a thousand deferred sensors cost a triggerer of Airflow: ``python -m benchmarks.triggerer [interval]``.
+"""What a thousand deferred sensors cost a triggerer of Airflow: ``python -m benchmarks.parts.triggerer [interval]``.
 
 A thousand tasks of a run in an Airflow of its own are set to deferred. For comparison, they first get a trigger of
 Airflow that only sleeps.
@@ -17,7 +17,7 @@ import psutil
 import redis
 from online_features.embedded import redis_server
 
-from benchmarks.triggers import MEASURED_SECONDS, TRIGGERS, make_stale, trigger_of, view_of
+from benchmarks.parts.triggers import MEASURED_SECONDS, TRIGGERS, make_stale, trigger_of, view_of
 from demo.airflow import DemoAirflow
 
 START_SECONDS = 90.0  # in which Airflow starts all triggers; a thousand take about a minute

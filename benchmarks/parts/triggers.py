@@ -1,4 +1,4 @@
-"""What a thousand deferred sensors cost an event loop and Redis: ``python -m benchmarks.triggers``.
+"""What a thousand deferred sensors cost an event loop and Redis: ``python -m benchmarks.parts.triggers``.
 
 The triggers run in one event loop, each in a task with a portal of greenback, as in Airflow's triggerer. For
 comparison, each trigger then asks Redis by itself, on one client.
