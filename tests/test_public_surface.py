@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -133,3 +134,21 @@ def test_the_provider_metadata_names_modules_that_exist() -> None:
     for path in info["extra-links"]:
         module, _, name = path.rpartition(".")
         assert getattr(import_module(module), name)
+
+
+def modules(package: str) -> dict[str, ast.Module]:
+    """Every module of a package, parsed, by its dotted name."""
+    folder = Path(import_module(package).__path__[0])
+    paths = {path: path.relative_to(folder.parent).with_suffix("") for path in folder.rglob("*.py")}
+    return {".".join(name.parts).removesuffix(".__init__"): ast.parse(path.read_text()) for path, name in paths.items()}
+
+
+@pytest.mark.parametrize("package", ["online_features", "online_features_provider"])
+def test_a_private_module_is_imported_by_its_own_package_only(package: str) -> None:
+    for importer, tree in modules(package).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    owner, private, _ = name.partition("._")
+                    if private and not name.rpartition(".")[2].startswith("__"):
+                        assert f"{importer}.".startswith(f"{owner}."), f"{importer} imports {name}"

@@ -19,7 +19,7 @@ from online_features.errors import OnlineStoreUnavailableError
 from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.offline.source_access import SourceAccess
-from online_features.online.redis.single_server import PURPOSE
+from online_features.online.redis._single_server import PURPOSE
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 import redis
-from online_features.layouts.hash.crc64 import crc64
+from online_features.layouts.hash._crc64 import crc64
 from online_features.layouts.hash.packing import MAX_BYTES, Packing, packing
 
 from tests.layouts.test_packing import checksum, server  # noqa: F401

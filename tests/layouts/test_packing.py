@@ -10,7 +10,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.layouts.hash.crc64 import REFLECTED_POLYNOMIAL, crc64
+from online_features.layouts.hash._crc64 import REFLECTED_POLYNOMIAL, crc64
 from online_features.layouts.hash.packing import MAX_BYTES, PACKINGS, Listpack, Packing, Ziplist, packing
 
 from tests.conftest import Database

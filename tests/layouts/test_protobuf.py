@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from online_features.errors import OnlineDataError
-from online_features.layouts.feast import feast_encoder as feast
-from online_features.layouts.feast import feast_values, protobuf
+from online_features.layouts.feast import _feast_encoder as feast
+from online_features.layouts.feast import _protobuf as protobuf
+from online_features.layouts.feast import feast_values
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
 from online_features.schema import Column, Encoding
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from online_features.offline.indexes import Index, suitable_index
+from online_features.offline._indexes import Index, suitable_index
 from online_features.offline.query_plan import is_by_index, rows_per_entity
 from online_features.schema import Column, Encoding, RowSchema
 

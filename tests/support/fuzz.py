@@ -14,7 +14,7 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["online_features"]):
-    from online_features.online.read.view_cache import ViewCache
+    from online_features.online.read._view_cache import ViewCache
 
     from tests.online.read.test_fuzz_reading import Online, is_refused
 

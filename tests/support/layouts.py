@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from online_features import FeatureView
 from online_features.feature_view import LAYOUTS
-from online_features.online.redis.single_server import SingleServer
-from online_features.online.write.row_writer import RowWriter
+from online_features.online.redis._single_server import SingleServer
+from online_features.online.write._row_writer import RowWriter
 from online_features.schema import RowSchema
 
 LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows end with the view's ttl

@@ -12,8 +12,8 @@ from online_features.common.instants import to_text
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
+from online_features.online.write._row_script import entities
 from online_features.online.write.erasure import entity_key
-from online_features.online.write.row_script import entities
 from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
 

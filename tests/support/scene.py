@@ -14,7 +14,8 @@ from online_features import FeatureView, OnlineStore, PostgresSource
 from online_features.common import retry_budget
 from online_features.common.backoff import Backoff
 from online_features.counters import RowCounts
-from online_features.online.redis import call_pipeline, row_calls
+from online_features.online.redis import _call_pipeline as call_pipeline
+from online_features.online.redis import row_calls
 
 from tests.conftest import Database, new_database
 from tests.support.model import Model, Row

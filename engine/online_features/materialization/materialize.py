@@ -15,11 +15,11 @@ from online_features.errors import (
     QueryCanceledError,
 )
 from online_features.feature_view import FeatureView
-from online_features.materialization.options import RunOptions
+from online_features.materialization._options import RunOptions
+from online_features.materialization._run import run_once
+from online_features.materialization._run_record import RunRecord
 from online_features.materialization.progress import Progress
 from online_features.materialization.result import MaterializationResult
-from online_features.materialization.run import run_once
-from online_features.materialization.run_record import RunRecord
 from online_features.online.redis.replication import REPLICA_TIMEOUT, Replication
 from online_features.window import Window
 

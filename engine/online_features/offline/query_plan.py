@@ -20,7 +20,7 @@ from sqlalchemy.sql import Select
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.feature_view import PostgresSource
-from online_features.offline.indexes import indexed_table, suitable_index
+from online_features.offline._indexes import indexed_table, suitable_index
 from online_features.offline.sql import source_rows, statements
 from online_features.offline.sql.skip_scan import SkipScan
 from online_features.schema import RowSchema

@@ -12,7 +12,8 @@ from sqlalchemy.sql import Select
 
 from online_features.errors import SourceNotFoundError
 from online_features.feature_view import FeatureView
-from online_features.offline.appender import StagedAppender, appending
+from online_features.offline._appender import StagedAppender, appending
+from online_features.offline._source_schema import read_schema
 from online_features.offline.horizon import Horizon
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.postgres import sql_files
@@ -21,7 +22,6 @@ from online_features.offline.postgres.transactions import READER_NAME, Transacti
 from online_features.offline.query_plan import QueryPlan, choose_query
 from online_features.offline.relations import Relation, SourceRelations
 from online_features.offline.snapshot import Snapshot
-from online_features.offline.source_schema import read_schema
 from online_features.offline.sql import source_rows, statements
 from online_features.schema import RowSchema
 from online_features.window import Arrivals, Window

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from online_features import arguments
 from online_features.feature_view import FeatureView
-from online_features.offline.listener import changed_tables
+from online_features.offline._listener import changed_tables
 from online_features.offline.postgres.conninfo import completed
 from online_features.offline.postgres.transactions import Transactions
 from online_features.offline.source_access import SourceAccess
@@ -73,5 +73,5 @@ class OfflineStore:
         return SourceAccess(self._transactions, view)
 
     def _changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
-        """Yield the tables that have changed; see :func:`~online_features.offline.listener.changed_tables`."""
+        """Yield the tables that have changed; see :func:`~online_features.offline._listener.changed_tables`."""
         return changed_tables(self._conninfo)

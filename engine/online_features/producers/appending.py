@@ -27,7 +27,7 @@ SPOOLED_BYTES = 64 * 1024 * 1024  # of appended rows in memory; more are kept in
 
 
 class Appender(Protocol):
-    """Appends batches in one transaction; see :class:`online_features.offline.appender.StagedAppender`."""
+    """Appends batches in one transaction; see :class:`online_features.offline._appender.StagedAppender`."""
 
     rows: int
     created_at: datetime

@@ -17,12 +17,12 @@ import pyarrow.types as kinds
 from online_features.errors import InvalidRowsError
 from online_features.schema import UNKNOWN, Column, Encoding
 from online_features.types import values
+from online_features.types._number_codecs import FloatCodec, IntegerCodec
+from online_features.types._text_codecs import TextCodec
 from online_features.types.arrow_instants import UTC_MICROSECONDS, has_years, microseconds
 from online_features.types.arrow_values import Values, python_values
 from online_features.types.codec import is_null
-from online_features.types.number_codecs import FloatCodec, IntegerCodec
 from online_features.types.registry import codec_of, typed_column
-from online_features.types.text_codecs import TextCodec
 
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = datetime.resolution

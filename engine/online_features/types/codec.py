@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from online_features.schema import Encoding
-from online_features.types import printing
+from online_features.types import _printing as printing
 
 if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from online_features.schema import ARRAY_SUFFIX, Column, Encoding
+from online_features.types._json_codecs import DOCUMENTS, ArrayCodec, CompositeCodec
+from online_features.types._number_codecs import NUMBERS
+from online_features.types._text_codecs import TEXTS, TextCodec
+from online_features.types._time_codecs import TIMES
 from online_features.types.codec import Codec
-from online_features.types.json_codecs import DOCUMENTS, ArrayCodec, CompositeCodec
-from online_features.types.number_codecs import NUMBERS
-from online_features.types.text_codecs import TEXTS, TextCodec
-from online_features.types.time_codecs import TIMES
 
 CODECS = {codec.name: codec for codec in (*NUMBERS, *TIMES, *TEXTS, *DOCUMENTS)}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import redis.asyncio
 from online_features.online.redis.clients import bounds, warn_of_unchecked
 
-from online_features_provider.hooks.redis_extra import RedisExtra
+from online_features_provider.hooks._redis_extra import RedisExtra
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

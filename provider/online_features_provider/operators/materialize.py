@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from online_features.errors import WindowError
 
 from online_features_provider.metrics import emit_result
-from online_features_provider.operators.rendered_fields import count, duration, given, instant, is_template, parse_bool
-from online_features_provider.operators.write_operator import WriteOperator
+from online_features_provider.operators._rendered_fields import count, duration, given, instant, is_template, parse_bool
+from online_features_provider.operators._write_operator import WriteOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

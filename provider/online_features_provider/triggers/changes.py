@@ -16,7 +16,7 @@ from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.notifications import is_among, watched_table
 
-from online_features_provider.triggers.debounce import debounce
+from online_features_provider.triggers._debounce import debounce
 from online_features_provider.view_reference import feature_view_of
 
 if TYPE_CHECKING:

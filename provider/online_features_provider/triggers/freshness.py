@@ -21,7 +21,7 @@ from online_features.online.read.view_freshness_check import CheckResult
 from online_features_provider import metrics
 from online_features_provider.hooks.connections import with_connection
 from online_features_provider.triggers import check_json
-from online_features_provider.triggers.shared_store import shared_store
+from online_features_provider.triggers._shared_store import shared_store
 
 SHORTEST_DELAY = 1.0  # seconds between checks, whatever the interval
 SHORTEST_WAIT = 5.0  # seconds for one check even past the deadline: the triggerer may have been down

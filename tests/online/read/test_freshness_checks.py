@@ -14,8 +14,8 @@ from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineS
 from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
 from online_features.layouts import keyspace
+from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-from online_features.online.read.entity_sample import sample_online
 from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, ViewStatus
 from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold

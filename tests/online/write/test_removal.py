@@ -14,7 +14,7 @@ from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
 from online_features.online.write import erasure
-from online_features.online.write.row_script import RowScript
+from online_features.online.write._row_script import RowScript
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401

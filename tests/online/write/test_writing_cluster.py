@@ -18,8 +18,8 @@ from online_features.embedded import HOST
 from online_features.errors import NotReplicatedError, OnlineAccessError, OnlineStoreUnavailableError
 from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
+from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-from online_features.online.read.entity_sample import sample_online
 from online_features.online.read.view_freshness_check import CheckResult
 from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold

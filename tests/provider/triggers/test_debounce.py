@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
-from online_features_provider.triggers.debounce import debounce
+from online_features_provider.triggers._debounce import debounce
 
 QUIET, INTERVAL = 0.1, 0.5
 

@@ -20,7 +20,8 @@ from online_features.common.instants import to_text
 from online_features.embedded import HOST, packaged_redis, reserved_port
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
-from online_features_provider.triggers import check_json, shared_store
+from online_features_provider.triggers import _shared_store as shared_store
+from online_features_provider.triggers import check_json
 from online_features_provider.triggers.freshness import FreshnessTrigger
 
 MakeView = Callable[..., FeatureView]

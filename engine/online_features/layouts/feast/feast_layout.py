@@ -83,7 +83,7 @@ class FeastLayout(RowLayout):
 
     def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:  # noqa: ARG002
         """Return the encoder of rows."""
-        from online_features.layouts.feast.feast_encoder import FeastEncoder
+        from online_features.layouts.feast._feast_encoder import FeastEncoder
 
         return FeastEncoder(self, schema)
 

@@ -22,7 +22,7 @@ class HashLayout(OwnKeyLayout):
 
     def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:
         """Return the encoder of rows, which are packed if there is a packing."""
-        from online_features.layouts.hash.hash_encoder import HashEncoder
+        from online_features.layouts.hash._hash_encoder import HashEncoder
 
         return HashEncoder(self, schema, packing)
 

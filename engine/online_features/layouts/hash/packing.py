@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from online_features.layouts.hash.crc64 import crc64
+from online_features.layouts.hash._crc64 import crc64
 from online_features.resp.word_columns import Piece, by_length, joined
 
 # Lengths above have other forms, which rows that are worth packing do not need.

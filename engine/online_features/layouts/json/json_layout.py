@@ -21,7 +21,7 @@ class JsonLayout(OwnKeyLayout):
 
     def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:  # noqa: ARG002
         """Return the encoder of rows."""
-        from online_features.layouts.json.json_encoder import JsonEncoder
+        from online_features.layouts.json._json_encoder import JsonEncoder
 
         return JsonEncoder(self, schema)
 

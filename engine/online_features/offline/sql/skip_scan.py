@@ -17,7 +17,7 @@ from sqlalchemy.sql import ColumnElement, FromClause, Select
 from sqlalchemy.sql.selectable import CTE, CompoundSelect
 
 from online_features.feature_view import PostgresSource
-from online_features.offline.indexes import Index
+from online_features.offline._indexes import Index
 from online_features.offline.sql.source_rows import column_of, own_prefix, rows_of
 from online_features.offline.sql.statements import converted, parts, shown, tie_breakers
 from online_features.offline.sql.time_conditions import first_and_last

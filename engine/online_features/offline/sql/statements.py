@@ -14,7 +14,7 @@ from sqlalchemy.sql.functions import Function
 from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.feature_view import PostgresSource
-from online_features.offline.sql.feast_casts import as_feast
+from online_features.offline.sql._feast_casts import as_feast
 from online_features.offline.sql.source_rows import column_of, own_prefix, rows_of
 from online_features.offline.sql.time_conditions import bounded, inside, instant_of, is_valid, ordered, within
 from online_features.schema import Column, RowSchema

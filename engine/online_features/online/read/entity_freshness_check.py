@@ -14,12 +14,12 @@ from online_features.common.batches import batched
 from online_features.common.instants import to_text
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
+from online_features.online.read._entity_sample import sample_online
+from online_features.online.read._row_query import RowQuery, read_rows
+from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.entity_keys import Entity
-from online_features.online.read.entity_sample import sample_online
 from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow
-from online_features.online.read.row_query import RowQuery, read_rows
-from online_features.online.read.view_cache import ViewCache
 from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.deployment import KEYS_PER_CALL

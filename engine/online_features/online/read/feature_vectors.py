@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.errors import AmbiguousNameError
 from online_features.extras import needs_materialize
+from online_features.online.read._row_query import RowQuery, read_rows
+from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
-from online_features.online.read.row_query import RowQuery, read_rows
-from online_features.online.read.view_cache import ViewCache
 from online_features.online.redis.conversation import Conversation, together
 
 if TYPE_CHECKING:

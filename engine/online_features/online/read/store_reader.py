@@ -9,14 +9,14 @@ from typing import TypeAlias
 from online_features import arguments
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
+from online_features.online.read._row_query import RowQuery, read_rows
+from online_features.online.read._state_query import read_freshness
+from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.feature_vectors import FeatureVectors, read_vectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
-from online_features.online.read.row_query import RowQuery, read_rows
-from online_features.online.read.state_query import read_freshness
-from online_features.online.read.view_cache import ViewCache
 from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck
 from online_features.online.redis.conversation import Conversation
 from online_features.window import aware

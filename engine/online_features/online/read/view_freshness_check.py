@@ -12,9 +12,9 @@ from online_features.common.instants import to_text
 from online_features.errors import OnlineDataError, WindowError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.online.read._state_query import read_freshness
+from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import Freshness
-from online_features.online.read.state_query import read_freshness
-from online_features.online.read.view_cache import ViewCache
 from online_features.online.redis.conversation import Conversation, together
 from online_features.online.redis.redis_failures import ResponseError
 from online_features.resp.commands import CommandForm

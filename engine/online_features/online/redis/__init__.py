@@ -5,10 +5,10 @@ from __future__ import annotations
 import redis
 import redis.asyncio
 
-from online_features.online.redis.cluster import AsyncCluster, Cluster
+from online_features.online.redis._cluster import AsyncCluster, Cluster
+from online_features.online.redis._single_server import AsyncSingleServer, SingleServer
 from online_features.online.redis.deployment import AsyncDeployment, Deployment
 from online_features.online.redis.redis_failures import AsyncClient, Client
-from online_features.online.redis.single_server import AsyncSingleServer, SingleServer
 
 
 def deployment_of(client: Client) -> Deployment:

@@ -1,6 +1,6 @@
 """The states of views that a producer pushes to, remembered so that a push need not read them first.
 
-Readers remember less of a view, and check it otherwise: see :mod:`online_features.online.read.view_cache`.
+Readers remember less of a view, and check it otherwise: see :mod:`online_features.online.read._view_cache`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.scripts import state_script
-from online_features.online.state.stored_schema import schema_fields
+from online_features.online.state._stored_schema import schema_fields
 from online_features.online.state.view_state import features_online, named, read_state
 from online_features.resp.replies import text
 from online_features.schema import RowSchema

@@ -17,7 +17,7 @@ from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Dep
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import state_script
 from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
-from online_features.online.state.stored_schema import schema_fields
+from online_features.online.state._stored_schema import schema_fields
 from online_features.online.state.view_definition import definition, definition_fingerprint
 from online_features.online.state.view_state import json_object, named
 from online_features.resp.replies import text

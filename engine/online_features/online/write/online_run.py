@@ -21,8 +21,8 @@ from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
 from online_features.online.state.runs import RunClaims, abandon_run, begin_run, commit_run, identities
 from online_features.online.state.view_state import ViewState, features_online, record_schema
+from online_features.online.write._row_writer import RowWriter, write_rows
 from online_features.online.write.erasure import Lookup, drop_view_data, prune
-from online_features.online.write.row_writer import RowWriter, write_rows
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:

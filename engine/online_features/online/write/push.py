@@ -22,7 +22,7 @@ from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import StateChangedError
 from online_features.online.state.push_states import PushState, PushStates, note
-from online_features.online.write.row_writer import RowWriter, write_rows_then
+from online_features.online.write._row_writer import RowWriter, write_rows_then
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
 from online_features.producers.pushed_rows import PushedRows, pushed_rows, pushed_schema

@@ -16,17 +16,17 @@ from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
 from online_features.layouts.row_formats import DAMAGE
-from online_features.online.read.entity_keys import Entity
-from online_features.online.read.freshness import Freshness, FreshnessBounds
-from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
-from online_features.online.read.state_query import (
+from online_features.online.read._state_query import (
     FRESHNESS_FIELDS,
     fields_command,
     read_fields,
     state_of_reply,
     with_subject,
 )
-from online_features.online.read.view_cache import CachedView, RowPlan, ViewCache
+from online_features.online.read._view_cache import CachedView, RowPlan, ViewCache
+from online_features.online.read.entity_keys import Entity
+from online_features.online.read.freshness import Freshness, FreshnessBounds
+from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import ResponseError, decision
 from online_features.online.state.view_state import ViewState, as_online

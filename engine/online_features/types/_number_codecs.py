@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from online_features.schema import Encoding
-from online_features.types import printing
+from online_features.types import _printing as printing
 from online_features.types.codec import EXACT_JSON, FLOATING_JSON, Codec, as_text, made_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from online_features.errors import InvalidRowsError
 from online_features.layouts.encoder import Columns, Encoder
-from online_features.layouts.feast import feast_format, protobuf
+from online_features.layouts.feast import _protobuf as protobuf
+from online_features.layouts.feast import feast_format
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
 from online_features.resp.commands import word
 from online_features.resp.word_columns import Piece, joined, words

@@ -12,7 +12,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
 from online_features.layouts.layout_registry import layout_of
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
-from online_features.online.write.row_script import RowScript
+from online_features.online.write._row_script import RowScript
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from online_features.schema import Encoding
-from online_features.types import printing
+from online_features.types import _printing as printing
 from online_features.types.codec import Codec, as_text
 
 if TYPE_CHECKING:

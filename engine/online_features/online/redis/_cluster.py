@@ -26,7 +26,7 @@ from online_features.resp.commands import Command, CommandForm, Word
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import EncodedRows
-    from online_features.online.redis.call_pipeline import CallPipeline
+    from online_features.online.redis._call_pipeline import CallPipeline
     from online_features.online.redis.row_calls import PackedCall
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class ClusterSession(Session):
 
     @contextmanager
     def _pipeline(self, node: ClusterNode) -> Iterator[CallPipeline]:
-        from online_features.online.redis.call_pipeline import call_pipeline
+        from online_features.online.redis._call_pipeline import call_pipeline
 
         with call_pipeline(self._client.get_redis_connection(node).client) as pipeline:
             yield pipeline

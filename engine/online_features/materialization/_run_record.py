@@ -12,7 +12,7 @@ from typing import Any
 from online_features.common.instants import to_text
 from online_features.counters import RowCounts
 from online_features.errors import OnlineFeaturesError
-from online_features.materialization.plan import Plan
+from online_features.materialization._plan import Plan
 from online_features.materialization.progress import RunCounter
 
 ERROR_CHARACTERS = 1000  # of an error's message: enough for what is wrong and its cure

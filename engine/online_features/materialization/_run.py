@@ -15,18 +15,18 @@ from online_features.common.retry_budget import RetryBudget
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout_registry import layout_of
-from online_features.materialization.options import RunOptions
-from online_features.materialization.plan import Plan, PlanInputs, effective_lookback, plan_run
-from online_features.materialization.progress import RunCounter
-from online_features.materialization.result import MaterializationResult
-from online_features.materialization.run_record import RunRecord
-from online_features.materialization.run_warnings import (
+from online_features.materialization._options import RunOptions
+from online_features.materialization._plan import Plan, PlanInputs, effective_lookback, plan_run
+from online_features.materialization._run_record import RunRecord
+from online_features.materialization._run_warnings import (
     run_warnings,
     warn_of_changed_definition,
     warn_of_held_watermark,
     warn_of_late_rows,
 )
-from online_features.materialization.source_check import SourceCheck
+from online_features.materialization._source_check import SourceCheck
+from online_features.materialization.progress import RunCounter
+from online_features.materialization.result import MaterializationResult
 from online_features.online.state.runs import RunClaims
 from online_features.online.state.view_definition import changes_since, definition_fingerprint
 from online_features.producers.transformation import Transformation

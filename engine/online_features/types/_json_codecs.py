@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.common.instants import to_text
 from online_features.schema import Encoding
-from online_features.types import printing
+from online_features.types import _printing as printing
 from online_features.types.codec import EXACT_JSON, NULL_TYPES, PLAIN_JSON, Codec, MisfitError
 
 if TYPE_CHECKING:

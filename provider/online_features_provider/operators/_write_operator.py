@@ -10,7 +10,7 @@ from airflow.sdk import BaseHook
 from online_features.errors import FeatureViewError
 
 from online_features_provider.assets.feature_view import feature_view_asset
-from online_features_provider.operators.feature_view_operator import FeatureViewOperator
+from online_features_provider.operators._feature_view_operator import FeatureViewOperator
 from online_features_provider.operators.links import links
 from online_features_provider.operators.task_failure import readable_errors
 from online_features_provider.view_reference import check_reference, feature_view_of

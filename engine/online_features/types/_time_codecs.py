@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.common.instants import from_text, to_text
 from online_features.schema import Encoding
-from online_features.types import printing
+from online_features.types import _printing as printing
 from online_features.types.codec import Codec
 from online_features.window import FIRST_INSTANT, LAST_INSTANT
 

@@ -22,7 +22,7 @@ from online_features.resp.commands import Command, Word, packed
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import EncodedRows
-    from online_features.online.redis.call_pipeline import CallPipeline
+    from online_features.online.redis._call_pipeline import CallPipeline
     from online_features.online.redis.row_calls import PackedCall
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class SingleServer(Deployment):
     @contextmanager
     def session(self, retry_budget: RetryBudget, replication: Replication) -> Iterator[Session]:  # noqa: ARG002
         """Hold one connection; a run waits for replicas when it ends."""
-        from online_features.online.redis.call_pipeline import call_pipeline
+        from online_features.online.redis._call_pipeline import call_pipeline
 
         with call_pipeline(partial(retry_budget.attempt, self.client.client, is_passing)) as pipeline:
             yield ServerSession(pipeline, retry_budget)
