@@ -17,7 +17,7 @@ from online_features.schema import Column, RowSchema
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
     from online_features.layouts.hash.packing import Packing
-    from online_features.layouts.row_formats import RowFormat
+    from online_features.layouts.row_format import RowFormat
 
 Key: TypeAlias = "str | bytes"
 Keys: TypeAlias = Callable[[Sequence[str]], Key]

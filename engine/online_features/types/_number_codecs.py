@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 INTEGER_CHARACTERS, FLOAT_CHARACTERS = b"-0123456789", b"+-.0123456789aefin"
 EXACT_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|NaN|-?Infinity")
-INFINITE = ("inf", "-inf")
+INFINITE = ("inf", "-inf", b"inf", b"-inf")
 
-BOOLEANS = {"true": True, "false": False}
+BOOLEANS: dict[str | bytes, bool] = {"true": True, "false": False, b"true": True, b"false": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class BooleanCodec(Codec):
     """``true`` and ``false``."""
 
     encoding = Encoding.BOOLEAN
+    decodes_bytes = True
     is_json = True
     accepted = (bool,)
 
@@ -44,7 +45,7 @@ class BooleanCodec(Codec):
     def decode(self, text: str) -> Any:
         return BOOLEANS[text]
 
-    def decode_all(self, texts: Sequence[str]) -> Sequence[Any]:
+    def decode_all(self, texts: Sequence[Any]) -> Sequence[Any]:
         return list(map(BOOLEANS.__getitem__, texts))
 
     def decode_json(self, value: Any) -> Any:
@@ -65,6 +66,7 @@ class IntegerCodec(Codec):
     bounds: range
 
     encoding = Encoding.INTEGER
+    decodes_bytes = True
     is_json = True
     accepted = (int,)
 
@@ -84,7 +86,7 @@ class IntegerCodec(Codec):
     def decode(self, text: str) -> Any:
         return self.decode_all([text])[0]
 
-    def decode_all(self, texts: Sequence[str]) -> Sequence[Any]:
+    def decode_all(self, texts: Sequence[Any]) -> Sequence[Any]:
         numbers = list(map(int, made_of(INTEGER_CHARACTERS, texts)))
         if min(numbers) not in self.bounds or max(numbers) not in self.bounds:
             raise ValueError(texts)
@@ -130,6 +132,7 @@ class FloatCodec(Codec):
     is_single: bool
 
     encoding = Encoding.FLOAT
+    decodes_bytes = True
     accepted = (float, int)
     json_decoder = FLOATING_JSON
 
@@ -146,7 +149,7 @@ class FloatCodec(Codec):
     def decode(self, text: str) -> Any:
         return self.decode_all([text])[0]
 
-    def decode_all(self, texts: Sequence[str]) -> Sequence[Any]:
+    def decode_all(self, texts: Sequence[Any]) -> Sequence[Any]:
         numbers = list(map(float, made_of(FLOAT_CHARACTERS, texts)))
         if not math.isfinite(sum(numbers)):
             for number, text in zip(numbers, texts, strict=True):

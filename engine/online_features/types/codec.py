@@ -61,6 +61,7 @@ class Codec(ABC):
     encoding: ClassVar[Encoding]
     accepted: ClassVar[tuple[type, ...]]  # types of the Python values that it encodes
     is_json: ClassVar[bool] = False  # whether the text is JSON as it stands; else it is a string there
+    decodes_bytes: ClassVar[bool] = False  # whether decode_all takes texts as bytes, too
     json_decoder: ClassVar[json.JSONDecoder] = PLAIN_JSON  # parses arrays of the type without loss
 
     # SQL
@@ -101,8 +102,8 @@ class Codec(ABC):
         :raises Exception: one of :data:`~online_features.types.values.DAMAGE`, when it is not what this package writes.
         """
 
-    def decode_all(self, texts: Sequence[str]) -> Sequence[Any]:
-        """Read a column: at least one value, and no NULL."""
+    def decode_all(self, texts: Sequence[Any]) -> Sequence[Any]:
+        """Read a column: at least one value, no NULL; ``str``, or ``bytes`` if the codec decodes them."""
         return list(map(self.decode, texts))
 
     # JSON: in layout json, where most values are strings with their text
@@ -143,7 +144,7 @@ def as_text(value: Any) -> str:
     return value
 
 
-def made_of(characters: bytes, texts: Sequence[str]) -> Sequence[str]:
+def made_of(characters: bytes, texts: Sequence[Any]) -> Sequence[Any]:
     """Return the texts if all their characters are among these.
 
     ``int()`` and ``float()`` also accept white space, underscores and digits of other scripts, which Postgres never
@@ -151,6 +152,7 @@ def made_of(characters: bytes, texts: Sequence[str]) -> Sequence[str]:
 
     :raises ValueError: when others are among them.
     """
-    if "".join(texts).encode().translate(None, characters):
+    joined = b"".join(texts) if isinstance(texts[0], bytes) else "".join(texts).encode()
+    if joined.translate(None, characters):
         raise ValueError(texts)
     return texts

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from online_features.errors import UnsupportedTypeError
 from online_features.feature_view import FeatureView
-from online_features.layouts.feast import feast_format
+from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key, Keys, RowLayout
-from online_features.layouts.row_formats import FeastFormat, RowFormat
+from online_features.layouts.row_format import RowFormat, naming, timestamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
@@ -110,3 +110,16 @@ class FeastLayout(RowLayout):
             return None
         timestamp, created = text(reply).split(" ")
         return timestamp, created
+
+
+class FeastFormat(RowFormat):
+    """Reads a row by Feast's fields."""
+
+    def __init__(self, view_name: str, columns: Sequence[Column]) -> None:
+        fields = (feast_format.feature_field(view_name, column.name) for column in columns)
+        command = CommandForm("HMGET", (feast_format.timestamp_field(view_name), *fields))
+        decoders = (naming(column, feast_values.decoder(column), feast_values.damage) for column in columns)
+        super().__init__(command, columns, [timestamps(feast_values.decode_timestamp), *decoders])
+
+    def _parts(self, reply: Any) -> Sequence[Any]:
+        return reply  # type: ignore[no-any-return]

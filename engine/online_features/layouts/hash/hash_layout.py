@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from online_features.common.instants import from_text
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_formats import HashFormat, RowFormat
+from online_features.layouts.row_format import Decoder, RowFormat, naming, timestamps
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
+from online_features.types import values
+from online_features.types.codec import Codec
+from online_features.types.registry import codec_of
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
@@ -34,4 +40,23 @@ class HashLayout(OwnKeyLayout):
 
     def row_format(self, columns: Sequence[Column]) -> RowFormat:
         """Return how rows are read."""
-        return HashFormat(self.view.name, columns)
+        return HashFormat(columns)
+
+
+class HashFormat(RowFormat):
+    """Reads a row by its fields."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        command = CommandForm("HMGET", (keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)))
+        decoders = (naming(column, _decoder(codec_of(column)), values.damage) for column in columns)
+        super().__init__(command, columns, [timestamps(lambda stored: from_text(text(stored))), *decoders])
+
+    def _parts(self, reply: Any) -> Sequence[Any]:
+        return reply  # type: ignore[no-any-return]
+
+
+def _decoder(codec: Codec) -> Decoder:
+    """Decode texts that the user's client has left as bytes, or has made ``str`` of (``decode_responses``)."""
+    if codec.decodes_bytes:
+        return codec.decode_all
+    return lambda stored: codec.decode_all(list(map(bytes.decode, stored)) if isinstance(stored[0], bytes) else stored)

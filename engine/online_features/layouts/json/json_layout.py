@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from online_features.common.instants import from_text
+from online_features.errors import OnlineDataError
+from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_formats import JsonFormat, RowFormat
+from online_features.layouts.row_format import Decoder, RowFormat, naming, timestamps
+from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
+from online_features.types import values
+from online_features.types.codec import EXACT_JSON
+from online_features.types.registry import codec_of
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
@@ -27,4 +36,51 @@ class JsonLayout(OwnKeyLayout):
 
     def row_format(self, columns: Sequence[Column]) -> RowFormat:
         """Return how rows are read."""
-        return JsonFormat(self.view.name, columns)
+        return JsonFormat(columns)
+
+
+def _integer(digits: str) -> int | float:
+    # A float without a fraction; Python has no integer for it.
+    return -0.0 if digits == "-0" else int(digits)
+
+
+ROW = json.JSONDecoder(parse_int=_integer)
+
+
+def _parsed(decoder: json.JSONDecoder, document: str) -> Any:
+    """Decode a document without white space around it, for which ``decode`` would search twice."""
+    value, end = decoder.raw_decode(document)
+    if end != len(document):
+        raise ValueError(document)
+    return value
+
+
+class JsonFormat(RowFormat):
+    """Reads a row as one JSON document."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        decoders = (naming(column, _each(codec_of(column).decode_json), values.damage) for column in columns)
+        super().__init__(CommandForm("GET"), columns, [timestamps(from_text), *decoders])
+        self._exact = [column.name for column in columns if codec_of(column).needs_exact_json]
+        self._nothing = [None] * len(self._decoders)
+
+    def _parts(self, reply: Any) -> Sequence[Any]:
+        if reply is None:
+            return self._nothing
+        try:
+            document = text(reply)
+            row = _parsed(ROW, document)
+            if self._exact:
+                exact = _parsed(EXACT_JSON, document)
+                row |= {name: exact.get(name) for name in self._exact}
+            # A producer that does not know a feature yet has left it out, which is NULL, as in the other layouts.
+            return [row[keyspace.TIMESTAMP_FIELD], *map(row.get, self._names)]
+        except values.DAMAGE as error:
+            raise OnlineDataError(f"{reply[:50]!r} is not a row of layout json; materialize with full=True") from error
+
+    def _is_absent(self, reply: Any) -> bool:
+        return reply is None
+
+
+def _each(decode: Callable[[Any], Any]) -> Decoder:
+    return lambda stored: list(map(decode, stored))

@@ -15,7 +15,7 @@ from typing import Any
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
-from online_features.layouts.row_formats import DAMAGE
+from online_features.layouts.row_format import DAMAGE
 from online_features.online.read._state_query import (
     FRESHNESS_FIELDS,
     fields_command,

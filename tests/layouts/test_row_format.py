@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from online_features.errors import OnlineDataError
 from online_features.layouts.layout_registry import LAYOUTS
-from online_features.layouts.row_formats import DAMAGE, RowFormat
+from online_features.layouts.row_format import DAMAGE, RowFormat
 from online_features.schema import Column, Encoding
 from online_features.types.registry import typed_column
 

@@ -1,0 +1,99 @@
+"""How rows are read, one round trip for any number of them; no Arrow.
+
+A format is made for the columns that are wanted, and kept: what does not depend on the rows is decided once. Rows are
+decoded a column at a time; where that fails, the value that is damaged is looked for.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import repeat
+from typing import Any, TypeAlias
+
+from online_features.errors import OnlineDataError
+from online_features.resp.commands import CommandForm
+from online_features.schema import Column
+from online_features.types import values
+
+# Decodes a column: at least one value, and no NULL.
+Decoder: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
+
+# Makes the error for a damaged value.
+Damage: TypeAlias = Callable[[Column, Any, Exception], OnlineDataError]
+
+# The event timestamp of a row, None when there is none, and its values by feature.
+Row: TypeAlias = tuple[datetime | None, Mapping[str, Any]]
+
+# What decoders raise when a reply is not a row, or not what this package writes; the last two, where values are binary.
+DAMAGE = (OnlineDataError, *values.DAMAGE, IndexError, struct.error)
+
+
+class RowFormat(ABC):
+    """Rows of one view and one layout, with the features that are wanted.
+
+    :param command: reads one row by its key.
+    :param decoders: of the event timestamp, and of each column in turn.
+    """
+
+    def __init__(self, command: CommandForm, columns: Sequence[Column], decoders: Sequence[Decoder]) -> None:
+        self.command = command
+        self._names = [column.name for column in columns]
+        self._decoders = decoders
+
+    def rows(self, replies: Sequence[Any]) -> Iterable[Row]:
+        """Return event timestamps and values of many rows, all of them decoded when this returns.
+
+        :raises Exception: one of :data:`DAMAGE`; an :class:`OnlineDataError` names the feature.
+        """
+        parts = zip(*map(self._parts, replies), strict=True)
+        timestamps, *columns = [decode(column) for decode, column in zip(self._decoders, parts, strict=True)]
+        # Loops over columns, instead of one per row.
+        by_row = zip(*columns, strict=True) if columns else [()] * len(timestamps)
+        return list(zip(timestamps, map(dict, map(zip, repeat(self._names), by_row)), strict=True))
+
+    def row(self, reply: Any) -> Row:
+        """Return event timestamp and values of one row; errors are those of :meth:`rows`."""
+        if self._is_absent(reply):
+            return None, {}
+        (row,) = self.rows([reply])
+        return row
+
+    @abstractmethod
+    def _parts(self, reply: Any) -> Sequence[Any]:
+        """Return event timestamp and values of a row, as they are stored."""
+
+    def _is_absent(self, reply: Any) -> bool:
+        return reply[0] is None  # fields without the timestamp are not a row
+
+
+def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:
+    """Decode a column with NULLs; name the column, and the value that is damaged, when that fails."""
+
+    def decoded(stored: Sequence[Any]) -> Sequence[Any]:
+        try:
+            return _around_nulls(decode, stored) if None in stored else decode(stored)
+        except DAMAGE:
+            for value in stored:
+                try:
+                    value is None or decode([value])
+                except DAMAGE as error:
+                    raise damage(column, value, error) from error
+            raise
+
+    return decoded
+
+
+def _around_nulls(decode: Decoder, stored: Sequence[Any]) -> Sequence[Any]:
+    present = [value for value in stored if value is not None]
+    decoded = iter(decode(present) if present else ())
+    return [None if value is None else next(decoded) for value in stored]
+
+
+def timestamps(decode: Callable[[Any], datetime]) -> Decoder:
+    """Decode event timestamps; a row that is not there has none."""
+    return lambda stored: (
+        [None if value is None else decode(value) for value in stored] if None in stored else list(map(decode, stored))
+    )
