@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource
 from online_features.common.batches import batched
 from online_features.embedded import embedded_postgres, embedded_redis, postgres_server, redis_server
+from online_features.feature_view import LAYOUTS
 from online_features.online.redis.deployment import KEYS_PER_CALL
 from sqlalchemy.engine import make_url
 
@@ -110,9 +112,16 @@ def project(redis_url: str) -> Iterator[str]:
             client.unlink(*keys)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with each of the layouts that its marker ``layouts`` names, or with all of them."""
+    marker = metafunc.definition.get_closest_marker("layouts")
+    if marker and "layout" in metafunc.fixturenames:
+        metafunc.parametrize("layout", marker.args or LAYOUTS)
+
+
 @pytest.fixture
 def layout() -> str:
-    """The layout of the test's views; a module that holds for every layout is run with each of them."""
+    """The layout of the test's views, if no marker names others."""
     return "hash"
 
 
@@ -136,6 +145,21 @@ def make_view(project: str, layout: str) -> Callable[..., FeatureView]:
         )
 
     return make
+
+
+@pytest.fixture
+def connections(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's connections ``offline_store`` and ``online_store``."""
+    url = make_url(database.uri)
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_OFFLINE_STORE",
+        json.dumps({
+            "conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username,
+            "password": url.password, "schema": url.database,
+            "extra": {"options": "-c search_path=its+us,public", "connect_timeout": 5, "cursor": "dictcursor"},
+        }),
+    )  # fmt: skip
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url)
 
 
 def at(hour: int, minute: int = 0, day: int = 1) -> datetime:

@@ -109,7 +109,7 @@ def test_what_redis_says_is_told_apart_within_scripts_too(
 def test_postgres_failures_are_told_apart(
     sqlstate: str | None, message: str, expected: type[OnlineFeaturesError]
 ) -> None:
-    from tests.test_feature_view import VIEW
+    from tests.support.views import VIEW
 
     error = translation(VIEW, sqlstate, message)
     assert type(error) is expected

@@ -7,8 +7,7 @@ import pytest
 from online_features import FeatureView, PostgresSource
 from online_features.errors import FeatureViewError
 
-SOURCE = PostgresSource(table="rows", timestamp_field="ts")
-VIEW = FeatureView(name="view", entities=["id"], source=SOURCE)
+from tests.support.views import SOURCE, VIEW
 
 
 @pytest.mark.parametrize(

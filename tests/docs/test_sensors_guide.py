@@ -15,7 +15,7 @@ from online_features.online.read.view_freshness_check import ViewFreshnessCheck,
 from online_features_provider import metrics
 
 from demo.workplace import PROJECT
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 GUIDE = (PROJECT / "docs" / "sensors.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)

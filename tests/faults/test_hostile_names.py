@@ -25,10 +25,8 @@ from online_features.schema import Column, Encoding
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database, at
-from tests.provider.hooks.test_hooks import connections  # noqa: F401
-from tests.support.layouts import layout  # noqa: F401
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.layouts]
 
 MakeView = Callable[..., FeatureView]
 
@@ -200,7 +198,7 @@ def test_what_is_no_text_to_postgres_is_refused(view: FeatureView, offline: Offl
     assert [read.values["x"] for read in online.get_online_features(view, asked(["good"]))] == [""]
 
 
-@pytest.mark.parametrize("layout", ["hash"])
+@pytest.mark.layouts("hash")
 def test_definitions_are_text(make_view: MakeView) -> None:
     for bad in (NUL, HALF):
         for definition in ({"features": [bad]}, {"entities": [bad]}):
@@ -211,7 +209,7 @@ def test_definitions_are_text(make_view: MakeView) -> None:
                 PostgresSource(**where, timestamp_field="ts")
 
 
-@pytest.mark.parametrize("layout", ["hash"])
+@pytest.mark.layouts("hash")
 def test_names_that_mean_something_in_a_key_are_refused(make_view: MakeView) -> None:
     for name in ("", "a:b", "a*", "[a]", "a?", "{a}", "a b", "a\r\nb", "@a", ".", "-a", "é", "a\\", NUL, HALF):
         for part in ("name", "project"):
@@ -220,7 +218,7 @@ def test_names_that_mean_something_in_a_key_are_refused(make_view: MakeView) -> 
 
 
 @pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize("layout", ["hash"])
+@pytest.mark.layouts("hash")
 def test_templated_fields_are_read_as_what_they_are(view: FeatureView) -> None:
     with pytest.raises(WindowError, match="window=.*DROP TABLE"):  # known when the DAG is parsed
         MaterializeOperator(task_id="m", feature_view=view, window=HOSTILE["statement"])

@@ -12,7 +12,7 @@ from online_features.layouts.row_format import DAMAGE, RowFormat
 from online_features.schema import Column, Encoding
 from online_features.types.registry import typed_column
 
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 TIMESTAMP = "2026-01-01T00:00:00.000001Z"
 

@@ -10,11 +10,10 @@ from online_features import OnlineStore
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database, at
-from tests.provider.hooks.test_hooks import connections  # noqa: F401
 
 
 def test_runs_of_a_catch_up_in_flight_together_end_with_the_newest_rows(
-    connections: None,  # noqa: F811
+    connections: None,
     database: Database,
     make_view: Any,
     online: OnlineStore,

@@ -10,7 +10,7 @@ from online_features.online.state.view_definition import definition, definition_
 from online_features.schema import Column, Encoding, RowSchema
 
 from tests.materialization.test_plan import INSTANT, SCHEMA
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 PRICE = Column("price", "numeric", Encoding.NUMERIC)
 PRICED = replace(SCHEMA, features=(*SCHEMA.features, PRICE))

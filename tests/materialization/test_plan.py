@@ -14,7 +14,7 @@ from online_features.schema import Column, Encoding, RowSchema
 from online_features.window import DEFAULT_LOOKBACK, FUTURE_TOLERANCE, Arrivals, Window
 
 from tests.conftest import at
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 INSTANT = "timestamp with time zone"
 SCHEMA = RowSchema(

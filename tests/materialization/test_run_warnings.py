@@ -8,7 +8,7 @@ import pytest
 from online_features.counters import RowCounts
 from online_features.materialization._run_warnings import run_warnings
 
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 EXPIRING = replace(VIEW, ttl=timedelta(days=7))
 

@@ -18,8 +18,9 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError, TransformError
 
 from tests.conftest import Database, at
-from tests.support.layouts import layout  # noqa: F401
 from tests.support.online import held
+
+pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 

@@ -23,11 +23,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
+from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import held
 from tests.types.test_types import VALUES, typed  # noqa: F401
 
-pytestmark = pytest.mark.oldest
+pytestmark = [pytest.mark.oldest, pytest.mark.layouts]
 
 MakeView = Callable[..., FeatureView]
 
@@ -75,7 +75,7 @@ def test_rows_that_are_appended_and_pushed_are_what_the_next_run_writes(
     assert [held(online, view, name) for name in "ab"] == pushed
 
 
-@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_what_was_pushed_and_appended_is_byte_for_byte_what_a_run_reads_whatever_the_types(
     typed: Database,  # noqa: F811
     make_view: MakeView,
@@ -249,7 +249,7 @@ def test_rows_that_do_not_fit_leave_both_stores_as_they_were(
         ("double precision", "Float32", 0.1),
     ],
 )
-@pytest.mark.parametrize("layout", ["feast"])
+@pytest.mark.layouts("feast")
 def test_a_push_rounds_to_floats_of_feast_as_a_run_does(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
     kind: str, declared: str, value: Any,
@@ -269,7 +269,7 @@ def test_a_push_rounds_to_floats_of_feast_as_a_run_does(
         ("int[]", "Array(Int32)", [1, None], "column 'x' holds arrays of integers with a NULL inside"),
     ],
 )
-@pytest.mark.parametrize("layout", ["feast"])
+@pytest.mark.layouts("feast")
 def test_what_feast_cannot_hold_is_not_in_the_table_either(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore,
     kind: str, declared: str, value: Any, message: str,

@@ -20,7 +20,7 @@ from online_features_provider.operators.check import FeatureViewFreshnessCheckOp
 from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.conftest import Database
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 MakeView = Callable[..., FeatureView]
 

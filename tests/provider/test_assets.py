@@ -15,7 +15,7 @@ from online_features_provider.assets.feature_view import feature_view_asset, san
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator
 
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 URI = f"online-features://{VIEW.project}/{VIEW.name}"
 TABLE = replace(VIEW, source=PostgresSource(table="Sales.a/b", timestamp_field="ts"))

@@ -20,7 +20,7 @@ from online_features_provider.operators.push import PushOperator
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
 from tests.conftest import at
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 pytestmark = pytest.mark.oldest
 

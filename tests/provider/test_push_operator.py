@@ -15,7 +15,6 @@ from online_features_provider.decorators.push import PushDecoratedOperator
 from online_features_provider.operators.push import PushOperator
 
 from tests.conftest import Database, at
-from tests.provider.hooks.test_hooks import connections  # noqa: F401
 
 pytestmark = [pytest.mark.usefixtures("connections"), pytest.mark.oldest]
 

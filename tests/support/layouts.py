@@ -1,4 +1,4 @@
-"""For modules that hold for every layout: importing the fixture runs their tests with each."""
+"""Layouts in tests: which of them hold what, and the calls that write rows."""
 
 from __future__ import annotations
 
@@ -6,24 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from online_features import FeatureView
-from online_features.feature_view import LAYOUTS
 from online_features.online.redis._single_server import SingleServer
 from online_features.online.write._row_writer import RowWriter
 from online_features.schema import RowSchema
 
 LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows end with the view's ttl
-
-
-@pytest.fixture(params=LAYOUTS)
-def layout(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(name="layout", params=LAYOUTS_OF_TEXTS)
-def layout_of_texts(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def write_calls(view: FeatureView, schema: RowSchema, batch: pa.RecordBatch) -> Iterator[list[Any]]:

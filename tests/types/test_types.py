@@ -17,8 +17,10 @@ from online_features.errors import InvalidRowsError, UnsupportedTypeError
 from online_features.types.registry import CODECS, REFUSED, PostgresType
 
 from tests.conftest import Database, at
-from tests.support.layouts import layout_of_texts  # noqa: F401
+from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import names_online
+
+pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 
 MakeView = Callable[..., FeatureView]
 

@@ -16,7 +16,7 @@ from online_features.offline.postgres.postgres_failures import SQLSTATE_BY_STATU
 from online_features.offline.postgres.sqlstates import ERROR_BY_SQLSTATE, decided_by
 from psycopg2._psycopg import sqlstate_errors
 
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 SQLSTATES = sorted(
     {code for name, code in vars(psycopg2.errorcodes).items() if name.isupper() and len(code) == 5}

@@ -11,8 +11,9 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import AmbiguousNameError, InvalidRowsError, OnlineStoreUnavailableError, StaleFeaturesError
 
 from tests.conftest import Database, at
-from tests.support.layouts import layout  # noqa: F401
 from tests.support.reading import Trips, awaited_store, reading_store
+
+pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 

@@ -13,6 +13,7 @@ import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST, embedded_redis, reserved_port
 from online_features.errors import InvalidRowsError, OnlineDataError, OnlineStoreUnavailableError, WindowError
+from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
@@ -22,7 +23,6 @@ from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import SCAN_COUNT
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS
 
 MakeView = Callable[..., FeatureView]
 

@@ -9,7 +9,7 @@ from online_features.online.redis.redis_failures import translated, translation
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.test_feature_view import VIEW
+from tests.support.views import VIEW
 
 
 def test_a_socket_that_is_not_there_is_no_matter_of_certificates() -> None:

@@ -12,8 +12,10 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
+from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import names_buried, names_online
+
+pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 
@@ -135,7 +137,7 @@ def test_what_is_pushed_and_erased_before_the_first_run_agrees_with_it_whatever_
     assert "2" in names_buried(online, view)
 
 
-@pytest.mark.parametrize("layout", ["feast"])
+@pytest.mark.layouts("feast")
 @pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
 def test_a_view_by_time_can_leave_feasts_layout(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, kind: str
@@ -150,7 +152,7 @@ def test_a_view_by_time_can_leave_feasts_layout(
     assert online.get_online_features(after, [{"id": key}])[0].status == "not_found"
 
 
-@pytest.mark.parametrize("layout", ["feast"])
+@pytest.mark.layouts("feast")
 def test_a_key_that_feast_cannot_hold_is_refused(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
@@ -162,7 +164,7 @@ def test_a_key_that_feast_cannot_hold_is_refused(
             ask(view, [{"id": 2**31}])
 
 
-@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_a_layout_of_text_ends_rows_where_feasts_does_not(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

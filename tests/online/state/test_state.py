@@ -10,7 +10,9 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
+from tests.support.layouts import LAYOUTS_OF_TEXTS
+
+pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 
@@ -58,7 +60,7 @@ def test_another_redis_database_is_filled_from_the_beginning(
     assert values(other, view) == [1, 1, None]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_a_client_that_decodes_replies_is_served_alike(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:

@@ -12,7 +12,9 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS, layout  # noqa: F401
+from tests.support.layouts import LAYOUTS_OF_TEXTS
+
+pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 
@@ -103,7 +105,7 @@ def test_ties_go_to_the_greater_values_whatever_the_order_of_insertion(
     assert online_x(online, view) == 7
 
 
-@pytest.mark.parametrize("layout", LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_ties_are_broken_in_types_that_have_no_order(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

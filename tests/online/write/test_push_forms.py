@@ -27,8 +27,9 @@ from online_features.producers.given_rows import GivenBatch
 
 from tests.conftest import Database, at
 from tests.online.write.test_push import EVERY
-from tests.support.layouts import layout  # noqa: F401
 from tests.support.online import held
+
+pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 

@@ -16,25 +16,10 @@ from online_features_provider.hooks.offline import OfflineStoreHook
 from online_features_provider.hooks.online import OnlineStoreHook
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
-from sqlalchemy.engine import make_url
 
 from tests.conftest import Database
 
 pytestmark = pytest.mark.oldest
-
-
-@pytest.fixture
-def connections(database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = make_url(database.uri)
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_OFFLINE_STORE",
-        json.dumps({
-            "conn_type": "postgres", "host": url.host, "port": url.port, "login": url.username,
-            "password": url.password, "schema": url.database,
-            "extra": {"options": "-c search_path=its+us,public", "connect_timeout": 5, "cursor": "dictcursor"},
-        }),
-    )  # fmt: skip
-    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url)
 
 
 def test_the_offline_hook_hands_extras_to_libpq(connections: None, make_view: Any) -> None:

@@ -22,7 +22,6 @@ from online_features_provider.triggers.changes import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
 from tests.conftest import Database
-from tests.provider.hooks.test_hooks import connections  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("connections")
 
