@@ -23,6 +23,7 @@ from online_features.online.redis.deployment import KEYS_PER_CALL
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
+from tests.support.postgres_values import ADDRESS, TYPES
 from tests.support.servers import programs
 
 NUMBER = itertools.count()
@@ -83,6 +84,13 @@ def new_database(postgres_uri: str, encoding: str = "UTF8") -> Iterator[Database
 def database(postgres_uri: str) -> Iterator[Database]:
     with new_database(postgres_uri) as database:
         yield database
+
+
+@pytest.fixture
+def typed(database: Database) -> Database:
+    """A database with the types of users that :data:`VALUES` needs."""
+    database(TYPES + ADDRESS)
+    return database
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from online_features.types.registry import CODECS
 from tests.conftest import Database
 from tests.online.read.test_reading_in_node import PROGRAM
 from tests.support import node
+from tests.support.postgres_values import NOT_EVERYWHERE
 from tests.support.vectors import FILE, LAYOUTS, PROJECT_NAME, text_of, vectors
-from tests.types.test_types import NOT_EVERYWHERE
 
 VECTORS: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
 KINDS: dict[str, Any] = {"number": float, "bigint": int, "string": str, "boolean": lambda told: told == "true"}

@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import held
-from tests.types.test_types import VALUES, typed  # noqa: F401
+from tests.support.postgres_values import VALUES
 
 pytestmark = [pytest.mark.oldest, pytest.mark.layouts]
 
@@ -77,7 +77,7 @@ def test_rows_that_are_appended_and_pushed_are_what_the_next_run_writes(
 
 @pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_what_was_pushed_and_appended_is_byte_for_byte_what_a_run_reads_whatever_the_types(
-    typed: Database,  # noqa: F811
+    typed: Database,
     make_view: MakeView,
     offline: OfflineStore,
     online: OnlineStore,

@@ -18,7 +18,7 @@ from online_features.schema import Column, Encoding
 from demo.workplace import PROJECT, workplace
 from tests.conftest import Database, new_database
 from tests.support.online import held, key_of
-from tests.types.test_types import ADDRESS, TYPES, VALUES
+from tests.support.postgres_values import ADDRESS, TYPES, VALUES
 
 FILE = PROJECT / "docs" / "examples" / "vectors.json"
 PROJECT_NAME = "vectors"

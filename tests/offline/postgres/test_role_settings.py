@@ -13,7 +13,7 @@ from online_features.errors import OnlineFeaturesError, SourceError
 
 from tests.conftest import Database, at
 from tests.support.online import held
-from tests.types.test_types import ADDRESS, TYPES, VALUES
+from tests.support.postgres_values import ADDRESS, TYPES, VALUES
 
 MakeView = Callable[..., FeatureView]
 
