@@ -181,7 +181,7 @@ def test_a_user_who_may_not_ask_is_told_what_remains_unknown(
     view = make_view()
     with redis.Redis(host=HOST, port=server.port, username="writer", password="word") as client:
         materialize(view, offline, OnlineStore(client))
-        assert "does not tell by INFO whether it evicts keys" in caplog.text
+        assert "does not report by INFO whether it evicts keys" in caplog.text
         with pytest.raises(OnlineDataLostError, match="flushed or restored, or has evicted keys"):
             materialize(
                 view, offline, OnlineStore(client), full=True, retry_for=NO_RETRY,

@@ -84,7 +84,7 @@ def test_a_push_of_values_that_postgres_makes_is_refused_by_name(
     generating: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
     row = {"id": 4, "d": 7, "ts": at(1)}
-    with pytest.raises(SourceError, match="Postgres makes the values of column 'n'.* -> append the rows alone"):
+    with pytest.raises(SourceError, match="Postgres generates column 'n'.* -> append the rows alone"):
         online.push(make_view(), [row], offline=offline)
     assert generating("SELECT * FROM rows") == []
     view = make_view(features=["d"])

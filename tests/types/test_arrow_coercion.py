@@ -157,7 +157,7 @@ MISFITS: list[tuple[str, Any, list[Any], str]] = [
     ("text", as_frame(), [1], "1 is not of type text"),
     ("text", as_frame(object), ["a", b"b"], "b'b' is not of type text"),
     ("text", as_arrow(pa.string()), ["a\0b"], r"'a\\x00b' is not of type text"),
-    ("text", as_mappings, ["\ud800"], "no UTF-8"),
+    ("text", as_mappings, ["\ud800"], "cannot be encoded as UTF-8"),
     ("uuid", as_frame(), ["nonsense"], "'nonsense' is not of type uuid"),
     ("date", as_frame(), [datetime(2026, 1, 1, 5)], "is not of type date"),
     ("timestamp with time zone", as_frame(), [datetime(2026, 1, 1)], "is not of type timestamp with time zone"),

@@ -1,4 +1,4 @@
-"""What the encoders of all layouts have in common: keys, when rows end, and the order of columns."""
+"""Base class of encoders: keys, expiry, and the order of columns, which are the same in all layouts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SPECIAL = "[" + "".join(keyspace.ESCAPES) + "]"
 
 
 class EncodedRows(NamedTuple):
-    """Rows as words of ``write.lua``, a column of each part.
+    """Rows as keys and words for ``write.lua``.
 
-    :param keys: of each row, as Redis has it.
+    :param keys: of each row, as stored in Redis.
     :param words: of each row, ready for the wire.
     :param word_counts: int64, how many words each row has.
     """
@@ -36,9 +36,9 @@ class EncodedRows(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns of a record batch by the part they play.
+    """The columns of a record batch by their role.
 
-    :param deleted: whether the row says that its entity is gone; without NULLs.
+    :param deleted: whether the row deletes its entity; without NULLs.
     """
 
     keys: Sequence[pa.Array]
@@ -95,7 +95,7 @@ class Encoder(ABC):
         return joined(pieces[:-1])
 
     def _end(self, columns: Columns) -> list[Piece]:
-        """Return the word that says when a row ends, and whether its entity is gone; see ``write.lua``."""
+        """Return the word for when a row expires and whether it deletes its entity; see ``write.lua``."""
         expires = self._layout.expires_rows and self._view.ttl is not None
         end: list[Piece] = [self._expiry(columns.event_timestamp) if expires else "0"]
         if columns.deleted is not None:

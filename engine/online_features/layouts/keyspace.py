@@ -13,7 +13,7 @@ the same                                       string  layout ``json``: one obje
 ``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first
 ``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
 ``@online_features:features:{…}``              set     layout ``feast``: names of all features that rows may have
-``@online_features:burials:{…}``               string  says that the view has, or had, tombstones of their own keys
+``@online_features:burials:{…}``               string  present if the view has, or had, tombstones at such keys
 ``@online_features:packing:{…}``               –       never holds anything: a run tries ``RESTORE`` on it
 ``@online_features:views``                     set     ``<project>:<view>`` of every view held here
 ============================================== ======= =====================================================
@@ -70,7 +70,7 @@ def features_key(view: FeatureView) -> str:
 
 
 def packing_key(view: FeatureView) -> str:
-    """Return the key on which a run tries which packing the server takes; it never holds anything."""
+    """Return the key on which a run tries which packing the server accepts; it never holds anything."""
     return f"{RESERVED_PREFIX}:packing:{{{view_id(view)}}}"
 
 

@@ -1,4 +1,4 @@
-"""What a layout is: how the rows of a feature view are stored in Redis."""
+"""Base classes of layouts: how the rows of a feature view are stored in Redis."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Keys: TypeAlias = Callable[[Sequence[str]], Key]
 class RowLayout(ABC):
     """The rows of one feature view, as a layout stores them.
 
-    Each subclass is a folder of its own, beside it the file ``<name>.lua`` with the layout's functions for scripts (see
+    Each subclass has a folder of its own, with the file ``<name>.lua``: the layout's functions for scripts (see
     ``common.lua``). Reading needs no Arrow, so what needs it is imported when an encoder is made.
 
     :cvar name: of the layout, as users write it.
-    :cvar expires_rows: whether a row ends with the view's ttl.
+    :cvar expires_rows: whether Redis drops a row at the end of the view's ttl.
     :cvar is_binary: whether keys and values are bytes, which a client must not decode.
     :cvar has_tombstone_keys: whether a tombstone has a key of its own, in the slot of its row.
-    :cvar records_features: whether Redis records the features that rows may have, because a row that is removed leaves
-        a key that others use.
+    :cvar records_features: whether Redis records the features that rows may have: other views share a row's key, so
+        removing a row needs the names of its fields.
     """
 
     name: ClassVar[str]
@@ -73,21 +73,21 @@ class RowLayout(ABC):
         """Return the texts of the join keys in a key that matches the pattern; ``None`` if it is not the view's."""
 
     def check_prunable(self, keys: Sequence[Column]) -> None:  # noqa: B027
-        """Refuse join keys by which rows cannot be compared with the source; most layouts take all.
+        """Refuse join keys by which rows cannot be compared with the source; most layouts accept all.
 
         :raises UnsupportedTypeError: naming the join key.
         """
 
     @property
     def row_exists(self) -> CommandForm | None:
-        """The command that tells whether a key of the view holds a row of it; ``None`` if every key does."""
+        """The command that checks whether a key of the view holds a row of it; ``None`` if every key does."""
         return None
 
     def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:  # noqa: ARG002
-        """Return the words that every row script begins with: how many the layout has of its own, and these.
+        """Return the first words of every row script: the number of the layout's own words, and those words.
 
-        :param features: of a row that the script is to write, in their order.
-        :param left: others that rows may have, because they have left the view.
+        :param features: of a row that the script writes, in their order.
+        :param left: features that have left the view, but that rows may still have.
         """
         return ["0"]
 
@@ -96,7 +96,7 @@ class RowLayout(ABC):
         """Return the encoder of rows."""
 
     def packing(self, reply: Callable[..., Any]) -> Packing | None:  # noqa: ARG002
-        """Return the packing of rows that the server takes; ``None`` if the layout or the server has none.
+        """Return the packing of rows that the server accepts; ``None`` if the layout or the server has none.
 
         :param reply: sends the words of a command to Redis, and returns its reply, which may be an error.
         """
@@ -106,7 +106,7 @@ class RowLayout(ABC):
     def row_format(self, columns: Sequence[Column]) -> RowFormat:
         """Return how rows are read.
 
-        :param columns: the features that are wanted.
+        :param columns: the features to read.
         """
 
     @abstractmethod

@@ -1,13 +1,12 @@
-"""How rows are read, one round trip for any number of them; no Arrow.
+"""Base class of formats, which decode the rows of a layout without Arrow.
 
-A format is made for the columns that are wanted, and kept: what does not depend on the rows is decided once. Rows are
-decoded a column at a time; where that fails, the value that is damaged is looked for.
+A format is made once for the columns to read and kept, so that what does not depend on the rows is decided once. Rows
+are decoded a column at a time; if that fails, the values are decoded one by one to find the damaged one.
 """
 
 from __future__ import annotations
 
 import struct
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
@@ -24,15 +23,16 @@ Decoder: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
 # Makes the error for a damaged value.
 Damage: TypeAlias = Callable[[Column, Any, Exception], OnlineDataError]
 
-# The event timestamp of a row, None when there is none, and its values by feature.
+# The event timestamp of a row, None if there is no row, and its values by feature.
 Row: TypeAlias = tuple[datetime | None, Mapping[str, Any]]
 
-# What decoders raise when a reply is not a row, or not what this package writes; the last two, where values are binary.
+# What decoders raise for a reply that is not a row, or that this package has not written; the last two come from
+# binary values.
 DAMAGE = (OnlineDataError, *values.DAMAGE, IndexError, struct.error)
 
 
-class RowFormat(ABC):
-    """Rows of one view and one layout, with the features that are wanted.
+class RowFormat:
+    """Rows of one view in one layout, with the features to read.
 
     :param command: reads one row by its key.
     :param decoders: of the event timestamp, and of each column in turn.
@@ -61,16 +61,16 @@ class RowFormat(ABC):
         (row,) = self.rows([reply])
         return row
 
-    @abstractmethod
     def _parts(self, reply: Any) -> Sequence[Any]:
-        """Return event timestamp and values of a row, as they are stored."""
+        """Return event timestamp and values of a row, as they are stored: those that ``HMGET`` returns."""
+        return reply  # type: ignore[no-any-return]
 
     def _is_absent(self, reply: Any) -> bool:
         return reply[0] is None  # fields without the timestamp are not a row
 
 
 def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:
-    """Decode a column with NULLs; name the column, and the value that is damaged, when that fails."""
+    """Return a decoder of a column with NULLs, whose errors name the column and the damaged value."""
 
     def decoded(stored: Sequence[Any]) -> Sequence[Any]:
         try:
@@ -93,7 +93,7 @@ def _around_nulls(decode: Decoder, stored: Sequence[Any]) -> Sequence[Any]:
 
 
 def timestamps(decode: Callable[[Any], datetime]) -> Decoder:
-    """Decode event timestamps; a row that is not there has none."""
+    """Return a decoder of event timestamps; an absent row has ``None``."""
     return lambda stored: (
         [None if value is None else decode(value) for value in stored] if None in stored else list(map(decode, stored))
     )

@@ -1,4 +1,4 @@
-"""Rows in any form that producers have, as bounded batches of columns."""
+"""Convert rows in any form that producers have to bounded batches of columns."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         pd.DataFrame | pa.Table | pa.RecordBatch | pa.RecordBatchReader | Iterable[Mapping[str, Any]]
     )
 
-BATCH_ROWS = 50_000  # as in a materialization: by column at full speed, and memory stays flat
+BATCH_ROWS = 50_000  # as in a materialization: enough for full speed, and memory stays bounded
 
-# Fewer rows where they are wide: what is made of a batch is a few times as large, and Arrow holds 2 GiB in a column.
+# Wide rows make shorter batches: encoding takes a few times the memory, and an Arrow column holds 2 GiB at most.
 BATCH_BYTES = 64 * 1024 * 1024
 NUMBER_BYTES = 16  # of a number or a time as text, roughly
 
@@ -115,9 +115,9 @@ def _bytes_of_row(row: Any) -> int:
 
 
 def _bytes_of_value(value: Any) -> int:
-    """Estimate how long the value's text is."""
+    """Estimate the length of the value's text."""
     match value:
-        case None | int() | float():  # the most frequent
+        case None | int() | float():  # first, because most frequent
             return NUMBER_BYTES
         case str() | bytes() | bytearray() | memoryview():
             return len(value)
@@ -178,7 +178,7 @@ def _bytes_of_batch(batch: pa.RecordBatch) -> float:
 
 
 def _bytes_of_array(array: pa.Array) -> float:
-    if kinds.is_dictionary(array.type):  # decoded, each row has its own value
+    if kinds.is_dictionary(array.type):  # each row has a value of its own when it is decoded
         return len(array) * float(array.dictionary.nbytes) / max(1, len(array.dictionary))
     return float(array.nbytes)
 
@@ -195,7 +195,7 @@ def _bytes_of_series(series: pd.Series[Any]) -> float:
 
 
 def _of_series(series: pd.Series[Any]) -> Values:
-    """Convert a column, with NaN, which is NULL in pandas, as NULL."""
+    """Convert a column of a DataFrame, in which NaN stands for NULL."""
     if series.dtype == object and _is_mixed(series):
         return _of_objects(series)  # deeply nested lists overflow Arrow's stack
     try:
@@ -229,7 +229,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Tell whether Arrow makes this type of such objects without loss."""
+    """Tell whether Arrow converts objects to this type without loss."""
     return any(
         is_kind(kind) for is_kind in (kinds.is_null, kinds.is_boolean, kinds.is_integer, kinds.is_floating,
                                       kinds.is_string, kinds.is_large_string)
@@ -271,7 +271,7 @@ def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _is_frame(rows: Any) -> bool:
-    pandas = sys.modules.get("pandas")  # who gives a DataFrame has imported it
+    pandas = sys.modules.get("pandas")  # imported already if the rows are a DataFrame
     return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 

@@ -1,4 +1,4 @@
-"""Rows of a producer as record batches, like those that a materialization reads from the source."""
+"""Convert rows of a producer to record batches, like those that a materialization reads from the source."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_COLUMNS = 1600  # of a Postgres table; a Redis script can handle twice as m
 
 @dataclass(frozen=True, kw_only=True)
 class PushedRows:
-    """Rows ready to be encoded, and how many were rejected for want of an entity or an event timestamp.
+    """Rows ready to be encoded, and how many were rejected because they lack an entity or an event timestamp.
 
     :param batch: columns as :class:`RowSchema` orders them.
     :param rejected: number of rejected rows.
@@ -44,7 +44,7 @@ class PushedRows:
 
 
 def pushed_schema(view: FeatureView, stored: RowSchema | None, given: GivenBatch) -> RowSchema:
-    """Return the parts and types of pushed columns: as recorded online, or inferred from the values.
+    """Return the roles and types of pushed columns, as recorded online, or else inferred from the values.
 
     :raises InvalidRowsError: when columns are missing or unknown.
     """
@@ -121,8 +121,8 @@ def _check_columns(view: FeatureView, given: Collection[str], needed: Sequence[s
     for name in given:
         if name not in {*needed, *optional}:
             raise InvalidRowsError(
-                f"feature view {view.name!r}: the rows have column {name!r}, which is none of the view's; it takes "
-                f"{', '.join(map(repr, (*needed, *optional)))}"
+                f"feature view {view.name!r}: the rows have column {name!r}, which the view does not have; its columns "
+                f"are {', '.join(map(repr, (*needed, *optional)))}"
             )
 
 
@@ -173,7 +173,7 @@ def _python(value: Any) -> Any:
 
 @contextmanager
 def naming(view: FeatureView) -> Iterator[None]:
-    """Put the name of the view before errors that name a column."""
+    """Put the name of the view in front of errors that name a column."""
     try:
         yield
     except InvalidRowsError as error:

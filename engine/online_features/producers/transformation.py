@@ -145,7 +145,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _instants(view: FeatureView, given: GivenBatch) -> dict[str, pa.TimestampArray]:
-    """Return event and created timestamps as instants; pushing checks later whether naive ones are allowed."""
+    """Return event and created timestamps as instants; :func:`.pushed_rows` checks later whether they may be naive."""
     zone = ZoneInfo(view.source.timezone)
     names = (view.source.timestamp_field, view.source.created_timestamp_column)
     return {

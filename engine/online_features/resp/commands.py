@@ -1,4 +1,4 @@
-"""Commands that differ only in their key: as words, and as bytes of which all but the key are made once."""
+"""Commands that differ only in their key: as words, and as bytes, of which all but the key are encoded once."""
 
 from __future__ import annotations
 

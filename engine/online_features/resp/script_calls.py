@@ -20,7 +20,7 @@ END = b"\r\n"
 class ScriptHead:
     """What all calls of a script have in common.
 
-    :param sha: by which Redis knows the script.
+    :param sha: of the script's source, by which it is called.
     :param words: before those of the rows.
     :param keys: after those of the rows.
     :param keys_per_row: how many keys each row has.
@@ -61,7 +61,7 @@ def script_calls(
 
 
 def spans(rows: int, size: int) -> Iterator[tuple[int, int]]:
-    """Return the first of every ``size`` rows, and the one after their last."""
+    """Split rows into spans of ``size``: the first row of each, and the one after its last."""
     return ((start, min(start + size, rows)) for start in range(0, rows, size))
 
 

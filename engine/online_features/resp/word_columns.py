@@ -1,4 +1,4 @@
-"""Words of commands, made for many rows at once: a column of Arrow holds one word, or a part of one, per row."""
+"""Encode words of commands for many rows at once: an Arrow column holds a word, or a part of one, per row."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ END = b"\r\n"
 
 @dataclass(frozen=True)
 class Lookup:
-    """A column of few different texts.
+    """A column with few distinct texts.
 
-    :param texts: each of them; ``None`` is NULL.
+    :param texts: each of them once; ``None`` is NULL.
     :param indices: which of them each row has.
     """
 

@@ -26,13 +26,13 @@ class JsonCodec(Codec):
     accepted = (object,)
     comma, colon = ", ", ": "
 
-    def accepts(self, value: Any) -> bool:  # noqa: ARG002 - encoding finds out
+    def accepts(self, value: Any) -> bool:  # noqa: ARG002 - encode() raises for what JSON cannot hold
         return True
 
     def encode(self, value: Any) -> str:
         if type(value).__name__ in NULL_TYPES:
-            return "null"  # NaT would pass for a time
-        value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's
+            return "null"  # before the match: NaT is a datetime
+        value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
         if isinstance(value, Mapping):
             fields = self._ordered((str(name), self.encode(item)) for name, item in value.items())
             return "{" + self.comma.join(f"{printing.quoted(name)}{self.colon}{text}" for name, text in fields) + "}"
@@ -83,7 +83,7 @@ class JsonbCodec(JsonCodec):
 
 @dataclass(frozen=True, kw_only=True)
 class CompositeCodec(JsonCodec):
-    """Composites, and elements of arrays of users' types, of which only their form in JSON is known."""
+    """Composites, and elements of arrays of user-defined types: only their JSON form is known."""
 
     comma, colon = ",", ":"
 
@@ -131,7 +131,7 @@ class ArrayCodec(Codec):
         return self.element.json_decoder is EXACT_JSON
 
     def _fitted_item(self, item: Any) -> Any:
-        item = item.tolist() if hasattr(item, "tolist") else item  # NumPy's
+        item = item.tolist() if hasattr(item, "tolist") else item  # of NumPy
         if isinstance(item, (list, tuple)) and self.element.encoding != Encoding.JSON:
             return [self._fitted_item(inner) for inner in item]
         return self.element.fitted(item)
@@ -155,7 +155,7 @@ class ArrayCodec(Codec):
 
 
 def _is_rectangular(items: Sequence[Any]) -> bool:
-    """Tell whether lists in a list are of one length, all the way down."""
+    """Tell whether all lists at the same depth have the same length."""
     parts = [item for item in items if isinstance(item, (list, tuple))]
     if not parts:
         return True

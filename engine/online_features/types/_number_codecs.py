@@ -98,7 +98,7 @@ class IntegerCodec(Codec):
         return value
 
     def encode_element(self, value: Any) -> str:
-        # int(): a range looks for a member of an IntEnum by counting up to it.
+        # int() first: for a subclass of int, such as IntEnum, `in` iterates over the range.
         if int(value) not in self.bounds:
             raise ValueError(value)
         return self.encode(value)
@@ -108,7 +108,7 @@ class IntegerCodec(Codec):
 
 @dataclass(frozen=True, kw_only=True)
 class OidCodec(IntegerCodec):
-    """Unsigned integers, which Postgres has as strings in JSON."""
+    """Unsigned integers, which Postgres writes as strings in JSON."""
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         import sqlalchemy as sa
@@ -186,7 +186,7 @@ class NumericCodec(Codec):
         return printing.exact(value)
 
     def encode_key(self, value: Any) -> str:
-        trimmed = printing.without_zeros(self.encode(value))  # as trim_scale does it
+        trimmed = printing.without_zeros(self.encode(value))  # as trim_scale() does
         return "0" if trimmed == "-0" else trimmed
 
     def decode(self, text: str) -> Any:

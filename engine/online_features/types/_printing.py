@@ -1,4 +1,4 @@
-"""Python values as Postgres prints them: the pieces that texts and JSON have in common."""
+"""Print Python values as Postgres does: the parts that text and JSON share."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-MOST_PLAIN_FLOAT = 10**15  # from here on Postgres prints a float with an exponent; Python does a digit later
+LEAST_WITH_EXPONENT = 10**15  # Postgres prints floats from here on with an exponent, Python only from 10**16 on
 
 
 def is_aware(moment: datetime) -> bool:
-    """Tell whether it is an instant: a ``tzinfo`` may leave the offset open."""
+    """Tell whether the time has a UTC offset; some have a ``tzinfo`` without one."""
     return moment.utcoffset() is not None
 
 
 def plain(value: str | UUID) -> str:
     """Return the characters of a text.
 
-    :raises ValueError: when it has a NUL character, which Postgres does not hold.
+    :raises ValueError: when it has a NUL character, which Postgres cannot store.
     """
-    # str() of a member of an Enum of texts is its name.
+    # str() of an Enum member that is a str returns its name, not its text.
     text = str.__str__(value) if isinstance(value, str) else str(value)
     if "\0" in text:
-        raise ValueError("Postgres holds no NUL character")
+        raise ValueError("Postgres cannot store a NUL character")
     return text
 
 
@@ -47,7 +47,7 @@ def exact(value: Decimal | int) -> str:
 
 
 def naive(moment: datetime) -> str:
-    """Print date and time without the zone, to the microsecond where pandas' own form has nanoseconds."""
+    """Print date and time without the zone, in microseconds even for pandas timestamps."""
     return datetime.isoformat(moment.replace(tzinfo=None))
 
 
@@ -106,5 +106,5 @@ def _float_in_json(value: float) -> str:
     number = Decimal(float.__repr__(value))
     if not number.is_finite():
         return quoted(exact(number))
-    is_long = abs(number) >= MOST_PLAIN_FLOAT
-    return format(number.normalize(), "e") if is_long else float.__repr__(value).removesuffix(".0")
+    has_exponent = abs(number) >= LEAST_WITH_EXPONENT
+    return format(number.normalize(), "e") if has_exponent else float.__repr__(value).removesuffix(".0")

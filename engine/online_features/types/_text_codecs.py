@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 class TextCodec(Codec):
     """Text as it is, or as Postgres prints a value.
 
-    :param is_driven: whether the driver hands the type over as text.
-    :param canonical: for a type whose values have several texts: gives the one that Postgres prints.
+    :param is_read_as_text: whether the driver returns the type as text without a cast.
+    :param canonical: returns the text that Postgres prints, for a type whose values have several texts.
     """
 
-    is_driven: bool = False
+    is_read_as_text: bool = False
     canonical: Callable[[str], str] | None = None
 
     encoding = Encoding.TEXT
     accepted = (str, UUID)
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
-        return value if self.is_driven else super().selected(value)
+        return value if self.is_read_as_text else super().selected(value)
 
     def encode(self, value: Any) -> str:
         text = printing.plain(value)
@@ -54,7 +54,7 @@ class TextCodec(Codec):
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterCodec(TextCodec):
-    """Text with padding that does not count."""
+    """Text padded with spaces, which Postgres ignores when it compares."""
 
     def encode_key(self, value: Any) -> str:
         return self.encode(value).rstrip(" ")
@@ -108,12 +108,12 @@ def _cidr(text: str) -> str:
 
 def _without_scope(text: str) -> str:
     if "%" in text:
-        raise ValueError("Postgres holds no scope of an address")
+        raise ValueError("Postgres cannot store the scope of an address")
     return text
 
 
 def _address(address: IPv4Address | IPv6Address) -> str:
-    """Print an address; Postgres prints an IPv4 address inside one of IPv6 with dots."""
+    """Print an address; Postgres prints an IPv4 address within an IPv6 one with dots."""
     number = int(address)
     if isinstance(address, IPv6Address) and number >> 16 and number >> 32 in (0, 0xFFFF):
         return f"::{'ffff:' if number >> 32 else ''}{IPv4Address(number & 0xFFFFFFFF)}"
@@ -145,16 +145,16 @@ PRINTED = (
     "regprocedure", "regrole", "regtype", "oidvector", "xid8", "tid", "pg_lsn",
 )  # fmt: skip
 
-# ORDER BY does not take these as they are.
+# Postgres has no ORDER BY for these types.
 PRINTED_UNORDERED = (
     "xml", "jsonpath", "point", "line", "lseg", "box", "path", "polygon", "circle", "int2vector", "xid", "cid",
     "pg_snapshot", "txid_snapshot", "refcursor", "aclitem",
 )  # fmt: skip
 
 TEXTS = (
-    TextCodec(name="text", can_be_key=True, is_driven=True),
-    TextCodec(name="character varying", can_be_key=True, is_driven=True),
-    CharacterCodec(name="character", can_be_key=True, is_driven=True),
+    TextCodec(name="text", can_be_key=True, is_read_as_text=True),
+    TextCodec(name="character varying", can_be_key=True, is_read_as_text=True),
+    CharacterCodec(name="character", can_be_key=True, is_read_as_text=True),
     TextCodec(name="name", can_be_key=True),
     TextCodec(name='"char"', can_be_key=True),
     TextCodec(name="uuid", can_be_key=True, canonical=lambda text: str(UUID(text))),

@@ -24,7 +24,7 @@ DURATION = re.compile(
     r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?"
 )
 
-# Of other years than Python has: before our era, or with more than four digits.
+# Times in years that Python cannot represent: BC, or with more than four digits.
 OTHER_TIME = re.compile(
     r"(?:(?P<long>[0-9]{5,})|[0-9]{4})-[0-9]{2}-[0-9]{2}"
     r"(?:[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}(?::[0-9]{2}){0,2})?)?"
@@ -51,7 +51,7 @@ class DateCodec(Codec):
         return date.isoformat(value)
 
     def decode(self, text: str) -> Any:
-        return _from_infinity(text, date.min, date.max, date.fromisoformat)
+        return _parsed(text, date.min, date.max, date.fromisoformat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class TimestampCodec(Codec):
         return text
 
     def decode(self, text: str) -> Any:
-        return _from_infinity(text, datetime.min, datetime.max, datetime.fromisoformat)
+        return _parsed(text, datetime.min, datetime.max, datetime.fromisoformat)
 
     def encode_element(self, value: Any) -> str:
         return printing.in_json(value.replace(tzinfo=None))
@@ -94,7 +94,7 @@ class InstantCodec(Codec):
         return to_text(value)
 
     def decode(self, text: str) -> Any:
-        return _from_infinity(text, FIRST_INSTANT, LAST_INSTANT, from_text)
+        return _parsed(text, FIRST_INSTANT, LAST_INSTANT, from_text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,8 @@ class IntervalCodec(Codec):
         )  # fmt: skip
 
 
-def _from_infinity(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -> Any:
-    """Parse a time; infinity is the end of the years that Python has, and other years stay text."""
+def _parsed(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -> Any:
+    """Parse a time; map infinity to the least or greatest one in Python, and return other years as text."""
     try:
         return parse(text)
     except ValueError:
@@ -150,7 +150,7 @@ def _from_infinity(text: str, least: Any, greatest: Any, parse: Callable[[str], 
 
 
 def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -> ColumnElement[Any]:
-    """Select the value as ISO-8601 text where it has one, else as Postgres prints it."""
+    """Select the value as ISO-8601 text if Python has its year, else as Postgres prints it."""
     import sqlalchemy as sa
 
     first, last = (sa.cast(sa.literal(end.isoformat()), sa.TIMESTAMP) for end in (datetime.min, datetime.max))

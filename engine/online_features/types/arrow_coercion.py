@@ -1,7 +1,7 @@
-"""Columns that a producer gives, as Arrow columns of the types that an encoder expects.
+"""Convert a producer's columns to the Arrow types that an encoder expects.
 
-Whole columns are cast where Arrow does it without loss. Where it does not, the values are looked at one by one: by
-rules that Arrow has no cast for, or to find the one to name in the error.
+Arrow casts a whole column where nothing is lost. Otherwise the values are converted one by one, by rules for which
+Arrow has no cast; this also finds the value to name in an error.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _is_aware(kind: pa.DataType) -> bool:
     return bool(kinds.is_timestamp(kind)) and kind.tz is not None
 
 
-# The Postgres type for columns of which nothing is known but Arrow's type; the first that fits counts.
+# The Postgres type to infer from an Arrow type; the first match counts.
 TYPE_BY_KIND: tuple[tuple[IsKind, str], ...] = (
     (kinds.is_null, UNKNOWN),
     (kinds.is_boolean, "boolean"),
@@ -83,7 +83,7 @@ TYPE_BY_KIND: tuple[tuple[IsKind, str], ...] = (
 
 
 def inferred(name: str, given: Values) -> Column:
-    """Return a column for values like these, when nothing is known of the source yet.
+    """Infer a column from its values, when the source's types are not known yet.
 
     :raises InvalidRowsError: when Postgres has no type for them.
     """
@@ -97,12 +97,12 @@ def inferred(name: str, given: Values) -> Column:
 
 
 def inferred_key(name: str, given: Values) -> Column:
-    """Return a column for join keys like these, when nothing is known of the source yet.
+    """Infer a join key's column from its values, when the source's types are not known yet.
 
-    :raises InvalidRowsError: when Postgres has no type for them, or one of which equal values have several texts.
+    :raises InvalidRowsError: when Postgres has no type for them, or only one whose equal values have several texts.
     """
     column = inferred(name, given)
-    if column.type in ("real", "double precision"):  # integers in which pandas has seen a NULL
+    if column.type in ("real", "double precision"):  # pandas turns integers beside a NULL into floats
         return typed_column(name, "bigint")
     if column.type != UNKNOWN and not codec_of(column).can_be_key:
         raise InvalidRowsError(f"column {name!r}: a join key cannot be of type {column.type}; make it text")
@@ -110,7 +110,7 @@ def inferred_key(name: str, given: Values) -> Column:
 
 
 def arrow_type(column: Column) -> pa.DataType:
-    """Return the Arrow type of the column's values; that of text where Arrow has no such type."""
+    """Return the Arrow type of the column's values; text where Arrow has no such type."""
     match codec_of(column):
         case IntegerCodec(bounds=bounds):
             return next(kind for kind in INTEGERS if bounds.stop <= 2 ** (kind.bit_width - 1))
@@ -139,7 +139,7 @@ def coerced(column: Column, given: Values, *, is_key: bool = False) -> pa.Array:
 
 
 def _cast(column: Column, given: pa.Array) -> pa.Array | None:
-    """Cast the whole column; ``None`` where Arrow cannot, or would lose something."""
+    """Cast the whole column; return ``None`` if Arrow cannot, or not without loss."""
     if kinds.is_null(given.type):
         return pa.nulls(len(given), arrow_type(column))
     is_kind, cast = _CASTS.get(column.encoding, (kinds.is_null, None))
@@ -155,7 +155,7 @@ def _texts(column: Column, encoded: list[str | None]) -> pa.StringArray:
     try:
         return pa.array(encoded, pa.string())
     except UnicodeError as error:
-        raise InvalidRowsError(f"column {column.name!r} holds text that has no UTF-8: {error}") from error
+        raise InvalidRowsError(f"column {column.name!r} holds text that cannot be encoded as UTF-8: {error}") from error
 
 
 def _typed(column: Column, fitted: list[Any]) -> pa.Array:
@@ -179,11 +179,11 @@ def _in_arrow(column: Column, plain: list[Any]) -> pa.Array | None:
 
 
 def _since_epoch(moment: datetime) -> int:
-    """Return microseconds; pandas' times have nanoseconds, which are cut off."""
+    """Return microseconds, without the nanoseconds of pandas timestamps."""
     return (moment.replace(tzinfo=None) - EPOCH) // MICROSECOND
 
 
-# What Arrow makes its values from, where it does not accept Python's as they are.
+# Conversions of Python values that Arrow does not accept as they are.
 _PREPARED: dict[Encoding, Callable[[Any], Any]] = {
     Encoding.TIMESTAMP: _since_epoch,
     Encoding.INSTANT: lambda moment: _since_epoch(moment.astimezone(UTC)),
@@ -192,16 +192,16 @@ _PREPARED: dict[Encoding, Callable[[Any], Any]] = {
 
 
 def _cast_floats(column: Column, given: pa.Array) -> pa.Array | None:
-    """Round the numbers as Postgres does, unless one becomes infinite because it is too large."""
+    """Round as Postgres does; return ``None`` if a finite number would become infinite."""
     cast = given.cast(arrow_type(column), safe=not kinds.is_integer(given.type))
     if not kinds.is_float32(cast.type):
         return cast
-    is_grown = pc.and_(pc.is_inf(cast), pc.is_finite(given))
-    return None if pc.any(is_grown).as_py() else cast
+    overflows = pc.and_(pc.is_inf(cast), pc.is_finite(given))
+    return None if pc.any(overflows).as_py() else cast
 
 
 def _cast_text(column: Column, given: pa.Array) -> pa.StringArray | None:
-    """Return the texts, unless they need a canonical form or one holds a NUL character, which Postgres cannot."""
+    """Cast to text; return ``None`` if values need a canonical form or have a NUL character."""
     codec = codec_of(column)
     if isinstance(codec, TextCodec) and codec.canonical is not None:
         return None
@@ -211,24 +211,24 @@ def _cast_text(column: Column, given: pa.Array) -> pa.StringArray | None:
 
 def _cast_dates(_: Column, given: pa.Array) -> pa.Array | None:
     days = given.cast(pa.date32())
-    return days if _is_of_our_years(days.cast(pa.timestamp("s"))) else None
+    return days if _all_have_years(days.cast(pa.timestamp("s"))) else None
 
 
 def _cast_local(_: Column, given: pa.Array) -> pa.Array | None:
     local = microseconds(pc.local_timestamp(given) if given.type.tz else given)
-    return local if _is_of_our_years(local) else None
+    return local if _all_have_years(local) else None
 
 
 def _cast_instants(_: Column, given: pa.Array) -> pa.Array | None:
     moments = microseconds(given)
-    return moments.cast(UTC_MICROSECONDS) if _is_of_our_years(moments) else None
+    return moments.cast(UTC_MICROSECONDS) if _all_have_years(moments) else None
 
 
-def _is_of_our_years(moments: pa.TimestampArray) -> bool:
+def _all_have_years(moments: pa.TimestampArray) -> bool:
     return pc.all(has_years(moments)).as_py() is not False
 
 
-# How a whole column is cast, by encoding: from which kinds, and by what.
+# By encoding: the Arrow types of which a whole column is cast, and the cast.
 _CASTS: dict[Encoding, tuple[IsKind, Callable[[Column, pa.Array], pa.Array | None]]] = {
     Encoding.BOOLEAN: (kinds.is_boolean, lambda _, given: given),
     Encoding.INTEGER: (_is_number, lambda column, given: given.cast(arrow_type(column))),

@@ -1,4 +1,4 @@
-"""Times that a producer gives as instants in Arrow: UTC, whole microseconds, of the years 1 to 9999."""
+"""Convert a producer's times to instants in Arrow: UTC, whole microseconds, years 1 to 9999."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TICKS = {"s": 1, "ms": 1000, "us": 10**6, "ns": 10**9}  # a second, in Arrow's u
 
 
 def coerced_instants(column: Column, given: Values, zone: ZoneInfo) -> pa.TimestampArray:
-    """Convert event or created timestamps to instants; NULL where they leave the years 1 to 9999.
+    """Convert event or created timestamps to instants; NULL outside the years 1 to 9999.
 
-    :param zone: in which naive times are read, where the source's column has none itself.
-    :raises InvalidRowsError: when a value is not a time, or is naive where the source's column has a zone, or is not a
-        midnight where the source holds dates, since a run would find an older row there.
+    :param zone: of naive times, where the source's column has no zone itself.
+    :raises InvalidRowsError: when a value is not a time, or is naive where the source's column has a zone, or has a
+        time of day where the source holds dates: a run would read an older row from there.
     """
     instants = instants_of(column, given, zone)
     if column.type == "date":
@@ -55,13 +55,13 @@ def instants_of(column: Column, given: Values, zone: ZoneInfo) -> pa.TimestampAr
 
 
 def midnights(instants: pa.TimestampArray, zone: ZoneInfo) -> pa.TimestampArray:
-    """Return the instants at which their days begin in the zone, as Postgres reads dates."""
+    """Return the beginning of each instant's day in the zone, as Postgres reads dates."""
     days = pc.local_timestamp(instants.cast(pa.timestamp("us", zone.key))).cast(pa.date32())
     return instants_of(typed_column("day", "date"), days, zone)
 
 
 def as_postgres_reads(naive: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant of a naive time in a zone: where clocks go back or forward, standard time is meant."""
+    """Return the instant of a naive time in a zone; where clocks change, assume standard time."""
     either = (naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     return max(local.astimezone(UTC) for local in either)
 
@@ -75,14 +75,14 @@ def microseconds(given: pa.TimestampArray) -> pa.TimestampArray:
 
 
 def has_years(given: pa.TimestampArray) -> pa.BooleanArray:
-    """Tell which times are of the years 1 to 9999, before a finer unit makes them overflow."""
+    """Tell which times are in the years 1 to 9999; others would overflow in a finer unit."""
     ticks, per_second = given.cast(pa.int64()), TICKS[given.type.unit]
     first, last = max(YEARS[0] * per_second, -(2**63)), min(YEARS[1] * per_second - 1, 2**63 - 1)
     return pc.and_(pc.greater_equal(ticks, first), pc.less_equal(ticks, last))
 
 
 def _cast(column: Column, given: pa.Array, zone: ZoneInfo) -> pa.TimestampArray | None:
-    """Cast the whole column; ``None`` where its values must be looked at one by one."""
+    """Cast the whole column; return ``None`` if its values must be converted one by one."""
     kind = given.type
     has_zone = column.type == "timestamp with time zone"
     try:
@@ -96,7 +96,7 @@ def _cast(column: Column, given: pa.Array, zone: ZoneInfo) -> pa.TimestampArray 
             local = _bounded(given.cast(pa.timestamp("s"))).cast(pa.timestamp("us"))
         else:
             return None
-        # Arrow reads a time that clocks skip as the end of the gap, Postgres does not: those go one by one.
+        # Arrow and Postgres differ on times that clocks skip: raise, so that values are converted one by one.
         aware = pc.assume_timezone(local, zone.key, ambiguous="latest", nonexistent="raise")
         return _bounded(aware.cast(UTC_MICROSECONDS))
     except pa.ArrowInvalid:

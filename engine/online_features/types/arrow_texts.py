@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 def texts(column: pa.Array) -> pa.StringArray:
     """Write the values of a feature or join key as text; NULL stays NULL.
 
-    :param column: of the Arrow type of the values, or their texts already, as Postgres has made them.
+    :param column: values in their Arrow type, or the texts that Postgres has already made of them.
     """
     kind = column.type
     if pa.types.is_string(kind):
@@ -25,6 +25,6 @@ def texts(column: pa.Array) -> pa.StringArray:
 
 def instants(column: pa.TimestampArray) -> pa.StringArray:
     """Write instants of the years 1 to 9999 as ``2013-01-01T06:00:00.000000Z``; NULL stays NULL."""
-    # Cast without a zone, which is ten times quicker, then put in the two characters that ISO-8601 wants.
+    # Cast without a zone, which is ten times faster, then insert the "T" and append the "Z" of ISO 8601.
     spaced = column.cast(pa.timestamp("us")).cast(pa.string())
     return pc.binary_join_element_wise(pc.binary_replace_slice(spaced, 10, 11, "T"), "Z", "")

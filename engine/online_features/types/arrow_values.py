@@ -1,4 +1,4 @@
-"""Columns as a producer gives them: Arrow's, or Python's own values."""
+"""A producer's columns: Arrow arrays or lists of Python values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from online_features.schema import Column, Encoding
 from online_features.types.codec import is_null
 
 Values: TypeAlias = "pa.Array | list[Any]"
-"""A column: Arrow's, or Python's own values, ``None`` being NULL."""
+"""A column: an Arrow array, or Python values in which ``None`` is NULL."""
 
 
 def is_present(given: Values) -> pa.BooleanArray:
-    """Tell which rows have a value, where NaN is not one."""
+    """Tell which rows have a value; NaN counts as NULL."""
     if not isinstance(given, pa.Array):
         return pa.array([not is_null(value) for value in given], pa.bool_())
     if kinds.is_floating(given.type):
@@ -28,9 +28,9 @@ def is_present(given: Values) -> pa.BooleanArray:
 
 
 def python_values(column: Column, given: Values) -> list[Any]:
-    """Return the values as Python has them.
+    """Return the values as Python objects.
 
-    :raises InvalidRowsError: when Python has no such value.
+    :raises InvalidRowsError: when Python cannot represent one.
     """
     if not isinstance(given, pa.Array):
         return given

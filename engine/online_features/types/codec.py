@@ -1,7 +1,7 @@
-"""What a codec knows: all that depends on the Postgres type of a value.
+"""Base class of codecs: all that depends on the Postgres type of a value.
 
-A type has one codec, and :mod:`~online_features.types.registry` holds them by the names of their types. Arrow casts
-whole columns, in :mod:`~online_features.types.arrow_coercion`, so that readers import none of it.
+A type has one codec; :mod:`~online_features.types.registry` holds them by the names of their types. Casts of whole
+Arrow columns are in :mod:`~online_features.types.arrow_coercion`, so that readers need not import Arrow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PLAIN_JSON, EXACT_JSON = json.JSONDecoder(), json.JSONDecoder(parse_float=Decimal)
 FLOATING_JSON = json.JSONDecoder(parse_int=float)  # -0 has a sign
 
-# pandas' words for NULL, by the names of their types: whoever gives them has imported pandas, not every producer has.
+# The types of pandas' NULLs, by name: only producers that use pandas have imported it.
 NULL_TYPES = frozenset({"NAType", "NaTType"})
 
 
@@ -43,10 +43,10 @@ class MisfitError(ValueError):
 class Codec(ABC):
     """How values of one Postgres type go online and come back.
 
-    Each form that a value has, in SQL, text, JSON or an array, is a section below. Values come back as psycopg2 gives
+    Each form that a value has, in SQL, text, JSON or an array, is a section below. Values come back as psycopg2 returns
     them for the same column, with these differences, each on purpose: ``bytea`` as ``bytes``; arrays of any type, and
     composites, as lists and dictionaries; ranges as text; dates and timestamps before our era, which psycopg2 cannot
-    give at all, as text.
+    return at all, as text.
 
     :param name: of the type, as ``format_type`` prints it without a modifier.
     :param can_be_key: whether it can be the type of a join key: equal values have one text, and different values
@@ -61,13 +61,13 @@ class Codec(ABC):
     encoding: ClassVar[Encoding]
     accepted: ClassVar[tuple[type, ...]]  # types of the Python values that it encodes
     is_json: ClassVar[bool] = False  # whether the text is JSON as it stands; else it is a string there
-    decodes_bytes: ClassVar[bool] = False  # whether decode_all takes texts as bytes, too
+    decodes_bytes: ClassVar[bool] = False  # whether decode_all also accepts bytes
     json_decoder: ClassVar[json.JSONDecoder] = PLAIN_JSON  # parses arrays of the type without loss
 
     # SQL
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Select the value in a form that the driver hands over without loss: itself, or a text made by Postgres."""
+        """Select the value in a form that the driver returns without loss: itself, or a text made by Postgres."""
         import sqlalchemy as sa
 
         return sa.cast(value, sa.Text)
@@ -75,12 +75,12 @@ class Codec(ABC):
     # Python values of producers
 
     def fitted(self, value: Any) -> Any:
-        """Return the value in a type that is accepted, where another type says the same; ``None`` for NULL."""
+        """Return the value as an accepted type if that loses nothing, else unchanged; ``None`` for NULL."""
         return None if is_null(value) else value
 
     def accepts(self, value: Any) -> bool:
         """Tell whether a Python value is of a kind that the type holds."""
-        return isinstance(value, self.accepted) and not isinstance(value, bool)  # which is an int to Python
+        return isinstance(value, self.accepted) and not isinstance(value, bool)  # a subclass of int
 
     # Text
 
@@ -109,12 +109,12 @@ class Codec(ABC):
     # JSON: in layout json, where most values are strings with their text
 
     def decode_json(self, value: Any) -> Any:
-        """Read what a parser has made of a value that is not NULL; errors are those of :meth:`decode`."""
+        """Read a parsed JSON value that is not NULL; errors are those of :meth:`decode`."""
         return self.decode(as_text(value))
 
     @property
     def needs_exact_json(self) -> bool:
-        """Whether the parser must give decimals."""
+        """Whether the parser must return decimals instead of floats."""
         return False
 
     # JSON as Postgres prints it: in arrays
@@ -124,7 +124,7 @@ class Codec(ABC):
         return printing.in_json(value)
 
     def decode_element(self, value: Any) -> Any:
-        """Read what a parser has made of an element that is not NULL; errors are those of :meth:`decode`."""
+        """Read a parsed element that is not NULL; errors are those of :meth:`decode`."""
         return self.decode(as_text(value))
 
 
@@ -135,9 +135,9 @@ def is_null(value: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """Return a JSON string.
+    """Return the value, which must be a string.
 
-    :raises TypeError: when it is anything else.
+    :raises TypeError: when it is not.
     """
     if type(value) is not str:
         raise TypeError(value)

@@ -1,7 +1,7 @@
 """The codec of every Postgres type; adding a type is adding its codec.
 
-Every type of ``pg_catalog`` is decided here by name: a test walks ``pg_type``, so that a type which is neither served
-nor refused fails the suite.
+Every type of ``pg_catalog`` is served or refused here by name: a test walks ``pg_type`` and fails for a type that is
+neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from online_features.types.codec import Codec
 
 CODECS = {codec.name: codec for codec in (*NUMBERS, *TIMES, *TEXTS, *DOCUMENTS)}
 
-# What Postgres keeps for itself: no feature is of these types.
+# Internal types of Postgres, which no feature has.
 REFUSED = frozenset({
     "gtsvector", "pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mcv_list", "pg_brin_bloom_summary",
     "pg_brin_minmax_multi_summary",
@@ -48,9 +48,9 @@ def element_of(column: Column) -> Column:
     return Column(column.name, element, _codec(element, Encoding.JSON).encoding, feast)
 
 
-@lru_cache(maxsize=1024)  # more types than a database has, and a bound where names come from outside
+@lru_cache(maxsize=1024)  # more types than a database has; bounded, because names come from outside
 def _codec(name: str, encoding: Encoding) -> Codec:
-    """Return the codec of a type; of users' and extensions' types, the encoding tells."""
+    """Return the codec of a type; for types of users and extensions, the encoding decides."""
     if name in CODECS:
         return CODECS[name]
     if name.endswith(ARRAY_SUFFIX):
@@ -62,7 +62,7 @@ def _codec(name: str, encoding: Encoding) -> Codec:
 
 @dataclass(frozen=True)
 class PostgresType:
-    """What ``pg_type`` says of a type.
+    """A type, as ``pg_type`` describes it.
 
     :param name: as ``format_type`` prints it without a modifier.
     :param typtype: ``b`` base, ``c`` composite, ``d`` domain, ``e`` enum, ``m`` multirange, ``p`` pseudo, ``r`` range.

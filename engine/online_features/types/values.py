@@ -1,4 +1,4 @@
-"""Values of a column, to text and back, with errors that name the column; needs no Arrow."""
+"""Convert values of a column to text and back, with errors that name the column, without Arrow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def encode_key(column: Column, value: Any) -> str:
 
     :raises InvalidRowsError: when the value does not fit the column's type.
     """
-    # Feast keeps the padding of characters.
+    # Feast keeps the padding of type "character".
     keeps_padding = column.type == "character" and column.feast is not None
     text = _encoded(column, value, codec_of(column).encode if keeps_padding else codec_of(column).encode_key)
     if not has_utf8(text):
@@ -59,7 +59,7 @@ def check(column: Column, value: Any) -> None:
 
 
 def has_utf8(text: str) -> bool:
-    """Tell whether the text can be sent: halves of surrogate pairs cannot."""
+    """Tell whether the text can be encoded as UTF-8, which a lone surrogate cannot."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
@@ -67,7 +67,7 @@ def has_utf8(text: str) -> bool:
 
 
 def is_value(column: Column, text: str) -> bool:
-    """Tell whether Postgres, too, would read the text as a join key of the column's type."""
+    """Tell whether the text is one that :func:`encode_key` returns for the column."""
     try:
         return encode_key(column, decode(column, text)) == text
     except (OnlineDataError, InvalidRowsError):
@@ -75,7 +75,7 @@ def is_value(column: Column, text: str) -> bool:
 
 
 def inferred_column(name: str, value: Any) -> Column:
-    """Return a column for values like this one, when nothing is known of the source yet.
+    """Infer a column from one of its values, when the source's types are not known yet.
 
     :raises InvalidRowsError: when Postgres has no type for the value.
     """
@@ -92,7 +92,7 @@ def misfit(column: Column, value: Any) -> InvalidRowsError:
 
 
 def damage(column: Column, value: Any, error: Exception) -> OnlineDataError:
-    """Return the error for a value online that this package does not write."""
+    """Return the error for a value in Redis that this package has not written."""
     shown = repr(value[:50]) if isinstance(value, (str, bytes)) else _shown(value)[:50]
     what = "nested too deeply for Python" if isinstance(error, RecursionError) else f"not of type {column.type}"
     return OnlineDataError(
@@ -118,11 +118,11 @@ def _encoded(column: Column, value: Any, encode_as: Callable[[Any], str]) -> str
 def _shown(value: Any) -> str:
     try:
         return repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits; lists in lists in lists
+    except (ValueError, RecursionError):  # an integer with thousands of digits, or deeply nested lists
         return f"a value of type {type(value).__name__}"
 
 
-# The first that fits counts: bool is an int, and datetime a date.
+# The first match counts: bool is an int, and datetime a date.
 _TYPE_BY_VALUE: tuple[tuple[Any, str], ...] = (
     (bool, "boolean"),
     (int, "bigint"),

@@ -160,7 +160,7 @@ def test_a_key_that_feast_cannot_hold_is_refused(
     view = make_view()
     materialize(view, offline, online)
     for ask in (online.get_online_features, online.delete):
-        with pytest.raises(InvalidRowsError, match="column 'id': '2147483648' is no Int32 of Feast's"):
+        with pytest.raises(InvalidRowsError, match="column 'id': '2147483648' is not of Feast's type Int32"):
             ask(view, [{"id": 2**31}])
 
 

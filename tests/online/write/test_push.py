@@ -145,7 +145,7 @@ def test_an_empty_push_does_nothing(make_view: MakeView, online: OnlineStore, cl
         ([{"id": "a", "x": 1}], "lack column 'ts'"),
         ([{"ts": at(1), "x": 1}], "lack column 'id'"),
         ([{"id": "a", "ts": at(1)}], "lack column 'x'; a row replaces the whole row"),
-        ([{"id": "a", "ts": at(1), "x": 1, "z": 1}], "have column 'z', which is none of the view's"),
+        ([{"id": "a", "ts": at(1), "x": 1, "z": 1}], "have column 'z', which the view does not have"),
         ([{"id": "a", "ts": datetime(2026, 1, 1), "x": 1}], "'ts': 2026-01-01T00:00:00 has no time zone"),
         ([{"id": "a", "ts": "2026-01-01", "x": 1}], "column 'ts': '2026-01-01' is not of type timestamp"),
         ([{"id": 1, "ts": at(1), "x": 1}], "column 'id': 1 is not of type text"),

@@ -189,7 +189,7 @@ def test_arrays_whose_elements_do_not_fit_are_refused(
     "rows, message",
     [
         (pd.DataFrame({"id": ["a"], "ts": [at(1)]}), "lack column 'x'"),
-        (pd.DataFrame({"id": ["a"], "ts": [at(1)], "x": [1], 7: [1]}), "have column 7, which is none of the view's"),
+        (pd.DataFrame({"id": ["a"], "ts": [at(1)], "x": [1], 7: [1]}), "have column 7, which the view does not have"),
         (pd.DataFrame({"id": ["a", "b"], "ts": [at(1)] * 2, "x": [1, 2.5]}), "column 'x': 2.5 is not of type integer"),
         (pa.table({"id": ["a"], "ts": [datetime(2026, 1, 1)], "x": [1]}), "'ts': 2026-01-01T00:00:00 has no time zone"),
     ],

@@ -1,1 +1,1 @@
-"""Everything of Feast's: its keys, its values, its types, its repository."""
+"""Layout ``feast``: the keys, values and types of Feast, and views loaded from a Feast repository."""

@@ -12,7 +12,7 @@ from online_features.errors import InvalidRowsError
 from online_features.layouts.encoder import Columns, Encoder
 from online_features.layouts.feast import _protobuf as protobuf
 from online_features.layouts.feast import feast_format
-from online_features.layouts.feast.feast_types import FIELD_NUMBER, NO_TIME, FeastType
+from online_features.layouts.feast.feast_types import FIELD_NUMBER, INTEGERS, NO_TIME, FeastType
 from online_features.resp.commands import word
 from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column
@@ -20,7 +20,6 @@ from online_features.types.arrow_texts import instants
 
 MICROSECONDS = 1_000_000  # in a second
 
-INTEGERS = (FeastType.INT32, FeastType.INT64)
 VARINTS = (*INTEGERS, FeastType.BOOL, FeastType.UNIX_TIMESTAMP)
 FLOATS = {FeastType.FLOAT32: protobuf.FIXED32, FeastType.FLOAT64: protobuf.FIXED64}
 
@@ -28,11 +27,11 @@ FLOATS = {FeastType.FLOAT32: protobuf.FIXED32, FeastType.FLOAT64: protobuf.FIXED
 class FeastEncoder(Encoder):
     """Encodes rows as fields of the hash that Feast has for an entity.
 
-    A row has all its fields: a NULL is a field without bytes. Rows past the view's ttl are written like all others.
+    A row has a field for every feature; that of a NULL is empty. Rows past the view's ttl are written like all others.
     """
 
     def check(self, batch: pa.RecordBatch) -> None:
-        """Refuse a NULL among integers."""
+        """Refuse arrays of integers with a NULL inside."""
         for feature, column in zip(self._schema.features, self._columns(batch).features, strict=True):
             self._refuse_null_elements(feature, column)
 
@@ -90,7 +89,7 @@ def _values(feature: Column, column: pa.Array) -> pa.BinaryArray:
     """Return each value as a ``feast.types.Value``; a NULL has no bytes."""
     assert feature.feast is not None
     if feature.feast == FeastType.UNIX_TIMESTAMP:
-        # Every other NULL is an empty Value, but Feast's times have a value that means "not a time".
+        # Feast has a number that means "not a time"; a NULL of another type is an empty Value.
         seconds = np.where(column.is_null().to_numpy(zero_copy_only=False), NO_TIME, _seconds(column))
         return _scalar(FeastType.UNIX_TIMESTAMP, pa.array(seconds))
     if feature.feast in FLOATS:

@@ -11,8 +11,6 @@ import pyarrow.compute as pc
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
-MOST_VARINT_BYTES = 10  # of 64 bits, seven in each
-
 
 def tag(number: int, wire_type: int) -> bytes:
     """Return what precedes a field: its number and wire type."""

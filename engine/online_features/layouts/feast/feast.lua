@@ -1,7 +1,7 @@
 -- Layout "feast": a row is some fields of a hash, which also holds the rows that other views have of the entity. It is
 -- as Feast writes it, so that Feast reads and guards it, too.
 --
--- The layout's own words: seconds that the hash lives after a write (0: no end), how many fields a row has, the field of
+-- The layout's own words: seconds that the hash lives after a write (0: for ever), how many fields a row has, the field of
 -- the tombstone, the field of the row's timestamp, the fields of its features, those of features that have left the view.
 -- A row's words: event timestamp, created timestamp ('' for none), then the values of its fields, in their order.
 --

@@ -1,4 +1,4 @@
-"""Columns that a producer gives, as Arrow columns of the types that a layout is encoded from."""
+"""Convert a producer's columns to the Arrow types that the encoder of a view's layout expects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import FEATURE, feast_column
-from online_features.layouts.feast.feast_types import FeastType
+from online_features.layouts.feast.feast_types import INTEGERS, FeastType
 from online_features.schema import ARRAY_SUFFIX, UNKNOWN, Column, Encoding
 from online_features.types import values
 from online_features.types.arrow_coercion import coerced, inferred
@@ -23,9 +23,7 @@ from online_features.types.arrow_texts import texts
 from online_features.types.arrow_values import Values, python_values
 from online_features.types.registry import codec_of, element_of, typed_column
 
-INTEGERS = (FeastType.INT32, FeastType.INT64)
-
-# What a column that is named in FeastOptions holds, when nothing is known of the source yet.
+# The Postgres type of a column that FeastOptions name, when the source's types are not known yet.
 _NAMED_IN_FEAST = {
     FeastType.BOOL: "boolean", FeastType.INT32: "integer", FeastType.INT64: "bigint", FeastType.FLOAT32: "real",
     FeastType.FLOAT64: "double precision", FeastType.BYTES: "bytea", FeastType.PDF_BYTES: "bytea",
@@ -41,10 +39,10 @@ _FEAST_ARROW_TYPES = {
 
 
 def inferred_feature(view: FeatureView, name: str, given: Values) -> Column:
-    """Return a feature's column, when nothing is known of the source yet: as the view names it, or as its values tell.
+    """Return a feature's column, when the source's types are not known yet: by FeastOptions, or by its values.
 
     :raises InvalidRowsError: when Postgres has no type for the values.
-    :raises UnsupportedTypeError: when the layout is Feast's and Feast has none.
+    :raises UnsupportedTypeError: when the view's layout is ``feast``, and Feast has no type for them.
     """
     return _named_in_feast(view, name) or feast_column(view, FEATURE, inferred(name, given))
 
@@ -67,7 +65,7 @@ def coerced_for_layout(column: Column, given: Values, *, is_key: bool = False) -
 
 
 def as_encoded(column: Column, own: pa.Array) -> pa.Array:
-    """Convert values to the Arrow type that Feast's are encoded from; those of other layouts stay as they are.
+    """Convert values to the Arrow type that the encoder of layout ``feast`` expects; leave other layouts' unchanged.
 
     :param own: values as :func:`~online_features.types.arrow_coercion.coerced` returns them, or their texts.
     :raises InvalidRowsError: when one does not fit Feast's type, naming the column.
@@ -103,7 +101,7 @@ def _scalars(column: Column, kind: FeastType, own: pa.Array) -> pa.Array:
             return pa.array([None if text is None else int(Decimal(text)) for text in own.to_pylist()], target)
         case Encoding.FLOAT if kind in INTEGERS:
             return pc.if_else(pc.is_nan(own), None, pc.trunc(own)).cast(target)
-    # Into floats all others are rounded, as Postgres rounds them.
+    # A cast to floats may round, as in Postgres.
     return own.cast(target, safe=not pa.types.is_floating(target))
 
 

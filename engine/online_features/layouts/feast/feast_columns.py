@@ -1,4 +1,4 @@
-"""Which of Feast's types the columns of a view in layout ``feast`` have.
+"""Map Postgres types to Feast's types, for the columns of views in layout ``feast``.
 
 The mapping is that of Feast's own materialization from Postgres (``feast/type_map.py``), tested against Feast itself.
 """
@@ -21,7 +21,7 @@ TIMES = frozenset({"date", "timestamp without time zone", "timestamp with time z
 _NUMBERS = (FeastType.INT32, FeastType.INT64, FeastType.FLOAT32, FeastType.FLOAT64)
 _TEXTS = (FeastType.STRING, FeastType.UUID, FeastType.TIME_UUID, FeastType.DECIMAL, FeastType.JSON)
 
-# The first is the default, Feast's own mapping; None where Feast's default (Map) is not one that it can materialize.
+# The first is the default, Feast's own mapping; None where Feast cannot materialize its own default (Map).
 _BY_POSTGRES_TYPE: dict[str, tuple[FeastType | None, ...]] = {
     "boolean": (FeastType.BOOL,),
     "smallint": (FeastType.INT32, *_NUMBERS),
@@ -55,7 +55,7 @@ _KEY_TYPES: dict[str, tuple[FeastType, ...]] = {
 def feast_column(view: FeatureView, part: str, column: Column) -> Column:
     """Return the column with its type in Feast, where the view is in Feast's layout.
 
-    :param part: that the column plays; only :data:`KEY` and :data:`FEATURE` have such a type.
+    :param part: role of the column; only a :data:`KEY` and a :data:`FEATURE` have a type in Feast.
     :raises UnsupportedTypeError: when Feast has no type for it, or not the one that the view names.
     """
     if view.layout != "feast" or part not in (KEY, FEATURE):

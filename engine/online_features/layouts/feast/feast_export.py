@@ -31,7 +31,7 @@ KEY_TYPES = frozenset({"Bytes", "String", "Int32", "Int64", "UnixTimestamp"})
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
-# Names that mean the same unquoted, as in Feast's SQL, and quoted.
+# Tables whose names mean the same with quotes and without; Feast's SQL has none.
 PLAIN_TABLE = re.compile(r"[a-z_][a-z0-9_$]*(\.[a-z_][a-z0-9_$]*)?")
 
 LONGEST_TTL = timedelta(days=36525)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def document_of(store: Any) -> dict[str, Any]:
-    """Describe the repository; what else its owner must know goes to standard error."""
+    """Describe the repository; print to standard error what is left out or needs attention."""
     config = store.config
     versioned = config.registry.enable_online_feature_view_versioning
     views = []

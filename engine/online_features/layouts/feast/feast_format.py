@@ -31,7 +31,7 @@ def timestamp_field(view_name: str) -> bytes:
 
 
 def tombstone_field(view_name: str) -> bytes:
-    """Return the field that marks the entity as gone from a view; Feast does not know it."""
+    """Return the field that marks the entity as deleted from a view; Feast ignores it."""
     return f"@online_features:gone:{view_name}".encode()
 
 
@@ -51,17 +51,12 @@ def value_header(kind: FeastType) -> bytes:
     return struct.pack("<I", KEY_NUMBER[kind])
 
 
-def entity_key(columns: Sequence[Column], texts: Sequence[str]) -> bytes:
-    """Return the key of an entity, without the project.
-
-    :param texts: of the values, as :func:`~online_features.types.values.encode_key` gives them.
-    :raises InvalidRowsError: when a value does not fit Feast's type.
-    """
-    return entity_keys(columns)(texts)
-
-
 def entity_keys(columns: Sequence[Column]) -> Callable[[Sequence[str]], bytes]:
-    """Return :func:`entity_key` for many entities with these join keys."""
+    """Return a function that returns the key of an entity, without the project.
+
+    It takes the texts of the join keys, as :func:`~online_features.types.values.encode_key` returns them, and raises
+    :class:`InvalidRowsError` when a value does not fit Feast's type.
+    """
     prefix = key_prefix([column.name for column in columns])
     places = sorted(range(len(columns)), key=lambda i: columns[i].name)
     parts = [(i, columns[i], KEY_NUMBER[_feast(columns[i])]) for i in places]
@@ -97,7 +92,7 @@ def _encoded(column: Column, text: str) -> bytes:
     try:
         return _ENCODE[_feast(column)](text)
     except (struct.error, ValueError, OverflowError) as error:
-        raise InvalidRowsError(f"column {column.name!r}: {text!r} is no {column.feast} of Feast's") from error
+        raise InvalidRowsError(f"column {column.name!r}: {text!r} is not of Feast's type {column.feast}") from error
 
 
 def _decoded(column: Column, value: bytes) -> str:
@@ -126,7 +121,7 @@ def _feast(column: Column) -> FeastType:
 
 def _seconds(text: str) -> bytes:
     instant = datetime.fromisoformat(text)
-    # A time without a zone is one of UTC to Feast.
+    # Feast reads a time without a zone as UTC.
     aware = instant.replace(tzinfo=instant.tzinfo or UTC)
     return struct.pack("<q", (aware - UNIX_EPOCH) // timedelta(seconds=1))
 

@@ -65,7 +65,7 @@ class FeastLayout(RowLayout):
 
     @property
     def row_exists(self) -> CommandForm:
-        """The command that tells whether a key holds a row of this view beside those of others."""
+        """The command that checks whether a key holds a row of this view beside those of others."""
         return CommandForm("HEXISTS", (feast_format.timestamp_field(self.view.name),))
 
     def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:
@@ -120,6 +120,3 @@ class FeastFormat(RowFormat):
         command = CommandForm("HMGET", (feast_format.timestamp_field(view_name), *fields))
         decoders = (naming(column, feast_values.decoder(column), feast_values.damage) for column in columns)
         super().__init__(command, columns, [timestamps(feast_values.decode_timestamp), *decoders])
-
-    def _parts(self, reply: Any) -> Sequence[Any]:
-        return reply  # type: ignore[no-any-return]

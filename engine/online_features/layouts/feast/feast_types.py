@@ -46,6 +46,8 @@ class FeastType(StrEnum):
         return FeastType(self.value.removeprefix("Array(").removesuffix(")"))
 
 
+INTEGERS = (FeastType.INT32, FeastType.INT64)
+
 # Number of each type's field in message Value.
 FIELD_NUMBER = {
     FeastType.BYTES: 1, FeastType.STRING: 2, FeastType.INT32: 3, FeastType.INT64: 4, FeastType.FLOAT64: 5,
@@ -62,5 +64,5 @@ KEY_NUMBER = {
     FeastType.BYTES: 1, FeastType.STRING: 2, FeastType.INT32: 3, FeastType.INT64: 4, FeastType.UNIX_TIMESTAMP: 8,
 }  # fmt: skip
 
-# What Feast has in a timestamp's place when it is NULL: numpy's "not a time".
+# What Feast stores for a timestamp that is NULL: NumPy's "not a time".
 NO_TIME = -(2**63)

@@ -52,7 +52,7 @@ def damage(column: Column, message: bytes, _: Exception) -> OnlineDataError:
 
 
 def decoder(column: Column) -> Callable[[Sequence[bytes]], list[Any]]:
-    """Return what decodes many messages of a column; it raises :data:`DAMAGE`.
+    """Return a decoder of many messages of a column; it raises :data:`DAMAGE`.
 
     Nearly all messages are one field, whose first byte determines how to read the rest.
     """
@@ -183,25 +183,25 @@ def _value(column: Column, kind: FeastType, content: int | bytes) -> Any:
 
 
 def _whole(content: int | bytes) -> bytes:
-    """Return the content of a field that has a length."""
+    """Return the content of a field that is bytes, not a varint."""
     if not isinstance(content, bytes):
-        raise ValueError(content)  # noqa: TRY004 - it is damage, not a mistake of ours
+        raise ValueError(content)  # noqa: TRY004 - the data is damaged
     return content
 
 
 def _signed(value: int | bytes) -> int:
     if not isinstance(value, int):
-        raise ValueError(value)  # noqa: TRY004
+        raise ValueError(value)  # noqa: TRY004 - the data is damaged
     return value - (1 << 64) if value >> 63 else value
 
 
 def _time(column: Column, seconds: int) -> Any:
-    """Return the time as psycopg2 gives the column's values, to the second."""
+    """Return the time as psycopg2 returns the column's values, to the second."""
     return _time_of(column)(seconds)
 
 
 def _time_of(column: Column) -> Callable[[int], Any]:
-    """Return what converts the seconds of many values of a column."""
+    """Return a function that converts the seconds of a column's values."""
     as_given: Callable[[datetime], date] = _TIMES.get(column.type.removesuffix(ARRAY_SUFFIX), lambda instant: instant)
     return lambda seconds: None if seconds == NO_TIME else as_given(UNIX_EPOCH + timedelta(0, seconds))
 

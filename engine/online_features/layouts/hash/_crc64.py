@@ -1,4 +1,4 @@
-"""CRC-64 of many byte strings at once, as Redis signs what ``RESTORE`` takes.
+"""CRC-64 of many byte strings at once: the checksum in payloads of ``RESTORE``.
 
 Polynomial 0xad93d23594c935a9 (Jones), reflected, initially zero: https://github.com/redis/redis/blob/7.0/src/crc64.c
 """
@@ -39,7 +39,7 @@ def crc64(strings: pa.BinaryArray) -> np.ndarray:
     bounds = np.frombuffer(offsets, dtype=np.int32)[strings.offset : strings.offset + len(strings) + 1]
     order = np.argsort(np.diff(bounds), kind="stable")
     lengths, ends = np.diff(bounds)[order], bounds[1:][order]
-    # In front of the first string, so that its first word may begin there.
+    # Zeros before the first string, where its first word may begin.
     padded = np.concatenate([np.zeros(WORD, np.uint8), np.frombuffer(data or b"", dtype=np.uint8)])
     word_ending_at = np.ndarray((len(padded) - WORD + 1,), dtype="<u8", buffer=padded, strides=(1,))
 
@@ -47,10 +47,10 @@ def crc64(strings: pa.BinaryArray) -> np.ndarray:
     words = -(-int(lengths.max(initial=0)) // WORD)
     for left in range(words, 0, -1):
         joined, whole = np.searchsorted(lengths, [WORD * (left - 1) + 1, WORD * left])
-        taken_in = word_ending_at[ends[joined:] - WORD * (left - 1)]
+        next_words = word_ending_at[ends[joined:] - WORD * (left - 1)]
         foreign_bits = (8 * (WORD * left - lengths[joined:whole])).astype(np.uint64)
-        taken_in[: whole - joined] = taken_in[: whole - joined] >> foreign_bits << foreign_bits
-        checksums[joined:] = _advanced(checksums[joined:] ^ taken_in)
+        next_words[: whole - joined] = next_words[: whole - joined] >> foreign_bits << foreign_bits
+        checksums[joined:] = _advanced(checksums[joined:] ^ next_words)
     in_order = np.empty_like(checksums)
     in_order[order] = checksums
     return in_order

@@ -27,7 +27,7 @@ class HashEncoder(Encoder):
 
     A packed row is its timestamps and the hash; any other row is field, value, field, value, …: see ``hash.lua``.
 
-    :param packing: that the server takes; ``None`` packs no row.
+    :param packing: that the server accepts; ``None`` packs no row.
     """
 
     def __init__(self, layout: RowLayout, schema: RowSchema, packing: Packing | None = None) -> None:
@@ -42,7 +42,7 @@ class HashEncoder(Encoder):
         for feature, column in zip(self._schema.features, columns.features, strict=True):
             present = texts(column)
             if columns.deleted is not None:
-                # Not if_else, which before Arrow 24 gives other bytes than a sliced column's.
+                # Not if_else: before Arrow 24 it returns wrong bytes for a sliced column.
                 present = pc.replace_with_mask(present, columns.deleted, pa.scalar(None, pa.string()))
             fields.append((feature.name, present))
         if self._packing is None:

@@ -26,7 +26,7 @@ end
 
 local function put(key, first, last, expiry, is_replaced)
   if first == last then
-    -- If there is no row, RESTORE fails only if somebody else has made the key.
+    -- Without a row, RESTORE fails only if the key holds something else.
     if is_replaced or redis.pcall('RESTORE', key, expiry, ARGV[first], 'ABSTTL').err then
       redis.call('RESTORE', key, expiry, ARGV[first], 'ABSTTL', 'REPLACE')
     end

@@ -33,7 +33,7 @@ class HashLayout(OwnKeyLayout):
         return HashEncoder(self, schema, packing)
 
     def packing(self, reply: Callable[..., Any]) -> Packing | None:
-        """Return the packing of small hashes that the server takes."""
+        """Return the packing of small hashes that the server accepts."""
         from online_features.layouts.hash.packing import packing
 
         return packing(reply, keyspace.packing_key(self.view))
@@ -51,12 +51,9 @@ class HashFormat(RowFormat):
         decoders = (naming(column, _decoder(codec_of(column)), values.damage) for column in columns)
         super().__init__(command, columns, [timestamps(lambda stored: from_text(text(stored))), *decoders])
 
-    def _parts(self, reply: Any) -> Sequence[Any]:
-        return reply  # type: ignore[no-any-return]
-
 
 def _decoder(codec: Codec) -> Decoder:
-    """Decode texts that the user's client has left as bytes, or has made ``str`` of (``decode_responses``)."""
+    """Return a decoder of texts, which are bytes, or ``str`` if the user's client has ``decode_responses``."""
     if codec.decodes_bytes:
         return codec.decode_all
     return lambda stored: codec.decode_all(list(map(bytes.decode, stored)) if isinstance(stored[0], bytes) else stored)

@@ -1,4 +1,4 @@
-"""Hashes in the form in which Redis keeps small ones, so that ``RESTORE`` of one word replaces ``HSET`` of many.
+"""Encode hashes as Redis stores small ones, so that ``RESTORE`` of one word replaces ``HSET`` of many.
 
 For a guarded row, Redis spends most of its time on reading the words, passing them to Lua and back, and looking for
 each field among those that are there already. A packed row is one word, which Redis copies.
@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from online_features.layouts.hash._crc64 import crc64
 from online_features.resp.word_columns import Piece, by_length, joined
 
-# Lengths above have other forms, which rows that are worth packing do not need.
+# Longer strings have other forms, which rows worth packing do not need.
 MAX_BYTES = 250
 SHORT = 63  # bytes: up to here, kind and length of a string are one byte
 
-# The type of the value, and the length of what follows in the form that has 32 bits for it.
+# The type of the value, and the length of the rest: a byte that says "32 bits", then the number.
 ENVELOPE = np.dtype([("type", "u1"), ("form", "u1"), ("length", ">u4")])
 LENGTH_OF_32_BITS = 0x80
 END = b"\xff"
@@ -88,7 +88,7 @@ class Packing(ABC):
 
 
 class Listpack(Packing):
-    """Taken by Redis 7.0 and later (https://github.com/redis/redis/blob/7.0/src/listpack.c)."""
+    """Accepted by Redis 7.0 and later (https://github.com/redis/redis/blob/7.0/src/listpack.c)."""
 
     value_type = 16
     rdb_version = 10
@@ -110,9 +110,9 @@ class Listpack(Packing):
 
 
 class Ziplist(Packing):
-    """Taken by Redis 6.2 (https://github.com/redis/redis/blob/6.2/src/ziplist.c).
+    """Accepted by Redis 6.2 (https://github.com/redis/redis/blob/6.2/src/ziplist.c).
 
-    Redis 7 takes it, too, but converts it to a listpack field by field, which costs as much as packing saves.
+    Redis 7 accepts it, too, but converts it to a listpack field by field, which costs as much as packing saves.
     """
 
     value_type = 13
@@ -142,14 +142,14 @@ PACKINGS = (Listpack(), Ziplist())
 
 
 def packing(reply: Callable[..., Any], key: str) -> Packing | None:
-    """Return the packing that the server takes; ``None`` if it takes none, or the user may not ``RESTORE``.
+    """Return the packing that the server accepts; ``None`` if it accepts none, or the user may not ``RESTORE``.
 
     :param reply: sends the words of a command to Redis, and returns its reply, which may be an error.
     :param key: one that is not in use.
     """
     for tried in PACKINGS:
         (sample,) = tried.packed([("field", pa.array(["value"]))]).to_pylist()
-        # The server checks all of a row that has expired already, and stores nothing.
+        # The server validates a value that has already expired, but does not store it.
         if not isinstance(reply("RESTORE", key, PAST, sample, "ABSTTL"), Exception):
             return tried
     return None

@@ -40,7 +40,7 @@ class JsonLayout(OwnKeyLayout):
 
 
 def _integer(digits: str) -> int | float:
-    # A float without a fraction; Python has no integer for it.
+    # -0 is a float: Python has no such integer.
     return -0.0 if digits == "-0" else int(digits)
 
 
@@ -48,7 +48,7 @@ ROW = json.JSONDecoder(parse_int=_integer)
 
 
 def _parsed(decoder: json.JSONDecoder, document: str) -> Any:
-    """Decode a document without white space around it, for which ``decode`` would search twice."""
+    """Decode a document that has no white space around it; ``decode`` would search for it twice."""
     value, end = decoder.raw_decode(document)
     if end != len(document):
         raise ValueError(document)
@@ -73,7 +73,7 @@ class JsonFormat(RowFormat):
             if self._exact:
                 exact = _parsed(EXACT_JSON, document)
                 row |= {name: exact.get(name) for name in self._exact}
-            # A producer that does not know a feature yet has left it out, which is NULL, as in the other layouts.
+            # A producer with an older definition leaves newer features out, which are NULL, as in the other layouts.
             return [row[keyspace.TIMESTAMP_FIELD], *map(row.get, self._names)]
         except values.DAMAGE as error:
             raise OnlineDataError(f"{reply[:50]!r} is not a row of layout json; materialize with full=True") from error

@@ -30,7 +30,7 @@ def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[
     neighbours are unrelated. The scan also passes the keys of other views, so it may be long if this view has few keys
     among many.
 
-    :param primaries: number of nodes to scan, side by side.
+    :param primaries: number of nodes to scan, in parallel.
     """
     state = yield from read_fields(view, STATE_FIELDS)
     if state.schema is None:
@@ -81,4 +81,4 @@ def _entity(columns: tuple[Column, ...], texts: list[str] | None) -> Entity | No
     """Return the join keys' values, or ``None`` if the key is not the view's or was written with other types."""
     if texts is None or len(texts) != len(columns) or not all(map(values.is_value, columns, texts)):
         return None
-    return {column.name: values.decode(column, told) for column, told in zip(columns, texts, strict=True)}
+    return {column.name: values.decode(column, value) for column, value in zip(columns, texts, strict=True)}

@@ -70,7 +70,7 @@ def _current_rows(query: RowQuery, views: ViewCache) -> Conversation[OnlineRows]
         state = yield from read_fields(query.view, (*STATE_FIELDS, "schema"))
         cached = views.update(query.view, state)
         if cached is None:
-            return _nothing(query, state)
+            return _all_absent(query, state)
         rows = yield from _rows_as_cached(query, cached)
         if rows is not None:
             return rows
@@ -87,7 +87,7 @@ def _rows_as_cached(query: RowQuery, cached: CachedView) -> Conversation[OnlineR
     if not cached.matches(state):
         return None
     if plan is None:
-        return _nothing(query, state)
+        return _all_absent(query, state)
     by_key = dict(zip(commands, replies, strict=True))
     return OnlineRows(_read(query, plan, [by_key[key] for key in keys]), freshness=Freshness.of(state, now=query.now))
 
@@ -98,7 +98,8 @@ def _read(query: RowQuery, plan: RowPlan, replies: Sequence[Any]) -> list[Online
         read = plan.format.rows(replies)
     except DAMAGE:
         # Decode row by row, so that one damaged row does not hide the others.
-        return [_read_one(query, plan, *asked) for asked in zip(query.entity_rows, replies, strict=True)]
+        pairs = zip(query.entity_rows, replies, strict=True)
+        return [_read_one(query, plan, entity, reply) for entity, reply in pairs]
     return [_row(query, plan, entity, *row) for entity, row in zip(query.entity_rows, read, strict=True)]
 
 
@@ -127,7 +128,7 @@ def _row(
     return OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
 
 
-def _nothing(query: RowQuery, state: ViewState) -> OnlineRows:
+def _all_absent(query: RowQuery, state: ViewState) -> OnlineRows:
     names = query.features if query.features is not None else query.view.features or ()
     return OnlineRows(
         (_absent(entity, "not_found", names) for entity in query.entity_rows),

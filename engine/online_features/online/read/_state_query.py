@@ -35,7 +35,7 @@ def fields_command(view: FeatureView, fields: Sequence[str]) -> Command:
 
 
 def state_of_reply(view: FeatureView, fields: Sequence[str], reply: Any) -> ViewState:
-    """Return the state, as far as the fields tell it.
+    """Return the state, as far as the fields contain it.
 
     :param reply: of :func:`fields_command`.
     :raises OnlineDataError: when this package has not written it.

@@ -1,4 +1,4 @@
-"""What a store remembers about feature views, so that a read needs one round trip."""
+"""A store's cache of feature views, so that a read needs one round trip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from online_features.online.read.entity_keys import entity_keys
 from online_features.online.state.view_state import ViewState
 from online_features.schema import Column, RowSchema
 
-PLANS_KEPT = 100  # per view: a process rarely repeats more selections of features than that
+PLANS_KEPT = 100  # per view: a process rarely reads more selections of features than that
 
 
 class RowPlan:
@@ -85,7 +85,7 @@ class ViewCache:
         return self._by_id.get(keyspace.view_id(view))
 
     def update(self, view: FeatureView, state: ViewState) -> CachedView | None:
-        """Replace the entry of the view by what its state says; return ``None`` if no rows are online."""
+        """Replace the entry of the view by one from its state; return ``None`` if no rows are online."""
         if state.schema is None:
             self._by_id.pop(keyspace.view_id(view), None)
             return None

@@ -64,7 +64,7 @@ class EntityFreshnessCheck:
 
         :param primaries: number of nodes to sample entities from.
         """
-        # An unknown view has no entities; the result says why it is unknown.
+        # An unknown view has no entities; this result has the cure.
         of_view = yield from ViewFreshnessCheck(
             view=self.view, max_staleness=timedelta.max, measure="event_timestamp"
         ).ask(views, now, primaries)

@@ -1,4 +1,4 @@
-"""How far the online store lags, and how much of it a reader accepts."""
+"""How far the online store lags, and how much lag a reader accepts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Freshness:
 
     @classmethod
     def of(cls, state: ViewState, *, now: datetime) -> Freshness:
-        """Take the freshness from a view's state."""
+        """Return the freshness in a view's state."""
         return cls(
             watermark=state.watermark,
             max_event_timestamp=state.max_event_timestamp,
@@ -86,6 +86,6 @@ class FreshnessBounds:
 def _stale(view: FeatureView, freshness: Freshness, bound: str) -> StaleFeaturesError:
     has = "no watermark" if freshness.watermark is None else f"watermark {to_text(freshness.watermark)}"
     return StaleFeaturesError(
-        f"feature view {view.name!r} has {has} online, but {bound} was asked -> wait for its next materialization, or "
-        "accept older features"
+        f"feature view {view.name!r} has {has} online, but {bound} was required -> wait for its next materialization, "
+        "or accept older features"
     )

@@ -49,7 +49,7 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewStatus:
-    """What Redis knows of a feature view.
+    """The freshness of a feature view, and the names of other views if Redis does not hold it.
 
     :param known_ids: ``<project>:<view>`` of all views in Redis, if the view is not among them; otherwise ``None``.
     """
@@ -137,7 +137,7 @@ class ViewFreshnessCheck:
 
 
 def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[list[ViewStatus | Failure]]:
-    """Read the statuses of views, in one round trip if Redis knows them all; a failure concerns its view only."""
+    """Read the statuses of views, in one round trip if Redis holds them all; a failure affects its view only."""
     freshness = yield from together([_settled(read_freshness(view, now)) for view in views])
     known_ids: frozenset[str] | ResponseError = frozenset()
     if any(isinstance(fresh, Freshness) and _is_blank(fresh) for fresh in freshness):

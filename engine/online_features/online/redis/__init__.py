@@ -1,4 +1,4 @@
-"""The seam to Redis: one interface for a server and for a cluster; no other room imports ``redis``."""
+"""Access to Redis: one interface for a server and for a cluster. Only this package imports ``redis``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from online_features.online.redis.redis_failures import AsyncClient, Client
 
 
 def deployment_of(client: Client) -> Deployment:
-    """Return the seam to the server or cluster of a client."""
+    """Return the deployment, a server or a cluster, of a client."""
     return Cluster(client) if isinstance(client, redis.RedisCluster) else SingleServer(client)
 
 
 def async_deployment_of(client: AsyncClient) -> AsyncDeployment:
-    """Return the seam to the server or cluster of an asyncio client."""
+    """Return the deployment, a server or a cluster, of an asyncio client."""
     return AsyncCluster(client) if isinstance(client, redis.asyncio.RedisCluster) else AsyncSingleServer(client)

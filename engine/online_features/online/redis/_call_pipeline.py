@@ -1,4 +1,4 @@
-"""Calls of scripts on one connection to one server: sent in packets, and each acknowledged."""
+"""Sends calls of scripts in packets on one connection to one server, and reads the reply to each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from online_features.online.redis.scripts import unknown
 CALLS_PER_PACKET = 64
 PACKETS_IN_FLIGHT = 2
 
-# The longest word of a command that Redis takes. It closes the connection on a longer one, and its error may be lost.
+# The setting for the longest word of a command that Redis accepts. It closes the connection on a longer one, and its
+# error may be lost.
 LIMIT = "proto-max-bulk-len"
 TOO_LONG = "invalid bulk length"
 SHORTEST_LIMIT, USUAL_LIMIT = 1024**2, 512 * 1024**2  # bytes
@@ -28,9 +29,9 @@ LINE_END = b"\r\n"
 
 
 class CallPipeline:
-    """Sends calls on a connection, and makes scripts known to the server that it has forgotten.
+    """Sends calls on a connection, and loads the scripts that the server lacks.
 
-    :param client: that holds the connection alone.
+    :param client: with a connection of its own.
     :ivar bytes_sent: of calls.
     """
 
@@ -80,7 +81,7 @@ class CallPipeline:
         return reply
 
     def _acknowledged(self, in_flight: deque[list[PackedCall]]) -> list[Any]:
-        """Return the replies to the oldest packet in flight, or to all if the server does not know a script."""
+        """Return the replies to the oldest packet in flight, or to all packets if the server lacks a script."""
         calls = in_flight.popleft()
         replies = [self._reply() for _ in calls]
         if missing := unknown(replies):
@@ -91,7 +92,7 @@ class CallPipeline:
             for script in {calls[i].script for i in unknown(replies)}:
                 if script is not None:
                     self.exchange(*script.load)
-            # From the first one on, so that the order stays; a call that is made twice does no harm.
+            # From the first one on, to keep the order; a call that is made twice does no harm.
             first = missing[0]
             self._send(calls[first:])
             replies[first:] = [self._reply() for _ in calls[first:]]
@@ -122,7 +123,7 @@ class CallPipeline:
         self.bytes_sent += len(payload)
 
     def _reply(self) -> Any:
-        # An error is one call's reply, to be judged when the replies to all calls have been read.
+        # An error is the reply to one call; the caller handles it after all replies have been read.
         try:
             return self.connection.read_response()
         except redis.ResponseError as error:
@@ -130,12 +131,12 @@ class CallPipeline:
 
 
 @contextmanager
-def call_pipeline(hold: Callable[[], redis.Redis]) -> Iterator[CallPipeline]:
-    """Open a pipeline; after a failure its connection is closed, and not used again as it is.
+def call_pipeline(connect: Callable[[], redis.Redis]) -> Iterator[CallPipeline]:
+    """Open a pipeline; close its connection after a failure, because replies may still arrive on it.
 
-    :param hold: returns a client that holds a connection of its pool alone.
+    :param connect: returns a client with a connection of its own.
     """
-    with hold() as client:
+    with connect() as client:
         pipeline = CallPipeline(client)
         try:
             yield pipeline

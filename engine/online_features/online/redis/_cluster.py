@@ -1,4 +1,4 @@
-"""The seam to a Redis Cluster: all of its nodes are written at once, and slots that move are followed."""
+"""Access to a Redis Cluster: writes to its nodes in parallel, and follows slots that move."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# More than slots move while calls are sent. Each time, what was refused is sent to where the refusal says.
+# Rounds in which calls are sent. Each round sends the calls again that a node refused because their slot has moved.
 MOST_MOVES = 16
 
 
@@ -54,11 +54,11 @@ class Cluster(Deployment):
         return len(self.client.get_primaries())
 
     def row_script(self, name: str, layout: RowLayout) -> Script:
-        """Return the script of that name for rows of a layout, which is given the keys of tombstones, too."""
+        """Return the script of that name for rows of a layout; its calls also name the keys of tombstones."""
         return row_script(name, type(layout), in_cluster=True)
 
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
-        """Return the places of the keys of each slot."""
+        """Return the indices of the keys of each slot."""
         by_slot: dict[int, list[int]] = defaultdict(list)
         for i, key in enumerate(keys):
             by_slot[key_slot(key if isinstance(key, bytes) else key.encode())].append(i)
@@ -79,7 +79,7 @@ class Cluster(Deployment):
 
 
 class ClusterSession(Session):
-    """Writes to nodes side by side. It holds no connection: those it writes on come from the pools of the nodes.
+    """Writes to nodes in parallel, each time on connections from the pools of the nodes.
 
     :param replication: what must be copied before a call is acknowledged.
     """
@@ -100,13 +100,13 @@ class ClusterSession(Session):
         return self._client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def steadily(self, do: Callable[[], T]) -> T:
-        """Return what ``do`` returns; do it again after an interruption, with a new look at the nodes."""
+        """Return what ``do`` returns; do it again after an interruption, with a new list of the nodes."""
 
         def attempt() -> T:
             try:
                 return do()
             except DRIVER_ERRORS as failure:
-                # A lasting failure is raised as it is, and not as the nodes' refusal to describe the cluster.
+                # Not after a lasting failure: initialize() would fail, too, and its error would hide the first.
                 if is_passing(failure):
                     self._client.nodes_manager.initialize()
                 raise
@@ -121,7 +121,7 @@ class ClusterSession(Session):
         return frozenset(self._server(node) for node in nodes)
 
     def await_replicas(self, key: str, replication: Replication) -> None:
-        """Do nothing: replicas were waited for on the nodes where rows were written."""
+        """Do nothing: every batch of calls has already waited for the replicas of its node."""
 
     def send(self, calls: Sequence[PackedCall], then: Sequence[Word | int] = ()) -> list[Any]:
         """Send calls to the nodes of their slots, at once, then a command."""
@@ -143,15 +143,15 @@ class ClusterSession(Session):
         info = self._client.get_redis_connection(node).info()
         if "run_id" not in info:
             raise OnlineAccessError(
-                f"node {node.name} of the cluster does not tell its run_id by INFO, so whether it has lost rows is "
-                "unknown -> connect to the nodes themselves, not to a proxy"
+                f"INFO of node {node.name} of the cluster has no run_id, so a loss of its rows would go unnoticed "
+                "-> connect to the nodes themselves, not to a proxy"
             )
         return server(info, node.name)
 
     def _round(self, waiting: Mapping[int, PackedCall], acknowledged: dict[int, Any]) -> MovedError | None:
-        """Send the calls to where their slots are known to be, and keep the replies.
+        """Send each call to the node that had its slot last, and keep the replies.
 
-        :returns: a refusal of a node that no longer has a slot.
+        :returns: an error of a node that no longer has a slot, if there is one.
         """
         by_node: dict[str, dict[int, PackedCall]] = defaultdict(dict)
         for i, call in waiting.items():
@@ -170,21 +170,21 @@ class ClusterSession(Session):
         return _moved(failures)
 
     def _send_to(self, name: str, calls: Mapping[int, PackedCall]) -> dict[int, Any]:
-        """Return the replies of a node, errors among them; where there is none, what interrupted the calls."""
+        """Return the reply of a node to each call, or what interrupted the call; errors are among the replies."""
         replies: dict[int, Any] = {}
         try:
             with self._pipeline(self._client.get_node(node_name=name)) as pipeline:  # type: ignore[no-untyped-call]
                 replies.update(zip(calls, pipeline.replies(iter(calls.values())), strict=True))
                 self._replication.await_replicas(pipeline.exchange)
         except DRIVER_ERRORS as failure:
-            # WAIT covers what its own connection has written; once that is lost, nobody knows what replicas have.
+            # WAIT covers writes of its own connection, so after a failure it is unknown what the replicas have.
             replies = {**dict.fromkeys(calls, failure), **({} if self._replication.replicas else replies)}
         return {i: self._asked(reply, calls[i]) if type(reply) is AskError else reply for i, reply in replies.items()}
 
     def _asked(self, redirection: AskError, call: PackedCall) -> Any:
         """Return the reply of the node that a slot is moving to, or what interrupted the call."""
         host, port = redirection.node_addr
-        # The client does not know a node that has joined and has no slot yet.
+        # The client's list lacks a node that has joined and has no slot yet.
         node = self._client.get_node(host, port) or ClusterNode(host, port)  # type: ignore[no-untyped-call]
         try:
             with self._pipeline(node) as pipeline:
@@ -219,7 +219,7 @@ class AsyncCluster:
 
     async def primaries(self) -> int:
         """Return how many nodes have keys of their own."""
-        await self.client.initialize()  # before, it knows of none
+        await self.client.initialize()  # so that its primaries are known
         return len(self.client.get_primaries())
 
 
@@ -227,14 +227,14 @@ def _target(client: Any, form: CommandForm) -> dict[str, Any]:
     if form.primary is None:
         return {}
     nodes = client.get_primaries()
-    # They may have become fewer: asking one of them twice does no harm.
+    # There may be fewer by now; sending the command to one of them twice does no harm.
     return {"target_nodes": nodes[form.primary % len(nodes)]}
 
 
 def _moved(failures: Sequence[Exception]) -> MovedError | None:
-    """Return the refusal to be followed at once, if there is nothing else.
+    """Return the first failure if all are caused by slots that have moved; ``None`` if there is no failure.
 
-    :raises Exception: the first failure that lasts, else the first that may pass.
+    :raises Exception: any other failure: the first that lasts, else the first that may pass.
     """
     others = [failure for failure in failures if not isinstance(failure, MovedError)]
     for failure in sorted(others, key=is_passing):

@@ -1,4 +1,4 @@
-"""The seam to one Redis server."""
+"""Access to one Redis server."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a connection is for: redis-py before 5.3 asks, and later versions warn of an answer.
-_ASKED = signature(redis.ConnectionPool.get_connection).parameters.get("command_name")
-PURPOSE = ("HMGET",) if _ASKED is not None and _ASKED.default is Parameter.empty else ()
+# redis-py before 5.3 needs the name of a command to return a connection; later versions warn if one is given.
+_PARAMETER = signature(redis.ConnectionPool.get_connection).parameters.get("command_name")
+PURPOSE = ("HMGET",) if _PARAMETER is not None and _PARAMETER.default is Parameter.empty else ()
 
 
 class SingleServer(Deployment):
@@ -61,7 +61,7 @@ class SingleServer(Deployment):
         return row_script(name, type(layout), in_cluster=False)
 
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
-        """Return the places of all keys: one call can take them."""
+        """Return the indices of all keys: one call can take them."""
         return [[*range(len(keys))]] if keys else []
 
     def packed_calls(
@@ -74,7 +74,7 @@ class SingleServer(Deployment):
 
     @contextmanager
     def session(self, retry_budget: RetryBudget, replication: Replication) -> Iterator[Session]:  # noqa: ARG002
-        """Hold one connection; a run waits for replicas when it ends."""
+        """Open a session on one connection; a run waits for replicas when it ends."""
         from online_features.online.redis._call_pipeline import call_pipeline
 
         with call_pipeline(partial(retry_budget.attempt, self.client.client, is_passing)) as pipeline:
@@ -82,7 +82,7 @@ class SingleServer(Deployment):
 
 
 class ServerSession(Session):
-    """One connection to one server, which is made again when it is lost."""
+    """One connection to one server, which is opened again when it is lost."""
 
     def __init__(self, pipeline: CallPipeline, retry_budget: RetryBudget) -> None:
         super().__init__(retry_budget)
@@ -118,8 +118,8 @@ class ServerSession(Session):
     def await_replicas(self, key: str, replication: Replication) -> None:
         """Wait until replicas have what the session has written.
 
-        The marker is written to first: ``WAIT`` is for what its own connection has written, and this may not be the one
-        that has written the rows.
+        Write to the marker first: ``WAIT`` covers writes of its own connection, and the rows may have been written on
+        an earlier one.
         """
         if replication.replicas:
             self.exchange("PEXPIRE", key, RUN_MARKER_MILLISECONDS)
@@ -147,7 +147,7 @@ class ServerSession(Session):
         try:
             return do()
         except BaseException:
-            # Replies may be on their way that nobody will read.
+            # Replies that were not read may still arrive on this connection.
             self._pipeline.connection.disconnect()
             self._is_lost = True
             raise
@@ -180,7 +180,7 @@ class AsyncSingleServer:
         return replies
 
     async def primaries(self) -> int:
-        """Return how many nodes have keys of their own."""
+        """Return the number of primaries, which is 1."""
         return 1
 
 

@@ -110,9 +110,9 @@ def _check_client(store: str, client: Any, library: ModuleType) -> None:
 
 
 def _checked(url: Any) -> dict[str, list[str]]:
-    """Return the options in a URL, of which redis-py would ignore none.
+    """Return the options in a URL.
 
-    :raises OnlineAccessError: when it would, or the URL cannot be used.
+    :raises OnlineAccessError: when redis-py would silently ignore one of them, or the URL cannot be used.
     """
     scheme, _, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     if scheme not in SCHEMES:

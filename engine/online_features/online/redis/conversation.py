@@ -1,7 +1,7 @@
-"""Reading as a conversation with Redis: what is asked and what follows from the replies, apart from the asking.
+"""Conversations: reads of Redis without I/O, so that the stores for threads and for asyncio share their code.
 
 A conversation is a generator: it yields the commands of one round trip, is sent their replies, and returns its result.
-:func:`hold` holds it on a deployment, :func:`hold_async` on asyncio; no other code differs between the two.
+:func:`hold` does the I/O with a deployment, :func:`hold_async` with one for asyncio.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from online_features.online.redis.turns import turn, turn_async
 from online_features.resp.commands import Command
 
 Result = TypeVar("Result")
-# A reply may be a redis.ResponseError: whether it matters is for the conversation to decide.
+# A reply may be a redis.ResponseError, which the conversation handles.
 Conversation: TypeAlias = Generator[Sequence[Command], Sequence[Any], Result]
 
 
 def hold(deployment: Deployment, conversation: Conversation[Result]) -> Result:
-    """Return what the conversation returns, in one round trip per turn."""
+    """Return what the conversation returns; each of its yields is one round trip."""
     replies: Any = None
     while True:
         try:
@@ -31,7 +31,7 @@ def hold(deployment: Deployment, conversation: Conversation[Result]) -> Result:
 
 
 async def hold_async(deployment: AsyncDeployment, conversation: Conversation[Result]) -> Result:
-    """Return what the conversation returns, in one round trip per turn."""
+    """Return what the conversation returns; each of its yields is one round trip."""
     replies: Any = None
     while True:
         try:
@@ -43,7 +43,7 @@ async def hold_async(deployment: AsyncDeployment, conversation: Conversation[Res
 
 
 def together(conversations: Sequence[Conversation[Result]]) -> Conversation[list[Result]]:
-    """Hold several conversations at once: the turn of each is part of one round trip."""
+    """Hold several conversations at once: each round trip has the next commands of all of them."""
     results: dict[int, Result] = {}
     replies: dict[int, Any] = dict.fromkeys(range(len(conversations)))
     while True:

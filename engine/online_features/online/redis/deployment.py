@@ -1,4 +1,4 @@
-"""The seam to Redis: what the rest of the package asks of it, be it one server or a cluster."""
+"""The interface to Redis for the rest of the package, the same for one server and for a cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCAN_COUNT = 1000  # keys that Redis looks at per step of a scan, so that no step blocks it for long
+SCAN_COUNT = 1000  # keys per step of a scan, so that no step blocks Redis for long
 KEYS_PER_CALL = 500  # a call blocks Redis for a few microseconds a key
 
 # Longer than any run; the marker of a crashed run is gone after it.
@@ -35,16 +35,16 @@ RUN_MARKER_MILLISECONDS = timedelta(days=7) // timedelta(milliseconds=1)
 
 
 class Session(ABC):
-    """What a run asks Redis by: it tries again after interruptions.
+    """A run's access to Redis, which retries after interruptions.
 
-    :param retry_budget: of all that the session tries again.
+    :param retry_budget: of all retries of the session.
     """
 
     def __init__(self, retry_budget: RetryBudget) -> None:
         self._retry_budget = retry_budget
 
     def command(self, *words: Word | int) -> Any:
-        """Return the reply to a command, which may be carried out twice: it is sent again after an interruption."""
+        """Return the reply to a command; an interruption may cause it to be carried out twice."""
         return self.steadily(partial(self.exchange, *words))
 
     def reply(self, *words: Word | int) -> Any:
@@ -83,10 +83,10 @@ class Session(ABC):
     def send(self, calls: Sequence[PackedCall], then: Sequence[Word | int] = ()) -> list[Any]:
         """Send calls, and return their replies when every one of them is acknowledged.
 
-        After an interruption it goes on with the calls that were not acknowledged. They may have been carried out:
-        once more does no harm.
+        After an interruption, send the calls again that were not acknowledged. If they were carried out, a second time
+        does no harm.
 
-        :param then: the words of a command that follows when all calls are carried out; its reply comes last.
+        :param then: the words of a command to send after all calls; its reply comes last.
         :raises StateChangedError: when the view's state is not the one under which rows were encoded.
         :raises NotReplicatedError: in a cluster, when too few replicas have the rows in time.
         """
@@ -142,7 +142,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
-        """Return the places of keys that one call can take, for each call."""
+        """Return the indices of the keys that one call can take, for each call."""
 
     def call(self, script: Script, calls: Sequence[tuple[Sequence[Key], Sequence[Key]]]) -> list[Any]:
         """Return the replies of a row script.
@@ -152,7 +152,7 @@ class Deployment(ABC):
         """
         commands = [script.call(self._all_keys(script, keys), words) for keys, words in calls]
         replies = self._replies(commands)
-        # One node of a cluster may have forgotten the script. What the others have done must not be counted anew.
+        # Only some nodes of a cluster may lack the script. The other calls are not repeated: their counts would differ.
         if again := unknown(replies):
             self.client.script_load(script.source)
             for i, reply in zip(again, self._replies([commands[i] for i in again]), strict=True):

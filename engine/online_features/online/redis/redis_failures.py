@@ -61,19 +61,19 @@ class NoConnectionFreeError(redis.ConnectionError):
     """All connections of a client were in use for too long."""
 
 
-GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG tells which")
+GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the keys: ACL LOG shows which")
 UNKNOWN: Decision = (
     OnlineAccessError,
     "the server does not know this command (rename-command, or a proxy that leaves it out), which is needed: allow it",
 )
 LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
 FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
-DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or mend what else keeps it from saving")
+DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or repair what else keeps it from saving")
 AWAY: Decision = (OnlineStoreUnavailableError, "check host and port, and that Redis runs")
 BUSY: Decision = (OnlineStoreUnavailableError, "run again; if it stays, look at the load of Redis")
 BUSY_CLIENT: Decision = (
     OnlineStoreUnavailableError,
-    "raise max_connections of the client (in a URL ?max_connections=200), or ask for less at once",
+    "raise max_connections of the client (in a URL ?max_connections=200), or read and write less at once",
 )
 REPLICA: Decision = (OnlineStoreUnavailableError, "connect to the primary, or wait for the failover to end")
 REPLICAS: Decision = (OnlineStoreUnavailableError, "bring the replicas back, or lower min-replicas-to-write")
@@ -198,7 +198,7 @@ def translation(failure: Exception, what: str, *, tls: bool | None = None) -> On
 
 
 def _command_of_script(said: str) -> str:
-    """Return the command that one of our scripts was refused; Redis tells the line at most."""
+    """Return the command that was refused in one of our scripts; Redis reports only its line."""
     sha = SHA.search(said)
     script = sources_by_sha().get(sha[0], "") if sha else ""
     lines = script.splitlines()
@@ -206,13 +206,13 @@ def _command_of_script(said: str) -> str:
     for number in reversed(SCRIPT_LINE.findall(said)):
         if called := CALL.search("".join(lines[int(number) - 1 : int(number)])):
             return f" ({called[1]})"
-    # Redis 7 tells the line where the error was raised again with the row's key.
+    # Redis 7 reports the line where the error was raised again with the row's key.
     read = READ_OF_ROW.search(script) if "(key " in said else None
     return f" ({read[1]})" if read else ""
 
 
 def _tls_hint(failure: Exception, tls: bool | None) -> str:
-    """Return a hint if only one side may use TLS, which neither side reports."""
+    """Return a hint if perhaps only one side uses TLS, which neither side reports."""
     said = str(failure)
     if isinstance(failure, (redis.sentinel.MasterNotFoundError, redis.asyncio.sentinel.MasterNotFoundError)):
         # It names the class of each Sentinel's failure.
@@ -272,5 +272,5 @@ def lasting(retry_budget: RetryBudget) -> Iterator[None]:
 
 
 def named(*views: FeatureView) -> str:
-    """Return the views as messages begin."""
+    """Return the views by name, as the beginning of a message."""
     return f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"

@@ -18,7 +18,7 @@ WAIT_SECONDS = 0.1  # of one WAIT command: less than any client's time-out
 class Replication:
     """How many replicas must have a run's rows before the run counts.
 
-    :param what: what is written, as messages begin.
+    :param what: what is written, as the beginning of messages.
     :param replicas: of each server that holds rows; zero asks for none.
     :param timeout: how long to wait for them.
     :raises OptionError: when one of them is negative.

@@ -1,7 +1,7 @@
 """The Lua scripts: named, put together and called here only.
 
 Scripts on the state of a view run once per run or push and are sent as a whole (``EVAL``). Scripts on rows run many
-times, so Redis is sent their name (``EVALSHA``), and their source when it does not know them.
+times, so they are called by their SHA-1 (``EVALSHA``), and loaded where the server lacks them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from online_features.layouts.layout_registry import LAYOUTS
 STATE_SCRIPTS = {"push": (), "commit_run": ("history",), "abandon_run": ("history",)}
 ROW_SCRIPTS = ("bury", "clear", "delete", "prune", "stamps", "write")
 
-STATE_CHANGED = "CHANGED"  # begins the error of write.lua when the view's state is another
+STATE_CHANGED = "CHANGED"  # begins the error of write.lua when the view's state has changed
 
 
 class StateChangedError(Exception):
@@ -42,12 +42,12 @@ class Script:
 
     @cached_property
     def sha(self) -> str:
-        """The name by which Redis knows the script."""
+        """The SHA-1 of the source, by which the script is called."""
         return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     @cached_property
     def load(self) -> tuple[str, str]:
-        """The words of the command that makes the script known to Redis."""
+        """The words of the command that loads the script."""
         return ("SCRIPT LOAD", self.source)
 
     def call(self, keys: Sequence[Key], words: Sequence[Key]) -> tuple[Any, ...]:
@@ -55,7 +55,7 @@ class Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *words)
 
     def call_in_full(self, keys: Sequence[Key], words: Sequence[str | int]) -> tuple[Any, ...]:
-        """Return the words of a call that brings the source along."""
+        """Return the words of a call that contains the source."""
         return ("EVAL", self.source, len(keys), *keys, *words)
 
 
@@ -83,7 +83,7 @@ def sources_by_sha() -> dict[str, str]:
 
 
 def unknown(replies: Sequence[Any]) -> list[int]:
-    """Return the places of calls whose script the server does not know."""
+    """Return the indices of calls whose script the server lacks."""
     return [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
 
 

@@ -1,4 +1,4 @@
-"""The servers that hold rows, and whether one of them may have lost some since."""
+"""Identify the servers that hold rows, and find out whether they have evicted keys."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(info: Mapping[str, Any], anonymous: str) -> Server:
 
 def evicts(view: FeatureView, servers: Iterable[Server]) -> str:
     """Return the policy by which one of the servers may evict rows of the view; empty if none does."""
-    return max((server.policy for server in servers if _may_take(view, server)), default="")
+    return max((server.policy for server in servers if _may_evict(view, server)), default="")
 
 
 def warn_of_eviction(view: FeatureView, servers: frozenset[Server]) -> None:
@@ -52,15 +52,15 @@ def warn_of_eviction(view: FeatureView, servers: frozenset[Server]) -> None:
     if policy := evicts(view, servers):
         say(
             log.warning,
-            f"{name}: Redis evicts keys when its memory is full (maxmemory-policy {policy}). A run that meets that "
-            "fails, and the next one reads all of history; until then rows may be missing that the watermark claims "
-            "-> set maxmemory-policy noeviction, and give the view a ttl",
+            f"{name}: Redis evicts keys when its memory is full (maxmemory-policy {policy}). A run that notices an "
+            "eviction fails, and the next one reads all of history; until then rows may be missing that the watermark "
+            "claims -> set maxmemory-policy noeviction, and give the view a ttl",
         )
     if any(server.evicted is None for server in servers):
         say(
             log.warning,
-            f"{name}: Redis does not tell by INFO whether it evicts keys, so rows may be missing that the watermark "
-            "claims -> let the user ask for INFO, or make sure of maxmemory-policy noeviction",
+            f"{name}: Redis does not report by INFO whether it evicts keys, so rows may be missing that the watermark "
+            "claims -> grant the user INFO, or make sure of maxmemory-policy noeviction",
         )
 
 
@@ -72,7 +72,7 @@ def evicted_counts(servers: Iterable[Server]) -> dict[str, int]:
 def evicted_since(before: Mapping[str, int], servers: Iterable[Server]) -> int:
     """Return how many keys have been evicted since the servers had these counts.
 
-    A server without a count before is taken to have begun at zero.
+    A server without an earlier count is assumed to have had zero.
     """
     now = evicted_counts(servers)
     # A smaller count than before was reset (CONFIG RESETSTAT).
@@ -81,8 +81,8 @@ def evicted_since(before: Mapping[str, int], servers: Iterable[Server]) -> int:
 
 
 def rows_evicted_since(view: FeatureView, before: Mapping[str, int], servers: Iterable[Server]) -> int:
-    """Return how many keys have been evicted that may have been the view's; Redis does not tell whose they were."""
-    return evicted_since(before, (server for server in servers if _may_take(view, server)))
+    """Return how many keys have been evicted that may have been the view's; Redis does not report whose they were."""
+    return evicted_since(before, (server for server in servers if _may_evict(view, server)))
 
 
 def check_evictions(view: FeatureView, before: Iterable[Server], now: frozenset[Server]) -> None:
@@ -100,11 +100,11 @@ def eviction(view: FeatureView, evicted: int, servers: Iterable[Server]) -> Onli
     policy = max((server.policy for server in servers), default="") or "noeviction by now"
     return OnlineStoreFullError(
         f"feature view {view.name!r}: Redis evicted {evicted:,} keys while the run was writing (maxmemory is reached, "
-        f"maxmemory-policy {policy}) and does not tell which; rows of the view may be among them, so the watermark has "
-        "not moved -> raise maxmemory, set maxmemory-policy noeviction, and run again"
+        f"maxmemory-policy {policy}) and does not report which; rows of the view may be among them, so the watermark "
+        "has not moved -> raise maxmemory, set maxmemory-policy noeviction, and run again"
     )
 
 
-def _may_take(view: FeatureView, server: Server) -> bool:
+def _may_evict(view: FeatureView, server: Server) -> bool:
     """Return whether the server may evict rows of the view: policies "volatile-…" evict only keys that expire."""
     return view.ttl is not None or view.feast.key_ttl is not None or not server.policy.startswith("volatile")

@@ -32,13 +32,13 @@ _writers: WeakKeyDictionary[Any, threading.Semaphore] = WeakKeyDictionary()
 _tasks: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-def _forget() -> None:
-    """Start anew in a forked process, where the threads that had turns do not exist."""
+def _reset_after_fork() -> None:
+    """Drop all turns in a forked process, which does not have the threads that held them."""
     _readers.clear()
     _writers.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
@@ -67,7 +67,7 @@ async def turn_async(client: redis.asyncio.Redis | redis.asyncio.RedisCluster) -
     """
     turns = _tasks.get(client)
     if turns is None:
-        # A client of a cluster takes a connection to ask for the nodes' slots, too.
+        # A client of a cluster takes another connection to read the map of slots.
         share = 1 if isinstance(client, redis.asyncio.Redis) else READERS_SHARE
         turns = _tasks.setdefault(client, asyncio.Semaphore(_part(client, share)))
     if not turns.locked():

@@ -1,6 +1,6 @@
-"""The states of views that a producer pushes to, remembered so that a push need not read them first.
+"""A cache of the states of views that a producer pushes to, so that a push need not read them first.
 
-Readers remember less of a view, and check it otherwise: see :mod:`online_features.online.read._view_cache`.
+Readers cache less of a view, and verify it in another way: see :mod:`online_features.online.read._view_cache`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PushStates:
     def read(self, view: FeatureView) -> PushState:
         """Read the state."""
         # The version first, so that a change between the two reads shows at the next push.
-        version = self._noted(view, note(view))
+        version = self._version_after(view, push_command(view))
         recorded = read_state(self._deployment, view)
         return self._keep(view, PushState(
             version=version, schema=recorded.schema, is_materialized=recorded.definition is not None,
@@ -76,7 +76,7 @@ class PushStates:
         """
         fields = schema_fields(schema)
         self._deployment.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
-        version = self._noted(view, note(view, known.version, fields={**fields, "layout": view.layout}))
+        version = self._version_after(view, push_command(view, known.version, fields={**fields, "layout": view.layout}))
         if version != f":{fields['schema_fingerprint']}":
             return self.read(view)
         return self._keep(view, replace(known, version=version, schema=schema, layout=view.layout))
@@ -95,7 +95,7 @@ class PushStates:
         features = features_online(self._deployment.command, view, names)
         return self._keep(view, replace(known, features=frozenset(features)))
 
-    def _noted(self, view: FeatureView, command: Command) -> str:
+    def _version_after(self, view: FeatureView, command: Command) -> str:
         with named(keyspace.state_key(view)):
             return text(self._deployment.command(*command))
 
@@ -104,7 +104,7 @@ class PushStates:
         return known
 
 
-def note(
+def push_command(
     view: FeatureView, version: str = "", newest: datetime | None = None, fields: Mapping[str, str] = NOTHING
 ) -> Command:
     """Return the command that records a push in the view's state and returns the state's version; see ``push.lua``."""

@@ -38,7 +38,7 @@ class RunClaims:
     :param fingerprint_before: of the definition that the run found online, or ``None`` when it found none.
     :param covered: the part of the source's history that is online because of the run.
     :param cursor: where the next incremental run begins, or ``None`` to leave the cursor unchanged.
-    :param source: what the next run must know of the source, or ``None`` to leave the note unchanged.
+    :param source: a note on the source for the next run, or ``None`` to leave the one there unchanged.
     :param max_event_timestamp: the newest that the run has read, unless it is in the future.
     :param materialized_at: when the run ended.
     """
@@ -53,7 +53,7 @@ class RunClaims:
 
 
 def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Server]:
-    """Mark the run as writing; by the mark, :func:`commit_run` finds out whether Redis has lost data.
+    """Set the run's marker; if it is gone, :func:`commit_run` concludes that Redis has lost data.
 
     :returns: the servers that will hold the rows.
     """
@@ -77,7 +77,7 @@ def commit_run(
     :param servers: as returned by :func:`begin_run`.
     :param replication: what must be replicated before the watermark moves.
     :returns: the watermark, which has moved forward or not at all.
-    :raises OnlineDataLostError: Redis no longer knows the run, or is another server than before.
+    :raises OnlineDataLostError: the run's marker is gone, or Redis is another server than before.
     :raises OnlineStoreFullError: Redis has evicted keys since the run began.
     :raises NotReplicatedError: too few replicas have the rows.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
@@ -114,8 +114,8 @@ def commit_run(
 
     def check_and_commit() -> Any:
         nonlocal evicted
-        # A single server is asked on one connection, which breaks if the server restarts in between. For a cluster,
-        # the next run finds out, because the servers from the beginning of this run are recorded.
+        # A single server may restart between this check and the commit, but then their connection breaks. In a
+        # cluster, the next run detects a restart, because it finds the servers of this run recorded.
         now = session.servers()
         if now != servers:
             raise OnlineDataLostError(
@@ -129,12 +129,12 @@ def commit_run(
 
     watermark = session.steadily(check_and_commit)
     if watermark is None:
-        if evicted:  # the run's mark is among them
+        if evicted:  # the run's marker is among the evicted keys
             raise eviction(view, evicted, servers)
         reports_evictions = all(server.evicted is not None for server in servers)
         raise OnlineDataLostError(
             f"feature view {view.name!r}: Redis lost data while the run was writing: it was flushed or restored"
-            + ("" if reports_evictions else ", or has evicted keys, which it does not tell by INFO")
+            + ("" if reports_evictions else ", or has evicted keys, which it does not report by INFO")
             + "; the watermark has not moved -> run again"
         )
     if text(watermark) == "overtaken":
@@ -165,7 +165,7 @@ def identities(servers: frozenset[Server]) -> str:
 
 
 def _record(run: Mapping[str, Any]) -> str:
-    """Return the record of a run; one that did nothing has a hash, and runs with the same hash share a record."""
+    """Return the record of a run; if it did nothing, with a hash by which ``history.lua`` joins such records."""
     if run["outcome"] != "success" or run["kind"] != "incremental" or run["rows_read"] or run["entities_pruned"]:
         return json.dumps(run)
     origin = {name: value for name, value in (run.get("origin") or {}).items() if name in ("dag_id", "task_id")}

@@ -1,4 +1,4 @@
-"""The definition of a view that rows were written with, by which a run finds out that it has changed."""
+"""The definition of a view, recorded with its rows, so that a run detects that it has changed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from online_features.feature_view import FeatureView
 from online_features.online.state.view_state import ViewState
 from online_features.schema import UNKNOWN, Column, Encoding, RowSchema
 
-TEXTS = ("text", "character varying")  # types of join keys whose values are the same characters online
+TEXTS = ("text", "character varying")  # types of join keys whose values have the same text online
 
 
 def definition(view: FeatureView, schema: RowSchema) -> dict[str, Any]:
-    """Return all that decides how the view's online rows look, by part, as JSON can hold it."""
+    """Return all that determines the view's online rows, by part, as values that JSON has."""
     source = view.source
 
     def types(*columns: Column | None) -> list[list[str]]:
@@ -51,7 +51,7 @@ def changes_since(state: ViewState, view: FeatureView, schema: RowSchema) -> lis
 
 
 def _key_form(key: Column) -> tuple[str, ...]:
-    """Return what decides the key of a value: a uuid column gives a value another text than a text column."""
+    """Return what determines the key of a value: its text differs between a uuid and a text column, for example."""
     is_text = key.encoding == Encoding.TEXT and key.type in TEXTS
     form = key.encoding if is_text or key.encoding != Encoding.TEXT else key.type
     return (form,) if key.feast is None else (form, key.feast)

@@ -1,4 +1,4 @@
-"""What Redis records of a feature view beside its rows, and loses together with them."""
+"""The state of a feature view, which Redis keeps beside its rows."""
 
 from __future__ import annotations
 
@@ -95,9 +95,7 @@ def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
             schema_fingerprint=stored.get("schema_fingerprint"),
             servers=stored.get("servers"),
             source=SourceNote.from_dict(json_object(stored["source"])) if "source" in stored else None,
-            evicted={name: int(count) for name, count in json_object(stored["evicted"]).items()}
-            if "evicted" in stored
-            else None,
+            evicted=_counts(stored["evicted"]) if "evicted" in stored else None,
         )
 
 

@@ -36,7 +36,7 @@ class RowScript:
         return self._deployment.call(self._script, calls)
 
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
-        """Return the places of the keys that one call takes: all keys, or in a cluster those of one slot."""
+        """Return the indices of the keys for each call: of all keys, or in a cluster of those of one slot."""
         return self._deployment.parts(keys)
 
 

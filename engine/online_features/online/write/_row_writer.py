@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class RowWriter:
     """Encodes rows of one view as calls of ``write.lua``; it does no I/O.
 
-    :param features: all that rows of the view may have, as :func:`.features_online` knows.
+    :param features: all that rows of the view may have, as :func:`.features_online` returns them.
     :param version: of the view's state, which must be the same when a row is written; ``""`` for any. The script can
         check it only if the state is beside the rows.
-    :param packing: of rows, if the server takes one and many rows are worth asking for it.
+    :param packing: of rows, if the server accepts one; asking for it pays off for many rows only.
     """
 
     def __init__(
@@ -80,5 +80,5 @@ def _row_counts(rows: int, acknowledged: Sequence[Sequence[int]]) -> RowCounts:
     written, stale, expired, deleted = map(sum, zip([0] * 4, *acknowledged, strict=True))
     total = written + stale + expired + deleted
     if total != rows:
-        raise OnlineDataError(f"Redis acknowledged {total} of {rows} rows; is the script ours?")
+        raise OnlineDataError(f"Redis acknowledged {total} of {rows} rows, so the reply is not one of write.lua")
     return RowCounts(rows_read=rows, rows_written=written, rows_stale=stale, rows_expired=expired, rows_deleted=deleted)

@@ -1,4 +1,4 @@
-"""Tombstones, carried over when the keys of a view's entities change: what was erased stays erased."""
+"""Carries tombstones over when the keys of a view's entities change, so that what was erased stays erased."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from online_features.types import values
 
 @dataclass(frozen=True, kw_only=True)
 class Tombstone:
-    """The mark of an entity that is gone.
+    """The mark of a deleted entity.
 
     :param texts: of its join keys.
     :param timestamp: the event timestamp up to which rows stay out.

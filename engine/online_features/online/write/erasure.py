@@ -33,7 +33,7 @@ def erase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mappi
     if stored is not None and not stored.has_entities(view.entities):
         raise InvalidRowsError(
             f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "
-            "the view before you erase by others"
+            "the view before you erase by other join keys"
         )
     keys = [entity_key(view, stored.keys if stored else None, row) for row in entity_rows]
     script = RowScript(deployment, view, "delete")
@@ -46,7 +46,7 @@ def prune(deployment: Deployment, view: FeatureView, keys: Sequence[Column], bef
     Entities with an event timestamp from ``before`` on stay: a push may be ahead of the source. An entity that is
     written after the source was read stays, too.
 
-    :param existing: takes entities, as texts of their join keys, and returns the places of those that the source has.
+    :param existing: takes entities, as texts of their join keys, and returns the indices of those that the source has.
     :returns: how many were removed.
     """
     stamps_of, remove = RowScript(deployment, view, "stamps"), RowScript(deployment, view, "prune")

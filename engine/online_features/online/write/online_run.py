@@ -28,7 +28,7 @@ from online_features.schema import RowSchema
 if TYPE_CHECKING:
     from online_features.online.redis.row_calls import PackedCall
 
-# A run that is ended by a signal or a time-out waits so long for Redis to record it; the run's marker ends by itself.
+# How long a run that a signal or a time-out ends waits for Redis to record it; the run's marker expires by itself.
 CLEANUP_SECONDS = 5.0
 
 
@@ -69,7 +69,7 @@ class OnlineRun:
 
     @contextmanager
     def writing(self) -> Iterator[OnlineRun]:
-        """Mark the run in Redis and open a session to write by; an error ends the run and is recorded."""
+        """Open a session and mark the run in Redis; an error ends the run and is recorded."""
         with self._deployment.session(self._retry_budget, self._replication) as self._session:
             try:
                 self._servers = begin_run(self._session, self._view, self._run_id)
@@ -98,7 +98,7 @@ class OnlineRun:
         """
         counts = write_rows(self._session, encoded.rows, encoded.calls)
         if evicts(self._view, self._servers):
-            # With every batch: a run whose rows do not stay evicts more and more of what others have there.
+            # After every batch: a run that continues despite evictions evicts more and more keys of others.
             check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
         return counts
 
@@ -115,7 +115,7 @@ class OnlineRun:
         )
 
     def data_loss_reason(self, recorded: ViewState) -> str:
-        """Return why rows that earlier runs have written may be gone, though their claims are not; or ``""``.
+        """Return why rows of earlier runs may be lost while their claims are not; ``""`` if nothing suggests it.
 
         In a cluster, claims and rows are on different servers, and one of them may have lost what it had. Any server
         may have evicted rows and kept the claims.

@@ -21,7 +21,7 @@ from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import StateChangedError
-from online_features.online.state.push_states import PushState, PushStates, note
+from online_features.online.state.push_states import PushState, PushStates, push_command
 from online_features.online.write._row_writer import RowWriter, write_rows_then
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
@@ -57,7 +57,7 @@ class PushResult(RowCounts):
 
 def push_rows(
     deployment: Deployment,
-    views: PushStates,
+    states: PushStates,
     view: FeatureView,
     rows: Any,
     *,
@@ -72,14 +72,14 @@ def push_rows(
         schema = pushed_schema(view, known.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
-    push: _Push[GivenBatch] = _Push(deployment, views, view, retry_budget, coerced, now=now)
+    push: _Push[GivenBatch] = _Push(deployment, states, view, retry_budget, coerced, now=now)
     push.send(transformed(view, given, number) for number, given in enumerate(batches(rows, batch_rows), 1))
     return push.result(began)
 
 
 def append_and_push(
     deployment: Deployment,
-    views: PushStates,
+    states: PushStates,
     view: FeatureView,
     rows: Any,
     *,
@@ -99,9 +99,9 @@ def append_and_push(
         return transformation.schema, given
 
     with lasting(retry_budget):
-        known = retry_budget.attempt(partial(views.read, view), is_passing)
+        known = retry_budget.attempt(partial(states.read, view), is_passing)
     _check_types(view, known, transformation.schema)
-    push: _Push[PushedRows] = _Push(deployment, views, view, retry_budget, coerced, now=now)
+    push: _Push[PushedRows] = _Push(deployment, states, view, retry_budget, coerced, now=now)
     with appended(source, view, transformation, rows) as (result, every):
         push.send(every)
     push.counts += RowCounts(rows_read=result.rows_rejected, rows_rejected=result.rows_rejected)
@@ -115,7 +115,7 @@ def _check_types(view: FeatureView, known: PushState, schema: RowSchema) -> None
         if known.is_materialized and online.get(column.name, column.type) != column.type:
             raise SourceError(
                 f"feature view {view.name!r}: column {column.name!r} is {column.type} now, but "
-                f"{online[column.name]} in what is online -> materialize the view, and push then"
+                f"{online[column.name]} in what is online -> materialize the view, and push again"
             )
 
 
@@ -136,7 +136,7 @@ def _check_identity(view: FeatureView, known: PushState) -> None:
 class _ReadyBatch(Generic[Given]):
     """A batch ready for the wire.
 
-    :param given: of which it was made; it may have to be made again.
+    :param given: the rows as given, from which the batch may have to be made again.
     :param known: the state of the view under which it was made.
     """
 
@@ -153,7 +153,7 @@ class _Push(Generic[Given]):
     def __init__(
         self,
         deployment: Deployment,
-        views: PushStates,
+        states: PushStates,
         view: FeatureView,
         retry_budget: RetryBudget,
         coerced: Callable[[PushState, Given], tuple[RowSchema, PushedRows]],
@@ -165,7 +165,7 @@ class _Push(Generic[Given]):
         self._times = EventTimes()
         self._now = now
         self._deployment = deployment
-        self._views = views
+        self._states = states
         self._view = view
         self._retry_budget = retry_budget
         self._replication = Replication(what=f"feature view {view.name!r}")
@@ -176,7 +176,7 @@ class _Push(Generic[Given]):
         """Write the batches, each encoded while the one before is being written."""
         sent = 0
         try:
-            with self._rejections, closing(_made(self._steadily(self._ready), given)) as ready_batches:
+            with self._rejections, closing(_ready_batches(self._steadily(self._ready), given)) as ready_batches:
                 for ready in ready_batches:
                     self._steadily(self._write)(ready)
                     sent += 1
@@ -207,11 +207,11 @@ class _Push(Generic[Given]):
         return steady
 
     def _ready(self, given: Given) -> _ReadyBatch[Given]:
-        known = self._views.known(self._view)
+        known = self._states.known(self._view)
         try:
             return self._made_under(known, given)
         except InvalidRowsError:
-            current = self._views.read(self._view)
+            current = self._states.read(self._view)
             if current == known:
                 raise
             return self._made_under(current, given)
@@ -219,8 +219,8 @@ class _Push(Generic[Given]):
     def _made_under(self, known: PushState, given: Given) -> _ReadyBatch[Given]:
         _check_identity(self._view, known)
         schema, pushed = self._coerced(known, given)
-        known = self._views.with_features(self._view, known, schema)
-        version = self._views.expected_version(known, schema)
+        known = self._states.with_features(self._view, known, schema)
+        version = self._states.expected_version(known, schema)
         writer = RowWriter(self._deployment, self._view, schema, known.features, version=version)
         return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=writer.calls(pushed.batch))
 
@@ -232,7 +232,7 @@ class _Push(Generic[Given]):
             # The view's state has changed: a run with another definition has ended, another producer's first push has
             # recorded other types, or Redis was flushed. The rows are validated again under the new state. Calls that
             # were carried out may be made again, because rows with equal timestamps overwrite each other.
-            self._views.read(self._view)
+            self._states.read(self._view)
             ready = self._ready(ready.given)
             counts = self._sent(ready, times.newest)
         rejected = ready.pushed.rejected
@@ -244,16 +244,16 @@ class _Push(Generic[Given]):
         """Return the outcomes of the rows; ``None`` if they were encoded under a state that is no longer there."""
         known = ready.known
         if not known.is_materialized and known.schema != ready.schema:
-            known = self._views.record(self._view, known, ready.schema)
+            known = self._states.record(self._view, known, ready.schema)
             if known.schema != ready.schema:
                 return None
         # A script that cannot reach the state does not check it with every call, so it is checked before and after.
         is_apart = not self._deployment.state_is_beside_rows
         try:
             with self._deployment.session(self._retry_budget, self._replication) as session:
-                if is_apart and text(session.command(*note(self._view, known.version))) != known.version:
+                if is_apart and text(session.command(*push_command(self._view, known.version))) != known.version:
                     return None
-                command = note(self._view, known.version, newest)
+                command = push_command(self._view, known.version, newest)
                 counts, version = write_rows_then(session, ready.pushed.batch.num_rows, ready.calls, command)
                 self._bytes_sent += session.bytes_sent
         except StateChangedError:
@@ -261,9 +261,10 @@ class _Push(Generic[Given]):
         return None if is_apart and text(version) != known.version else counts
 
 
-def _made(
+def _ready_batches(
     make: Callable[[Given], _ReadyBatch[Given]], given: Iterator[Given]
 ) -> Generator[_ReadyBatch[Given], None, None]:
+    """Yield the batches ready for the wire, each made in a thread while the one before is written."""
     first, second = list(islice(given, 1)), list(islice(given, 1))
     if second:
         every = chain(first, second, given)

@@ -1,4 +1,4 @@
--- Removes rows, whatever they are.
+-- Removes rows, whatever their timestamps.
 --
 -- KEYS      the entity keys
 -- ARGV      the layout's own words

@@ -1,5 +1,5 @@
--- Ends a run: moves the view's watermark and adds the run to its history, if Redis still knows the run. Follows
--- history.lua.
+-- Ends a run: moves the view's watermark and adds the run to its history, if the run's marker is still there.
+-- Follows history.lua.
 --
 -- KEYS      state of the view, history of the view, marker of the run
 -- ARGV[1]   id of the run

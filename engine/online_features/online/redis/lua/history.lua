@@ -4,7 +4,7 @@
 -- did nothing has "runs": 1 and "nothing": "…" and joins the newest record if that has the same text there. For a user
 -- who may not read the history, no records are joined and no old ones removed.
 
--- The most records that a script reads; so many are kept, however old they are.
+-- The most records that a script reads; that many are kept, however old they are.
 local SEARCHED = 100
 
 local function has_ended(runs, id)

@@ -1,7 +1,8 @@
--- Removes entities that the source no longer has, unless they were written meanwhile.
+-- Removes entities that the source no longer has, unless they were written since.
 --
 -- KEYS      the entity keys
--- ARGV      the layout's own words, then per key: the event timestamp and the created timestamp ('' for none) that it was seen with
+-- ARGV      the layout's own words, then per key: the event timestamp and the created timestamp ('' for none) that its
+--           row had when it was read
 -- returns   the number of entities removed
 
 local removed = 0

@@ -1,7 +1,7 @@
--- Records a push in the state of its view, if the state is still the one that the producer knows.
+-- Records a push in the state of its view, if the state is still the one that the producer last read.
 --
 -- KEYS[1]   state of the view
--- ARGV[1]   the version of the state that the producer knows; '' when it knows none
+-- ARGV[1]   the version of the state that the producer last read; '' to read it only
 -- ARGV[2]   newest event timestamp that was pushed; '' when none was
 -- ARGV[3…]  field, value, …: what to record of how rows look; nothing to leave that as it is
 -- returns   the version of the state as it is now: fingerprints of definition and schema

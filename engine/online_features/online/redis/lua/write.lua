@@ -6,7 +6,7 @@
 --             always in a cluster, where the state may be on another node
 --           then per row, in the order of KEYS:
 --             end      milliseconds since the epoch at which the row and its tombstone expire, 0: never; with a minus
---                      sign if the row says that its entity is gone
+--                      sign if the row deletes its entity
 --             …        the words of the row, as its layout has them
 -- returns   an error that begins with CHANGED, and writes nothing, when the version is another; else
 --           { written, stale, expired, deleted }: the outcome of every row in exactly one of the counts
