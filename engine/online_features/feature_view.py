@@ -161,7 +161,7 @@ class FeatureView:
         if self.ttl is not None and not (isinstance(self.ttl, timedelta) and timedelta(0) < self.ttl <= LONGEST_TTL):
             raise FeatureViewError(
                 self._message(f"ttl={self.ttl!r} must be a timedelta of at most 100 years, or None for no expiry")
-            )  # fmt: skip
+            )
         if self.layout not in LAYOUTS:
             raise FeatureViewError(
                 self._message(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")

@@ -106,7 +106,7 @@ def _index_hint(source: PostgresSource, schema: RowSchema, plan: Node) -> str:
 
 def _skip_scan(
     connection: sa.Connection, source: PostgresSource, schema: RowSchema, latest: datetime
-) -> tuple[SkipScan | None, str]:  # fmt: skip
+) -> tuple[SkipScan | None, str]:
     """Return the scan of an index of the source; else ``None`` and, where the user can change it, the reason."""
     table = indexed_table(connection, source, schema)
     if table is None:

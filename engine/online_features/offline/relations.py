@@ -51,7 +51,7 @@ class Relation:
         """What the next run compares."""
         return RelationNote(
             version=self.version, inserted=self.inserted, updated=self.updated, deleted=self.deleted, live=self.live
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
