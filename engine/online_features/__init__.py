@@ -1,6 +1,6 @@
 """Features from Postgres to Redis: the newest row of each entity, and readers for models.
 
-The engine knows nothing of Airflow: operators, sensors and hooks are in ``online_features_provider``.
+The engine does not import Airflow: operators, sensors and hooks are in ``online_features_provider``.
 """
 
 from __future__ import annotations

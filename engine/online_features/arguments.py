@@ -36,7 +36,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 
-def _is_number(least: int) -> Callable[[Any], bool]:
+def _is_integer(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -64,17 +64,17 @@ RULES = {
     "statement_timeout": Rule(_is(timedelta), "a timedelta"),
     "replica_timeout": Rule(_is(timedelta), "a timedelta"),
     "origin": Rule(_is(Mapping), "a mapping, such as {'dag_id': 'features'}"),
-    "limit": Rule(_is_number(1), "a number of runs, at least 1"),
+    "limit": Rule(_is_integer(1), "a number of runs, at least 1"),
     "on_progress": Rule(callable, "a function that takes a Progress"),
-    "batch_rows": Rule(_is_number(1), "a number of rows, at least 1"),
-    "wait_for_replicas": Rule(_is_number(0), "a number of replicas, not negative"),
+    "batch_rows": Rule(_is_integer(1), "a number of rows, at least 1"),
+    "wait_for_replicas": Rule(_is_integer(0), "a number of replicas, not negative"),
 }
 
 
 def check(**given: Any) -> None:
     """Check arguments by the rules of their names.
 
-    :raises OnlineFeaturesError: naming the first that breaks its rule, without its value, which may hold a password.
+    :raises OnlineFeaturesError: naming the first that breaks its rule, but not the text of it, which may be a password.
     """
     for name, value in given.items():
         rule = RULES[name]

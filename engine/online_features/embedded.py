@@ -86,7 +86,7 @@ def embedded_postgres(folder: str | Path, binaries: Path | None = None) -> Itera
     :raises EmbeddedServerError: when the server does not start.
     """
     programs = binaries or packaged_postgres()
-    folder = _made(folder)
+    folder = _make_folder(folder)
     data = _empty_folder(folder / "postgres")
     password = secrets.token_urlsafe(12)
     password_file = data.parent / "postgres.password"
@@ -114,7 +114,7 @@ def embedded_redis(folder: str | Path, binaries: Path | None = None) -> Iterator
     :raises EmbeddedServerError: when the server does not start.
     """
     programs = binaries or packaged_redis()
-    folder = _made(folder)
+    folder = _make_folder(folder)
     with reserved_port() as port:
         command: Command = [programs / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder,
                    "--save", "", "--appendonly", "no"]  # fmt: skip
@@ -178,9 +178,9 @@ def _wait_until_ready(server: subprocess.Popen[bytes], log: Path, ready: Callabl
 
 
 def _as_server_user() -> list[str]:
-    """Return what to put before a server's command so that it ends with this process and does not run as root.
+    """Return a prefix for a server's command that makes it end with this process and not run as root.
 
-    The capability lets the unprivileged user reach a project below a folder that only root may enter.
+    The capability lets the unprivileged user run programs below a folder that only root may enter.
     """
     setpriv = shutil.which("setpriv")
     if os.geteuid() != 0:
@@ -207,19 +207,19 @@ def reserved_port(port: int = 0) -> Iterator[int]:
     """
     with socket.socket() as reserved:
         reserved.bind((HOST, port))
-        yours = int(reserved.getsockname()[1])
+        found = int(reserved.getsockname()[1])
         # On Linux, a program that sets this before it binds, as our servers do, may take a port without a listener.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if sys.platform != "linux":
             reserved.close()
-        yield yours
+        yield found
 
 
-def _made(folder: str | Path) -> Path:
-    """Make the folder and return its absolute path, because some servers have another working directory."""
-    made = Path(folder).resolve()
-    made.mkdir(parents=True, exist_ok=True)
-    return made
+def _make_folder(folder: str | Path) -> Path:
+    """Make the folder and return its absolute path, because some servers change their working directory."""
+    path = Path(folder).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _empty_folder(folder: Path) -> Path:

@@ -9,8 +9,8 @@
     │   ├── MissingExtraError             an extra of the distribution is not installed (ImportError)
     │   ├── WindowError                   the window is naive, empty or contradictory  (ValueError)
     │   ├── OptionError                   an option of a store, a run or a push is out of its range (ValueError)
-    │   ├── InvalidRowsError              rows or entities handed to us do not fit     (ValueError)
-    │   ├── AmbiguousNameError            one name for two things that are read at once (ValueError)
+    │   ├── InvalidRowsError              given rows or entities do not fit            (ValueError)
+    │   ├── AmbiguousNameError            two columns of a result would share a name   (ValueError)
     │   ├── TransformError                a view's transform fails, or returns what does not fit
     │   ├── SourceError                   the definition does not fit the database
     │   │   ├── SourceNotFoundError       no such table or schema
@@ -56,7 +56,7 @@ class FeatureViewError(TerminalError, ValueError):
 
 
 class FeatureViewFileError(TerminalError, ValueError):
-    """A file of feature views cannot be read, or is of a kind that this version does not know."""
+    """A file of feature views cannot be read, or is of a kind that this version does not support."""
 
 
 class MissingExtraError(TerminalError, ImportError):
@@ -72,11 +72,11 @@ class OptionError(TerminalError, ValueError):
 
 
 class InvalidRowsError(TerminalError, ValueError):
-    """Rows or entities handed to the online store do not fit the feature view."""
+    """Given rows or entities do not fit the feature view."""
 
 
 class AmbiguousNameError(TerminalError, ValueError):
-    """Feature views that are read at once give two things the same name."""
+    """Two columns of a result would have the same name."""
 
 
 class TransformError(TerminalError):

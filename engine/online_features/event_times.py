@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class EventTimes:
     """The newest event timestamp of some rows, and those in the future.
 
-    :param newest: the latest that is not in the future; ``None`` without one.
+    :param newest: the latest that is not in the future; ``None`` if there is none.
     :param future_rows: how many are in the future.
     :param furthest: the latest of those.
     :param sample: join keys and event timestamp of a few of those.
@@ -67,7 +67,7 @@ class EventTimes:
 
 
 def warn_of_future(view: FeatureView, times: EventTimes) -> None:
-    """Log a warning where rows of the future went online, which keep out every row of the present."""
+    """Log a warning about rows of the future that went online, because they keep out every row of the present."""
     if times.furthest is not None and view.source.future_rows == "warn":
         for *keys, instant in times.sample:
             entity = ", ".join(f"{name}={key!r}" for name, key in zip(view.entities, keys, strict=True))

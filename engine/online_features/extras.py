@@ -15,7 +15,7 @@ MATERIALIZE_MODULES = frozenset({
 
 @contextmanager
 def needs_materialize(purpose: str) -> Iterator[None]:
-    """Name the extra "materialize" when an import inside the context lacks one of its packages.
+    """Raise an error that names the extra "materialize" when an import in the context lacks one of its packages.
 
     :param purpose: such as ``"to materialize"``.
     :raises MissingExtraError: from the import's error.

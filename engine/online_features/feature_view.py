@@ -18,12 +18,12 @@ FutureRows = Literal["warn", "reject", "allow"]
 Layout = Literal["hash", "json", "feast"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
-LONGEST_TTL = timedelta(days=36525)  # beyond a century, instants leave the years that datetime knows
+LONGEST_TTL = timedelta(days=36525)  # a century: more would lead out of the years that datetime supports
 
 # Names become parts of Redis keys: no separator, no glob or hash-tag character, no reserved prefix.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
-# Fields of an online row that carry its guard; a feature of that name would overwrite it.
+# Fields of an online row that hold its timestamps; a feature of that name would overwrite them.
 RESERVED_FEATURES = frozenset({"_ts", "_created"})
 
 
@@ -36,11 +36,11 @@ class PostgresSource:
     :param timestamp_field: column that says when a row was true (timestamp with or without time zone, or date).
     :param created_timestamp_column: column that says when a row was written; it breaks ties between equal event
         timestamps and is the cursor of incremental runs, so that rows which arrive late are not missed.
-    :param deleted_field: boolean column; an entity whose newest row has it true is gone online.
+    :param deleted_field: boolean column; an entity is removed online if this is true in its newest row.
     :param timezone: IANA zone in which ``timestamp without time zone`` columns of the source are read.
-    :param future_rows: what to do with rows whose event timestamp is more than five minutes in the future. They keep
-        every row of the present out until then, so by default runs and pushes ``"warn"`` of them; ``"reject"`` keeps
-        them out, ``"allow"`` is for intended ones, such as forecasts. They never count for freshness.
+    :param future_rows: what to do with rows whose event timestamp is more than five minutes in the future. Until
+        then they keep out every row of the present, so by default runs and pushes ``"warn"`` of them; ``"reject"``
+        keeps them out, ``"allow"`` is for intended ones, such as forecasts. They never count for freshness.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -122,9 +122,10 @@ class FeatureView:
     :param layout: how a row is stored in Redis: ``"hash"``, ``"json"``, or as Feast's own online store does,
         ``"feast"``.
     :param feast: types and key ttl for layout ``"feast"``.
-    :param transform: a function of a module that makes the features of the source's columns, batch by batch, on every
-        way online: a DataFrame to a DataFrame, or an Arrow table to one, as its first parameter is annotated. It keeps
-        the rows, their order, join keys and timestamps; ``features`` names what else of its result is served.
+    :param transform: a function of a module that computes the features from the source's columns, batch by batch, in
+        runs and pushes alike: from a DataFrame to a DataFrame, or from an Arrow table to an Arrow table, as its first
+        parameter is annotated. It keeps the rows, their order, join keys and timestamps; ``features`` names the other
+        columns of its result to serve.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -147,22 +148,25 @@ class FeatureView:
                 )
         self._normalize("entities", self.entities)
         if not self.entities:
-            raise FeatureViewError(self._says("entities is empty; name at least one join key column"))
+            raise FeatureViewError(self._message("entities is empty; name at least one join key column"))
         if self.features is not None:
             self._normalize("features", self.features)
             if not self.features:
-                raise FeatureViewError(self._says("features is empty; name a column, or leave it out for all of them"))
+                raise FeatureViewError(
+                    self._message("features is empty; name a column, or leave it out for all of them")
+                )
             self.check_feature_names(self.features)
         if not isinstance(self.source, PostgresSource):
-            raise FeatureViewError(self._says(f"source must be a PostgresSource, not {type(self.source).__name__}"))
+            raise FeatureViewError(self._message(f"source must be a PostgresSource, not {type(self.source).__name__}"))
         if self.ttl is not None and not (isinstance(self.ttl, timedelta) and timedelta(0) < self.ttl <= LONGEST_TTL):
             raise FeatureViewError(
-                self._says(f"ttl={self.ttl!r} must be a timedelta of at most 100 years, or None for no expiry")
-            )  # fmt: skip
+                self._message(f"ttl={self.ttl!r} must be a timedelta of at most 100 years, or None for no expiry")
+            )
         if self.layout not in LAYOUTS:
-            raise FeatureViewError(self._says(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}"))
+            raise FeatureViewError(
+                self._message(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+            )
         self._check_feast()
-
         if self.transform is not None:
             self._check_transform(self.transform)
 
@@ -176,50 +180,54 @@ class FeatureView:
 
     def _check_transform(self, transform: Callable[[Any], Any]) -> None:
         if self.features is None:
-            raise FeatureViewError(self._says("transform= needs features=, the columns of its result to serve"))
+            raise FeatureViewError(self._message("transform= needs features=, the columns of its result to serve"))
         if not callable(transform) or not str(getattr(transform, "__qualname__", "<")).isidentifier():
             raise FeatureViewError(
-                self._says(f"transform={transform!r} must be a function of a module, so that every process finds it")
+                self._message(
+                    f"transform={transform!r} must be a function of a module, so that every process can import it"
+                )
             )
         if transforms(transform) not in ("DataFrame", "Table"):
             raise FeatureViewError(
-                self._says("annotate the first parameter of its transform with pandas.DataFrame or pyarrow.Table")
+                self._message("annotate the first parameter of its transform with pandas.DataFrame or pyarrow.Table")
             )
 
     def check_feature_names(self, names: Iterable[str]) -> None:
-        """Refuse feature names that the online row needs for itself.
+        """Refuse feature names that are reserved fields of the online row.
 
         :raises FeatureViewError: naming the feature.
         """
         reserved = RESERVED_FEATURES if self.layout != "feast" else frozenset()
         for name in reserved.intersection(names):
             raise FeatureViewError(
-                self._says(f"feature {name!r} collides with a reserved field of the online row; rename it in a query=")
+                self._message(
+                    f"feature {name!r} collides with a reserved field of the online row; rename it in a query="
+                )
             )
 
     def _check_feast(self) -> None:
         if not isinstance(self.feast, FeastOptions):
-            raise FeatureViewError(self._says(f"feast must be FeastOptions, not {type(self.feast).__name__}"))
+            raise FeatureViewError(self._message(f"feast must be FeastOptions, not {type(self.feast).__name__}"))
         if self.layout != "feast" and self.feast != FeastOptions():
-            raise FeatureViewError(self._says(f"feast= is for layout='feast', not for layout={self.layout!r}"))
+            raise FeatureViewError(self._message(f"feast= is for layout='feast', not for layout={self.layout!r}"))
         stray = set(self.feast.types).difference(self.entities, self.features or self.feast.types)
         if stray:
             raise FeatureViewError(
-                self._says(f"feast types name {min(stray)!r}, which is neither a join key nor a feature")
+                self._message(f"feast types name {min(stray)!r}, which is neither a join key nor a feature")
             )
 
     def _normalize(self, label: str, columns: Any) -> None:
         if isinstance(columns, str) or not isinstance(columns, Iterable):
-            raise FeatureViewError(self._says(f"{label} must be a list of column names, not {columns!r}"))
+            raise FeatureViewError(self._message(f"{label} must be a list of column names, not {columns!r}"))
         names = tuple(columns)
         for name in names:
-            _check_text(self._says(label), name)
+            _check_text(self._message(label), name)
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
-            raise FeatureViewError(self._says(f"{label} names {repeated[0]!r} twice"))
+            raise FeatureViewError(self._message(f"{label} names {repeated[0]!r} twice"))
         object.__setattr__(self, label, names)
 
-    def _says(self, message: str) -> str:
+    def _message(self, message: str) -> str:
         return f"FeatureView {self.name!r}: {message}"
 
 
@@ -240,4 +248,6 @@ def _check_text(label: str, value: Any, *, optional: bool = False) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise FeatureViewError(f"{label} {value!r} contains half of a character, which has no UTF-8") from error
+        raise FeatureViewError(
+            f"{label} {value!r} contains half of a surrogate pair, which UTF-8 cannot encode"
+        ) from error

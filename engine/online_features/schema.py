@@ -1,4 +1,4 @@
-"""The shape of a feature view's rows: which columns play which part, and their Postgres types."""
+"""The schema of a feature view's rows: the columns of each part, and their types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from online_features.layouts.feast.feast_types import FeastType
 
-UNKNOWN = "unknown"  # type of a column of which only NULLs have been pushed yet
+UNKNOWN = "unknown"  # type of a column in which only NULLs have been pushed yet
 ARRAY_SUFFIX = "[]"  # what the names of array types end with
 
 
@@ -58,8 +58,8 @@ class RowSchema:
     Record batches that carry such rows hold the columns in exactly this order: ``keys``, ``event_timestamp``,
     ``created_timestamp`` and ``deleted`` where declared, then ``features``.
 
-    :param created_resolution: how far before its writing a row may be stamped, because created timestamps are kept
-        coarsely.
+    :param created_resolution: how much earlier than the writing of a row its created timestamp may be, because the
+        column is coarse.
     :param event_resolution: the same for event timestamps.
     """
 
@@ -79,7 +79,7 @@ class RowSchema:
 
     @property
     def in_texts(self) -> RowSchema:
-        """The same rows as the layouts of text hold them: without Feast's types."""
+        """The schema without Feast's types, as layouts of text need it."""
         return replace(
             self,
             keys=tuple(replace(key, feast=None) for key in self.keys),
@@ -87,5 +87,5 @@ class RowSchema:
         )
 
     def has_entities(self, names: Sequence[str]) -> bool:
-        """Tell whether these are the join keys, in this order."""
+        """Return whether these are the join keys, in this order."""
         return [key.name for key in self.keys] == list(names)

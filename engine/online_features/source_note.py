@@ -1,4 +1,4 @@
-"""The note of a run on its source, by which the next run finds changes."""
+"""The note that a run keeps on its source, so that the next run can find changes."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Window:
         return self.start is None and self.end is None
 
 
-# How far an increment reads back over the last run where nothing shows when rows arrived.
+# How far an increment reads back over the last run if nothing shows when rows arrived.
 DEFAULT_LOOKBACK = timedelta(hours=1)
 
 
@@ -74,7 +74,7 @@ class Arrivals:
 
     :param created_since: rows created from here on; ``None`` where the source has no created timestamp.
     :param event_since: rows with an event timestamp in ``[event_since, event_until)``.
-    :param event_until: keeps every run from reading forecasts again; ``None`` without a created timestamp.
+    :param event_until: excludes forecasts, which every run would read again; ``None`` without a created timestamp.
     :param latest: rows with a later event timestamp are rejected.
     """
 
@@ -87,7 +87,7 @@ class Arrivals:
     def since(cls, cursor: datetime, schema: RowSchema, *, lookback: timedelta, now: datetime) -> Arrivals:
         """Return the arrivals that an increment from ``cursor`` on reads.
 
-        :param lookback: how much more to read before the cursor.
+        :param lookback: how far before the cursor to begin.
         """
         has_created = schema.created_timestamp is not None
         return cls(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from online_features.common import retry_budget as module
-from online_features.common.retry_budget import NONE, RetryBudget
+from online_features.common.retry_budget import RetryBudget
 from online_features.errors import OptionError
 
 pytestmark = pytest.mark.oldest
@@ -69,7 +69,7 @@ def test_what_does_not_pass_is_raised_at_once(clock: Clock) -> None:
 
 def test_none_gives_up_at_once() -> None:
     with pytest.raises(AwayError, match="call 1"):
-        NONE.attempt(failing(1), is_away)
+        RetryBudget(timedelta(0)).attempt(failing(1), is_away)
 
 
 def test_all_attempts_share_the_pauses(clock: Clock) -> None:

@@ -117,17 +117,17 @@ def test_rows_updated_without_a_timestamp_that_says_so_are_warned_of(
     reported(database, "updated", 1)
     with caplog.at_level(logging.WARNING):
         materialize(view, offline, online)
-    assert "without a timestamp" not in told(caplog)
+    assert "without a new timestamp" not in told(caplog)
     database("UPDATE rows SET plan = 'unseen' WHERE id = 2")
     reported(database, "updated", 2)
     with caplog.at_level(logging.WARNING):
         materialize(view, offline, online)
-    assert "rows were written since the last run without a timestamp that says so (1 of a sample)" in told(caplog)
+    assert "rows were written since the last run without a new timestamp (1 of a sample)" in told(caplog)
     assert "set 'ts' or 'created_at' whenever a row changes" in told(caplog)
     caplog.clear()
     materialize(view, offline, online, full=True)
     materialize(view, offline, online)
-    assert "without a timestamp" not in told(caplog)
+    assert "without a new timestamp" not in told(caplog)
 
 
 def test_rows_that_are_loaded_with_old_timestamps_are_warned_of(
@@ -144,7 +144,7 @@ def test_rows_that_are_loaded_with_old_timestamps_are_warned_of(
     reported(database, "inserted", 6)
     with caplog.at_level(logging.WARNING):
         materialize(view, offline, online)
-    assert "without a timestamp that says so" in told(caplog)
+    assert "without a new timestamp" in told(caplog)
 
 
 def test_deleted_rows_of_a_table_with_one_row_per_entity_are_warned_of(
@@ -657,7 +657,7 @@ def test_a_row_changed_in_place_to_be_of_the_future_is_warned_of_and_read_in_ful
     reported(database, "updated", 1)
     materialize(view, offline, online)
     assert plans(view)[0] == "free"
-    assert "rows were changed to be of the future (1 of a sample)" in told(caplog)
-    assert "without a timestamp" not in told(caplog)
+    assert "rows were given event timestamps in the future (1 of a sample)" in told(caplog)
+    assert "without a new timestamp" not in told(caplog)
     assert materialize(view, offline, online, full=True).rows_future == 1
     assert plans(view)[0] == "typo"

@@ -1,1 +1,1 @@
-"""Tools that know nothing of features: threads, instants, log lines, retries."""
+"""Tools that do not depend on features: threads, instants, log lines, retries."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MOST_DOUBLINGS = 30  # more would overflow a float, and are years
+MOST_DOUBLINGS = 30  # these are years already, and a thousand would overflow a float
 
 
 @dataclass(frozen=True, kw_only=True)

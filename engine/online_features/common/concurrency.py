@@ -38,7 +38,7 @@ def prefetch(items: Iterator[T], depth: int, cancel: Callable[[], None] = lambda
 def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made, None, None]:
     """Yield ``make(item)`` for each item, while a thread makes the next one.
 
-    The items themselves are drawn in the caller's thread, to which a cursor or a session may be bound.
+    The items themselves are read in the caller's thread, to which a cursor or a session may be bound.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         coming: Future[Made] | None = None
@@ -52,7 +52,7 @@ def made_ahead(make: Callable[[T], Made], items: Iterator[T]) -> Generator[Made,
 
 
 def interruptibly(make: Callable[[], Made], cancel: Callable[[], None]) -> Made:
-    """Call ``make`` in a thread and return its result, so that a signal's handler can raise meanwhile.
+    """Call ``make`` in a thread and return its result, so that a signal handler can raise meanwhile.
 
     While a driver waits in C for its server, Python handles no signals: neither time-outs nor kills would end the wait.
 

@@ -1,4 +1,4 @@
-"""How often a log repeats what has not changed."""
+"""A limit on how often a log repeats the same message."""
 
 from __future__ import annotations
 

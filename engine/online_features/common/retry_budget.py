@@ -29,6 +29,7 @@ class RetryBudget:
     The time-outs of the client and of the connection bound a single attempt.
 
     :param retry_for: how long all such attempts, and the pauses before them, may take together; zero gives up at once.
+    :ivar is_given: whether it is above zero.
     :raises OptionError: when it is negative or not a timedelta.
     """
 
@@ -39,7 +40,7 @@ class RetryBudget:
         self._left = retry_for.total_seconds()
 
     def attempt(self, do: Callable[[], T], is_passing: Callable[[BaseException], bool]) -> T:
-        """Call ``do`` until it succeeds, while its failures are passing and the budget lasts.
+        """Call ``do`` until it succeeds, a failure is not passing, or the budget is spent.
 
         :param is_passing: whether a failure may pass by itself.
         :returns: what ``do`` returns.
@@ -64,9 +65,6 @@ class RetryBudget:
             self._spend_until(deadline)
 
     def _spend_until(self, deadline: float) -> float:
-        """Return what is left of the budget; attempts within an attempt have spent their part already."""
+        """Return what is left of the budget, of which nested attempts may have spent a part already."""
         self._left = max(0.0, min(self._left, deadline - time.monotonic()))
         return self._left
-
-
-NONE = RetryBudget(timedelta(0))

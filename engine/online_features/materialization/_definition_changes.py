@@ -30,13 +30,13 @@ def describe_alternation(
 
     :param before: the definition whose rows are online.
     :param now: the definition of the run, and its ``fingerprint``.
-    :param runs: the last runs of the view.
+    :param runs: records of the view's last runs.
     """
     if all(run.get("definition") != fingerprint for run in runs):
         return ""
     return (
-        "another DAG or deployment writes this view with a different definition, and all rows are written anew by "
-        f"turns: {', '.join(describe_changes(before, now, BOTH_WAYS))} -> give the view one definition"
+        "another DAG or deployment writes this view with a different definition, so each of them rewrites all rows: "
+        f"{', '.join(describe_changes(before, now, BOTH_WAYS))} -> give the view one definition"
     )
 
 

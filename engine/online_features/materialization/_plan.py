@@ -26,10 +26,10 @@ class PlanInputs:
     :param lookback: how far an increment reads back over the last run.
     :param horizon: how far a snapshot of the source is complete.
     :param now: by our clock; neither a watermark nor a cursor is ever after it.
-    :param cursor: where the last full or incremental run says to read on; ``None`` before the first one.
-    :param note: what that run noted of the source.
+    :param cursor: where an increment begins to read; ``None`` before the first full run.
+    :param note: the note on the source of the run that set the cursor.
     :param changes: parts of the definition that differ from the one whose rows are online.
-    :param data_loss_reason: why rows that were online may no longer be; empty without a reason.
+    :param data_loss_reason: why rows that an increment does not read may be missing online; empty if there is none.
     :param begins_history: whether the source has no rows before the window, and no run has claimed any.
     """
 
@@ -52,11 +52,11 @@ class Plan:
     """The window that a run reads, and what it may claim afterwards.
 
     :param kind: ``full`` reads all of history, ``incremental`` what came since the cursor, ``window`` what was asked.
-    :param reason: why the run is full although nobody asked for that; else empty.
+    :param reason: why the run is full although the caller did not ask for it; else empty.
     :param covered: the part of history that is online after the run, or ``None`` when nothing can be claimed.
-    :param cursor: where the next incremental run begins; ``None`` leaves that as it is.
+    :param cursor: where the next incremental run begins; ``None`` leaves the cursor unchanged.
     :param clears: whether the run removes the view's rows before it writes.
-    :param note: what an earlier run noted of the source and an increment goes on from.
+    :param note: the earlier note on the source, which an increment continues.
     """
 
     kind: RunKind
@@ -110,6 +110,6 @@ def plan_run(inputs: PlanInputs) -> Plan:
     if inputs.cursor is None:
         return replace(everything, reason="no earlier run has covered all of history")
     arrivals = Arrivals.since(inputs.cursor, inputs.schema, lookback=inputs.lookback, now=now)
-    # Without an end: the run takes rows beyond the horizon online, too, but does not claim them.
+    # Without an end: the run also writes rows beyond the horizon, but does not claim them.
     window = replace(arrivals, latest=latest)
     return Plan(kind="incremental", window=window, covered=(None, limit), cursor=cursor, note=inputs.note)

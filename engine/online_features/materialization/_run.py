@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCHES_AHEAD = 2  # between stages: one in the making while one waits
+BATCHES_AHEAD = 2  # between two stages: one is being made while another one is ready
 
 
 def run_once(
@@ -59,7 +59,7 @@ def run_once(
     retry_budget: RetryBudget,
     record: RunRecord,
 ) -> MaterializationResult:
-    """Run from the plan to the watermark."""
+    """Run one attempt, from the plan to the watermark."""
     began = time.monotonic()
     source = offline._source(view)
     transformation = Transformation(view, source.describe())
@@ -117,7 +117,7 @@ def run_once(
 
 @dataclass(frozen=True, kw_only=True)
 class _Survey:
-    """The plan of a run, and what the source was like when it was made."""
+    """The plan of a run, and what it was made from."""
 
     plan: Plan
     horizon: Horizon
@@ -144,11 +144,11 @@ def _survey(
         view=view, source=source, schema=schema, relations=relations, note=state.source, lookback=lookback, now=now
     )
     start = options.window.start
-    is_first = state.watermark is None and start is not None and not source.has_rows(schema, Window(end=start))
+    begins_history = state.watermark is None and start is not None and not source.has_rows(schema, Window(end=start))
     inputs = PlanInputs(
         view=view, schema=schema, asked=options.window, full=options.full, lookback=lookback, horizon=horizon, now=now,
         cursor=state.cursor, note=state.source, changes=changes_since(state, view, transformation.schema),
-        data_loss_reason=online_run.data_loss_reason(state) or check.data_loss_reason(), begins_history=is_first,
+        data_loss_reason=online_run.data_loss_reason(state) or check.data_loss_reason(), begins_history=begins_history,
     )  # fmt: skip
     plan = plan_run(inputs)
     if plan.kind == "incremental":
@@ -166,13 +166,13 @@ def _transfer(
     now: datetime,
     batch_rows: int,
 ) -> None:
-    """Read, transform and encode, and write: three stages, each ahead of the next."""
+    """Read, transform and encode, and write, in three stages that overlap."""
     event_timestamp = len(transformation.schema.keys)  # its column follows the join keys
 
     def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
-        made = transformation.apply(batch)
-        *keys, instants = made.columns[: event_timestamp + 1]
-        return EventTimes.of(keys, instants, now), online_run.encode(made)
+        rows = transformation.apply(batch)
+        *keys, instants = rows.columns[: event_timestamp + 1]
+        return EventTimes.of(keys, instants, now), online_run.encode(rows)
 
     with (
         closing(prefetch(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,

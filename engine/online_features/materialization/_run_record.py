@@ -15,16 +15,16 @@ from online_features.errors import OnlineFeaturesError
 from online_features.materialization._plan import Plan
 from online_features.materialization.progress import RunCounter
 
-ERROR_CHARACTERS = 1000  # of an error's message: enough for what is wrong and its cure
+ERROR_CHARACTERS = 1000  # of an error's message: enough for the problem and its cure
 LOGIN_IN_URL = re.compile(r"://[^@/\s]*@")
 
 
 class RunRecord:
     """Makes the record of one attempt to run; docs/keyspace.md lists its fields.
 
-    :param origin: what asked for the run.
+    :param origin: what started the run.
     :ivar run_id: of the attempt.
-    :ivar is_failed: whether the record of the failed attempt has been made.
+    :ivar is_failed: whether :meth:`failed` has made the record.
     """
 
     def __init__(self, origin: Mapping[str, str | int] | None) -> None:
@@ -40,7 +40,7 @@ class RunRecord:
         """Note what the attempt is about to do.
 
         :param counter: of its rows.
-        :param watermark: that it has found.
+        :param watermark: of the view, before the attempt.
         :param circumstances: further fields of the record.
         """
         start, end = (to_text(bound) if bound else None for bound in (plan.window.start, plan.end))
@@ -52,7 +52,7 @@ class RunRecord:
         return self._record("success")
 
     def failed(self, error: BaseException) -> dict[str, Any]:
-        """Return the record of an attempt that an error has ended."""
+        """Return the record of an attempt that ended with an error."""
         self.is_failed = True
         watermark = to_text(self._watermark) if self._watermark else None
         return {**self._record(type(error).__name__), "error": _error_text(error), "watermark": watermark}

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Age from which on a run warns of a transaction that holds back the watermark: most end within a second.
+# A run warns of a transaction that holds back the watermark from this age on: most end within a second.
 OLD_TRANSACTION = timedelta(seconds=10)
 
 
 def warn_of_late_rows(view: FeatureView, late: Sequence[str]) -> None:
-    """Log a warning where rows become visible later than they were created.
+    """Log a warning about relations whose rows become visible later than they were created.
 
-    :param late: relations where they do, in words.
+    :param late: these relations, in words.
     """
     if late:
         say(
@@ -49,7 +49,7 @@ def warn_of_changed_definition(
     if state.definition is None or state.fingerprint == fingerprint:
         return
     now = definition(view, schema)
-    # A run needs no right to read the history, and goes on whatever Redis holds in place of definition and history.
+    # These warnings are no reason to fail: the user may lack the right to read the run history, and it may be damaged.
     with suppress(OnlineAccessError, OnlineDataError, *DAMAGE):
         for change in describe_changes(state.definition, now):
             say(log.warning, f"Feature view {view.name!r} has changed: {change}")
@@ -58,9 +58,9 @@ def warn_of_changed_definition(
 
 
 def warn_of_held_watermark(view: FeatureView, plan: Plan, horizon: Horizon) -> dict[str, str]:
-    """Log a warning of an old transaction that keeps the run from claiming more.
+    """Log a warning about an old transaction that holds back the watermark.
 
-    :returns: what the run's record says of it.
+    :returns: fields on it for the run's record.
     """
     oldest = horizon.oldest
     if oldest is None or plan.covered is None or plan.covered[1] != oldest.since or oldest.age < OLD_TRANSACTION:
@@ -76,8 +76,8 @@ def run_warnings(view: FeatureView, counts: RowCounts, *, kind: RunKind, had_row
     """Return warnings of a run that succeeded and put nothing online.
 
     :param counts: of the rows of the run.
-    :param kind: of the run: only a full one reads all that the source has.
-    :param had_rows: whether rows of the view had been written before.
+    :param kind: of the run: only a full one reads all rows.
+    :param had_rows: whether an earlier run has written rows of the view.
     """
     if counts.rows_read and counts.rows_rejected == counts.rows_read:
         columns = ", ".join((*view.entities, view.source.timestamp_field))

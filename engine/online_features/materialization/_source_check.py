@@ -1,4 +1,4 @@
-"""Changes of a source since the last run that the timestamps of its rows do not show."""
+"""Changes of a source that the timestamps of its rows do not show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SourceCheck:
     """Compares the relations behind a source with what the last run noted of them.
 
     :param schema: of the rows of the source.
-    :param note: ``None`` where there was no full or incremental run yet.
+    :param note: of the last full or incremental run; ``None`` before the first one.
     :param lookback: how far increments read back.
     :param now: the present, as an aware datetime.
     """
@@ -50,7 +50,7 @@ class SourceCheck:
         return ""
 
     def warn_of_unseen_changes(self) -> None:
-        """Log a warning where rows were changed or deleted since the last run and no increment sees it."""
+        """Log a warning about rows that were changed or deleted since the last run and that no increment reads."""
         if self.note is None:
             return
         what = f"Feature view {self.view.name!r}, {self.view.source.description}"
@@ -58,9 +58,9 @@ class SourceCheck:
         if gone:
             say(
                 log.warning,
-                f"{what}: {gone} row(s) were deleted since the last run and stay online: increments do not see "
-                "that -> run in full (window='full', in Python full=True) with prune=True, or keep the rows and mark "
-                "them by a deleted_field",
+                f"{what}: {gone} row(s) were deleted since the last run and stay online, since increments do not see "
+                "deletions -> run in full (window='full', in Python full=True) with prune=True, or keep the rows and "
+                "mark them by a deleted_field",
             )
         if not self._may_have_changed_unseen(self.note):
             return
@@ -72,16 +72,16 @@ class SourceCheck:
         if unseen:
             say(
                 log.warning,
-                f"{what}: rows were written since the last run without a timestamp that says so ({unseen} of a "
-                "sample), and what changed with them stays online as it was: increments do not see them "
+                f"{what}: rows were written since the last run without a new timestamp ({unseen} of a sample), so "
+                "increments do not read them, and their values do not go online "
                 f"-> set {names} whenever a row changes, give lookback= where rows arrive late, or run in full "
                 "(window='full', in Python full=True)",
             )
         if future and self.view.source.future_rows == "warn":
             say(
                 log.warning,
-                f"{what}: rows were changed to be of the future ({future} of a sample): increments read them when "
-                f"their time comes -> correct {self.schema.event_timestamp.name!r}, or run in full "
+                f"{what}: rows were given event timestamps in the future ({future} of a sample), so increments do not "
+                f"read them before that time -> correct {self.schema.event_timestamp.name!r}, or run in full "
                 "(window='full', in Python full=True)",
             )
 
@@ -91,8 +91,8 @@ class SourceCheck:
     def _may_have_changed_unseen(self, note: SourceNote) -> bool:
         """Return whether a sample of the rows is worth reading.
 
-        Where an entity has several rows, updates are often of rows that are not the newest (closing ``valid_to``), so
-        there only insertions count.
+        If an entity may have several rows, a sample is read after insertions only: updates are often of rows that are
+        not the newest, for example to close ``valid_to``.
         """
         if not self.relations.is_one_table:
             return False

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
 
-# After these, a run is repeated from its beginning: its snapshot is gone, or rows that it had written are.
+# After these, a run is repeated from its beginning: its snapshot is lost, or rows that it had written are.
 REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
 
 
@@ -53,7 +53,7 @@ def materialize(
     """Copy the newest row of each entity from Postgres to Redis.
 
     Without ``start``, ``end`` and ``full`` the run is incremental: it reads what came since the last one, or all of
-    history where there was none. Running it again, or beside another run, is safe: no row replaces a newer one.
+    history if there was none. Running it again, or beside another run, is safe: no row replaces a newer one.
 
     :param start: read rows with an event timestamp from here on (aware).
     :param end: read rows with an event timestamp before this (aware).
@@ -64,12 +64,13 @@ def materialize(
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
     :param batch_rows: the largest number of rows in memory per batch.
-    :param retry_for: how long to try again, all in all, when a store is away or breaks off: Redis goes on from the
-        last call that it has acknowledged, Postgres and a Redis that has lost data begin anew. Zero gives up at once.
+    :param retry_for: how long to retry in total while a store cannot be reached or breaks off. The run resumes after
+        the last call that Redis has acknowledged; if Postgres failed or Redis lost data, it starts again. Zero gives up
+        at once.
     :param wait_for_replicas: how many replicas of Redis must have the rows before the watermark moves.
     :param replica_timeout: how long to wait for them.
-    :param origin: what asked for the run, kept in the run history: of an Airflow task ``dag_id``, ``run_id``,
-        ``task_id`` and ``try_number``.
+    :param origin: what started the run, for the run history; of an Airflow task its ``dag_id``, ``run_id``,
+        ``task_id``, ``map_index`` and ``try_number``.
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
     :raises OptionError: when an option is out of its range.
     :raises SourceError: when the view does not fit the database.
@@ -104,12 +105,12 @@ def materialize(
     try:
         return retry_budget.attempt(run, _is_repeated_after)
     except BaseException as error:
-        # An attempt that failed before it could begin to write has recorded nothing itself.
+        # An attempt that failed before it began to write has not recorded its failure.
         if not record.is_failed and not isinstance(error, OnlineStoreUnavailableError):
             online._record_failed_run(view, record.failed(error))
         raise
 
 
 def _is_repeated_after(failure: BaseException) -> bool:
-    # A query that took too long would take as long again, and one that somebody cancelled is not wanted.
+    # A query that took too long would take as long again; one that somebody cancelled must not come back.
     return isinstance(failure, REPEATED_AFTER) and not isinstance(failure, QueryCanceledError)

@@ -1,4 +1,4 @@
-"""Pending rows: those that a run would take online."""
+"""Pending rows: those that the next run would write online."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
     from online_features.online.store import OnlineStore
 
-# How far before its writing a row may be stamped: the longest day; a fraction of a second that was cut off.
+# How much earlier than its writing a row may be stamped, by the type of the timestamp: by the longest day, or by the
+# fraction of a second that a column may cut off. The view's state does not record how many digits the columns keep.
 RESOLUTION = {"date": timedelta(hours=25)}
 DEFAULT_RESOLUTION = timedelta(seconds=1)
 
 
 def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineStore) -> bool:
-    """Return whether the source may hold rows that no run has taken online yet; in doubt ``True``.
+    """Return whether the source may hold rows that no run has written online yet; ``True`` if in doubt.
 
-    It costs little where an index serves.
+    With an index on the timestamps, this costs little.
 
     :param view: only its name, project and source are used.
     """
@@ -43,7 +44,7 @@ def has_pending_rows(view: FeatureView, offline: OfflineStore, online: OnlineSto
         if source.has_rows(schema, arrivals):
             return True
         return state.source is not None and bool(source.relations(schema).replaced_since(state.source))
-    except SourceError:  # The source has changed: the error of a run says best how.
+    except SourceError:  # The source has changed; the next run fails with a better message.
         return True
 
 

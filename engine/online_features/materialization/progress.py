@@ -26,7 +26,7 @@ class Progress:
     :param rows: rows read and written so far.
     :param expected_rows: the planner's estimate of all of them.
     :param seconds: since the run began.
-    :param seconds_left: estimated from the rate since the first rows came; ``None`` when there is no estimate.
+    :param seconds_left: estimated from the rate since the first rows came; ``None`` without an estimate.
     """
 
     rows: int

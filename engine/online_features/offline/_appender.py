@@ -1,7 +1,7 @@
 """Appending rows to the table of a feature view: COPY stages them, and an INSERT follows in the same transaction.
 
-The rows are in the encodings of the online store. Postgres casts the staged texts to the table's types. So every type
-that can go online can be appended, and a materialization brings online what was pushed.
+The rows are staged as texts in the encodings of the online store, and Postgres casts them to the table's types. So
+every type that can go online can be appended, and a materialization writes online what was pushed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def appending(transactions: Transactions, view: FeatureView, schema: RowSchema) 
     staged_name = f"online_features_{token_hex(8)}"  # random, so that it hides no table of the user
     with transactions.writing(view) as connection:
         shape = STAGE.format(staged_name, sql_text(_shape(target, schema)))
-        connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs left alone
+        connection.exec_driver_sql(shape, execution_options={"no_parameters": True})  # percent signs stay
         appender = StagedAppender(connection, staged_name, connection.execute(sa.select(sa.func.now())).scalar_one())
         yield appender
         appender.rows = connection.execute(_insertion(view.source, target, staged_name, schema)).rowcount
@@ -125,7 +125,7 @@ def _insertion(source: PostgresSource, target: sa.TableClause, staged_name: str,
 
 
 def _populated(target: sa.TableClause, structures: Mapping[str, ColumnElement[Any]]) -> FromClause:
-    """Cast arrays and composites to the table's types, which only Postgres knows."""
+    """Cast arrays and composites from JSON to the table's types; Postgres looks the types up."""
     shape = target.alias("shape")
     no_row = sa.select(shape.table_valued()).limit(0).scalar_subquery()
     pairs = [part for name, text in structures.items() for part in (sa.literal(name), sa.cast(text, sa.JSON))]
@@ -134,7 +134,7 @@ def _populated(target: sa.TableClause, structures: Mapping[str, ColumnElement[An
 
 
 def _local(source: PostgresSource, column: Column, instant: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Convert the instant to the type of the table's column."""
+    """Convert the instant to the type of the table's column, in the source's time zone."""
     if column.type == "timestamp with time zone":
         return instant
     local = sa.func.timezone(source.timezone, instant)

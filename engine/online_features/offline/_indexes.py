@@ -20,7 +20,7 @@ from online_features.schema import RowSchema
 class Index:
     """A btree index on all rows of a table.
 
-    :param columns: names of its columns; ``None`` for an expression, or where it compares differently than the column.
+    :param columns: names of its columns; ``None`` for an expression, or if it compares differently than the column.
     :param descending: for each column, whether it is in descending order.
     :param nulls_first: for each column, whether NULLs come first.
     """
@@ -48,10 +48,10 @@ class IndexedTable:
 
 
 def indexed_table(connection: sa.Connection, source: PostgresSource, schema: RowSchema) -> IndexedTable | None:
-    """Read the indexes of the source's table; return ``None`` where no index could serve.
+    """Read the indexes of the source's table; return ``None`` if no index could serve.
 
-    That is where the source is not a table, where it has no statistics, and where the event timestamp is kept in local
-    times of a zone, which are not in the order of the instants.
+    No index serves a query, a table without statistics, or an event timestamp in local times, which are not in the
+    order of the instants.
     """
     if source.table is None or not is_in_order(source, schema.event_timestamp):
         return None

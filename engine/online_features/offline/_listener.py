@@ -36,7 +36,7 @@ async def changed_tables(conninfo: str) -> AsyncGenerator[frozenset[str], None]:
         session: dict[str, Any] = {**SESSION, **conninfo_to_dict(conninfo)}
         async with await AsyncConnection.connect(**session, autocommit=True) as connection:
             await _check_notified(connection, session)
-            if "application_name" not in session:  # only now, when the session is known to be ours alone
+            if "application_name" not in session:  # after the check: a session of a pooler would keep it
                 await connection.execute("SET application_name = 'online_features listener'")
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
             yield frozenset()
@@ -47,7 +47,7 @@ async def changed_tables(conninfo: str) -> AsyncGenerator[frozenset[str], None]:
 
 async def _check_notified(connection: AsyncConnection, session: dict[str, Any]) -> None:
     """Send a notification from another session, because a pooler in transaction mode loses them silently."""
-    probe = f"{CHANNEL}_{token_hex(8)}"  # of its own, which disturbs nobody if the pooler keeps listening to it
+    probe = f"{CHANNEL}_{token_hex(8)}"  # a unique channel: it disturbs no one if the pooler's session keeps listening
     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(probe)))
     try:
         async with (
@@ -55,11 +55,11 @@ async def _check_notified(connection: AsyncConnection, session: dict[str, Any]) 
             await AsyncConnection.connect(**session, autocommit=True) as other,
         ):
             await other.execute("SELECT pg_notify(%s, '')", [probe])
-        is_notified = [True async for _ in connection.notifies(timeout=PROBE_SECONDS, stop_after=1)]
+        received = [True async for _ in connection.notifies(timeout=PROBE_SECONDS, stop_after=1)]
     except TimeoutError:
-        is_notified = []
+        received = []
     await connection.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(probe)))
-    if not is_notified:
+    if not received:
         raise OfflineAccessError(
             "listening for changes: notifications of Postgres do not arrive here, as behind a pooler in transaction "
             "mode -> give the trigger a postgres_conn_id= of its own that leads to Postgres directly, or to a pooler "

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from online_features.errors import ColumnNotFoundError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
-from online_features.layouts.feast.feast_columns import FEATURE, feast_column
+from online_features.layouts.feast.feast_columns import FEATURE, KEY, feast_column
 from online_features.offline.postgres import sql_files
 from online_features.offline.sql import statements
 from online_features.schema import Column, RowSchema
@@ -59,7 +59,7 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
                 f"feature view {view.name!r}: {part} {name!r} has type {kind.name!r} but must have "
                 f"{' or '.join(map(repr, sorted(allowed)))}; convert it in a query="
             )
-        if part == "join key" and not kind.can_be_key:
+        if part == KEY and not kind.can_be_key:
             raise UnsupportedTypeError(
                 f"feature view {view.name!r}: {part} {name!r} has type {kind.name!r}, of which equal values may print "
                 "differently; convert it to text or numeric in a query="
@@ -70,11 +70,11 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
                 "leave it out of features=, or convert it in a query="
             )
         found = Column(name, kind.name, kind.encoding)
-        # A transform may be given columns that Feast cannot hold.
+        # The input of a transform may have columns that Feast cannot hold.
         return found if view.transform is not None and part == FEATURE else feast_column(view, part, found)
 
     return RowSchema(
-        keys=tuple(column("join key", name) for name in view.entities),
+        keys=tuple(column(KEY, name) for name in view.entities),
         event_timestamp=column("timestamp_field", source.timestamp_field, TIMESTAMP_TYPES),
         created_timestamp=column("created_timestamp_column", source.created_timestamp_column, TIMESTAMP_TYPES)
         if source.created_timestamp_column is not None
@@ -82,7 +82,7 @@ def row_schema(view: FeatureView, types: dict[str, PostgresType]) -> RowSchema:
         deleted=column("deleted_field", source.deleted_field, {"boolean"})
         if source.deleted_field is not None
         else None,
-        features=tuple(column("feature", name) for name in features),
+        features=tuple(column(FEATURE, name) for name in features),
     )
 
 
@@ -106,10 +106,10 @@ def _column_types(connection: sa.Connection, view: FeatureView) -> tuple[dict[st
 
 
 def _resolution(type_name: str, modifier: int | None) -> timedelta:
-    """Return the smallest difference between two values of a column of time.
+    """Return how much earlier than an instant its value in a column may be.
 
-    :param modifier: digits of a second that the column keeps, -1 for all; ``None`` for an expression, which may have
-        cut them off.
+    :param modifier: digits of a second that the column keeps, -1 for all; ``None`` for an expression, which may cut
+        them off.
     """
     if type_name == "date":
         return timedelta(hours=25)  # the longest day

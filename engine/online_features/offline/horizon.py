@@ -19,10 +19,10 @@ class OpenTransaction:
     """A transaction that holds back what runs may claim.
 
     :param since: when it began, or was prepared.
-    :param age: how long before the horizon was taken, by the source's clock.
+    :param age: time since then, by the source's clock.
     :param user: whose it is.
     :param pid: of its session; ``None`` of a prepared one.
-    :param application: the name that its session goes by.
+    :param application: ``application_name`` of its session.
     :param prepared: the identifier of a prepared one.
     """
 
@@ -44,9 +44,9 @@ class Horizon:
     """How far a snapshot is complete, by the source's clock.
 
     :param claim: no transaction in flight can still commit rows stamped earlier, as far as can be seen.
-    :param cursor: where the next incremental run may begin; ``None`` when a prepared transaction, whose beginning
-        Postgres does not tell, forbids to move on.
-    :param is_blind: whether transactions in flight cannot be seen, so that runs have to look back.
+    :param cursor: where the next incremental run may begin; ``None`` while there is a prepared transaction, because
+        Postgres does not show when it began.
+    :param is_blind: whether transactions in flight cannot be seen, so that runs must look back.
     :param oldest: the transaction whose beginning is the claim; ``None`` when the claim is the present.
     :param prepared: the oldest prepared transaction; it holds back the cursor.
     """
@@ -61,19 +61,23 @@ class Horizon:
     def of(
         cls, now: datetime, session: Mapping[str, Any] | None, prepared: Mapping[str, Any] | None, is_blind: bool
     ) -> Horizon:
-        """Make the horizon of the row that ``horizon.sql`` selects."""
-        held_by = _open_transaction(now, prepared) if prepared is not None else None
-        transactions = [held_by] if held_by is not None else []
-        if session is not None:
-            transactions.append(_open_transaction(now, session))
+        """Make the horizon from the row that ``horizon.sql`` selects."""
+        open_session, open_prepared = (
+            _open_transaction(now, found) if found is not None else None for found in (session, prepared)
+        )
+        transactions = [found for found in (open_prepared, open_session) if found is not None]
         oldest = min(transactions, key=lambda transaction: transaction.since, default=None)
         claim = now if oldest is None else min(now, oldest.since)
         return cls(
-            claim=claim, cursor=claim if held_by is None else None, is_blind=is_blind, oldest=oldest, prepared=held_by
+            claim=claim,
+            cursor=claim if open_prepared is None else None,
+            is_blind=is_blind,
+            oldest=oldest,
+            prepared=open_prepared,
         )
 
     def warn(self, view: FeatureView) -> None:
-        """Log what keeps runs of the view from seeing or claiming more."""
+        """Log what holds back the runs of the view."""
         if self.is_blind:
             say(
                 log.warning,

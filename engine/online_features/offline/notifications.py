@@ -6,7 +6,6 @@ One channel serves all tables of a database and names the one that has changed, 
 from __future__ import annotations
 
 import hashlib
-from importlib.resources import files
 
 from online_features.errors import FeatureViewError
 from online_features.extras import needs_materialize
@@ -33,7 +32,7 @@ def drop_notification_sql(source: FeatureView | str) -> str:
 
 
 def watched_table(source: FeatureView | str) -> str:
-    """Return the table whose changes are those of the view.
+    """Return the table to watch for changes of the view.
 
     :raises FeatureViewError: when the view is read from a query, which may read any table.
     """
@@ -41,14 +40,14 @@ def watched_table(source: FeatureView | str) -> str:
         return source
     if source.source.table is None:
         raise FeatureViewError(
-            f"feature view {source.name!r} is read from a query, and no table is known whose changes are its own "
+            f"feature view {source.name!r} is read from a query, so the table to watch is not known "
             "-> name each table that the query reads"
         )
     return source.source.table
 
 
 def is_among(changed: frozenset[str], table: str) -> bool:
-    """Return whether the table is among those; a name without a schema matches any schema."""
+    """Return whether the table is among the changed ones; a name without a schema matches any schema."""
     return table in changed or ("." not in table and any(name.split(".", 1)[1] == table for name in changed))
 
 
@@ -60,13 +59,14 @@ def quoted(table: str) -> str:
 
 
 def _rendered(name: str, table: str) -> str:
-    # Imported here: DAG files that watch a table write no SQL.
+    # Imported here: DAG files that watch a table need no SQL.
     with needs_materialize("for notification SQL"):
         from psycopg import sql
 
-    text = files("online_features.offline.postgres").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        from online_features.offline.postgres import sql_files
+
     *schema, bare_table = table.split(".", 1)
-    return sql.SQL(text).format(
+    return sql.SQL(sql_files.text(name)).format(
         table=sql.Identifier(*schema, bare_table),
         function=sql.Identifier(*schema, _function(bare_table)),
         trigger=sql.Identifier(TRIGGER),
@@ -75,7 +75,7 @@ def _rendered(name: str, table: str) -> str:
 
 
 def _function(table: str) -> str:
-    """Name a function for each table, so that the owner of the table may replace and drop it."""
+    """Return the name of the trigger's function: one for each table, so that its owner may replace and drop it."""
     name = f"{TRIGGER}_{table}"
     if len(name.encode()) <= LONGEST_NAME:
         return name

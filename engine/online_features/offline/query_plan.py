@@ -1,7 +1,7 @@
 """The choice of how to read a window: all of its rows, or entity by entity through an index.
 
-The cost of reading entity by entity does not depend on the length of history, but over short history it is higher. So
-this way is chosen where
+The cost of reading entity by entity does not depend on the length of history, but is higher if history is short. So
+entities are read one by one if
 
 - all of history is asked for, and the planner expects at least :data:`DEEP_HISTORY` rows of it per entity,
 - an index of the table begins with the join keys and then has the event timestamp, and
@@ -45,11 +45,11 @@ class QueryPlan:
     :param types: selects the types that their columns have now.
     :param newest: selects the newest row of each entity, in the form in which it goes online.
     :param rejected: selects join keys and event timestamp, as text, of rows without an entity or an event timestamp.
-    :param counts_rejected: whether the last column of ``newest`` counts rejected rows of the entity, of which there may
-        be no others.
-    :param uncounted: selects as ``rejected`` does, without those that ``newest`` counts.
+    :param counts_rejected: whether the last column of ``newest`` counts rejected rows of the entity. Then an entity
+        that has only rejected rows has a row in ``newest``, too.
+    :param uncounted: selects those of ``rejected`` that ``newest`` does not count.
     :param expected_rows: how many rows the planner expects ``newest`` to give.
-    :param in_words: which way was chosen and why; empty where there was no choice.
+    :param in_words: which way was chosen and why, or a hint at a missing index; empty if there is nothing to say.
     """
 
     schema: RowSchema
@@ -69,21 +69,21 @@ def choose_query(
     newest = statements.newest_rows(source, schema, window)
     plan = _explained(connection, newest)
     rejected = statements.rejected_rows(source, schema, window)
-    at_all_rows = QueryPlan(
+    by_window = QueryPlan(
         schema=schema, types=statements.types(source, schema), newest=newest, rejected=rejected, uncounted=rejected,
         expected_rows=int(plan["Plan Rows"]),
     )  # fmt: skip
     if isinstance(window, Arrivals):
-        return replace(at_all_rows, in_words=_without_index(source, schema, plan))
+        return replace(by_window, in_words=_index_hint(source, schema, plan))
     if not window.is_open:
-        return at_all_rows
+        return by_window
     depth = rows_per_entity(plan)
     about = f"about {depth:.0f} rows per entity"
     scan, why_not = _skip_scan(connection, source, schema, window.latest) if depth >= DEEP_HISTORY else (None, "")
     if scan is None:
-        return replace(at_all_rows, in_words=f"newest rows by DISTINCT ON, {about}{why_not}")
+        return replace(by_window, in_words=f"newest rows by DISTINCT ON, {about}{why_not}")
     return replace(
-        at_all_rows,
+        by_window,
         newest=scan.newest_rows(),
         rejected=scan.rejected_rows(),
         counts_rejected=True,
@@ -92,8 +92,8 @@ def choose_query(
     )
 
 
-def _without_index(source: PostgresSource, schema: RowSchema, plan: Node) -> str:
-    """Return a hint at indexes where the planner scans all of a large table; else an empty text."""
+def _index_hint(source: PostgresSource, schema: RowSchema, plan: Node) -> str:
+    """Return a hint at missing indexes if the planner scans all of a large table; else an empty text."""
     is_costly = any(node["Node Type"] == "Seq Scan" and node["Total Cost"] > COSTLY_SCAN for node in nodes(plan))
     if source.table is None or not is_costly:
         return ""
@@ -101,12 +101,12 @@ def _without_index(source: PostgresSource, schema: RowSchema, plan: Node) -> str
         source_rows.index_on(source, [column])
         for column in (schema.event_timestamp, schema.created_timestamp) if column is not None
     )  # fmt: skip
-    return f"which looks at all of the table; to read the newest only: {indexes}"
+    return f"which scans the whole table; to read the newest only: {indexes}"
 
 
 def _skip_scan(
     connection: sa.Connection, source: PostgresSource, schema: RowSchema, latest: datetime
-) -> tuple[SkipScan | None, str]:  # fmt: skip
+) -> tuple[SkipScan | None, str]:
     """Return the scan of an index of the source; else ``None`` and, where the user can change it, the reason."""
     table = indexed_table(connection, source, schema)
     if table is None:
@@ -124,7 +124,7 @@ def _skip_scan(
 
 
 def rows_per_entity(plan: Node) -> float:
-    """Return the rows that the planner expects ``DISTINCT ON`` to choose each one from; 1 without ``DISTINCT ON``."""
+    """Return how many rows per entity the planner expects ``DISTINCT ON`` to read; 1 without ``DISTINCT ON``."""
     for node in nodes(plan):
         if node["Node Type"] == "Unique":
             # Its other children are subqueries that are evaluated first.
@@ -134,7 +134,7 @@ def rows_per_entity(plan: Node) -> float:
 
 
 def is_by_index(plan: Node) -> bool:
-    """Return whether a plan reads tables through indexes alone, and sorts only rows that the index has as equal."""
+    """Return whether a plan reads tables through indexes alone, and sorts at most rows that the index leaves tied."""
     scans = [node for node in nodes(plan) if "Relation Name" in node]
     return all(scan["Node Type"] in INDEX_SCANS and "Filter" not in scan for scan in scans) and not any(
         node["Node Type"] == "Sort" for node in nodes(plan)

@@ -14,6 +14,7 @@ from datetime import datetime
 from online_features.source_note import RelationNote, SourceNote
 
 KINDS = {"r": "table", "p": "table", "m": "materialized view", "f": "foreign table", "v": "view"}
+REPLACED = {"m": "refreshed", "v": "redefined"}  # how rows of that kind are replaced as a whole; of others, below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Relation:
         """What the next run compares."""
         return RelationNote(
             version=self.version, inserted=self.inserted, updated=self.updated, deleted=self.deleted, live=self.live
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +93,16 @@ class SourceRelations:
         return sum(relation.size for relation in self.relations)
 
     def replaced_since(self, note: SourceNote) -> str:
-        """Return why rows may have been replaced without a new timestamp, or an empty text."""
+        """Return why rows may have been replaced without new timestamps, or an empty text."""
         for relation, before in self._known(note):
             if before.version != relation.version:
-                return f"{relation} was {_REPLACED.get(relation.kind, 'truncated or rewritten')}"
-        added = [relation for relation in self._added_since(note) if not self._can_be_asked(relation)]
+                return f"{relation} was {REPLACED.get(relation.kind, 'truncated or rewritten')}"
+        added = [relation for relation in self._added_since(note) if not self._is_selectable(relation)]
         return f"{added[0]} is new or was replaced" if added else ""
 
     def parts_since(self, note: SourceNote) -> list[Relation]:
-        """Return partitions and children that the last run did not see: whole ones may have been attached."""
-        return [relation for relation in self._added_since(note) if self._can_be_asked(relation)]
+        """Return partitions and children that are new since the last run: they may have been attached with old rows."""
+        return [relation for relation in self._added_since(note) if self._is_selectable(relation)]
 
     def inserted_since(self, note: SourceNote) -> int:
         """Return how many rows were inserted, according to the statistics so far."""
@@ -114,7 +115,7 @@ class SourceRelations:
     def gone_since(self, note: SourceNote) -> int:
         """Return the least number of rows that were deleted and not inserted again.
 
-        It is the smaller of two statistics: one counts rolled-back transactions, too, the other is an estimate.
+        Of two statistics it is the smaller: one also counts rolled-back transactions, the other is an estimate.
         """
         counted = sum(
             (relation.deleted - before.deleted) - (relation.inserted - before.inserted)
@@ -128,7 +129,7 @@ class SourceRelations:
 
         :param cursor: where the next run begins to read.
         :param before: the note of the last run. While statistics report no change, its snapshot and cursor stay, so
-            that a change which they report later is found then.
+            that a change that they report late is found by a later run.
         """
         is_unchanged = before is not None and not self.inserted_since(before) and not self.updated_since(before)
         return SourceNote(
@@ -145,9 +146,6 @@ class SourceRelations:
     def _added_since(self, note: SourceNote) -> Iterator[Relation]:
         return (relation for relation in self.relations if str(relation.oid) not in note.relations)
 
-    def _can_be_asked(self, relation: Relation) -> bool:
+    def _is_selectable(self, relation: Relation) -> bool:
         """Return whether a query can select the rows of a new relation: by its own name, or through the source."""
         return relation.is_part and (relation.is_readable or self.is_one_table)
-
-
-_REPLACED = {"m": "refreshed", "v": "redefined"}

@@ -24,7 +24,7 @@ BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encod
 class Snapshot:
     """The newest rows of a window, as of one instant.
 
-    Rejected rows are counted after the last batch, while the rows before are written.
+    Rejected rows are counted after the last batch, while earlier batches are being written.
 
     :ivar rejected: rows without an entity or an event timestamp.
     :ivar rejected_sample: a few of them, join keys and event timestamp as text.
@@ -56,11 +56,11 @@ class Snapshot:
                 self.rejected_sample = self._rows(self._plan.rejected.limit(SAMPLE_ROWS))
 
     def cancel(self) -> None:
-        """Cancel the query that another thread waits for."""
+        """Cancel the query of another thread."""
         self._cursor.adbc_cancel()
 
     def _received(self) -> Iterable[pa.RecordBatch]:
-        # Not fetch_record_batch(): it raises Arrow's errors, which have lost the SQLSTATE.
+        # Not fetch_record_batch(): it raises errors of Arrow, which lack the SQLSTATE.
         received: Iterable[pa.RecordBatch] = self._cursor._results.reader  # noqa: SLF001
         return received
 
@@ -82,8 +82,8 @@ class Snapshot:
         # In this transaction: another session would queue behind one that waits for this one to alter the table.
         if self._rows(self._plan.types) != [tuple(column.type for column in self._plan.schema.columns)]:
             raise OfflineStoreUnavailableError(
-                f"feature view {self._view.name!r}: columns of {self._view.source.description} were altered as the run "
-                "began -> run again"
+                f"feature view {self._view.name!r}: columns of {self._view.source.description} were altered when the "
+                "run began -> run again"
             )
 
     def _rows(self, statement: GenerativeSelect) -> list[tuple[Any, ...]]:

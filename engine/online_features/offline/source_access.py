@@ -26,7 +26,7 @@ from online_features.offline.sql import source_rows, statements
 from online_features.schema import RowSchema
 from online_features.window import Arrivals, Window
 
-SAMPLE_BYTES = 8 * 1024 * 1024  # of a table, looked through for rows that changed unseen: some ten milliseconds
+SAMPLE_BYTES = 8 * 1024 * 1024  # of a table, in which to look for rows that increments missed: some ten milliseconds
 
 
 class SourceAccess:
@@ -56,12 +56,12 @@ class SourceAccess:
 
     def has_rows(self, schema: RowSchema, window: Window | Arrivals) -> bool:
         """Return whether the source has any row in the window that can go online."""
-        self._check_single()  # a trigger asks this without describe() before it
+        self._check_single()  # a trigger calls this without calling describe() first
         with self._transactions.reading(self._view) as connection:
             return bool(connection.execute(statements.any_rows(self._source, schema, window)).scalar_one())
 
     def relations(self, schema: RowSchema) -> SourceRelations:
-        """Return the relations behind the source, as far as locks tell: what a function reads stays hidden."""
+        """Return the relations behind the source, by their locks; those that only functions read are not found."""
         table = quoted(self._source.table) if self._source.table is not None else None
         timestamps = [column.name for column in (schema.event_timestamp, schema.created_timestamp) if column]
         parameters = {"table": table, "keys": [key.name for key in schema.keys], "timestamps": timestamps}
@@ -72,7 +72,7 @@ class SourceAccess:
         return SourceRelations(relations=[Relation(**fields) for fields in found], snapshot=snapshot)
 
     def has_rows_outside(self, schema: RowSchema, parts: Sequence[Relation], arrivals: Arrivals) -> bool:
-        """Return whether any of these partitions has a row that an increment would not read."""
+        """Return whether any of these partitions has a row that is not among the arrivals."""
         with self._transactions.reading(self._view) as connection:
             return any(connection.execute(self._any_outside(schema, part, arrivals)).scalar_one() for part in parts)
 
@@ -129,7 +129,7 @@ class SourceAccess:
     def _check_single(self) -> None:
         """Have Postgres parse the view's query by itself, as one statement.
 
-        It refuses a query that closes our parenthesis around it. ADBC's protocol takes one statement at a time;
+        This refuses a query that closes our parenthesis around it. ADBC's protocol takes one statement at a time;
         psycopg2 would execute all of them.
         """
         if self._source.query is not None:
@@ -159,10 +159,10 @@ class SourceAccess:
                 raise
             found = None
         finally:
-            connection.rollback()  # no transaction is open while Redis is asked
+            connection.rollback()  # no transaction stays open during calls to Redis
         if found is not None:
             return {place - 1 for (place,) in found}
-        # The source lacks an entity that the database's encoding cannot write; only Postgres knows which ones.
+        # The source lacks entities that the encoding of the database cannot write: bisect to find them.
         if len(entities) == 1:
             return set()
         half = len(entities) // 2

@@ -54,7 +54,7 @@ class OfflineStore:
         return self._source(view).describe()
 
     def append(self, view: FeatureView, rows: PushableRows) -> AppendResult:
-        """Append a producer's rows to the table of the view, in one transaction; the next run takes them online.
+        """Append a producer's rows to the table of the view, in one transaction; the next run writes them online.
 
         :param rows: as for :meth:`~online_features.OnlineStore.push`; columns that the table has beside the view's get
             their defaults, and the created timestamp, where the view declares one and the rows lack it, is the
@@ -66,10 +66,10 @@ class OfflineStore:
         arguments.check(view=view)
         return append_rows(self._source(view), view, rows)
 
-    # The engine and the provider use these two; users have the methods above.
+    # For the engine and the provider; the methods above are for users.
 
     def _source(self, view: FeatureView) -> SourceAccess:
-        """Return the engine's access to the source of a view."""
+        """Return access to the source of a view."""
         return SourceAccess(self._transactions, view)
 
     def _changed_tables(self) -> AsyncGenerator[frozenset[str], None]:

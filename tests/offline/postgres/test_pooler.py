@@ -167,7 +167,7 @@ def pushes(ours: Ours) -> None:
 
 def looks(ours: Ours) -> None:
     ours.run()
-    assert not FeatureViewChangeTrigger(feature_view=ours.view)._has_news()
+    assert not FeatureViewChangeTrigger(feature_view=ours.view)._has_pending_rows()
 
 
 def sets_a_timeout(ours: Ours) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 import redis
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.common.retry_budget import NONE
+from online_features.common.retry_budget import RetryBudget
 from online_features.errors import InvalidRowsError
 from online_features.online.redis import deployment_of
 from online_features.online.state.push_states import PushStates
@@ -37,7 +37,9 @@ MakeView = Callable[..., FeatureView]
 def push_in_batches(client: redis.Redis, view: FeatureView, rows: Any, batch_rows: int) -> PushResult:
     deployment = deployment_of(client)
     views = PushStates(deployment)
-    return push_rows(deployment, views, view, rows, now=at(1), retry_budget=NONE, batch_rows=batch_rows)
+    return push_rows(
+        deployment, views, view, rows, now=at(1), retry_budget=RetryBudget(timedelta(0)), batch_rows=batch_rows
+    )
 
 
 Form = Callable[[list[dict[str, Any]]], Any]
@@ -316,7 +318,14 @@ def test_a_first_push_does_not_overrule_types_that_somebody_else_has_told_meanwh
     assert views.known(view).schema is None
     OnlineStore(client).push(view, [{"id": "a", "ts": at(1), "x": "text"}])
     with pytest.raises(InvalidRowsError, match="column 'x': 2 is not of type text"):
-        push_rows(deployment_of(client), views, view, [{"id": "a", "ts": at(2), "x": 2}], now=at(1), retry_budget=NONE)
+        push_rows(
+            deployment_of(client),
+            views,
+            view,
+            [{"id": "a", "ts": at(2), "x": 2}],
+            now=at(1),
+            retry_budget=RetryBudget(timedelta(0)),
+        )
 
 
 def test_threads_share_a_store(make_view: MakeView, online: OnlineStore) -> None:

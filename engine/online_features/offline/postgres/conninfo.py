@@ -10,16 +10,16 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from online_features.errors import OfflineAccessError
 
-# Seconds for each host to answer, login included. Without a limit we would wait forever at the port of another kind of
-# server, which itself waits for us.
+# Seconds for each host to answer, login included. Without a limit, connecting to a server of another kind would hang:
+# it would not answer before the client sends something that it understands.
 CONNECT_TIMEOUT = "10"
 
 
 def completed(uri: str) -> str:
-    """Complete what a libpq URI leaves open.
+    """Return the URI as a connection string, completed by the encoding and a time-out.
 
-    :raises OfflineAccessError: when libpq cannot read it; the message repeats no part of it, because any may be the
-        password.
+    :raises OfflineAccessError: when libpq cannot read the URI; the message repeats no part of it, because any may be
+        the password.
     """
     try:
         given = parse_dsn(uri)
@@ -38,9 +38,12 @@ def completed(uri: str) -> str:
 
 
 def _connect_timeout(given: dict[str, str]) -> str:
-    """Return the time-out of URI, service or environment, else our default; psycopg ignores the service."""
-    # libpq merges them when it begins to connect; here to a socket that does not exist.
+    """Return the time-out of URI, service or environment, else our default.
+
+    It is passed explicitly, because psycopg ignores the service.
+    """
+    # libpq merges them when it begins to connect, which is here to a socket that does not exist.
     begun = PGconn.connect_start(make_dsn(**{**given, "host": "/", "hostaddr": ""}).encode())
-    said = [option.val.decode() for option in begun.info if option.keyword == b"connect_timeout" and option.val]
+    found = [option.val.decode() for option in begun.info if option.keyword == b"connect_timeout" and option.val]
     begun.finish()
-    return said[0] if said else CONNECT_TIMEOUT
+    return found[0] if found else CONNECT_TIMEOUT

@@ -1,4 +1,4 @@
--- The columns of a table whose values only Postgres makes. Parameter: table, quoted as in SQL.
+-- The columns of a table whose values only Postgres generates. Parameter: table, quoted as in SQL.
 
 SELECT attname::text
 FROM pg_catalog.pg_attribute

@@ -1,11 +1,11 @@
 -- The present, the session with the oldest transaction in flight that may yet commit rows of this database, the oldest
 -- prepared transaction, and whether transactions in flight are hidden: from a role that may not see other sessions,
 -- by a session that does not track its activity, and on a standby, whose primary runs them. Parameter: snapshot, the
--- name that read-only snapshots of runs go by. Never the text of a query, which may hold a secret.
+-- application_name of read-only snapshots of runs. The text of queries is never selected, because it may hold a secret.
 --
 -- The present comes first: a transaction that begins after it does not matter.
 --
--- The present of a standby that has replayed less than it received, or receives nothing, is the last commit it knows.
+-- On a standby that has replayed less than it received, or receives nothing, the present is the last replayed commit.
 --
 -- A session is active before it shows the start of its transaction, so until then the start of its query counts.
 

@@ -1,7 +1,8 @@
--- The columns of a table that cannot be NULL, and its btree indexes on all rows; of their columns, the names of those
--- that are indexed as they are and compare. Only of an ordinary table or materialized view without children, because
--- rows of several tables are in no one order, and only where the role can see statistics of all columns that matter:
--- without them the planner makes its estimates up. Parameters: table, its name as SQL has it; columns, those that matter.
+-- The columns of a table that cannot be NULL, and its btree indexes on all rows. The name of an index column is NULL if
+-- it is an expression, or has another collation or operator class than the default of the table's column. Selects
+-- rows only for an ordinary table or materialized view without children, because the rows of several tables are not in
+-- one order, and only if the role can see statistics of all columns that matter, because without them the planner's
+-- estimates are arbitrary. Parameters: table, quoted as in SQL; columns, those that matter.
 
 SELECT relation_columns.not_null, key_index.name, key_index.columns, key_index.descending, key_index.nulls_first
 FROM pg_catalog.pg_class AS relation

@@ -1,5 +1,5 @@
--- Modifiers of the columns of tables: of a timestamp, the digits of a second that it keeps; NULL where that is not known,
--- for a domain keeps its own, and a view shows what an expression has cut off. Parameter: tables.
+-- Modifiers of the columns of tables: of a timestamp, the digits of a second that it keeps. NULL if that is not known:
+-- a domain has a modifier of its own, and a view may select an expression that cuts digits off. Parameter: tables.
 
 SELECT attrelid, attnum, CASE WHEN typtype = 'd' OR relkind IN ('v', 'm') THEN NULL ELSE atttypmod END
 FROM pg_catalog.pg_attribute

@@ -1,4 +1,4 @@
--- Tables and views whose name is that of a table but for case, dots, quotes and schema. Parameter: name.
+-- Tables and views whose names differ from a given one only in case, dots, quotes or schema. Parameter: name.
 
 SELECT n.nspname::text, c.relname::text
 FROM pg_catalog.pg_class AS c

@@ -1,5 +1,5 @@
--- Postgres tells whoever listens which table has changed, when the change is committed; many changes of one transaction
--- are told once. Names in braces are quoted and filled in. Running it again changes nothing.
+-- Notifies listening sessions of the name of the table when a change of it is committed, once per transaction. Running
+-- this again changes nothing.
 
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $notify$
 BEGIN

@@ -23,7 +23,7 @@ from online_features.offline.postgres.sqlstates import (
 )
 from online_features.producers.producer_errors import is_producers
 
-# Errors that ADBC itself finds have a status, and no SQLSTATE.
+# Errors that ADBC itself detects have a status but no SQLSTATE.
 SQLSTATE_BY_STATUS = {
     AdbcStatusCode.UNKNOWN: CONNECTION_LOST,
     AdbcStatusCode.NOT_IMPLEMENTED: "0A000",
@@ -57,7 +57,7 @@ REFUSAL = re.compile(
 ERROR_BY_WORDS: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "unsupported startup parameter": (
         OfflineAccessError,
-        "take it out of the Postgres connection, whose pooler does not hand it on: set it for the role (ALTER ROLE … "
+        "take it out of the Postgres connection, whose pooler does not forward it: set it for the role (ALTER ROLE … "
         "SET), or give statement_timeout= to the run",
     ),
     "transaction blocks not allowed": (OfflineAccessError, POOL_BY_TRANSACTION),
@@ -95,8 +95,8 @@ def translated_as(subject: str) -> Iterator[None]:
     except (sqlalchemy.exc.DBAPIError, psycopg2.Error, adbc_driver_manager.Error) as error:
         if is_producers(error):
             raise
-        theirs = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        raise _translation(subject, _sqlstate(theirs), _said(theirs)) from error
+        original = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+        raise _translation(subject, _sqlstate(original), _message(original)) from error
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def translated_listening() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise _translation("listening for changes", _sqlstate(error), _said(error)) from error
+        raise _translation("listening for changes", _sqlstate(error), _message(error)) from error
 
 
 def translation(view: FeatureView, sqlstate: str | None, message: str) -> OnlineFeaturesError:
@@ -126,9 +126,9 @@ def _translation(subject: str, sqlstate: str | None, message: str) -> OnlineFeat
     error, cure = next(by_words, ERROR_BY_SQLSTATE[decided_by(state)])
     # The server's own sentence, without the statement that the driver and the server quote around it.
     sentence = re.search(r"(?:ERROR|FATAL):\s+(.+)", message)
-    said = sentence[1] if sentence else message.strip().partition("\n")[0]
-    said = CHARACTER.sub(lambda found: repr(bytes.fromhex(found[1].replace("0x", "")).decode()), said)
-    return error(f"{subject}: {said} -> {cure}")
+    shown = sentence[1] if sentence else message.strip().partition("\n")[0]
+    shown = CHARACTER.sub(lambda found: repr(bytes.fromhex(found[1].replace("0x", "")).decode()), shown)
+    return error(f"{subject}: {shown} -> {cure}")
 
 
 def _sqlstate(error: BaseException | None) -> str | None:
@@ -143,7 +143,7 @@ def _sqlstate_of_status(error: adbc_driver_manager.Error) -> str | None:
     return None if state == CONNECTION_LOST else state
 
 
-def _said(error: BaseException | None) -> str:
+def _message(error: BaseException | None) -> str:
     """Return the server's own message where the driver keeps it apart, else the driver's message."""
     if isinstance(error, adbc_driver_manager.Error):
         primary = dict(error.details).get(b"PG_DIAG_MESSAGE_PRIMARY")  # type: ignore[call-overload]

@@ -1,15 +1,15 @@
--- The relations that the transaction has locked to read the source, with what tells whether their rows were replaced or
--- changed. Parameters: table, quoted as in SQL, or NULL; keys, names of the join keys; timestamps, names of the columns
--- that increments go by.
+-- The relations that the transaction has locked to read the source, with values that show whether their rows were
+-- replaced or changed. Parameters: table, quoted as in SQL, or NULL; keys, names of the join keys; timestamps, names of
+-- the columns by which increments select rows.
 --
 --   version       changes when rows may have been replaced as a whole: by TRUNCATE, REFRESH, a rewrite, another view
 --   size          of a table, in bytes
 --   inserted, updated, deleted
---                 rows, since statistics were reset; rows of transactions that were rolled back are among them
---   live          rows that the table holds, as statistics have it
+--                 rows, since statistics were reset, including those of transactions that were rolled back
+--   live          rows in the table, according to statistics
 --   is_part       whether it is a partition or child of another table
---   bound         the condition that rows of a partition meet, as SQL
---   is_readable   whether it can be asked for these timestamps by its own name
+--   bound         the condition that the rows of a partition meet, as SQL
+--   is_readable   whether these timestamps can be selected from it by its own name
 --   is_subscribed whether logical replication writes it: its rows are committed here later than they were created
 --   is_source     whether it is the table itself
 --   is_by_entity  whether it has at most one row per entity

@@ -1,8 +1,8 @@
 -- Tables that the transaction has read and that were truncated, rewritten or created between its snapshot and its first
 -- look at them: Postgres shows them empty, or without what they held, to a snapshot that is older.
 --
--- What the snapshot shows of the catalog is compared with the catalog as it is now; the transaction holds locks on
--- what it has read, so nothing changes any more.
+-- The catalog in the snapshot is compared with the catalog as it is now. The transaction holds locks on what it has
+-- read, so nothing changes any more.
 
 SELECT l.relation::regclass::text
 FROM pg_catalog.pg_locks AS l

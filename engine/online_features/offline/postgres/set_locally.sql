@@ -1,5 +1,5 @@
--- Sets, until the transaction ends, those of the settings that the server knows. Only Linux can watch the client
--- everywhere. Parameter: settings, as a JSON object.
+-- Sets, until the transaction ends, those of the settings that the server has. client_connection_check_interval is left
+-- out except on Linux, because not every other system supports it. Parameter: settings, as a JSON object.
 
 SELECT pg_catalog.set_config(wanted.name, wanted.setting, true)
 FROM json_each_text(CAST(:settings AS json)) AS wanted (name, setting)

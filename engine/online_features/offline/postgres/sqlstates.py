@@ -14,11 +14,10 @@ from online_features.errors import (
 
 CONNECTION_LOST = "08"
 LOGIN_REFUSED = "28"
+UNTRANSLATABLE = "22P05"  # a character that the encoding of the database lacks
 
 RUN_AGAIN = "run again; if it stays, look at the Postgres server"
 CORRECT_CALLED = "correct what the query calls"
-UNTRANSLATABLE = "22P05"
-
 CORRECT_VALUE = "a value in the source cannot be computed: correct the query or the row"
 CORRECT_ROW = "a constraint of the table refuses the rows: correct one of them"
 CORRECT_FOREIGN = "correct the foreign table, its server or its user mapping"
@@ -46,7 +45,7 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "0B": (SourceError, CORRECT_CALLED),
     "0F": (SourceError, CORRECT_CALLED),
     "0L": (SourceError, CORRECT_CALLED),
-    "0P": (OfflineAccessError, "check the role that the Postgres connection takes on"),
+    "0P": (OfflineAccessError, "check the role that the Postgres connection switches to"),
     "0Z": (SourceError, CORRECT_CALLED),
     "10": (SourceError, CORRECT_VALUE),
     "20": (SourceError, CORRECT_CALLED),
@@ -105,11 +104,11 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "53200": (OfflineStoreUnavailableError, "run again; if it stays, lower work_mem or add memory to the server"),
     "53300": (
         OfflineStoreUnavailableError,
-        "run again; if it stays, run less at once, or raise max_connections or the role's CONNECTION LIMIT",
+        "run again; if it stays, start fewer runs at once, or raise max_connections or the role's CONNECTION LIMIT",
     ),
     "53400": (SourceError, f"{CORRECT_LIMIT}, or raise the limit, such as temp_file_limit"),
     "54": (SourceError, CORRECT_LIMIT),
-    "55": (OfflineStoreUnavailableError, "run again when the table is ready for it, a materialized view REFRESHed"),
+    "55": (OfflineStoreUnavailableError, "run again when the table can be read; REFRESH a materialized view first"),
     "55P02": (OfflineAccessError, "take the setting out of the options of the Postgres connection"),
     "55P03": (
         OfflineStoreUnavailableError,
@@ -124,7 +123,7 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
     "57P05": (OfflineStoreUnavailableError, "run again; if it stays, raise idle_session_timeout for the role"),
     "57P04": (OfflineAccessError, "check the database name of the Postgres connection"),
     "58": (OfflineStoreUnavailableError, RUN_AGAIN),
-    "58P01": (SourceError, "have restored on the server the file that the query needs, often an extension's library"),
+    "58P01": (SourceError, "restore on the server the file that the query needs, often an extension's library"),
     "58P02": (SourceError, CORRECT_CALLED),
     "58P03": (SourceError, CORRECT_CALLED),
     "72": (OfflineStoreUnavailableError, RUN_AGAIN),
@@ -144,5 +143,5 @@ ERROR_BY_SQLSTATE: dict[str, tuple[type[OnlineFeaturesError], str]] = {
 
 
 def decided_by(sqlstate: str) -> str:
-    """Return the key for a SQLSTATE: itself, its class, or the empty one."""
+    """Return the key of ``ERROR_BY_SQLSTATE`` that decides on a SQLSTATE: itself, its class, or the empty one."""
     return next(key for key in (sqlstate, sqlstate[:2], "") if key in ERROR_BY_SQLSTATE)

@@ -43,7 +43,7 @@ SETTINGS = {
     "client_encoding": "UTF8",
 }
 
-# Makes Postgres end the query of a process that was killed; otherwise it would go on until it has rows to send.
+# Makes Postgres end the query of a client that was killed; otherwise the query would run until it has rows to send.
 WATCH_CLIENT = {"client_connection_check_interval": "1s"}
 
 # Without this, ADBC loads every column of every table at each connection, which takes seconds in a large database. We
@@ -103,14 +103,14 @@ class Transactions:
             cursor.execute(self._set_reading)
             cursor.fetch_arrow_table()
             yield cursor
-            # Not after a failure: the rollback would wait for the rest of the rows, and closing rolls back as well.
+            # Only after a success: otherwise it would wait for the rest of the rows. Closing rolls back in any case.
             with suppress(adbc_driver_manager.Error):
                 connection.rollback()
                 connection.adbc_connection.set_autocommit(True)  # ends the transaction that the rollback has begun
 
 
 class InterruptibleCursor(psycopg2.extensions.cursor):
-    """Waits for Postgres as :func:`~online_features.common.concurrency.interruptibly` does."""
+    """Executes statements :func:`~online_features.common.concurrency.interruptibly`."""
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Execute a statement; an exception that a signal's handler raises cancels it."""
@@ -139,7 +139,7 @@ def _engine(conninfo: str, begin: str) -> sa.Engine:
 
 
 def _set_locally(settings: dict[str, str]) -> str:
-    """Return one statement that sets those that the server knows, until the transaction ends."""
+    """Return one statement that applies the settings that the server has, until the transaction ends."""
     bound = sql_files.statement("set_locally").bindparams(settings=json.dumps(settings))
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     return str(bound.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
@@ -148,7 +148,7 @@ def _set_locally(settings: dict[str, str]) -> str:
 def _limits(statement_timeout: timedelta | None) -> dict[str, str]:
     """Return the settings that limit a statement.
 
-    :raises OptionError: when it is out of the range of Postgres.
+    :raises OptionError: when the time-out is out of the range of Postgres.
     """
     if statement_timeout is None:
         return {}

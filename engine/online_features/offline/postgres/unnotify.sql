@@ -1,4 +1,4 @@
--- Undoes notify.sql.
+-- Undoes the SQL that notifies of changes of the table.
 
 DROP TRIGGER IF EXISTS {trigger} ON {table};
 

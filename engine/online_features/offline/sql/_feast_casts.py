@@ -67,8 +67,8 @@ def _unfit(kind: FeastType, value: ColumnElement[Any]) -> Iterator[tuple[str, Co
 def _refused(column: Column, what: str, value: ColumnElement[Any], converted: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return an expression of the type of ``converted`` that fails with our message when it is evaluated.
 
-    SQL cannot raise an error of its own, but a failing cast quotes its argument. The text depends on the value, from
-    which it takes nothing, so that Postgres does not evaluate it while it plans.
+    SQL cannot raise an error of its own, but a failing cast quotes its argument. The message contains an empty part of
+    the value, so that Postgres cannot evaluate the cast while it plans the query.
     """
     nothing = sa.func.left(sa.cast(value, sa.Text), 0)
     words = sa.func.concat(f"column {column.name!r} holds {what}, which Feast does not", nothing)

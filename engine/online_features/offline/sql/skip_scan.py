@@ -28,7 +28,7 @@ from online_features.schema import Column, RowSchema
 class SkipScan:
     """Statements that read all of a table through an index.
 
-    :param index: a suitable one.
+    :param index: that :func:`~online_features.offline._indexes.suitable_index` has found.
     :param not_null: names of columns that hold no NULL.
     :param latest: rows with a later event timestamp are rejected.
     """
@@ -91,8 +91,8 @@ class SkipScan:
     def _counts_beyond(self, entity: CTE) -> Iterator[ColumnElement[int]]:
         """Yield counts of the rows of a walked entity whose timestamps are invalid.
 
-        The walk meets an entity at its first entry of the index. Where that entry is valid, no invalid ones precede it,
-        so they need no count.
+        The walk meets an entity at its first entry of the index. If that entry is valid, no invalid ones precede it, so
+        there are none to count.
         """
         *_, met = entity.c
         is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
@@ -128,7 +128,7 @@ class SkipScan:
         return [column_of(key) == value for key, value in zip(self._keys, entity.c, strict=False)]
 
     def _newest_first(self) -> ColumnElement[Any]:
-        """Order descending as the index can be read: NULLs, of which there are none here, first or last as there."""
+        """Order descending, with NULLs as the index has them: there are none, but otherwise the planner would sort."""
         descending, place = self._timestamp.desc(), len(self._keys)
         has_nulls_first = self.index.nulls_first[place] == self.index.descending[place]
         return descending.nulls_first() if has_nulls_first else descending.nulls_last()

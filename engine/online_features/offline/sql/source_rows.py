@@ -1,4 +1,4 @@
-"""A source as SQL names it: its rows, its columns, its table."""
+"""SQL names of a source: its rows, its columns, its table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rows_of(source: PostgresSource) -> FromClause:
 
 
 def alone(query: str) -> str:
-    """Return the user's query as it is nested in ours: without semicolons and comments at its end."""
+    """Return the user's query without semicolons and comments at its end, which would break the query around it."""
     lexemes = [lexeme[0] for lexeme in LEXEME.finditer(query.strip())]
     while lexemes and (lexemes[-1] == ";" or lexemes[-1].isspace() or lexemes[-1].startswith(("--", "/*"))):
         lexemes.pop()

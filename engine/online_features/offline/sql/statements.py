@@ -126,7 +126,7 @@ def changed_unseen(
 ) -> Select[int, int]:
     """Count, in a sample of the table's pages, rows that changed without being among the arrivals.
 
-    Two counts: of rows up to now, and of rows of the future, which arrive when their time comes.
+    There are two counts: of rows up to now, and of rows of the future, which increments read when that time comes.
 
     :param snapshot: of an earlier run, as ``pg_current_snapshot()`` prints it: rows that it did not see have changed.
     :param percent: of the table's pages to look at, above 0 and at most 100.
@@ -175,7 +175,7 @@ def existing_entities(source: PostgresSource, schema: RowSchema, entities: Seque
 
 
 def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Compare the join key with a text from online: as a value where the type allows it, so that an index serves."""
+    """Compare the join key with its text in Redis: as a value if the type allows it, so that an index serves."""
     if column.type == "character":
         return sa.cast(column_of(column), sa.Text) == sa.func.rtrim(text)
     if column.type in COMPARED:

@@ -17,12 +17,12 @@ from online_features.window import FIRST_INSTANT, LAST_INSTANT, Arrivals, Window
 # How far before the cursor the event timestamp of a new row without a created timestamp may be.
 UNDATED_LOOKBACK = timedelta(hours=1)
 
-# No zone is further than this from UTC, so neither is a naive timestamp that is read as UTC from its instant.
+# No zone is further than this from UTC, so a naive timestamp read as UTC is no further than this from its instant.
 WIDEST_UTC_OFFSET = timedelta(hours=26)
 
 
 def inside(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> ColumnElement[bool]:
-    """Select rows in the window, or that have arrived; an index can serve each part of the condition."""
+    """Select rows in the window, or among the arrivals; an index can serve each part of the condition."""
     if isinstance(window, Window):
         return within(source, schema.event_timestamp, window.start, window.end)
     by_event = within(source, schema.event_timestamp, window.event_since, window.event_until)
@@ -94,7 +94,7 @@ def within(
 ) -> ColumnElement[bool]:  # fmt: skip
     """Select rows with a timestamp in ``[start, end)``; ``None`` leaves that side open."""
     instant = instant_of(source, column)
-    # An index on a naive column cannot serve the comparison of instants, so a coarse one of the column joins it.
+    # An index on a naive column cannot serve the comparison of instants, so a coarse comparison of the column is added.
     is_naive = column.type != "timestamp with time zone"
     conditions: list[ColumnElement[bool]] = []
     if start is not None:
