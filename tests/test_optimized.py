@@ -14,6 +14,8 @@ from online_features.layouts.feast import feast_values
 from online_features.layouts.feast.feast_types import FIELD_NUMBER, FeastType
 from online_features.schema import Column, Encoding
 
+from tests.support.online import from_feast
+
 DAMAGED_LISTS = {
     "a number in place of elements": b"\x08\x05",
     "an element of another number": b"\x12\x01\x05",
@@ -32,7 +34,7 @@ def message(kind: FeastType, content: bytes) -> bytes:
 @pytest.mark.parametrize("kind", [kind for kind in FeastType if kind.is_list])
 def test_a_damaged_list_is_refused(kind: FeastType, damage: bytes) -> None:
     with pytest.raises(OnlineDataError, match="not a value of Feast's"):
-        feast_values.decode(Column("x", "text[]", Encoding.JSON, kind), message(kind, damage))
+        from_feast(Column("x", "text[]", Encoding.JSON, kind), message(kind, damage))
 
 
 @pytest.mark.parametrize("kind", list(FeastType))
@@ -44,7 +46,7 @@ def test_content_of_the_other_kind_is_refused(kind: FeastType) -> None:
     key = number << 3 | wire_type
     head = bytes([key]) if key < feast_values.MORE else bytes([key & 0x7F | feast_values.MORE, key >> 7])
     with pytest.raises(OnlineDataError):
-        feast_values.decode(column, head + content)
+        from_feast(column, head + content)
 
 
 @pytest.mark.parametrize("damage", [b"\x0a\x01a", b"\x08\x05\x12\x01a", b"\x0d\x00\x00\x00\x00"])

@@ -201,7 +201,8 @@ class FeatureView:
         for name in reserved.intersection(names):
             raise FeatureViewError(
                 self._message(
-                    f"feature {name!r} collides with a reserved field of the online row; rename it in a query="
+                    f"feature {name!r} collides with a reserved field of the online row "
+                    "-> leave it out with features=, or rename it in a query="
                 )
             )
 

@@ -12,6 +12,7 @@ from online_features.common.instants import to_text
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
+from online_features.layouts.row_format import naming
 from online_features.online.write._row_script import entities
 from online_features.online.write.erasure import entity_key
 from online_features.resp.replies import text
@@ -70,6 +71,12 @@ def _columns(online: OnlineStore, view: FeatureView) -> tuple[Column, ...]:
     return schema.keys if schema else tuple(feast_column(view, KEY, column) for column in texts)
 
 
+def from_feast(column: Column, message: bytes) -> Any:
+    """Decode a value as readers of layout ``feast`` do."""
+    (value,) = naming(column, feast_values.decoder(column), feast_values.damage)([message])
+    return value
+
+
 def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: Iterable[str]) -> dict[str, str]:
     match view.layout:
         case "hash":
@@ -81,7 +88,7 @@ def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: 
     timestamp = feast_values.decode_timestamp(stored.pop(feast_format.timestamp_field(view.name)))
     by_field = {feast_format.feature_field(view.name, name): name for name in features}
     values = {
-        by_field[field]: feast_values.decode(Column(by_field[field], "", Encoding.TEXT), value)
+        by_field[field]: from_feast(Column(by_field[field], "", Encoding.TEXT), value)
         for field, value in stored.items()
     }
     return {

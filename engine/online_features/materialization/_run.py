@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
     from online_features.online.state.view_state import ViewState
     from online_features.online.store import OnlineStore
-    from online_features.online.write.online_run import EncodedRows, OnlineRun
+    from online_features.online.write.online_run import EncodedBatch, OnlineRun
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def _transfer(
     """Read, transform and encode, and write, in three stages that overlap."""
     event_timestamp = len(transformation.schema.keys)  # its column follows the join keys
 
-    def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
+    def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedBatch]:
         rows = transformation.apply(batch)
         *keys, instants = rows.columns[: event_timestamp + 1]
         return EventTimes.of(keys, instants, now), online_run.encode(rows)

@@ -1,4 +1,4 @@
-"""Errors of a producer's own code, told apart from those of our stores, which may use the same drivers."""
+"""Marks errors of a producer's own code: those of our stores may come from the same drivers."""
 
 from __future__ import annotations
 

@@ -28,20 +28,6 @@ SECONDS, NANOSECONDS = b"\x08", b"\x10"  # first bytes of the fields of a timest
 
 Field = tuple[int, "int | bytes"]
 
-# What decoding raises when a message is not a value.
-DAMAGE = (ValueError, KeyError, ArithmeticError, IndexError, struct.error, RecursionError)
-
-
-def decode(column: Column, message: bytes) -> Any:
-    """Return the Python value of a ``feast.types.Value``, which names its own type, as Feast's reader does.
-
-    :raises OnlineDataError: when the message is not a value.
-    """
-    try:
-        return _decoded(column, message)
-    except DAMAGE as error:
-        raise damage(column, message, error) from error
-
 
 def damage(column: Column, message: bytes, _: Exception) -> OnlineDataError:
     """Return the error for a message that is not a value."""
@@ -52,7 +38,7 @@ def damage(column: Column, message: bytes, _: Exception) -> OnlineDataError:
 
 
 def decoder(column: Column) -> Callable[[Sequence[bytes]], list[Any]]:
-    """Return a decoder of many messages of a column; it raises :data:`DAMAGE`.
+    """Return a decoder of many messages of a column; it raises :data:`.row_format.DAMAGE`.
 
     Nearly all messages are one field, whose first byte determines how to read the rest.
     """
@@ -65,6 +51,7 @@ def decoder(column: Column) -> Callable[[Sequence[bytes]], list[Any]]:
 
 
 def _decoded(column: Column, message: bytes) -> Any:
+    """Return the Python value of a ``feast.types.Value``, which names its own type."""
     fields = list(_fields(message))
     if not fields:
         return None

@@ -31,8 +31,8 @@ NAMES_SHOWN = 3  # of views with a similar name, in a message
 class CheckResult:
     """The result of a freshness check.
 
-    :param kind: ``"fresh"``; ``"stale"``, which the next run or push may change; or ``"absent"``: Redis does not know
-        the view, or holds nothing that the check can measure.
+    :param kind: ``"fresh"``; ``"stale"``, which the next run or push may change; or ``"absent"``: Redis does not hold
+        the view, or nothing of it that the check can measure.
     :param message: what was found, what is required, and the cure if there is one.
     :param measured: numbers and instants by name, as JSON can hold them.
     """
@@ -147,7 +147,7 @@ def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[l
 
 
 def _absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> CheckResult:
-    """Return the result for a view that Redis does not know: a wrong name, or a wrong or emptied Redis."""
+    """Return the result for a view that Redis does not hold: a wrong name, or a wrong or emptied Redis."""
     if not known_ids:
         message = (
             f"feature view {view.name!r}: this Redis holds no feature view at all -> it was flushed or is "

@@ -251,7 +251,7 @@ def _is_of_tls(failure: Exception) -> bool:
 
 
 def is_refused(failure: BaseException) -> bool:
-    """Return whether the user may not send this command, or the server does not know it."""
+    """Return whether the user may not send this command, or the server lacks it."""
     return isinstance(failure, DRIVER_ERRORS) and decision(failure)[1] in (GRANT[1], UNKNOWN[1])
 
 

@@ -46,7 +46,7 @@ class ViewState:
     :param definition: with which the rows were written; see :func:`.view_definition.definition`.
     :param fingerprint: of the definition.
     :param schema: types of the columns, as of the last run or the first push.
-    :param schema_fingerprint: of the schema; a reader that knows it need not read the schema again.
+    :param schema_fingerprint: of the schema; a reader with the same one in its cache need not read the schema again.
     :param servers: that held the rows after the last run.
     :param source: the last full or incremental run's note of its source.
     :param evicted: how many keys each of the servers had evicted.
@@ -119,7 +119,7 @@ def features_online(command: Callable[..., Any], view: FeatureView, added: Colle
 
 
 def record_schema(session: Session, view: FeatureView, schema: RowSchema) -> None:
-    """Record the schema of rows before they are written, so that a run after a crash knows what is online."""
+    """Record the schema of rows before they are written, so that a run after a crash finds out what is online."""
     fields = {"layout": view.layout, **schema_fields(schema)}
     session.command("HSET", keyspace.state_key(view), *(word for field in fields.items() for word in field))
 

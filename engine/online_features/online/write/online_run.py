@@ -33,8 +33,8 @@ CLEANUP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedRows:
-    """Rows ready for the wire."""
+class EncodedBatch:
+    """The rows of a batch, ready for the wire."""
 
     rows: int
     calls: Sequence[PackedCall]
@@ -87,11 +87,11 @@ class OnlineRun:
         """Bytes of commands sent to Redis so far."""
         return self._session.bytes_sent
 
-    def encode(self, batch: pa.RecordBatch) -> EncodedRows:
+    def encode(self, batch: pa.RecordBatch) -> EncodedBatch:
         """Return the batch as command bytes."""
-        return EncodedRows(rows=batch.num_rows, calls=self._writer.calls(batch))
+        return EncodedBatch(rows=batch.num_rows, calls=self._writer.calls(batch))
 
-    def write(self, encoded: EncodedRows) -> RowCounts:
+    def write(self, encoded: EncodedBatch) -> RowCounts:
         """Send the rows and wait for their acknowledgements.
 
         :raises OnlineStoreFullError: when Redis has evicted keys since the run began.

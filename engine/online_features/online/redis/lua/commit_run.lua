@@ -21,7 +21,7 @@
 local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
 
 if redis.call('DEL', marker) == 0 then
-  -- Or the run has ended already, and the reply was lost, which a user who may not read the history cannot tell.
+  -- Or the run has ended already, and only the reply was lost; this is not found if the user may not read the history.
   return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
 end
 
