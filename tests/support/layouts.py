@@ -1,4 +1,4 @@
-"""For modules that hold for every layout: importing the fixture runs their tests with each."""
+"""Fixtures that run a module's tests with each layout, where they are imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from online_features.online.redis._single_server import SingleServer
 from online_features.online.write._row_writer import RowWriter
 from online_features.schema import RowSchema
 
-LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows end with the view's ttl
+LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows expire by the view's ttl
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -27,5 +27,5 @@ def layout_of_texts(request: pytest.FixtureRequest) -> str:
 
 
 def write_calls(view: FeatureView, schema: RowSchema, batch: pa.RecordBatch) -> Iterator[list[Any]]:
-    """The buffers of each call that writes the rows to one server."""
+    """Yield the buffers of each call that writes the rows to one server."""
     return (call.buffers for call in RowWriter(SingleServer(None), view, schema).calls(batch))
