@@ -37,7 +37,7 @@ from sqlalchemy.engine import URL, make_url
 from demo.workplace import workplace
 from tests.support.servers import programs
 from tests.support.servers.programs import postgres_programs, redis_programs
-from tests.support.servers.tls import NAME, Authority, Identity, door
+from tests.support.servers.tls import NAME, Authority, Identity, tls_proxy
 
 pytestmark = pytest.mark.faults
 
@@ -78,17 +78,17 @@ def servers(folder: Path, authority: Authority, postgres_uri: str, redis_url: st
         if SERVERS_SPEAK_TLS:
             yield stack.enter_context(that_speak_tls(folder, identity))
         else:
-            yield stack.enter_context(behind_doors(identity, make_url(postgres_uri), make_url(redis_url)))
+            yield stack.enter_context(behind_proxies(identity, make_url(postgres_uri), make_url(redis_url)))
 
 
 @contextmanager
-def behind_doors(identity: Identity, postgres: URL, online: URL) -> Iterator[Servers]:
+def behind_proxies(identity: Identity, postgres: URL, online: URL) -> Iterator[Servers]:
     with ExitStack() as stack:
 
         def through(url: URL, demands: bool) -> URL:
             context = identity.context(demands_certificate=demands)
             assert url.port
-            return url.set(port=stack.enter_context(door(url.port, context, is_of_postgres=url is postgres)))
+            return url.set(port=stack.enter_context(tls_proxy(url.port, context, is_of_postgres=url is postgres)))
 
         yield Servers(
             postgres={demands: through(postgres, demands) for demands in (False, True)},

@@ -1,7 +1,7 @@
-"""Damage that coverage leads to: the decoders of rows under libFuzzer, for as long as one likes (``make fuzz``).
+"""Fuzz the decoders of rows with libFuzzer (``make fuzz``).
 
-What has led somewhere is kept in ``.fuzz/<layout>``, and what has failed is in the current folder: give its name as an
-argument to see it fail again.
+Inputs that reach new code are kept in ``.fuzz/<layout>``. An input that fails is written to the current folder: give
+its name as an argument to run it again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ CORPUS = Path(__file__).parents[2] / ".fuzz"
 
 
 def fuzz(layout: str, arguments: list[str]) -> None:
-    """Damage one value of a row, or in layout ``json`` the row, until libFuzzer's arguments say that it is enough."""
+    """Damage one value of a row, or in layout ``json`` the row, for as long as libFuzzer's arguments demand."""
     online, views = Online(layout, random.Random(0)), ViewCache()
     whole = online.replies[1]
 
-    def look(told: bytes) -> None:
-        if not told:
+    def decode(damage: bytes) -> None:
+        if not damage:
             return
-        reply: Any = told
+        reply: Any = damage
         if layout != "json":
             reply = list(whole)
-            reply[told[0] % len(reply)] = told[1:]
+            reply[damage[0] % len(reply)] = damage[1:]
         is_refused(online, views, 0, reply)
 
     corpus = CORPUS / layout
@@ -40,7 +40,7 @@ def fuzz(layout: str, arguments: list[str]) -> None:
     values = [whole] if layout == "json" else [bytes([at]) + (value or b"") for at, value in enumerate(whole)]
     for number, value in enumerate(values):
         (corpus / f"whole-{number}").write_bytes(value)
-    atheris.Setup([sys.argv[0], *arguments, str(corpus)], look)
+    atheris.Setup([sys.argv[0], *arguments, str(corpus)], decode)
     atheris.Fuzz()
 
 

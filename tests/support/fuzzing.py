@@ -1,4 +1,4 @@
-"""Random values of every type, their ends among them, as a source gives them."""
+"""Random values of every type, extreme ones included, as a source returns them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MakeValue = Callable[[random.Random], Any]
 class Kind:
     """A type of Postgres.
 
-    :param arrow: in which the source gives it.
-    :param make: a value, as the source gives it.
+    :param arrow: type in which the source returns it.
+    :param make: makes a value as the source returns it.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Kind:
 
 
 def integer(bits: int) -> MakeValue:
-    ends = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 0, -1, 1]
+    extremes = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, 0, -1, 1]
     return lambda chance: (
-        chance.choice(ends)
+        chance.choice(extremes)
         if chance.random() < 0.2
-        else chance.randrange(ends[0], ends[1] + 1) >> chance.randrange(bits)
+        else chance.randrange(extremes[0], extremes[1] + 1) >> chance.randrange(bits)
     )
 
 
 def floating(form: str, bits: int) -> MakeValue:
-    """Any number that the bits may say, and all its ends."""
+    """Return a maker of numbers of any bits, often of extreme ones."""
 
     def make(chance: random.Random) -> float:
         if chance.random() < 0.2:
@@ -65,7 +65,7 @@ def floating(form: str, bits: int) -> MakeValue:
 
 
 def text(chance: random.Random) -> str:
-    """Of all code points that Postgres holds."""
+    """Make a text of any code points that Postgres can hold."""
     if chance.random() < 0.2:
         return "".join(chance.choices(SEPARATORS, k=chance.randrange(8)))
     length = chance.choice([0, 1, 3, 20, 62, 63, 64, 65, 249, 250, 251, 300]) if chance.random() < 0.2 else 5
@@ -74,7 +74,7 @@ def text(chance: random.Random) -> str:
 
 
 def rarely_special(chance: random.Random) -> str:
-    """Texts of which few in a column need any care, so that a column may be taken for one that needs none."""
+    """Make a text that rarely has characters to escape, so that a column may have very few of them."""
     return chr(chance.randrange(1, 0x30)) if chance.random() < 0.01 else "plain"
 
 
@@ -93,11 +93,11 @@ def instant(chance: random.Random) -> datetime:
 
 
 def time_text(form: Callable[[datetime], str]) -> MakeValue:
-    """Also before our era and after the year 9999, and never and for ever."""
+    """Return a maker of times as text, sometimes before our era, after the year 9999, or infinite."""
 
     def make(chance: random.Random) -> str:
-        told = form(instant(chance))
-        return chance.choice(["infinity", "-infinity", f"{told} BC", f"1{told}", *[told] * 8])
+        printed = form(instant(chance))
+        return chance.choice(["infinity", "-infinity", f"{printed} BC", f"1{printed}", *[printed] * 8])
 
     return make
 
@@ -108,8 +108,8 @@ def interval(chance: random.Random) -> str:
     clock += [f"{chance.choice(['', '-'])}{chance.randrange(60)}.{chance.randrange(1, 10**6):06}S"] * chance.randrange(
         2
     )
-    told = f"P{''.join(parts)}{'T' if clock else ''}{''.join(clock)}"
-    return chance.choice(["infinity", "-infinity", *[told if told != "P" else "PT0S"] * 8])
+    printed = f"P{''.join(parts)}{'T' if clock else ''}{''.join(clock)}"
+    return chance.choice(["infinity", "-infinity", *[printed if printed != "P" else "PT0S"] * 8])
 
 
 def json_value(chance: random.Random, depth: int = 3) -> Any:
@@ -121,7 +121,7 @@ def json_value(chance: random.Random, depth: int = 3) -> Any:
 
 
 def array(element: MakeValue) -> MakeValue:
-    """In JSON: empty, with NULLs, and of up to three dimensions, each as long everywhere."""
+    """Return a maker of arrays in JSON: empty, with NULLs, and of up to three dimensions, never ragged."""
 
     def items(chance: random.Random, lengths: Sequence[int]) -> Any:
         if not lengths:
@@ -169,5 +169,5 @@ KINDS = (
 
 
 def column_of(kind: Kind, rows: int, chance: random.Random) -> pa.Array:
-    """Values, a tenth of them NULL."""
+    """Make a column of values, a tenth of them NULL."""
     return pa.array([None if chance.random() < 0.1 else kind.make(chance) for _ in range(rows)], kind.arrow)

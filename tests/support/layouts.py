@@ -11,9 +11,9 @@ from online_features.online.redis._single_server import SingleServer
 from online_features.online.write._row_writer import RowWriter
 from online_features.schema import RowSchema
 
-LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows end with the view's ttl
+LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows expire by the view's ttl
 
 
 def write_calls(view: FeatureView, schema: RowSchema, batch: pa.RecordBatch) -> Iterator[list[Any]]:
-    """The buffers of each call that writes the rows to one server."""
+    """Yield the buffers of each call that writes the rows to one server."""
     return (call.buffers for call in RowWriter(SingleServer(None), view, schema).calls(batch))

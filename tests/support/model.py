@@ -1,4 +1,4 @@
-"""The promises of the online store in plain Python: what tests hold the real one against."""
+"""A model of the online store in plain Python, with which tests compare the real one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from online_features.common.instants import to_text
+
+OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")  # of a row that is read
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,18 @@ class Row:
 
     @property
     def stamp(self) -> tuple[datetime, str]:
-        """What newest is decided by; a created timestamp that is NULL is oldest."""
+        """The timestamps that decide which row is newest; a created timestamp that is NULL is oldest."""
         return self.ts, to_text(self.created) if self.created else ""
 
     @property
     def tie_breaker(self) -> tuple[Any, ...]:
+        """The values that decide between rows of equal timestamps in the source."""
         return not self.gone, (self.x is not None, self.x or 0), (self.y is not None, self.y or "")
 
 
 @dataclass
 class Held:
-    """What the online store holds of an entity: a row's fields, or a tombstone without any."""
+    """An entity in the online store: the fields of its row, or a tombstone, which has none."""
 
     stamp: tuple[datetime, str]
     fields: dict[str, str] | None
@@ -47,7 +50,7 @@ class Held:
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
-    """The newest row of each entity."""
+    """Return the newest row of each entity."""
     chosen: dict[str | None, Row] = {}
     for row in rows:
         rival = chosen.get(row.id)
@@ -61,14 +64,14 @@ class Model:
     """Source, online store and feature view."""
 
     now: datetime
-    is_feasts: bool = False  # no place for a created timestamp online, and no end of rows and tombstones
+    is_feasts: bool = False  # layout feast keeps no created timestamps, and its rows and tombstones do not expire
     ttl: timedelta | None = None
     features: tuple[str, ...] = ("x", "y")
     source: list[Row] = field(default_factory=list)
     online: dict[str, Held] = field(default_factory=dict)
     unread: list[Row] = field(default_factory=list)  # by a run that moves the cursor
     has_cursor: bool = False
-    defined: tuple[Any, ...] | None = None  # how the view was when the last run ended
+    defined: tuple[Any, ...] | None = None  # ttl and features of the view when the last run ended
 
     def insert(self, row: Row, *, is_stamped_now: bool) -> None:
         self.source.append(row)
@@ -109,7 +112,7 @@ class Model:
         return erased
 
     def run(self, kind: str, is_inside: Callable[[Row], bool] = lambda _: True) -> Counter[str]:
-        """A run of the kind asked for; a view that has changed, or has no cursor, makes it a full one."""
+        """Run; a run of a view that has changed or has no cursor is a full one, whatever its kind."""
         definition = (self.ttl, self.features)
         if self.defined not in (None, definition) or (kind == "incremental" and not self.has_cursor):
             kind = "full"
@@ -120,7 +123,7 @@ class Model:
         outcomes.update("rejected" for row in rows if row.id is None)
         self.defined = definition
         if kind != "window":
-            # Rows from the future that do not say when they were created are read until their time has come.
+            # Increments read rows of the future without a created timestamp again and again, until that time has come.
             self.unread = [row for row in self.unread if row.created is None]
             self.has_cursor = True
         return outcomes

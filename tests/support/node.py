@@ -21,7 +21,7 @@ INSTALLED = PROJECT / ".node"  # ignored by git, and kept, so that the packages 
 
 
 def install() -> Path:
-    """A folder with the examples and the packages that they need."""
+    """Return a folder with the examples and the packages that they need."""
     manifest = EXAMPLES / "package.json"
     INSTALLED.mkdir(exist_ok=True)
     fetched = INSTALLED / "node_modules" / manifest.name
@@ -33,34 +33,34 @@ def install() -> Path:
             shutil.copy(manifest, fetched)
         for program in EXAMPLES.glob("*.mjs"):
             copy = INSTALLED / program.name
-            # Not while it is read by a Node of another process.
+            # Only if it differs: Node in another process may be reading it.
             if not copy.exists() or copy.read_text() != program.read_text():
                 shutil.copy(program, copy)
     return INSTALLED
 
 
 def run(program: str) -> str:
-    """What a module prints that may import the examples."""
+    """Run a module, which may import the examples, and return what it prints."""
     return subprocess.run(_command(program), cwd=install(), check=True, capture_output=True, text=True).stdout
 
 
 @contextmanager
 def running(program: str, *arguments: str) -> Iterator[Callable[[Any], Any]]:
-    """Run a module that may import the examples and answers each line of JSON with one."""
+    """Run a module, which may import the examples, and yield a function that sends it JSON and returns its reply."""
     with subprocess.Popen(
         _command(program, *arguments), cwd=install(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        told, heard = process.stdin, process.stdout
+        requests, replies = process.stdin, process.stdout
 
         def ask(question: Any) -> Any:
-            told.write(json.dumps(question) + "\n")
-            told.flush()
-            return json.loads(heard.readline())
+            requests.write(json.dumps(question) + "\n")
+            requests.flush()
+            return json.loads(replies.readline())
 
         yield ask
-        told.close()
+        requests.close()
         assert process.wait(60) == 0
 
 

@@ -1,4 +1,4 @@
-"""What Redis holds of a view, whatever its layout."""
+"""Rows, keys and tombstones of a view in Redis, in any layout."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.layouts.row_format import naming
+from online_features.online.read.entity_keys import entity_key
 from online_features.online.write._row_script import entities
-from online_features.online.write.erasure import entity_key
 from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
 
 
 def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str]) -> dict[str, dict[str, str]]:
-    """By the first join key, the fields of every row that are not NULL, as texts; ``features`` may be among them."""
+    """Return the fields that are not NULL of every row, as texts, by the first join key.
+
+    :param features: that the rows may have.
+    """
     return {name: _fields(online._client, view, key, features) for name, key in _keys(online, view)}
 
 
 def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
-    """The first join key of every entity that has a row."""
+    """Return the first join key of every entity that has a row."""
     return {name for name, _ in _keys(online, view)}
 
 
 def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
-    """The first join key of every entity that has a tombstone."""
+    """Return the first join key of every entity that has a tombstone."""
     client = online._client
     if view.layout == "feast":
         field = feast_format.tombstone_field(view.name)
@@ -48,12 +51,12 @@ def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
 
 
 def key_of(online: OnlineStore, view: FeatureView, **entity: Any) -> str | bytes:
-    """The key of an entity's row."""
+    """Return the key of an entity's row."""
     return entity_key(view, _columns(online, view), entity)
 
 
 def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
-    """All that stands at the key of an entity, as it stands there; of a view with the join key ``id``."""
+    """Return the raw value at the key of an entity, of a view with the join key ``id``."""
     key = key_of(online, view, id=entity)
     return online._client.get(key) if view.layout == "json" else online._client.hgetall(key)
 
@@ -97,7 +100,7 @@ def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: 
 
 
 def replies(client: redis.Redis) -> Callable[..., Any]:
-    """What the client's server replies to commands, errors among them."""
+    """Return a function that sends a command and returns the reply, even if that is an error."""
 
     def reply(*words: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Processes of their own: what they have imported, waiting for what they do, and what only one at a time may do."""
+"""Processes: the modules that one has imported, waiting for a condition, and locks between processes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ HEAVY = ("pandas", "pyarrow", "adbc_driver_postgresql", "sqlalchemy")
 
 
 def modules_after(statement: str) -> set[str]:
-    """All modules that are loaded when a new process has executed the statement."""
+    """Return the modules that a new process has loaded after the statement."""
     script = f"{statement}\nimport sys, json; print('\\n' + json.dumps(sorted(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     return set(json.loads(printed.splitlines()[-1]))
 
 
 def until(holds: Callable[[], bool], *, seconds: float = 60) -> None:
-    """Wait until something holds; it fails the test when it still does not after ``seconds``."""
+    """Wait until the condition holds; fail the test if it does not within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
@@ -31,7 +31,7 @@ def until(holds: Callable[[], bool], *, seconds: float = 60) -> None:
 
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Do what only one process at a time may do; whoever means to do it, too, names the same file and waits."""
+    """Run the context in one process at a time: other processes that name the same file wait."""
     with file.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Stores to read by, without and with asyncio, on connections that count round trips."""
+"""Stores for tests of readers, with and without asyncio, whose connections count round trips."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ RETRIES = 3  # of a broken round trip; a pool that is made without a client has 
 
 
 class Trips:
-    """Round trips to Redis: how often something was sent, and how many of the next break."""
+    """Counts round trips to Redis, and breaks some.
+
+    :ivar made: how many were begun.
+    :ivar to_break: how many of the next to break.
+    """
 
     def __init__(self) -> None:
         self.made = 0
         self.to_break = 0
 
     def begin(self, connected: Any) -> None:
-        """Count one, and break it if it is to be broken.
+        """Count a round trip, and break it if it is to be broken.
 
         :param connected: its socket, if there is one yet.
         """
@@ -36,7 +40,7 @@ class Trips:
             connected.shutdown(socket.SHUT_RDWR)
 
     def of(self, read: Callable[[], Any]) -> int:
-        """How many the reading takes."""
+        """Return how many round trips a read takes."""
         before = self.made
         read()
         return self.made - before
@@ -63,7 +67,7 @@ class AsyncCountingConnection(redis.asyncio.Connection):
 
 
 class Awaited:
-    """An :class:`AsyncOnlineStore` whose methods are called as those of an :class:`OnlineStore` are."""
+    """An :class:`AsyncOnlineStore` with the synchronous methods of an :class:`OnlineStore`."""
 
     def __init__(self, store: AsyncOnlineStore, runner: asyncio.Runner) -> None:
         self._store = store
@@ -75,7 +79,7 @@ class Awaited:
 
 @contextmanager
 def reading_store(url: str, trips: Trips) -> Iterator[OnlineStore]:
-    """A store, used by one thread."""
+    """Yield a store whose client counts round trips."""
     pool = redis.ConnectionPool.from_url(
         url, connection_class=CountingConnection, trips=trips, retry=Retry(NoBackoff(), RETRIES)
     )
@@ -86,7 +90,7 @@ def reading_store(url: str, trips: Trips) -> Iterator[OnlineStore]:
 
 @contextmanager
 def awaited_store(url: str, trips: Trips) -> Iterator[Any]:
-    """A store on asyncio, called from outside of it."""
+    """Yield an asyncio store with synchronous methods, whose client counts round trips."""
     pool = redis.asyncio.ConnectionPool.from_url(
         url, connection_class=AsyncCountingConnection, trips=trips, retry=AsyncRetry(NoBackoff(), RETRIES)
     )

@@ -1,11 +1,11 @@
-"""A source whose rows have every outcome, and what a run of it must end in, whatever befalls the run."""
+"""A source whose rows have every outcome, and checks of the result of a run, whatever faults the run had."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,28 +18,27 @@ from online_features.online.redis import _call_pipeline as call_pipeline
 from online_features.online.redis import row_calls
 
 from tests.conftest import Database, new_database
-from tests.support.model import Model, Row
+from tests.support.model import OUTCOMES, Model, Row
 from tests.support.online import names_buried, rows_online
 from tests.support.processes import until
 
 ENTITIES = 300
-TTL = timedelta(hours=5, minutes=30)  # half an hour off every event timestamp: nothing expires while a test runs
+TTL = timedelta(hours=5, minutes=30)  # half an hour from every event timestamp, so that nothing expires during a test
 
-# So that a batch of a hundred rows has several packets, of which two are in flight and more follow.
+# With these, a batch of a hundred rows takes several packets: two in flight, and more after them.
 ROWS_PER_CALL = 8
 CALLS_PER_PACKET = 3
-BACKOFF = Backoff(base=0.02, longest=10.0, jitter=1.0)  # seconds: runs that are interrupted are many
+BACKOFF = Backoff(base=0.02, longest=10.0, jitter=1.0)  # short, because many runs are interrupted
 
 OUR_SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
     "AND application_name LIKE 'online_features%'"
 )
-OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
 
 
 @dataclass
 class Scene:
-    """Rows in Postgres, and rows that are pushed before the run: newer ones, and of entities that the source lacks.
+    """Rows in Postgres, and rows to push before the run: newer ones, and of entities that the source lacks.
 
     :ivar now: the instant that all timestamps are relative to.
     """
@@ -51,7 +50,7 @@ class Scene:
         self.database("CREATE TABLE rows (id text, ts timestamptz, created timestamptz, gone bool, x int, y text)")
         self.source = [row for i in range(ENTITIES) for row in self._rows_of(i)]
         marks = ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(self.source))
-        self.database(f"INSERT INTO rows VALUES {marks}", *(value for row in self.source for value in _values(row)))
+        self.database(f"INSERT INTO rows VALUES {marks}", *(value for row in self.source for value in astuple(row)))
         self.pushed = [row for i in range(ENTITIES) if i % 10 == 9 for row in self._pushed_of(i)]
 
     def _rows_of(self, i: int) -> list[Row]:
@@ -66,7 +65,7 @@ class Scene:
         return [newer, unknown]
 
     def view(self, project: str, layout: str) -> FeatureView:
-        """A view of the rows; each project has its own online."""
+        """Return a view of the rows; each project has its own rows online."""
         source = PostgresSource(
             table="rows", timestamp_field="ts", created_timestamp_column="created", deleted_field="gone"
         )
@@ -75,17 +74,17 @@ class Scene:
         )
 
     def model(self, view: FeatureView) -> Model:
-        """Nothing online yet."""
+        """Return a model with nothing online."""
         return Model(now=self.now, is_feasts=view.layout == "feast", ttl=TTL, source=self.source)
 
     def pushed_model(self, view: FeatureView) -> Model:
-        """What was to be pushed is online."""
+        """Return a model with the rows to push online."""
         model = self.model(view)
         model.push(self.pushed)
         return model
 
     def push(self, online: OnlineStore, view: FeatureView, **options: Any) -> Any:
-        """Push what is to be pushed."""
+        """Push the rows to push."""
         return online.push(view, mappings(self.pushed), **options)
 
 
@@ -104,7 +103,7 @@ def small_packets_and_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_and_no_session_is_left(scene: Scene) -> Iterator[None]:
-    """No thread of ours, and no session in Postgres."""
+    """Check that a test leaves no thread and no session in Postgres."""
     threads = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= threads
@@ -112,23 +111,19 @@ def no_thread_and_no_session_is_left(scene: Scene) -> Iterator[None]:
 
 
 def mappings(rows: list[Row]) -> list[dict[str, Any]]:
-    """The rows as a producer gives them."""
-    return [dict(zip(("id", "ts", "created", "gone", "x", "y"), _values(row), strict=True)) for row in rows]
+    """Return the rows as a producer pushes them."""
+    return [asdict(row) for row in rows]
 
 
 def check_counts(result: RowCounts, expected: Counter[str]) -> None:
-    """Every row is in the one counter in which the model has it."""
+    """Check that the counts are those of the model, and that they add up."""
     found = {name: getattr(result, f"rows_{name}") for name in OUTCOMES}
     assert {name: count for name, count in found.items() if count} == dict(expected)
     assert result.rows_read == sum(found.values())
 
 
 def check_online(online: OnlineStore, view: FeatureView, model: Model) -> None:
-    """Rows and tombstones are the model's."""
+    """Check that rows and tombstones are those of the model."""
     live = {name: held.hash for name, held in model.online.items() if held.fields is not None}
     assert rows_online(online, view, ("x", "y")) == live
     assert names_buried(online, view) == {name for name, held in model.online.items() if held.fields is None}
-
-
-def _values(row: Row) -> tuple[Any, ...]:
-    return row.id, row.ts, row.created, row.gone, row.x, row.y

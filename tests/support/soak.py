@@ -1,6 +1,7 @@
-"""Hours in minutes: runs, pushes, deletes and reads beside each other, with faults now and then, on real servers.
+"""A soak test: concurrent runs, pushes, deletes and reads on real servers, with faults.
 
-``python -m tests.support.soak --minutes 30`` prints what was done and what it took, and fails where anything has grown.
+``python -m tests.support.soak --minutes 30`` prints how much was done and what it took, and fails if the use of any
+resource has grown.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from online_features.layouts import keyspace
 
 from demo.workplace import unwind_on_signals, workplace
 from tests.conftest import Database, new_database
-from tests.support.model import Model, Row
-from tests.support.online import names_buried, rows_online
+from tests.support.model import OUTCOMES, Model, Row
+from tests.support.scene import check_online, mappings
 
 ENTITIES = 2000
 ROWS_AT_ONCE = 20
@@ -37,11 +38,10 @@ READERS = 2
 FAULTS_EVERY = 3.0  # seconds
 SAMPLES_EVERY = 0.5  # seconds
 
-APPLICATION = "soak"  # in Postgres, of sessions that no fault ends
-OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
+APPLICATION = "soak"  # application_name in Postgres of sessions that no fault ends
 
-# By how much the median of the last third may exceed that of the middle one. In the first, pools fill, caches warm, and
-# the allocator finds its size.
+# By how much the median of the last third may exceed that of the middle one. The first third is not compared: pools and
+# caches fill, and the allocator grows.
 MAY_GROW: Mapping[str, float] = {
     "memory (MB)": 8, "open files": 4, "threads": 4, "Postgres sessions": 4, "Redis connections": 4,
     "reserved keys": 8, "Redis memory (MB)": 1,
@@ -49,7 +49,7 @@ MAY_GROW: Mapping[str, float] = {
 
 
 class Latencies:
-    """How long things took, in memory that does not grow."""
+    """A histogram of latencies, of constant size."""
 
     STEP = 50e-6  # seconds
 
@@ -60,17 +60,16 @@ class Latencies:
         self._counts[min(int(seconds / self.STEP), len(self._counts) - 1)] += 1
 
     def quantile(self, share: float) -> float:
-        """In milliseconds."""
+        """Return a quantile in milliseconds."""
         reached = np.searchsorted(np.cumsum(self._counts), share * self._counts.sum())
         return float((reached + 1) * self.STEP * 1000)
 
 
 @dataclass
 class Soak:
-    """Everything that goes on at once, and what came of it.
+    """Concurrent work on one view, and its results.
 
-    :param seconds: how long it goes on.
-    :param least: how often what is to be done; it goes on for longer until it is.
+    :param seconds: how long to work.
     """
 
     database: Database
@@ -78,7 +77,6 @@ class Soak:
     project: str
     seconds: float
     seed: int
-    least: Mapping[str, int] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     reads: Latencies = field(default_factory=Latencies)
     samples: list[Mapping[str, float]] = field(default_factory=list)
@@ -96,10 +94,10 @@ class Soak:
             name="view", project=self.project, entities=["id"], features=["x", "y"], source=source
         )  # fmt: skip
 
-    def go_on(self) -> None:
-        """Let everything go on for the time given, and until enough has been done.
+    def work(self) -> None:
+        """Work for the time given.
 
-        :raises Exception: of any part that has failed for good.
+        :raises Exception: the first failure that was not retried.
         """
         self.database(
             "CREATE TABLE rows (id text, ts timestamptz, created timestamptz DEFAULT now(), gone bool, x int, y text)"
@@ -113,7 +111,7 @@ class Soak:
         threads = [
             threading.Thread(target=self._unfailing, args=(part, random.Random(f"{self.seed} {number}"), failures))
             for number, part in enumerate(parts)
-        ]  # fmt: skip
+        ]
         for thread in threads:
             thread.start()
         self.sample()
@@ -126,12 +124,12 @@ class Soak:
     def _unfailing(self, part: Callable[[random.Random], None], chance: random.Random, failures: list[Any]) -> None:
         try:
             part(chance)
-        except BaseException as failure:  # noqa: BLE001  (of a thread, raised in the main one)
+        except BaseException as failure:  # noqa: BLE001 - raised in the main thread
             failures.append(failure)
             self._over.set()
 
     def retried(self, what: str, act: Callable[[], Any]) -> Any:
-        """What ``act`` returns, tried again as Airflow or a producer would."""
+        """Return what ``act`` returns; retry it as Airflow or a producer would."""
         while True:
             try:
                 result = act()
@@ -142,7 +140,7 @@ class Soak:
                 return result
 
     def run(self, chance: random.Random) -> None:
-        """Runs of all kinds, one after the other."""
+        """Run with windows of all kinds, one after the other."""
         while not self._over.is_set():
             now = datetime.now(UTC)
             window = {"start": now - timedelta(hours=chance.randrange(2, 40)), "end": now - timedelta(hours=1)}
@@ -155,7 +153,7 @@ class Soak:
             self._over.wait(0.05)
 
     def produce(self, chance: random.Random) -> None:
-        """Rows into the source, rows pushed, and entities erased; the model is told of each."""
+        """Insert rows into the source, push rows and erase entities, in the model, too."""
         with session(self.database.uri) as execute:
             number = ENTITIES
             while not self._over.is_set():
@@ -187,8 +185,7 @@ class Soak:
         self.done["rows into the source"] += len(rows)
 
     def push(self, rows: list[Row]) -> None:
-        given = [{name: getattr(row, name) for name in ("id", "ts", "created", "gone", "x", "y")} for row in rows]
-        self.retried("pushes", lambda: self.online.push(self.view, given))
+        self.retried("pushes", lambda: self.online.push(self.view, mappings(rows)))
         self.model.push(rows)
 
     def erase(self, names: set[str | None]) -> None:
@@ -197,7 +194,7 @@ class Soak:
         self.model.delete(filter(None, names))
 
     def read(self, chance: random.Random) -> None:
-        """Reads of random entities: no row is ever torn, or older than one seen before."""
+        """Read random entities, and check that no row is torn, or older than one read before."""
         seen: dict[str, datetime] = {}
         while not self._over.is_set():
             asked = [{"id": f"e{chance.randrange(ENTITIES)}"} for _ in range(ROWS_AT_ONCE)]
@@ -213,7 +210,7 @@ class Soak:
             self._over.wait(0.01)
 
     def break_things(self, chance: random.Random) -> None:
-        """Connections cut, scripts forgotten, sessions ended."""
+        """Cut connections to Redis, flush its scripts, and end sessions of Postgres."""
         with redis.Redis.from_url(self.redis_url) as admin, session(self.database.uri) as execute:
             faults = {
                 "Redis connections cut": lambda: admin.client_kill_filter(_type="normal", skipme=True),
@@ -229,14 +226,14 @@ class Soak:
                 self.done[name] += 1
 
     def sample(self) -> None:
-        """Look, until the time is over and enough has been done, at what must not grow."""
+        """Measure what must not grow, until the time is over."""
         process = psutil.Process()
         deadline = time.monotonic() + self.seconds
         with session(self.database.uri) as execute, redis.Redis.from_url(self.redis_url) as admin:
-            while (time.monotonic() < deadline or self._is_lacking()) and not self._over.wait(SAMPLES_EVERY):
+            while time.monotonic() < deadline and not self._over.wait(SAMPLES_EVERY):
                 ((sessions,),) = execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-                told = admin.info()
-                # Tombstones are as many as entities, and as many as the model says.
+                info = admin.info()
+                # Without tombstones: they grow with the number of erased entities, and are compared with the model.
                 reserved = admin.scan_iter(f"{keyspace.RESERVED_PREFIX}:*{self.project}*", count=10_000)
                 self.samples.append(
                     {
@@ -244,18 +241,15 @@ class Soak:
                         "open files": process.num_fds(),
                         "threads": process.num_threads(),
                         "Postgres sessions": sessions,
-                        "Redis connections": told["connected_clients"],
+                        "Redis connections": info["connected_clients"],
                         "reserved keys": sum(b":gone:" not in key for key in reserved),
-                        "Redis memory (MB)": told["used_memory"] / 1e6,
+                        "Redis memory (MB)": info["used_memory"] / 1e6,
                     }
                 )
         self._over.set()
 
-    def _is_lacking(self) -> bool:
-        return any(self.done[name] < count for name, count in self.least.items())
-
     def growth(self) -> Mapping[str, tuple[float, float]]:
-        """Of each quantity, the median over the middle third of the time, and over the last."""
+        """Return the median of each quantity in the middle third of the time, and in the last."""
         third = len(self.samples) // 3
         middle, last = self.samples[third : 2 * third], self.samples[2 * third :]
         return {
@@ -264,16 +258,13 @@ class Soak:
         }
 
     def check(self) -> None:
-        """What is online is what the model says, and nothing has grown."""
-        live = {name: held.hash for name, held in self.model.online.items() if held.fields is not None}
-        assert rows_online(self.online, self.view, ("x", "y")) == live, f"seed {self.seed}"
-        buried = {name for name, held in self.model.online.items() if held.fields is None}
-        assert names_buried(self.online, self.view) == buried, f"seed {self.seed}"
+        """Check that rows and tombstones are those of the model, and that nothing has grown."""
+        check_online(self.online, self.view, self.model)
         for name, (before, after) in self.growth().items():
             assert after <= before + MAY_GROW[name], f"{name}: from {before:.1f} to {after:.1f}"
 
     def lines(self) -> Iterator[str]:
-        """What was done, and what it took."""
+        """Yield the lines of the report."""
         for name, count in sorted(self.done.items()):
             yield f"{name:<28}{count:>12,}"
         yield f"{'reads, p50 and p99 (ms)':<28}{self.reads.quantile(0.5):>12.2f}{self.reads.quantile(0.99):>12.2f}"
@@ -283,7 +274,7 @@ class Soak:
 
 @contextmanager
 def session(uri: str) -> Iterator[Callable[..., list[Any]]]:
-    """Executes statements, each in a transaction of its own, on one session that no fault ends."""
+    """Yield a function that executes statements, each in its own transaction, on one session that no fault ends."""
     with closing(psycopg2.connect(uri, application_name=APPLICATION)) as connection:
         connection.autocommit = True
 
@@ -309,7 +300,7 @@ def main() -> None:
     ):
         print(f"{chosen.minutes:g} minutes, seed {chosen.seed}", flush=True)
         soak = Soak(database, redis_url, "soak", 60 * chosen.minutes, chosen.seed)
-        soak.go_on()
+        soak.work()
         print(*soak.lines(), sep="\n", flush=True)
         soak.check()
 

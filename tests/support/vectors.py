@@ -1,4 +1,4 @@
-"""Test vectors for writers of readers: what Redis holds of every type, and what a reader makes of it.
+"""Test vectors for readers in other languages: values of every type in Redis, and the values that a reader returns.
 
 ``python -m tests.support.vectors`` writes them to docs/examples/vectors.json.
 """
@@ -40,7 +40,7 @@ TIMESTAMP = datetime(2026, 1, 1, 1, tzinfo=UTC)
 
 
 def vectors(database: Database, online: OnlineStore) -> dict[str, Any]:
-    """All vectors, from rows that a materialization writes."""
+    """Return all vectors, from rows that a materialization writes."""
     offline = OfflineStore(database.uri)
     database(TYPES + ADDRESS)
     columns = [f"f{number}" for number in range(len(SAMPLES))]
@@ -69,14 +69,14 @@ def _row(offline: OfflineStore, online: OnlineStore, layout: str) -> dict[str, A
     materialize(view, offline, online)
     stored = held(online, view, "a")
     state = {name.decode(): value.decode() for name, value in online._client.hgetall(keyspace.state_key(view)).items()}
-    told = {"schema": state["schema"]} if layout == "hash" else {}
+    schema = {"schema": state["schema"]} if layout == "hash" else {}
     return {
         "view": f"{PROJECT_NAME}:{layout}",
         "key": str(key_of(online, view, id="a")),
         "stored": {name.decode(): value.decode() for name, value in stored.items()}
         if layout == "hash"
         else stored.decode(),
-        **told,
+        **schema,
     }
 
 
@@ -95,7 +95,7 @@ def _values(online: OnlineStore, stored: dict[str, str]) -> list[dict[str, Any]]
 
 
 def _expected(column: Column, value: Any, stored: str) -> Any:
-    """What a reader makes of a value: JSON as such, bytes in hexadecimal, numbers with all their digits as text."""
+    """Return what a reader returns: JSON as such, bytes in hexadecimal, numbers with all their digits as text."""
     match column.encoding:
         case Encoding.BOOLEAN:
             return value
@@ -130,9 +130,9 @@ def _key(
     }
 
 
-def text_of(told: dict[str, Any]) -> str:
-    """The vectors as they stand in their file: one a line."""
-    return "{\n" + ",\n".join(f'"{name}": {_lines(part)}' for name, part in told.items()) + "\n}\n"
+def text_of(made: dict[str, Any]) -> str:
+    """Return the text of the file of vectors: one a line."""
+    return "{\n" + ",\n".join(f'"{name}": {_lines(part)}' for name, part in made.items()) + "\n}\n"
 
 
 def _lines(part: Any) -> str:

@@ -13,7 +13,7 @@ from online_features_provider.view_reference import feature_view_of
 
 
 def source_changes(feature_view: FeatureView | str, **trigger: Any) -> Asset:
-    """Return the asset whose events say that rows were committed to a view's source.
+    """Return the asset that has an event whenever rows were committed to a view's source.
 
     Use it as a schedule: ``schedule=[source_changes(plane_trips)]``. Give the DAG ``max_active_runs=1``, and
     materialize the view in it with ``window="incremental"``. Commits during a run start one more run.

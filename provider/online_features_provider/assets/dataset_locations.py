@@ -55,7 +55,7 @@ def source_location(connection: Connection, view: FeatureView) -> DatasetLocatio
     schema, table = (first, rest) if dot else (DEFAULT_SCHEMA, first)
     extra = connection.extra_dejson
     database = extra.get("dbname") or connection.schema or connection.login or "postgres"
-    host, port = _address(connection, extra, POSTGRES_PORT)
+    host, port = _postgres_address(connection, extra)
     return DatasetLocation(scheme="postgres", host=host, port=port, names=(database, schema, table))
 
 
@@ -75,14 +75,14 @@ def online_location(connection: Connection, view: FeatureView) -> DatasetLocatio
     return DatasetLocation(scheme="redis", host=_in_brackets(host), port=port, names=names)
 
 
-def _address(connection: Connection, extra: dict[str, Any], default_port: int) -> tuple[str, int]:
+def _postgres_address(connection: Connection, extra: dict[str, Any]) -> tuple[str, int]:
     """Return the first host and its port."""
     host, port = (
         str(extra.get(part) or getattr(connection, part) or "").partition(",")[0] for part in ("host", "port")
     )
     if not host or host.startswith("/"):
         host = "localhost"
-    return _in_brackets(host), int(port or default_port)
+    return _in_brackets(host), int(port or POSTGRES_PORT)
 
 
 def _in_brackets(host: str) -> str:

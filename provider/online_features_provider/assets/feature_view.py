@@ -21,7 +21,7 @@ CHANGES = "changes"  # last part of the URI of the asset that stands for changes
 
 
 def feature_view_asset(feature_view: FeatureView | str) -> Asset:
-    """Return the asset of a feature view, whose events say that its rows have changed online.
+    """Return the asset of a feature view, which has an event whenever its rows have changed online.
 
     Use it as a schedule: ``schedule=[feature_view_asset(plane_trips)]``.
 

@@ -1,4 +1,4 @@
-"""Lineage as OpenLineage facets. Imported only when OpenLineage asks, because its client is large and optional."""
+"""Lineage as OpenLineage facets. Imported only for OpenLineage, because its client is large and optional."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def _columns(view: FeatureView, schema: RowSchema, source: DatasetLocation | Non
     """Return the schema of the rows online, and the source column of each column, where it is known."""
     columns = {column.name: column.type for column in schema.columns}
     fields = [SchemaDatasetFacetFields(name=name, type=kind) for name, kind in columns.items()]
-    facets: dict[str, DatasetFacet] = {"schema": SchemaDatasetFacet(fields=fields)}
+    described: dict[str, DatasetFacet] = {"schema": SchemaDatasetFacet(fields=fields)}
     if source is not None:
-        # A transform does not say which columns it reads.
+        # It is unknown which columns a transform reads.
         made = {feature.name for feature in schema.features} if view.transform is not None else set()
-        facets["columnLineage"] = ColumnLineageDatasetFacet(
+        described["columnLineage"] = ColumnLineageDatasetFacet(
             fields={name: _same(source, name) for name in columns if name not in made}
         )
-    return facets
+    return described
 
 
 def _same(source: DatasetLocation, column: str) -> Fields:
-    """Return that a column is a copy of the source's column of the same name."""
+    """Describe a column as a copy of the source's column of the same name."""
     field = InputField(namespace=source.namespace, name=source.name, field=column)
     return Fields(inputFields=[field], transformationType="IDENTITY", transformationDescription="")
 

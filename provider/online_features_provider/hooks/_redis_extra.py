@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CERTIFICATE_CHECKS = ("required", "optional", "none")
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-# Options that have no effect without another one, and the values that Airflow's form saves unasked.
+# Options that have no effect without another one, and values of them that are accepted: Airflow's form saves these.
 NEEDS: dict[str, dict[str, str]] = {
     "ssl": {"ssl_cert_reqs": "required", "ssl_check_hostname": "false", **dict.fromkeys(TLS_FILES, "")},
     "cluster": {"startup_nodes": ""},
@@ -144,7 +144,7 @@ class RedisExtra:
         except ValueError:
             host, port = None, default_port
         if host is None or parts.netloc != given or parts.username is not None:
-            self._refuse(name, "write host:port, and commas between several")
+            self._refuse(name, "write host:port, with commas between several")
         return host, port
 
     def _refuse(self, name: str, cure: str) -> NoReturn:

@@ -22,7 +22,7 @@ from online_features.errors import (
 
 Kind = Literal["Postgres", "Redis"]
 
-PROBE_SECONDS = 2.0  # time-out of asking which protocol a server uses
+PROBE_SECONDS = 2.0  # time-out of the check which protocol a server uses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ class OfflineStoreHook(PostgresHook):
         uri = f"postgresql://?{urlencode(given, quote_via=quote)}"
         return OfflineStore(uri, statement_timeout=statement_timeout)
 
-    def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # whose own has no annotation
+    def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]  # that of the base has no annotation
         """Return whether Postgres replies, and the error if it does not."""
         try:
             self.get_store().ping()

@@ -1,1 +1,1 @@
-"""Operators that write features online."""
+"""Operators that write features online, and that check them."""

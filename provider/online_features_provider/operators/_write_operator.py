@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Emission = Literal["changed", "always", "never"]
 
-CHANGES = ("rows_written", "rows_deleted", "entities_pruned")  # counters of what readers can see
+CHANGES = ("rows_written", "rows_deleted", "entities_pruned")  # counters of changes that readers can see
 
 
 class TaskKilled(SystemExit):

@@ -1,4 +1,4 @@
-"""Operators that check freshness once, where a sensor would wait."""
+"""Operators that check freshness once, without waiting."""
 
 from __future__ import annotations
 

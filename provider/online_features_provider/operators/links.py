@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def links() -> tuple[BaseOperatorLink, ...]:
-    """Return the links of operators: none unless Airflow's configuration says where they lead."""
+    """Return the links of operators: none unless Airflow's configuration sets their URL."""
     return (OnlineFeaturesLink(),) if _url() else ()
 
 

@@ -1,1 +1,1 @@
-"""Sensors that look into Redis itself."""
+"""Sensors that check features in Redis."""

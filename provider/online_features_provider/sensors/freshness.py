@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from online_features.online.read.store_reader import FreshnessCheck
 
 LONGEST_INTERVAL = 3600.0  # seconds: the limit of exponential_backoff, unless max_wait is given
-# The trigger times out first, and says what it measured last. Airflow's own time-out is for a lost trigger.
+# The trigger times out first, and reports what it measured last. Airflow's own time-out is for a lost trigger.
 TIMEOUT_GRACE = timedelta(minutes=5)
 
 
@@ -121,8 +121,8 @@ class FeatureViewFreshnessSensor(ViewFreshnessOperator, FreshnessSensor):
     :param measure: what to measure: ``"watermark"``, the default: everything in the source up to it is online; or
         ``"event_timestamp"``: the newest that was materialized or pushed (templated).
     :param redis_conn_id: Airflow connection of the online store (templated).
-    :param fail_fast: fail at once, without retries, if Redis does not know the view: usually a typo, another Redis, or
-        one that was flushed. ``False`` waits for the view's first materialization.
+    :param fail_fast: fail at once, without retries, if the view is not in Redis: usually because of a typo, another
+        Redis, or one that was flushed. ``False`` waits for the view's first materialization.
     :param deferrable: wait in the triggerer; the default is Airflow's ``[operators] default_deferrable``.
     :returns: ``lag_seconds``, ``event_lag_seconds``, ``watermark`` and ``max_event_timestamp``.
     """

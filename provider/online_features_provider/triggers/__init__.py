@@ -1,1 +1,1 @@
-"""Triggers that wait for features in the triggerer."""
+"""Triggers of sensors and assets."""

@@ -1,4 +1,4 @@
-"""One online store for all triggers of a connection, so that Redis sees one or two connections of them."""
+"""An online store for all triggers of an Airflow connection, so that they use one or two connections to Redis."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from online_features.online.read.view_freshness_check import CheckResult, ViewSt
 
 from online_features_provider.hooks.online import OnlineStoreHook
 
-GATHERING_SECONDS = 1.0  # checks within it share a round trip; sensors wait for minutes, so it does not matter to them
+GATHERING_SECONDS = 1.0  # checks within it share a round trip; sensors wait for minutes, so the delay does not matter
 VIEWS_PER_ROUND_TRIP = 100  # their replies block the event loop for about 20 ms
-REPLY_SECONDS = 60.0  # then Redis counts as hanging: the statuses of a thousand views take less than one second
+REPLY_SECONDS = 60.0  # then Redis counts as hanging: it sends the statuses of a thousand views within one second
 
 
 class SharedStore:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
+from online_features.common.backoff import Backoff
 from online_features.common.log_lines import say
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView, PostgresSource
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 0.5  # without a commit, that end a burst
 INTERVAL_SECONDS = 10.0  # between two events: about the duration of the run that an event starts
-LONGEST_OUTAGE_DELAY = 60.0  # seconds between attempts while Postgres cannot be reached
+OUTAGE_BACKOFF = Backoff(base=1.0, longest=60.0, jitter=0.5)  # between attempts while Postgres cannot be reached
 
 
 class FeatureViewChangeTrigger(BaseEventTrigger):
@@ -70,7 +71,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
 
     def shared_stream_key(self) -> Hashable:
         """Return the key of the session that triggers of one Postgres connection share."""
-        return f"{__name__}", self.postgres_conn_id
+        return __name__, self.postgres_conn_id
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[frozenset[str], None]:
@@ -83,9 +84,9 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
                     async for tables in changes:
                         failures = 0
                         yield tables
-            except Exception as error:  # noqa: BLE001 - nothing else would listen again
-                delay = min(2.0**failures, LONGEST_OUTAGE_DELAY) * random.uniform(0.5, 1)  # noqa: S311 - spreads attempts in time
-                failures = min(failures + 1, 10)
+            except Exception as error:  # noqa: BLE001 - whatever fails, listen again
+                delay = OUTAGE_BACKOFF.delay(failures, random.random())  # noqa: S311 - spreads attempts in time
+                failures += 1
                 say(cls.logger().warning, f"Connection {conn_id!r}: {error}")
                 cls.logger().warning("Listening again in %.0f s", delay)
                 await asyncio.sleep(delay)

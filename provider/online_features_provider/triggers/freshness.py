@@ -39,7 +39,7 @@ class FreshnessTrigger(BaseTrigger):
     :param poke_interval: seconds between checks.
     :param longest_interval: the interval doubles after each check, up to this many seconds.
     :param deadline: an instant as text; it stays the same when the triggerer restarts.
-    :param fail_fast: whether to fail if Redis does not know the view.
+    :param fail_fast: whether to fail if the view is not in Redis.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""PgBouncer before the tests' Postgres, as Debian's package brings it."""
+"""PgBouncer of Debian's package, in front of the tests' Postgres."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ default_pool_size = {pool_size}
 
 @contextmanager
 def pooler(folder: Path, uri: str, mode: str, *, pool_size: int = 1, more: str = "") -> Iterator[str]:
-    """Run PgBouncer before the server at the URI and yield the URI through it.
+    """Run PgBouncer in front of the server at the URI, and yield the URI through it.
 
     :param folder: an existing folder, for its files.
     :param mode: ``session``, ``transaction`` or ``statement``.

@@ -17,14 +17,14 @@ from online_features.embedded import (
     _as_server_user,
     _running,
     reserved_port,
-)  # fmt: skip
+)
 from sqlalchemy.engine import make_url
 
 from tests.support.servers.programs import postgres_programs
 
 
 def through(uri: str, port: int) -> str:
-    """The URI with another port: of a proxy, of a copy."""
+    """Return the URI with another port, of a proxy or a copy."""
     return make_url(uri).set(port=port).render_as_string(hide_password=False)
 
 
@@ -44,7 +44,7 @@ class Server:
         self._process.enter_context(_running(self.command, log, ready=ready))
 
     def stop(self, how: signal.Signals) -> None:
-        """End it, by SIGINT in order, by SIGQUIT as a crash does."""
+        """Stop it: SIGINT shuts it down, SIGQUIT acts like a crash."""
         os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), how)
         self.close()
 
@@ -54,7 +54,7 @@ class Server:
 
 @contextmanager
 def copied(folder: Path, uri: str, *, is_standby: bool = False, **settings: str) -> Iterator[Server]:
-    """Copy the server at the URI and run the copy, which follows the original if it is to be a standby."""
+    """Copy the server at the URI, and run the copy, on its own or as a standby of the original."""
     programs = postgres_programs()
     data = folder / "copy"
     copying = [programs / "pg_basebackup", "--dbname", uri, "--pgdata", data, "--checkpoint=fast", "--no-sync",

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a Postgres or Redis that cuts, swallows, stalls, delays and refuses as a test says."""
+"""A TCP proxy in front of a Postgres or Redis that makes connections fail in the ways that a test chooses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeVar
 from online_features.embedded import HOST
 
 CHUNK_BYTES = 64 * 1024
-QUIET_SECONDS = 0.05  # a server that says nothing for so long has answered all that it was sent
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, and what is not sent yet is lost
+QUIET_SECONDS = 0.05  # a server that sends nothing for so long has replied to all requests
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, and unsent bytes are lost
 
 Way = Literal["from_client", "from_server"]
 Result = TypeVar("Result")
@@ -24,16 +24,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What befalls a connection.
+    """A fault of a connection.
 
-    :param after_client: bytes of the client that pass before it ends; ``None``: all.
-    :param after_server: bytes of the server that pass before it ends, so replies may be truncated; ``None``: all.
-    :param since: what the client says before ``after_server`` is counted; empty: count from the beginning.
-    :param swallows: when ``after_server`` have passed, wait until the server has said more and is quiet, and only then
-        end: what was asked has been done, and the reply is lost.
-    :param ends: ``close`` as a process that exits, ``reset`` as a host that has forgotten the connection, ``stall`` as
-        a network without a way through: nothing passes any more until the client gives up.
-    :param delay: seconds that everything waits on its way, in both directions.
+    :param after_client: bytes of the client that pass before the connection ends; ``None``: all.
+    :param after_server: bytes of the server that pass before the connection ends, so that a reply may be truncated;
+        ``None``: all.
+    :param since: bytes that the client must send before ``after_server`` is counted; empty: count from the beginning.
+    :param swallows: after ``after_server`` bytes, drop the rest of the server's reply before the connection ends: the
+        request has been executed, and its reply is lost.
+    :param ends: how the connection ends: ``close`` as when a process exits, ``reset`` as when a host has restarted, or
+        ``stall``, when the network drops all packets, until the client gives up.
+    :param delay: seconds by which all bytes are delayed, in both directions.
     """
 
     after_client: int | None = None
@@ -49,16 +50,16 @@ NO_FAULT = Fault()
 
 @dataclass
 class Traffic:
-    """Bytes that have passed on one connection; swallowed ones have not."""
+    """Counts the bytes that have passed on one connection, without those that were swallowed."""
 
     fault: Fault
     from_client: int = 0
     from_server: int = 0
-    _last_words: bytes = b""  # of the client
-    _counted_from: int | None = None  # of the server's bytes: the first that the fault counts
+    _last_sent: bytes = b""  # by the client
+    _counted_from: int | None = None  # the server's byte from which on the fault counts
 
     def __post_init__(self) -> None:
-        self.listen(b"")
+        self.look_for_since(b"")
 
     @property
     def has_struck(self) -> bool:
@@ -66,28 +67,28 @@ class Traffic:
         return 0 in (self.left("from_client"), self.left("from_server"))
 
     def left(self, way: Way) -> int | None:
-        """How many more bytes pass; ``None``: any number."""
+        """Return how many more bytes may pass; ``None``: any number."""
         if way == "from_client":
             return None if self.fault.after_client is None else self.fault.after_client - self.from_client
         if self.fault.after_server is None or self._counted_from is None:
             return None
         return self._counted_from + self.fault.after_server - self.from_server
 
-    def listen(self, said: bytes) -> None:
-        """Count the server's bytes from now on, if the client has said what the fault waits for."""
+    def look_for_since(self, sent: bytes) -> None:
+        """Count the server's bytes from now on if the client has sent the bytes that the fault starts with."""
         if self._counted_from is None:
-            words = self._last_words + said
-            if self.fault.since in words:
+            recent = self._last_sent + sent
+            if self.fault.since in recent:
                 self._counted_from = self.from_server
-            self._last_words = words[-len(self.fault.since) :]
+            self._last_sent = recent[-len(self.fault.since) :]
 
 
 @dataclass
 class Proxy:
-    """Listens on ``port``.
+    """A proxy that listens on ``port``.
 
-    :ivar connections: all that were accepted, in their order.
-    :ivar usual: what befalls connections that nothing is armed for.
+    :ivar connections: all that were accepted, in order.
+    :ivar usual: the fault of connections for which none is armed.
     """
 
     port: int
@@ -100,11 +101,11 @@ class Proxy:
     _listener: asyncio.Server | None = None
 
     def arm(self, *faults: Fault | None) -> None:
-        """Have the next connections suffer these, one each; ``None`` is for one that suffers nothing."""
+        """Set the faults of the next connections, one each; ``None`` is for a connection without a fault."""
         self._armed.extend(faults)
 
     def disarm(self) -> None:
-        """Forget what is armed, for what comes next."""
+        """Remove all faults of future connections."""
         self._armed.clear()
         self.usual = NO_FAULT
 
@@ -114,7 +115,7 @@ class Proxy:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Refuse connections, as a port does that nobody listens on; those that are open stay."""
+        """Refuse new connections, as a closed port does; open ones stay."""
         self._do(self._ignore())
         try:
             yield
@@ -154,7 +155,7 @@ Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _relay(traffic: Traffic, client: Side, server: Side) -> None:
-    """Pass bytes on until a side leaves, the fault strikes or all is cut; then end both sides."""
+    """Relay bytes until a side closes, the fault strikes or the proxy cuts; then end both sides."""
     ends = "reset"
     try:
         ends = await _pass_until_ended(traffic, client, server)
@@ -182,7 +183,7 @@ async def _pass_until_ended(traffic: Traffic, client: Side, server: Side) -> str
 async def _pass_on(
     traffic: Traffic, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bool:  # fmt: skip
-    """Whether the fault has struck; else the side that is read from has left."""
+    """Relay one direction; return whether the fault has struck, or ``False`` if the reader's side has closed."""
     rest = b""
     while traffic.left(way) != 0:
         chunk = await reader.read(CHUNK_BYTES)
@@ -191,7 +192,7 @@ async def _pass_on(
         if traffic.fault.delay:
             await asyncio.sleep(traffic.fault.delay)
         if way == "from_client":
-            traffic.listen(chunk)
+            traffic.look_for_since(chunk)
         left = traffic.left(way)
         passing, rest = (chunk, b"") if left is None else (chunk[:left], chunk[left:])
         # Counted first, since a test may look as soon as the bytes are there.
@@ -222,7 +223,7 @@ async def _end(how: str, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         writer.transport.abort()
     writer.close()
-    with suppress(OSError):  # of a side that has left already
+    with suppress(OSError):  # the side has closed already
         await writer.wait_closed()
 
 
@@ -230,7 +231,7 @@ async def _end(how: str, writer: asyncio.StreamWriter) -> None:
 def proxied(host: str, port: int) -> Iterator[Proxy]:
     """Run a proxy in front of the server."""
     with socket.socket() as reserved:
-        # Bound for as long as the proxy lives, so that nobody takes the port while it refuses connections.
+        # Bound for as long as the proxy runs, so that the port stays ours while it refuses connections.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind((HOST, 0))
         proxy = Proxy(reserved.getsockname()[1], (host, port))

@@ -1,4 +1,4 @@
-"""Redis servers that can be killed and paused: alone, with replicas, watched by Sentinels, and as a cluster."""
+"""Redis servers that can be killed and paused: single, with replicas, watched by Sentinels, and as a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from online_features.embedded import (
     _give_to_server_user,
     _running,
     reserved_port,
-)  # fmt: skip
+)
 from online_features.resp.replies import text
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
@@ -50,9 +50,9 @@ CLUSTER_OPTIONS = (
     "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-announce-ip", HOST,
     "--cluster-replica-validity-factor", "0",
 )  # fmt: skip
-STEADY = ("--cluster-node-timeout", "10000")  # no node has failed that a busy machine keeps silent for a second
-BUS_OFFSET = 10_000  # from a node's port to that on which it talks with the others
-LOWEST_PORT, HIGHEST_PORT = 20_000, 32_000  # where the kernel gives nobody a port, and none to the bus
+STEADY = ("--cluster-node-timeout", "10000")  # for a busy machine, where a healthy node may be silent for a second
+BUS_OFFSET = 10_000  # from a node's port to the port of its cluster bus
+LOWEST_PORT, HIGHEST_PORT = 20_000, 32_000  # below the ephemeral ports of the kernel, for node and bus
 
 
 @dataclass
@@ -74,18 +74,18 @@ class Server:
         self.client = redis.Redis(host=HOST, port=self.port, password=self.password, retry=Retry(NoBackoff(), 0))
 
     def start(self) -> None:
-        """Start it, empty, or as its own configuration says when it is started again."""
+        """Start it, empty, or with the configuration that it has written itself."""
         self._process.enter_context(_running(self.command, self.log, ready=self.client.ping))
         self._process_id = self.client.info("server")["process_id"]
 
     def kill(self) -> None:
-        """End it with no time for last words."""
+        """Kill it by SIGKILL."""
         os.kill(self._process_id, signal.SIGKILL)
         self._process.close()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop its process: it keeps its connections and says nothing."""
+        """Suspend its process: connections stay open, without replies."""
         os.kill(self._process_id, signal.SIGSTOP)
         try:
             yield
@@ -102,14 +102,14 @@ class Server:
 
     @property
     def is_primary(self) -> bool:
-        """Whether it lives and takes writes."""
+        """Whether it runs and accepts writes."""
         with suppress(redis.ConnectionError):
             return bool(self.client.role()[0] == b"master")
         return False
 
     @property
     def replicas(self) -> int:
-        """How many follow it and are online."""
+        """How many replicas are online."""
         return sum(replica["state"] == "online" for name, replica in self.client.info("replication").items()
                    if name.startswith("slave") and isinstance(replica, dict))  # fmt: skip
 
@@ -145,7 +145,7 @@ def running(folder: Path, *options: str, port: int | None = None, password: str 
 def replicated(
     folder: Path, *options: str, replicas: int = 1, password: str | None = None
 ) -> Iterator[tuple[Server, ...]]:
-    """Run a primary, the first, and its replicas, which are online."""
+    """Run a primary and its replicas; yield them when all are online, the primary first."""
     with ExitStack() as stack:
         primary, *others = servers = [
             stack.enter_context(running(folder / str(i), *options, password=password)) for i in range(replicas + 1)
@@ -164,7 +164,7 @@ class Watched:
     sentinels: tuple[Server, ...]
 
     def primary(self) -> Server:
-        """The server that is the primary now."""
+        """Return the server that is the primary now."""
         (found,) = (server for server in self.servers if server.is_primary)
         return found
 
@@ -177,7 +177,7 @@ class Watched:
         """Have a Sentinel make a replica the primary; it takes a second or two."""
 
         def is_begun() -> bool:
-            # Until the Sentinel has heard of the replica lately, there is no good one.
+            # Refused until the Sentinel has a recent reply of a replica.
             with suppress(redis.ResponseError):
                 self.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", PRIMARY)
                 return True
@@ -188,7 +188,7 @@ class Watched:
 
 @contextmanager
 def watched(folder: Path, *, replicas: int = 1, sentinels: int = 3) -> Iterator[Watched]:
-    """Run a primary, its replicas and Sentinels that know each other, most of whom agree on a failover."""
+    """Run a primary, its replicas and Sentinels that have found each other; a majority decides on a failover."""
     with ExitStack() as stack:
         servers = stack.enter_context(replicated(folder, replicas=replicas, password=PASSWORD))
         watching = tuple(
@@ -214,55 +214,55 @@ def _sentinel(folder: Path, primary_port: int, *, quorum: int) -> Iterator[Serve
                 password=PASSWORD, sentinel_password=SENTINEL_PASSWORD,
             )
         )  # fmt: skip
-        _give_to_server_user(configuration)  # which it keeps up to date
+        _give_to_server_user(configuration)  # the server rewrites it
         server.start()
         yield server
 
 
 def _knows(sentinel: Server, replicas: int, others: int) -> bool:
-    """Whether a Sentinel knows so many others, and so many replicas that have told it of themselves."""
-    primary = _told(sentinel.client.execute_command("SENTINEL", "MASTER", PRIMARY))
-    heard = [_told(words) for words in sentinel.client.execute_command("SENTINEL", "REPLICAS", PRIMARY)]
-    # Of one that has not been heard yet the link is said to be down, and it is no good one to fail over to.
-    good = sum(replica["master-link-status"] == "ok" for replica in heard)
-    return (good, int(primary["num-other-sentinels"])) == (replicas, others)
+    """Return whether a Sentinel has found so many other Sentinels and connected replicas."""
+    primary = _fields(sentinel.client.execute_command("SENTINEL", "MASTER", PRIMARY))
+    found = [_fields(words) for words in sentinel.client.execute_command("SENTINEL", "REPLICAS", PRIMARY)]
+    # Before a replica has replied, its link counts as down, and the Sentinel does not fail over to it.
+    connected = sum(replica["master-link-status"] == "ok" for replica in found)
+    return (connected, int(primary["num-other-sentinels"])) == (replicas, others)
 
 
-def _told(words: Any) -> dict[str, str]:
-    """What a Sentinel tells of a server, by name."""
+def _fields(words: Any) -> dict[str, str]:
+    """Return the fields in a Sentinel's reply about a server, by name."""
     pairs = words.items() if isinstance(words, dict) else zip(words[::2], words[1::2], strict=True)
     return {text(name): text(value) for name, value in pairs}
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The nodes of a Redis Cluster: first the masters it began with, then their replicas."""
+    """The nodes of a Redis Cluster: first the initial masters, then their replicas."""
 
     nodes: tuple[Server, ...]
 
     @contextmanager
     def client(self, **settings: Any) -> Iterator[redis.RedisCluster]:
-        """A client that learns the nodes from the first that answers."""
+        """Yield a client of the cluster."""
         startup = [ClusterNode(HOST, node.port) for node in self.nodes]
         with closing(redis.RedisCluster(startup_nodes=startup, **settings)) as client:
             yield client
 
     def owner(self, slot: int) -> Server:
-        """The master of a slot, as most of the masters see it."""
+        """Return the master of a slot, by a majority of the masters."""
         views = [_owner_port(node, slot) for node in self.nodes if node.is_primary]
         return self._node(max(views, key=views.count))
 
     def replica(self, master: Server) -> Server:
-        """A replica that follows the master."""
+        """Return a replica of the master."""
         return self._node(master.client.role()[2][0][1])
 
     def migration(self, slot: int, target: Server) -> Migration:
-        """Take a slot to another master, step by step."""
+        """Return the migration of a slot to another master, to be done step by step."""
         return Migration(self, slot, self.owner(slot), target)
 
     @contextmanager
     def joined(self, folder: Path) -> Iterator[Server]:
-        """Run a further master, which has no slot, and have it forgotten afterwards."""
+        """Run one more master, without slots, and remove it from the cluster afterwards."""
         with _node_port() as port, running(folder / "joined", *CLUSTER_OPTIONS, port=port) as joined:
             everybody = (*self.nodes, joined)
             until(lambda: all(_has_met(node, everybody) for node in everybody))
@@ -273,7 +273,7 @@ class Cluster:
             node.client.execute_command("CLUSTER", "FORGET", name)
 
     def await_health(self, *, but: tuple[Server, ...] = ()) -> None:
-        """Wait until every node that is not left out takes part, and agrees with the others on all slots."""
+        """Wait until all nodes, except those in ``but``, are healthy and agree on the master of every slot."""
         nodes = [node for node in self.nodes if node not in but]
         until(lambda: all(_is_healthy(node) for node in nodes))
         until(lambda: len({str(sorted(_masters(node))) for node in nodes}) == 1)
@@ -285,10 +285,10 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Migration:
-    """A slot on its way.
+    """The migration of a slot.
 
-    Between :meth:`begin` and :meth:`finish` the source answers ASK for keys that it does not have, and the target
-    TRYAGAIN for commands on several keys of which it has but some; after it, the source answers MOVED.
+    Between :meth:`begin` and :meth:`finish`, the source replies ASK for keys that it does not have, and the target
+    replies TRYAGAIN to commands on several keys of which it has only some. Afterwards the source replies MOVED.
     """
 
     cluster: Cluster
@@ -297,22 +297,22 @@ class Migration:
     target: Server
 
     def begin(self) -> None:
-        """Tell both that the slot is on its way."""
+        """Set the slot as migrating on both nodes."""
         self.target.client.execute_command("CLUSTER", "SETSLOT", self.slot, "IMPORTING", _id(self.source))
         self.source.client.execute_command("CLUSTER", "SETSLOT", self.slot, "MIGRATING", _id(self.target))
 
     def move(self, *keys: str | bytes) -> None:
-        """Move these keys, or all that are left in the slot."""
+        """Move these keys; without keys, all that are left in the slot."""
         moving = keys or self.source.client.execute_command("CLUSTER", "GETKEYSINSLOT", self.slot, 1_000_000)
         if moving:
             self.source.client.execute_command("MIGRATE", HOST, self.target.port, "", 0, 5000, "KEYS", *moving)
 
     def give_up(self) -> None:
-        """Leave the slot where it was, without what has been moved."""
+        """Leave the slot at the source; keys that were moved stay at the target."""
         self.source.client.execute_command("CLUSTER", "SETSLOT", self.slot, "STABLE")
 
     def finish(self) -> None:
-        """Move what is left, and give the slot to the target: first in its own eyes, so that nobody loses it."""
+        """Move the rest of the keys, and assign the slot to the target, there first, so that it always has an owner."""
         self.move()
         masters = [node for node in self.cluster.nodes if node.is_primary and node is not self.target]
         for node in (self.target, *masters):
@@ -321,7 +321,7 @@ class Migration:
 
 @contextmanager
 def cluster(folder: Path, *options: str, masters: int = 3, replicas: int = 1) -> Iterator[Cluster]:
-    """Run a cluster whose slots are shared evenly by the masters, each with so many replicas."""
+    """Run a cluster whose slots are spread evenly over the masters, each with so many replicas."""
     with ExitStack() as stack:
         nodes = tuple(
             stack.enter_context(
@@ -346,7 +346,7 @@ def cluster(folder: Path, *options: str, masters: int = 3, replicas: int = 1) ->
 
 @contextmanager
 def _node_port() -> Iterator[int]:
-    """A port for a node; that of its bus is reserved, too."""
+    """Reserve a port for a node and the port of its bus; yield the first."""
     while True:
         port = random.randint(LOWEST_PORT, HIGHEST_PORT - BUS_OFFSET)
         with ExitStack() as reserved:
@@ -360,9 +360,9 @@ def _node_port() -> Iterator[int]:
 
 
 def _has_met(node: Server, others: tuple[Server, ...]) -> bool:
-    """Whether a node knows all others. Those that it does not know it is told to meet."""
+    """Return whether a node has met all others; send CLUSTER MEET for those that it has not met."""
     known = node.client.execute_command("CLUSTER", "NODES", NEVER_DECODE=True)
-    # One side forgets a handshake that takes longer than a second, and then nobody begins another.
+    # Sent again each time: a handshake that takes longer than a second is dropped.
     for other in others:
         if b":%d@" % other.port not in known:
             node.client.execute_command("CLUSTER", "MEET", HOST, other.port)
@@ -376,7 +376,7 @@ def _is_healthy(node: Server) -> bool:
 
 
 def _masters(node: Server) -> list[tuple[int, int, int]]:
-    """First and last slot of every range and the port of its master, in the eyes of a node."""
+    """Return first slot, last slot and port of the master of every range, as a node reports them."""
     ranges = node.client.execute_command("CLUSTER", "SLOTS", NEVER_DECODE=True)
     return [(first, last, master[1]) for first, last, master, *_ in ranges]
 

@@ -1,4 +1,4 @@
-"""TLS: an authority that certifies, and doors in front of servers that do not speak it themselves."""
+"""TLS: a certificate authority, and proxies that terminate TLS in front of servers without it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from online_features.embedded import HOST
 
-NAME = "localhost"  # that servers are certified for; HOST is the same machine under another name
+NAME = "localhost"  # in the certificates of servers; HOST is the same machine under another name
 
 DAY = timedelta(days=1)
-SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")  # the first words of a client of Postgres
+SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")  # the first bytes from a client of Postgres
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Files by which one proves who one is.
+    """Files of a server or a client.
 
-    :param authority: whom one believes.
+    :param authority: certificate of the authority to trust.
     """
 
     certificate: Path
@@ -36,7 +36,7 @@ class Identity:
     authority: Path
 
     def context(self, *, demands_certificate: bool) -> ssl.SSLContext:
-        """How a server with this identity speaks TLS."""
+        """Return the TLS context of a server with this identity."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.authority)
         context.load_cert_chain(self.certificate, self.key)
         context.verify_mode = ssl.CERT_REQUIRED if demands_certificate else ssl.CERT_NONE
@@ -44,24 +44,24 @@ class Identity:
 
 
 class Authority:
-    """Certifies whom a test likes."""
+    """A certificate authority."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
-        its_own = self._certificate(self._name, self._key.public_key())
-        itself = its_own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        own = self._certificate(self._name, self._key.public_key())
+        extended = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.file = folder / f"{name}.pem"
-        self._sign(itself, self.file)
+        self._sign(extended, self.file)
 
     def issue(self, name: str) -> Identity:
-        """An identity for a server of this name, or for a client."""
+        """Return an identity for a server of this name, or for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         identity = Identity(
             certificate=self._folder / f"{name}.pem", key=self._folder / f"{name}.key", authority=self.file
-        )  # fmt: skip
+        )
         names = x509.SubjectAlternativeName([x509.DNSName(name)])
         self._sign(
             self._certificate(subject, key.public_key()).add_extension(names, critical=False), identity.certificate
@@ -71,7 +71,7 @@ class Authority:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        identity.key.chmod(0o600)  # libpq takes no key that others can read
+        identity.key.chmod(0o600)  # libpq refuses a key that others can read
         return identity
 
     def _certificate(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -88,16 +88,16 @@ class Authority:
 
 
 @contextmanager
-def door(inside: int, context: ssl.SSLContext, *, is_of_postgres: bool) -> Iterator[int]:
-    """Yield a port that speaks TLS, in front of one of HOST that does not."""
-    with socket.create_server((HOST, 0)) as outside, ExitStack() as guests:
+def tls_proxy(inside: int, context: ssl.SSLContext, *, is_of_postgres: bool) -> Iterator[int]:
+    """Run a proxy that terminates TLS in front of a port of HOST; yield its port."""
+    with socket.create_server((HOST, 0)) as outside, ExitStack() as clients:
 
         def serve() -> None:
-            with suppress(OSError):  # when the door is closed
+            with suppress(OSError):  # when the listener is closed
                 while True:
-                    guest, _ = outside.accept()
-                    guests.callback(guest.close)
-                    _in_thread(_let_in, guest, inside, context, is_of_postgres)
+                    client, _ = outside.accept()
+                    clients.callback(client.close)
+                    _in_thread(_relay, client, inside, context, is_of_postgres)
 
         serving = _in_thread(serve)
         yield outside.getsockname()[1]
@@ -105,24 +105,24 @@ def door(inside: int, context: ssl.SSLContext, *, is_of_postgres: bool) -> Itera
         serving.join()
 
 
-def _let_in(guest: socket.socket, inside: int, context: ssl.SSLContext, is_of_postgres: bool) -> None:
+def _relay(client: socket.socket, inside: int, context: ssl.SSLContext, is_of_postgres: bool) -> None:
     if is_of_postgres:
-        guest.recv(len(SSL_REQUEST), socket.MSG_WAITALL)
-        guest.sendall(b"S")
+        client.recv(len(SSL_REQUEST), socket.MSG_WAITALL)
+        client.sendall(b"S")
     try:
-        # The socket itself stays ours, so that a guest who is refused is told why.
-        secured = context.wrap_socket(guest.dup(), server_side=True)
+        # On a duplicate, so that a refused client can still receive the alert.
+        secured = context.wrap_socket(client.dup(), server_side=True)
     except OSError:
-        _drain(guest)
+        _drain(client)
         return
     with secured, socket.create_connection((HOST, inside)) as server:
-        answers = _in_thread(_carry, server, secured)
-        _carry(secured, server)
-        answers.join()
+        replies = _in_thread(_copy, server, secured)
+        _copy(secured, server)
+        replies.join()
 
 
-def _carry(source: socket.socket, target: socket.socket) -> None:
-    """Hand on what comes, until it ends."""
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    """Copy bytes until the source ends."""
     with suppress(OSError):
         while some := source.recv(65536):
             target.sendall(some)
@@ -130,11 +130,11 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_RDWR)
 
 
-def _drain(guest: socket.socket) -> None:
-    """Wait until the guest has left: closing before would take back what they were told."""
+def _drain(client: socket.socket) -> None:
+    """Wait until the client has closed: closing first would reset the connection, and lose the alert."""
     with suppress(OSError):
-        guest.shutdown(socket.SHUT_WR)
-        while guest.recv(65536):
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
             pass
 
 
