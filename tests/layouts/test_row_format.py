@@ -124,3 +124,15 @@ def test_what_is_no_row_of_json_is_refused(reply: bytes) -> None:
         rows.rows([reply])
     with pytest.raises((OnlineDataError, ValueError)):
         rows.row(reply)
+
+
+def test_white_space_around_a_row_of_json_is_passed_over() -> None:
+    reply = f' {{"_ts":"{TIMESTAMP}"}}\n'.encode()
+    assert format_of("json", []).row(reply) == format_of("json", []).row(reply.strip())
+
+
+@pytest.mark.parametrize("name", ["hash", "json"])
+def test_a_damaged_event_timestamp_is_named(name: str) -> None:
+    reply = b'{"_ts":"yesterday"}' if name == "json" else [b"yesterday"]
+    with pytest.raises(OnlineDataError, match="yesterday.* is not an event timestamp; materialize with full=True"):
+        format_of(name, []).row(reply)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import repeat
 from typing import Any, TypeAlias
 
@@ -71,7 +72,19 @@ class RowFormat:
 
 def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:
     """Return a decoder of a column with NULLs, whose errors name the column and the damaged value."""
+    return _finding_damage(decode, partial(damage, column))
 
+
+def timestamps(decode: Callable[[Any], datetime]) -> Decoder:
+    """Return a decoder of event timestamps, whose errors name the damaged one; an absent row has ``None``."""
+    return _finding_damage(lambda stored: list(map(decode, stored)), _damaged_timestamp)
+
+
+def _damaged_timestamp(stored: Any, error: Exception) -> OnlineDataError:  # noqa: ARG001
+    return OnlineDataError(f"{repr(stored)[:50]} is not an event timestamp; materialize with full=True")
+
+
+def _finding_damage(decode: Decoder, damage: Callable[[Any, Exception], OnlineDataError]) -> Decoder:
     def decoded(stored: Sequence[Any]) -> Sequence[Any]:
         try:
             return _around_nulls(decode, stored) if None in stored else decode(stored)
@@ -80,7 +93,7 @@ def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:
                 try:
                     value is None or decode([value])
                 except DAMAGE as error:
-                    raise damage(column, value, error) from error
+                    raise damage(value, error) from error
             raise
 
     return decoded
@@ -90,10 +103,3 @@ def _around_nulls(decode: Decoder, stored: Sequence[Any]) -> Sequence[Any]:
     present = [value for value in stored if value is not None]
     decoded = iter(decode(present) if present else ())
     return [None if value is None else next(decoded) for value in stored]
-
-
-def timestamps(decode: Callable[[Any], datetime]) -> Decoder:
-    """Return a decoder of event timestamps; an absent row has ``None``."""
-    return lambda stored: (
-        [None if value is None else decode(value) for value in stored] if None in stored else list(map(decode, stored))
-    )

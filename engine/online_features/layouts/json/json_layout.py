@@ -48,11 +48,12 @@ ROW = json.JSONDecoder(parse_int=_integer)
 
 
 def _parsed(decoder: json.JSONDecoder, document: str) -> Any:
-    """Decode a document that has no white space around it; ``decode`` would search for it twice."""
-    value, end = decoder.raw_decode(document)
-    if end != len(document):
-        raise ValueError(document)
-    return value
+    """Decode a document; search for white space around it, which takes time, only if there is some."""
+    try:
+        value, end = decoder.raw_decode(document)
+    except ValueError:
+        end = -1
+    return value if end == len(document) else decoder.decode(document)
 
 
 class JsonFormat(RowFormat):
