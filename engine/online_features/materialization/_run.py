@@ -81,7 +81,7 @@ def run_once(
         held = warn_of_held_watermark(view, plan, survey.horizon)
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
         with source.snapshot(query_plan) as snapshot:
-            online_run.prepare(state, clears=plan.clears)
+            online_run.prepare(state, fingerprint, clears=plan.clears)
             _transfer(snapshot, transformation, online_run, counter, now=survey.now, batch_rows=options.batch_rows)
         if options.prune:
             with source.lookup(transformation.source) as existing:
@@ -89,7 +89,7 @@ def run_once(
         watermark = online_run.commit(
             RunClaims(
                 run=record.succeeded(),
-                fingerprint_before=None if plan.clears else state.fingerprint,
+                fingerprint_before=fingerprint if state.fingerprint == fingerprint else None,
                 covered=plan.covered,
                 cursor=plan.cursor,
                 source=survey.relations.note(plan.cursor, plan.note) if plan.cursor is not None else None,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import FeatureView, OfflineStore, OnlineStore, Progress, materialize
 from online_features.errors import InvalidRowsError
 
 from tests.conftest import Database, at
@@ -172,3 +172,20 @@ def test_a_layout_of_text_ends_rows_where_feasts_does_not(
     view = make_view(ttl=timedelta(days=1))
     assert materialize(view, offline, online).rows_expired == 1
     assert materialize(replace(view, layout="feast"), offline, online).rows_written == 1
+
+
+def test_a_view_that_is_changed_back_after_its_run_broke_off_is_written_anew(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    database("CREATE TABLE rows AS SELECT i AS id, %s AS ts, 1 AS a, 2 AS b FROM generate_series(1, 300) AS i", at(1))
+    whole, part = make_view(features=["a", "b"]), make_view(features=["b"])
+    materialize(whole, offline, online)
+
+    def break_off(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        materialize(part, offline, online, batch_rows=100, on_progress=break_off)
+    materialize(whole, offline, online)
+    rows = online.get_online_features(whole, [{"id": i} for i in range(1, 301)])
+    assert {tuple(row.values.items()) for row in rows} == {(("a", 1), ("b", 2))}

@@ -35,7 +35,7 @@ class RunClaims:
     """What a run records of itself when all its rows are acknowledged.
 
     :param run: its record in the history, as JSON.
-    :param fingerprint_before: of the definition that the run found online, or ``None`` when it found none.
+    :param fingerprint_before: of the run's definition if the rows online have it, else ``None``.
     :param covered: the part of the source's history that is online because of the run.
     :param cursor: where the next incremental run begins, or ``None`` to leave the cursor unchanged.
     :param source: a note on the source for the next run, or ``None`` to leave the one there unchanged.

@@ -124,6 +124,11 @@ def record_schema(session: Session, view: FeatureView, schema: RowSchema) -> Non
     session.command("HSET", keyspace.state_key(view), *(word for field in fields.items() for word in field))
 
 
+def forget_definition(session: Session, view: FeatureView) -> None:
+    """Remove the definition before rows of another one are written, so that every run is full until one has ended."""
+    session.command("HDEL", keyspace.state_key(view), "definition", "fingerprint", "cursor")
+
+
 @contextmanager
 def named(key: str) -> Iterator[None]:
     """Raise our error, naming the key, for what this package has not written.

@@ -20,7 +20,7 @@ from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, tr
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
 from online_features.online.state.runs import RunClaims, abandon_run, begin_run, commit_run, identities
-from online_features.online.state.view_state import ViewState, features_online, record_schema
+from online_features.online.state.view_state import ViewState, features_online, forget_definition, record_schema
 from online_features.online.write._row_writer import RowWriter, write_rows
 from online_features.online.write.erasure import Lookup, drop_view_data, prune
 from online_features.schema import RowSchema
@@ -128,16 +128,19 @@ class OnlineRun:
             return f"Redis has evicted {evicted:,} keys since the last run, and rows of the view may be among them"
         return ""
 
-    def prepare(self, recorded: ViewState, *, clears: bool) -> None:
+    def prepare(self, recorded: ViewState, fingerprint: str, *, clears: bool) -> None:
         """Prepare Redis for the first row.
 
         :param recorded: the state that the run has found.
+        :param fingerprint: of the run's definition.
         :param clears: whether to remove the view's rows and claims; see
             :func:`~online_features.online.write.erasure.drop_view_data`.
         """
         if clears:
             drop_view_data(self._deployment, self._view, self._schema)
             self._set_writer()
+        elif recorded.fingerprint not in (None, fingerprint):
+            forget_definition(self._session, self._view)
         if clears or recorded.definition is None:
             record_schema(self._session, self._view, self._schema)
 

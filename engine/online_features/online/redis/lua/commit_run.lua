@@ -8,7 +8,7 @@
 -- ARGV[4]   start of what the run has covered; '' means from the beginning
 -- ARGV[5]   end of what the run has covered; '' means that it has covered nothing
 -- ARGV[6]   newest event timestamp that the run has read; '' when it read none
--- ARGV[7]   fingerprint of the definition that the run found online; '' when it found none
+-- ARGV[7]   fingerprint of the run's definition if the rows online have had it; '' when they have not
 -- ARGV[8]   fingerprint of the run's own definition
 -- ARGV[9]   instant before which records are old
 -- ARGV[10…] field, value, …: further fields of the state to set
