@@ -185,6 +185,8 @@ MISFITS: list[tuple[str, Any, list[Any], str]] = [
     ("text[]", as_mappings, [["a\0b"]], "is not of type text"),
     ("mood[]", as_mappings, ["so so"], r"is not of type mood\[\]"),
     ("numeric", as_frame(), ["1"], "'1' is not of type numeric"),
+    ("oid", as_mappings, [-1], "-1 is not of type oid"),
+    ("oid", as_arrow(pa.int64()), [1, 2**32], "4294967296 is not of type oid"),
 ]  # fmt: skip
 
 

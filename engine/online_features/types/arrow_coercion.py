@@ -191,6 +191,12 @@ _PREPARED: dict[Encoding, Callable[[Any], Any]] = {
 }
 
 
+def _cast_integers(column: Column, given: pa.Array) -> pa.Array:
+    codec = codec_of(column)
+    is_unsigned = isinstance(codec, IntegerCodec) and codec.bounds.start == 0
+    return (given.cast(pa.uint32()) if is_unsigned else given).cast(arrow_type(column))
+
+
 def _cast_floats(column: Column, given: pa.Array) -> pa.Array | None:
     """Round as Postgres does; return ``None`` if a finite number would become infinite."""
     cast = given.cast(arrow_type(column), safe=not kinds.is_integer(given.type))
@@ -231,7 +237,7 @@ def _all_have_years(moments: pa.TimestampArray) -> bool:
 # By encoding: the Arrow types of which a whole column is cast, and the cast.
 _CASTS: dict[Encoding, tuple[IsKind, Callable[[Column, pa.Array], pa.Array | None]]] = {
     Encoding.BOOLEAN: (kinds.is_boolean, lambda _, given: given),
-    Encoding.INTEGER: (_is_number, lambda column, given: given.cast(arrow_type(column))),
+    Encoding.INTEGER: (_is_number, _cast_integers),
     Encoding.FLOAT: (_is_number, _cast_floats),
     Encoding.TEXT: (_is_text, _cast_text),
     Encoding.NUMERIC: (kinds.is_integer, lambda _, given: given.cast(pa.string())),
