@@ -81,11 +81,11 @@ coverage: $(INSTALLED)
 MINUTES ?= 30
 
 soak: $(INSTALLED)
-	@exec $(BIN)/python -m tests.support.soak --minutes $(MINUTES)
+	@exec $(BIN)/python -m tests.endurance.soak --minutes $(MINUTES)
 
 fuzz: $(FUZZ_INSTALLED)
 	@for layout in hash json feast; do \
-		$(BIN)/python -m tests.support.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
+		$(BIN)/python -m tests.endurance.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
 
 $(FUZZ_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[fuzz]'

@@ -1,6 +1,6 @@
 """A soak test: concurrent runs, pushes, deletes and reads on real servers, with faults.
 
-``python -m tests.support.soak --minutes 30`` prints how much was done and what it took, and fails if the use of any
+``python -m tests.endurance.soak --minutes 30`` prints how much was done and what it took, and fails if the use of any
 resource has grown.
 """
 
@@ -287,7 +287,7 @@ def session(uri: str) -> Iterator[Callable[..., list[Any]]]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m tests.support.soak", description=__doc__)
+    arguments = argparse.ArgumentParser(prog="python -m tests.endurance.soak", description=__doc__)
     arguments.add_argument("--minutes", type=float, default=30)
     arguments.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     chosen = arguments.parse_args()
