@@ -500,7 +500,7 @@ def test_a_column_that_is_retyped_as_a_run_begins_is_read_again(
 ) -> None:
     view = make_view(source=OF_TABLE, features=["x", "y"])
     change = "ALTER TABLE rows ALTER x TYPE text USING 'v' || x"
-    with pytest.raises(OfflineStoreUnavailableError, match="columns of table 'rows' were altered as the run began"):
+    with pytest.raises(OfflineStoreUnavailableError, match="columns of table 'rows' were altered when the run began"):
         attempt(view, AlteredStore(database, change, is_after=False), online)
     check_claim(online, view, None)
     materialize(view, offline, online)
