@@ -88,7 +88,7 @@ def rows_evicted_since(view: FeatureView, before: Mapping[str, int], servers: It
 def check_evictions(view: FeatureView, before: Iterable[Server], now: frozenset[Server]) -> None:
     """Refuse to continue a run whose rows may have been evicted.
 
-    :param before: the servers as the run began.
+    :param before: the servers when the run began.
     :raises OnlineStoreFullError: when they have evicted keys since that may have been the view's.
     """
     if evicted := rows_evicted_since(view, evicted_counts(before), now):
