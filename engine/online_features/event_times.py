@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class EventTimes:
     """The newest event timestamp of some rows, and those in the future.
 
-    :param newest: the latest that is not in the future; ``None`` if there is none.
+    :param newest: the latest that is not in the future, if any.
     :param future_rows: how many are in the future.
     :param furthest: the latest of those.
     :param sample: join keys and event timestamp of a few of those.

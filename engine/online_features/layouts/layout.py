@@ -124,7 +124,7 @@ class RowLayout(ABC):
 
     @abstractmethod
     def tombstone_stamps(self, reply: Any) -> tuple[str, str] | None:
-        """Return the event and the created timestamp (``""`` for none) of a tombstone; ``None`` if there is none."""
+        """Return the event timestamp and the created one (or ``""``) of a tombstone; ``None`` for other replies."""
 
 
 class OwnKeyLayout(RowLayout):

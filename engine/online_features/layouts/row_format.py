@@ -24,11 +24,10 @@ Decoder: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
 # Makes the error for a damaged value.
 Damage: TypeAlias = Callable[[Column, Any, Exception], OnlineDataError]
 
-# The event timestamp of a row, None if there is no row, and its values by feature.
+# The event timestamp of a row (None: no row) and its values by feature.
 Row: TypeAlias = tuple[datetime | None, Mapping[str, Any]]
 
-# What decoders raise for a reply that is not a row, or that this package has not written; the last two come from
-# binary values.
+# Errors of decoders for a damaged reply; binary values raise the last two.
 DAMAGE = (OnlineDataError, *values.DAMAGE, IndexError, struct.error)
 
 

@@ -29,7 +29,7 @@ class PlanInputs:
     :param cursor: where an increment begins to read; ``None`` before the first full run.
     :param note: the note on the source of the run that set the cursor.
     :param changes: parts of the definition that differ from the one whose rows are online.
-    :param data_loss_reason: why rows that an increment does not read may be missing online; empty if there is none.
+    :param data_loss_reason: why rows that an increment does not read may be missing online; else empty.
     :param begins_history: whether the source has no rows before the window, and no run has claimed any.
     """
 

@@ -48,7 +48,7 @@ class Relation:
 
     @property
     def note(self) -> RelationNote:
-        """What the next run compares."""
+        """The facts that the next run compares with what it finds."""
         return RelationNote(
             version=self.version, inserted=self.inserted, updated=self.updated, deleted=self.deleted, live=self.live
         )

@@ -1,4 +1,4 @@
-"""What the engine reads and writes of one view's source."""
+"""Access of the engine to the source of one view."""
 
 from __future__ import annotations
 

@@ -64,5 +64,5 @@ KEY_NUMBER = {
     FeastType.BYTES: 1, FeastType.STRING: 2, FeastType.INT32: 3, FeastType.INT64: 4, FeastType.UNIX_TIMESTAMP: 8,
 }  # fmt: skip
 
-# What Feast stores for a timestamp that is NULL: NumPy's "not a time".
+# Feast stores NumPy's NaT for a timestamp that is NULL.
 NO_TIME = -(2**63)
