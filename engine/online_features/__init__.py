@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from online_features.offline.notifications import notification_sql as notification_sql
     from online_features.offline.store import OfflineStore as OfflineStore
     from online_features.online.async_store import AsyncOnlineStore as AsyncOnlineStore
+    from online_features.online.generations.view_state import ViewState as ViewState
     from online_features.online.read.entity_freshness_check import EntityFreshnessCheck as EntityFreshnessCheck
     from online_features.online.read.feature_vectors import FeatureVector as FeatureVector
     from online_features.online.read.feature_vectors import FeatureVectors as FeatureVectors
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from online_features.online.read.online_rows import OnlineRows as OnlineRows
     from online_features.online.read.view_freshness_check import CheckResult as CheckResult
     from online_features.online.read.view_freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
-    from online_features.online.state.view_state import ViewState as ViewState
     from online_features.online.store import OnlineStore as OnlineStore
     from online_features.online.write.push import PushResult as PushResult
     from online_features.producers.appending import AppendResult as AppendResult
@@ -62,7 +62,7 @@ _EXPORTS = {
     "online.read.view_freshness_check": ("CheckResult", "ViewFreshnessCheck"),
     "online.read.online_rows": ("OnlineRow", "OnlineRows"),
     "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
-    "online.state.view_state": ("ViewState",),
+    "online.generations.view_state": ("ViewState",),
     "online.store": ("OnlineStore",),
     "online.write.push": ("PushResult",),
     "producers.appending": ("AppendResult",),

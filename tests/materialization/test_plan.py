@@ -8,8 +8,8 @@ import pytest
 from online_features.feature_view import FeatureView
 from online_features.materialization._plan import Plan, PlanInputs, effective_lookback, plan_run
 from online_features.offline.horizon import Horizon
-from online_features.online.state.view_definition import changes_since, definition
-from online_features.online.state.view_state import ViewState
+from online_features.online.generations.view_definition import changes_since, definition
+from online_features.online.generations.view_state import ViewState
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.window import DEFAULT_LOOKBACK, FUTURE_TOLERANCE, Arrivals, Window
 

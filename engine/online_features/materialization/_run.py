@@ -27,8 +27,8 @@ from online_features.materialization._run_warnings import (
 from online_features.materialization._source_check import SourceCheck
 from online_features.materialization.progress import RunCounter
 from online_features.materialization.result import MaterializationResult
-from online_features.online.state.runs import RunClaims
-from online_features.online.state.view_definition import changes_since, definition_fingerprint
+from online_features.online.generations.runs import RunClaims
+from online_features.online.generations.view_definition import changes_since, definition_fingerprint
 from online_features.producers.transformation import Transformation
 from online_features.window import Window
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from online_features.offline.snapshot import Snapshot
     from online_features.offline.source_access import SourceAccess
     from online_features.offline.store import OfflineStore
-    from online_features.online.state.view_state import ViewState
+    from online_features.online.generations.view_state import ViewState
     from online_features.online.store import OnlineStore
     from online_features.online.write.online_run import EncodedBatch, OnlineRun
 

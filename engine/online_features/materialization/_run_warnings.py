@@ -16,8 +16,8 @@ from online_features.feature_view import FeatureView
 from online_features.materialization._definition_changes import describe_alternation, describe_changes
 from online_features.materialization._plan import Plan, RunKind
 from online_features.offline.horizon import Horizon
-from online_features.online.state.view_definition import definition
-from online_features.online.state.view_state import DAMAGE, ViewState
+from online_features.online.generations.view_definition import definition
+from online_features.online.generations.view_state import DAMAGE, ViewState
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:

@@ -11,6 +11,9 @@ from online_features import arguments
 from online_features.common.retry_budget import RetryBudget
 from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
+from online_features.online.generations.push_states import PushStates
+from online_features.online.generations.runs import RUNS_SHOWN, read_runs
+from online_features.online.generations.view_state import ViewState, read_state
 from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRows
@@ -22,9 +25,6 @@ from online_features.online.redis.conversation import hold
 from online_features.online.redis.redis_failures import Client, translated
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.turns import turn
-from online_features.online.state.push_states import PushStates
-from online_features.online.state.runs import RUNS_SHOWN, read_runs
-from online_features.online.state.view_state import ViewState, read_state
 from online_features.online.write import erasure
 from online_features.schema import RowSchema
 

@@ -13,11 +13,11 @@ import pytest
 import redis
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FeastType
+from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.read._row_query import RowQuery, read_rows
 from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
-from online_features.online.state._stored_schema import schema_fields
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types._time_codecs import OTHER_TIME
 from online_features.types.registry import element_of

@@ -20,8 +20,8 @@ import redis
 from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common.retry_budget import RetryBudget
 from online_features.errors import InvalidRowsError
+from online_features.online.generations.push_states import PushStates
 from online_features.online.redis import deployment_of
-from online_features.online.state.push_states import PushStates
 from online_features.online.write.push import PushResult, push_rows
 from online_features.producers.given_rows import GivenBatch
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
 from online_features.layouts.layout_registry import layout_of
+from online_features.online.generations.view_state import as_online
 from online_features.online.read._state_query import read_fields
 from online_features.online.read.entity_keys import Entity
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.deployment import SCAN_COUNT
 from online_features.online.redis.redis_failures import is_refused
-from online_features.online.state.view_state import as_online
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column

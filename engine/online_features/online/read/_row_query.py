@@ -16,6 +16,7 @@ from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
 from online_features.layouts.row_format import DAMAGE
+from online_features.online.generations.view_state import ViewState, as_online
 from online_features.online.read._state_query import (
     FRESHNESS_FIELDS,
     fields_command,
@@ -29,7 +30,6 @@ from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import ResponseError, decision
-from online_features.online.state.view_state import ViewState, as_online
 from online_features.resp.commands import Command
 
 # Fields of a view's state that are read in front of its rows; all of them are short.

@@ -8,10 +8,10 @@ from typing import Any
 
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.online.generations.view_state import ViewState, named, state_from
 from online_features.online.read.freshness import Freshness
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import ResponseError
-from online_features.online.state.view_state import ViewState, named, state_from
 from online_features.resp.commands import Command, CommandForm
 from online_features.resp.replies import text
 

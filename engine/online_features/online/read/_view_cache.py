@@ -9,8 +9,8 @@ from functools import cached_property
 from online_features.feature_view import FeatureView, Layout
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import layout_of
+from online_features.online.generations.view_state import ViewState
 from online_features.online.read.entity_keys import entity_keys
-from online_features.online.state.view_state import ViewState
 from online_features.schema import Column, RowSchema
 
 PLANS_KEPT = 100  # per view: a process rarely reads more selections of features than that

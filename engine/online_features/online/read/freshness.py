@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from online_features.common.instants import to_text
 from online_features.errors import StaleFeaturesError, WindowError
 from online_features.feature_view import FeatureView
-from online_features.online.state.view_state import ViewState
+from online_features.online.generations.view_state import ViewState
 from online_features.window import aware
 
 

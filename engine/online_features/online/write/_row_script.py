@@ -8,8 +8,8 @@ from typing import Any
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key
 from online_features.layouts.layout_registry import layout_of
+from online_features.online.generations.view_state import features_online
 from online_features.online.redis.deployment import Deployment
-from online_features.online.state.view_state import features_online
 from online_features.schema import Column
 
 

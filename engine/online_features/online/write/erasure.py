@@ -13,9 +13,9 @@ from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeastOptions, FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
+from online_features.online.generations.view_state import CLAIMS, as_online, read_state
 from online_features.online.read.entity_keys import entity_key
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
-from online_features.online.state.view_state import CLAIMS, as_online, read_state
 from online_features.online.write._row_script import RowScript, entities
 from online_features.online.write._tombstones import carry_over
 from online_features.resp.replies import text

@@ -15,12 +15,12 @@ from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout_registry import layout_of
+from online_features.online.generations.runs import RunClaims, abandon_run, begin_run, commit_run, identities
+from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
-from online_features.online.state.runs import RunClaims, abandon_run, begin_run, commit_run, identities
-from online_features.online.state.view_state import ViewState, features_online, forget_definition, record_schema
 from online_features.online.write._row_writer import RowWriter, write_rows
 from online_features.online.write.erasure import Lookup, drop_view_data, prune
 from online_features.schema import RowSchema

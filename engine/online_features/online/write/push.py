@@ -17,11 +17,11 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
+from online_features.online.generations.push_states import PushState, PushStates, push_command
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import StateChangedError
-from online_features.online.state.push_states import PushState, PushStates, push_command
 from online_features.online.write._row_writer import RowWriter, write_rows_then
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches

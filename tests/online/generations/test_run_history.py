@@ -12,7 +12,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common.instants import from_text, to_text
 from online_features.errors import OfflineStoreUnavailableError, OnlineDataError, SourceNotFoundError
 from online_features.layouts import keyspace
-from online_features.online.state.runs import RUNS_KEPT, RUNS_KEPT_FOR
+from online_features.online.generations.runs import RUNS_KEPT, RUNS_KEPT_FOR
 
 from tests.conftest import Database
 

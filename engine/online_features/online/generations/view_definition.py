@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from online_features.feature_view import FeatureView
-from online_features.online.state.view_state import ViewState
+from online_features.online.generations.view_state import ViewState
 from online_features.schema import UNKNOWN, Column, Encoding, RowSchema
 
 TEXTS = ("text", "character varying")  # types of join keys whose values have the same text online

@@ -77,6 +77,6 @@ def test_a_client_that_decodes_replies_is_served_alike(
 def test_the_history_keeps_the_last_runs_only(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("online_features.online.state.runs.RUNS_KEPT", 2)
+    monkeypatch.setattr("online_features.online.generations.runs.RUNS_KEPT", 2)
     ids = [materialize(view, offline, online, full=True).run_id for _ in range(3)]
     assert [run["run_id"] for run in online.runs(view)] == [ids[2], ids[1]]

@@ -14,10 +14,10 @@ from online_features.common.instants import to_text
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
+from online_features.online.generations._stored_schema import schema_fields
+from online_features.online.generations.view_state import features_online, named, read_state
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.scripts import state_script
-from online_features.online.state._stored_schema import schema_fields
-from online_features.online.state.view_state import features_online, named, read_state
 from online_features.resp.replies import text
 from online_features.schema import RowSchema
 

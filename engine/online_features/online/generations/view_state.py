@@ -14,8 +14,8 @@ from online_features.errors import OnlineDataError
 from online_features.feature_view import FeastOptions, FeatureView, Layout
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
+from online_features.online.generations._stored_schema import schema_fields, schema_from
 from online_features.online.redis.deployment import Deployment, Session
-from online_features.online.state._stored_schema import schema_fields, schema_from
 from online_features.resp.replies import text
 from online_features.schema import RowSchema
 from online_features.source_note import SourceNote

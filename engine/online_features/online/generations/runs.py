@@ -13,13 +13,13 @@ from online_features.common.instants import from_text, to_text
 from online_features.errors import OnlineDataLostError, OvertakenError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.online.generations._stored_schema import schema_fields
+from online_features.online.generations.view_definition import definition, definition_fingerprint
+from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import state_script
 from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
-from online_features.online.state._stored_schema import schema_fields
-from online_features.online.state.view_definition import definition, definition_fingerprint
-from online_features.online.state.view_state import json_object, named
 from online_features.resp.replies import text
 from online_features.schema import RowSchema
 from online_features.source_note import SourceNote
