@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from redis.crc import key_slot
 
-from online_features.layouts import keyspace
 from online_features.layouts.encoder import EncodedRows
 from online_features.online.redis.scripts import Script
 from online_features.resp.commands import Word
@@ -36,15 +35,12 @@ class PackedCall(NamedTuple):
     slot: int = 0
 
 
-def calls_in_order(
-    script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]
-) -> Iterator[PackedCall]:
+def calls_in_order(script: Script, rows: EncodedRows, own_words: Sequence[Word]) -> Iterator[PackedCall]:
     """Make calls of the rows in their order.
 
     :param own_words: before those of the rows.
-    :param state_keys: after the keys of the rows.
     """
-    head = ScriptHead(script.sha, own_words, state_keys)
+    head = ScriptHead(script.sha, own_words)
     of_calls = spans(len(rows.keys), _rows_per_call(rows.words))
     calls = script_calls(head, joined(words(rows.keys)), rows.words, rows.word_counts, of_calls)
     return (PackedCall(call, script) for call in calls)
@@ -65,17 +61,9 @@ def calls_by_slot(script: Script, rows: EncodedRows, own_words: Sequence[Word]) 
         for first, end in pairwise(bounds)
         for start, stop in spans(end - first, size)
     ]  # fmt: skip
-    head = ScriptHead(script.sha, own_words, keys_per_row=script.keys_per_row)
-    calls = script_calls(head, _keys_of_rows(script, keys), encoded, rows.word_counts[order], of_slots)
+    head = ScriptHead(script.sha, own_words)
+    calls = script_calls(head, joined(words(keys)), encoded, rows.word_counts[order], of_slots)
     return (PackedCall(call, script, int(slots[start])) for (start, _), call in zip(of_slots, calls, strict=True))
-
-
-def _keys_of_rows(script: Script, keys: pa.BinaryArray) -> pa.BinaryArray:
-    """Return all keys of each row, ready for the wire."""
-    if script.keys_per_row == 1:
-        return joined(words(keys))
-    before, after = keyspace.around_buried_key()
-    return joined([*words(keys), *words(joined([before, keys, after]))])
 
 
 def _rows_per_call(encoded: pa.BinaryArray) -> int:

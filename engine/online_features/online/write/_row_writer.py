@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from online_features.counters import RowCounts
 from online_features.errors import OnlineDataError
-from online_features.feature_view import FeatureView
-from online_features.layouts import keyspace
-from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.layout import RowLayout
 from online_features.online.redis.deployment import Deployment, Session
+from online_features.online.redis.scripts import row_script
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from online_features.layouts.hash.packing import Packing
     from online_features.online.redis.row_calls import PackedCall
 
 
@@ -24,30 +22,23 @@ class RowWriter:
     """Encodes rows of one view as calls of ``write.lua``; it does no I/O.
 
     :param features: all that rows of the view may have, as :func:`.features_online` returns them.
-    :param version: of the view's state, which must be the same when a row is written; ``""`` for any. The script can
-        check it only if the state is beside the rows.
-    :param packing: of rows, if the server accepts one; asking for it pays off for many rows only.
+    :param is_pushed: whether a producer has pushed the rows, which marks them.
     """
 
     def __init__(
         self,
         deployment: Deployment,
-        view: FeatureView,
+        layout: RowLayout,
         schema: RowSchema,
         features: Collection[str] = (),
         *,
-        version: str = "",
-        packing: Packing | None = None,
+        is_pushed: bool = False,
     ) -> None:
-        layout = layout_of(view)
         names = [feature.name for feature in schema.features]
-        if not deployment.state_is_beside_rows:
-            version = ""
         self._deployment = deployment
-        self._encoder = layout.encoder(schema, packing)
-        self._script = deployment.row_script("write", layout)
-        self._own_words = [*layout.script_words(names, set(features).difference(names)), version]
-        self._state_keys = [keyspace.state_key(view)] if version else []
+        self._encoder = layout.encoder(schema, is_pushed=is_pushed)
+        self._script = row_script("write", type(layout))
+        self._own_words = layout.script_words(names, set(features).difference(names))
 
     def calls(self, batch: pa.RecordBatch) -> list[PackedCall]:
         """Return the batch as calls.
@@ -56,7 +47,7 @@ class RowWriter:
         :raises InvalidRowsError: when a value does not fit the layout.
         """
         rows = self._encoder.encode(batch)
-        return list(self._deployment.packed_calls(self._script, rows, self._own_words, self._state_keys))
+        return list(self._deployment.packed_calls(self._script, rows, self._own_words))
 
 
 def write_rows(session: Session, rows: int, calls: Sequence[PackedCall]) -> RowCounts:
@@ -65,18 +56,14 @@ def write_rows(session: Session, rows: int, calls: Sequence[PackedCall]) -> RowC
     :param rows: how many rows the calls write.
     :raises OnlineDataError: when the acknowledgements do not account for every row.
     """
-    return _row_counts(rows, session.send(calls))
+    return row_counts(rows, session.send(calls))
 
 
-def write_rows_then(
-    session: Session, rows: int, calls: Sequence[PackedCall], command: Sequence[str | int]
-) -> tuple[RowCounts, Any]:
-    """Send the calls, then a command, and return the outcomes of the rows and the command's reply."""
-    *acknowledged, reply = session.send(calls, command)
-    return _row_counts(rows, acknowledged), reply
+def row_counts(rows: int, acknowledged: Sequence[Sequence[int]]) -> RowCounts:
+    """Return the outcomes of rows from the replies to their calls.
 
-
-def _row_counts(rows: int, acknowledged: Sequence[Sequence[int]]) -> RowCounts:
+    :raises OnlineDataError: when the acknowledgements do not account for every row.
+    """
     written, stale, expired, deleted = map(sum, zip([0] * 4, *acknowledged, strict=True))
     total = written + stale + expired + deleted
     if total != rows:
