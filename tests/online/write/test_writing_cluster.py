@@ -16,6 +16,7 @@ import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST
 from online_features.errors import NotReplicatedError, OnlineAccessError, OnlineStoreUnavailableError
+from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
