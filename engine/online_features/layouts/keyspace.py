@@ -111,3 +111,33 @@ def escape(value: str) -> str:
     for character, escaped in ESCAPES.items():
         value = value.replace(character, escaped)
     return value
+
+
+def published_key(project: str) -> str:
+    """Return the key of a project's pointer: which generation of each view readers read."""
+    return f"{RESERVED_PREFIX}:published:{{{project}}}"
+
+
+def generations_key(view: FeatureView) -> str:
+    """Return the key of the list of the view's generations."""
+    return f"{RESERVED_PREFIX}:generations:{{{view.project}}}{SEPARATOR}{view.name}"
+
+
+def generation_key(view: FeatureView, generation: str) -> str:
+    """Return the key of the schema, watermark and counts of one generation."""
+    return f"{RESERVED_PREFIX}:generation:{{{view.project}}}{SEPARATOR}{view.name}{SEPARATOR}{generation}"
+
+
+def lease_key(view: FeatureView) -> str:
+    """Return the key that holds the id of the run that is building a generation."""
+    return f"{RESERVED_PREFIX}:lease:{{{view.project}}}{SEPARATOR}{view.name}"
+
+
+def closing_key(view: FeatureView) -> str:
+    """Return the key that holds the id of the run for whose last catch-up increments wait."""
+    return f"{RESERVED_PREFIX}:closing:{{{view.project}}}{SEPARATOR}{view.name}"
+
+
+def erased_key(view: FeatureView, bucket: int) -> str:
+    """Return the key of one bucket of the view's erased entities."""
+    return f"{RESERVED_PREFIX}:erased:{{{view_id(view)}{SEPARATOR}{bucket}}}"
