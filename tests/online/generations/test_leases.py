@@ -56,6 +56,24 @@ def test_a_process_that_stood_still_has_lost_its_lease(lease: Lease, clock: Cloc
         lease.check()
 
 
+def test_a_slow_renewal_counts_from_its_beginning(
+    client: redis.Redis, trips: FeatureView, lease: Lease, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = lease._deployment.command
+
+    def slow(*words: str | bytes | int) -> object:
+        clock.now += 20
+        return command(*words)
+
+    monkeypatch.setattr(lease._deployment, "command", slow)
+    lease.renew()
+    clock.now += 9
+    lease.check()
+    clock.now += 1
+    with pytest.raises(LeaseLostError):
+        lease.check()
+
+
 def test_a_lease_that_another_run_has_is_lost_for_good(
     deployment: Deployment, client: redis.Redis, trips: FeatureView, lease: Lease
 ) -> None:

@@ -165,6 +165,25 @@ def test_a_generation_leaves_the_list_only_when_a_whole_sweep_finds_nothing(
     assert listed(deployment, trips) == {}
 
 
+def test_a_generation_that_is_retired_during_a_pass_stays_in_the_list(
+    deployment: Deployment, client: redis.Redis, trips: FeatureView
+) -> None:
+    dead = register_build(deployment, trips, run_id="a", fingerprint="f")
+    write(client, trips, dead)
+    client.delete(keyspace.lease_key(trips))
+    ended: list[dict[str, str]] = []
+
+    def retire_then(seconds: float) -> None:
+        ended.append(listed(deployment, trips))
+        retire(deployment, trips)
+
+    # The first pass meets the rows before their generation is retired, the second removes them, the third ends it.
+    assert sweep(deployment, trips, is_due=True, seconds=0).is_done is False
+    assert sweep(deployment, trips, pause=retire_then) == Swept(removed=5, is_done=True)
+    assert ended[1] == {dead: "retired"}
+    assert listed(deployment, trips) == {}
+
+
 def test_a_late_writer_is_swept_for_a_week(deployment: Deployment, client: redis.Redis, trips: FeatureView) -> None:
     dead = register_build(deployment, trips, run_id="a", fingerprint="f")
     client.delete(keyspace.lease_key(trips))
