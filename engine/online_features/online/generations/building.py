@@ -10,10 +10,10 @@ from typing import Any
 from online_features.errors import BuildInProgressError, LeaseLostError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations._change import LEASE_SECONDS, Change, change, hash_fields
 from online_features.online.generations.generation_list import (
     EPOCH,
-    FIRST,
     Access,
     Generation,
     GenerationList,
@@ -175,7 +175,7 @@ def _check_lease(view: FeatureView, seen: GenerationList, run_id: str) -> None:
 def _next_id(seen: GenerationList) -> str:
     """Return the milliseconds of the server's clock to base 36, or the next number after all ids in use."""
     used: Iterable[str] = (seen.published, *(known.id for known in seen.generations))
-    last = max((int(known, len(DIGITS)) for known in used if known != FIRST), default=0)
+    last = max((int(known, len(DIGITS)) for known in used if known != FIRST_GENERATION), default=0)
     number = max(int((seen.read_at - EPOCH).total_seconds() * 1000), last + 1)
     digits = ""
     while number:

@@ -13,19 +13,18 @@ from typing import Any, Protocol
 from online_features.common.instants import from_text, to_text
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.layouts.keyspace import FIRST_GENERATION
+from online_features.online.generations.pointer import published_from
 from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text, text
 
-# The generation that is read while none is published: what producers have pushed, and windows before any full run.
-FIRST = "0"
 ID = re.compile(r"[0-9a-z]{8}")  # of every other generation
 
 # Fields of the list beside the generations.
 VERSION, HOLD, NEEDS_FULL = "@version", "@hold", "@needs_full"
 LISTED = "@listed"  # when the list was begun
 
-POINTER = re.compile(r"([0-9a-z]{8}) ([1-9][0-9]*)")
 DETAILS = ("rows", "bytes", "watermark")  # fields of a generation's own hash
 INSTANTS = ("registered", "ready", "published", "unpublished", "retired")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -142,7 +141,7 @@ class GenerationList:
     @property
     def last_published(self) -> Generation | None:
         """The published generation; if the pointer was lost, the one that the list has as published."""
-        if self.published != FIRST:
+        if self.published != FIRST_GENERATION:
             return self.get(self.published) or Generation(id=self.published, state=GenerationState.PUBLISHED)
         return next((known for known in self.generations if known.state == GenerationState.PUBLISHED), None)
 
@@ -186,8 +185,8 @@ def entry_text(generation: Generation) -> str:
 
 
 def _list_from(view: FeatureView, now: datetime, pointer: Any, builder: Any, words: Any) -> GenerationList:
-    with named(f"{keyspace.published_key(view.project)} {view.name}"):
-        published, switch = _pointer(text(pointer)) if pointer else (FIRST, 0)
+    pointed = published_from(view.project, pointer or None)
+    published, switch = pointed.generation, pointed.switch
     with named(keyspace.generations_key(view)):
         fields = {text(name): text(value) for name, value in zip(words[::2], words[1::2], strict=True)}
         ids = sorted(name for name in fields if not name.startswith("@"))
@@ -196,7 +195,9 @@ def _list_from(view: FeatureView, now: datetime, pointer: Any, builder: Any, wor
         return GenerationList(
             published=published,
             # The list knows the number, too, so that it goes on after the loss of the pointer.
-            switch=max([switch, *(known.switch or 0 for known in generations)]) if published == FIRST else switch,
+            switch=max([switch, *(known.switch or 0 for known in generations)])
+            if published == FIRST_GENERATION
+            else switch,
             hold=Hold(since=from_text(hold["since"]), by=hold.get("by")) if hold else None,
             needs_full=NEEDS_FULL in fields,
             builder=text(builder) or None,
@@ -207,15 +208,8 @@ def _list_from(view: FeatureView, now: datetime, pointer: Any, builder: Any, wor
         )
 
 
-def _pointer(stored: str) -> tuple[str, int]:
-    parts = POINTER.fullmatch(stored)
-    if parts is None:
-        raise ValueError(f"{stored[:50]!r} is not a generation and the number of a switch")
-    return parts[1], int(parts[2])
-
-
 def _generation_from(generation: str, stored: str) -> Generation:
-    if generation != FIRST and not ID.fullmatch(generation):
+    if generation != FIRST_GENERATION and not ID.fullmatch(generation):
         raise ValueError(f"{generation[:50]!r} is not a generation")
     entry = json_object(stored)
     known = {name: entry[name] for name in Generation.__dataclass_fields__ if name in entry and name not in DETAILS}

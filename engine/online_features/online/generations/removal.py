@@ -19,12 +19,12 @@ from online_features.common.instants import from_text, to_text
 from online_features.errors import BuildInProgressError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout import Key
 from online_features.online.generations._change import Change, change
 from online_features.online.generations.erasures import BUCKETS
 from online_features.online.generations.generation_list import (
     EPOCH,
-    FIRST,
     HOLD,
     ID,
     NEEDS_FULL,
@@ -83,7 +83,7 @@ def dispensable(seen: GenerationList, keep_generations: int = KEEP_GENERATIONS) 
     is building; and what was published less than ten minutes ago, which slow readers still read.
     """
     last = seen.last_published
-    kept = {FIRST if last is None else last.id, seen.published, *_to_go_back_to(seen, keep_generations)}
+    kept = {FIRST_GENERATION if last is None else last.id, seen.published, *_to_go_back_to(seen, keep_generations)}
     ready = [known.id for known in seen.generations if known.state == GenerationState.READY]
     kept.update(newest for newest in ready[-1:] if last is None or newest > last.id)
 
@@ -102,7 +102,7 @@ def _to_go_back_to(seen: GenerationList, number: int) -> list[str]:
     while known is not None and known.before is not None and known.before not in found:
         found.append(known.before)
         known = seen.get(known.before)
-    there = {known.id: known for known in seen.generations if known.state in LEFT and known.id != FIRST}
+    there = {known.id: known for known in seen.generations if known.state in LEFT and known.id != FIRST_GENERATION}
     found = [each for each in found if each in there]
     recent = sorted(there, key=lambda each: there[each].unpublished or seen.read_at, reverse=True)
     return [*found, *(each for each in recent if each not in found)][:number]
@@ -203,7 +203,7 @@ def drop(deployment: Deployment, view: FeatureView, *, with_erasures: bool = Fal
         (seen,) = lists
         _check_unused(view, seen)
         changing = Change.of([view], lists)
-        for generation in (FIRST, *(known.id for known in seen.generations)):
+        for generation in (FIRST_GENERATION, *(known.id for known in seen.generations)):
             changing.remove(keyspace.generation_key(view, generation))
         changing.remove(keyspace.closing_key(view))
         changing.remove(listed)
@@ -322,7 +322,7 @@ def _pattern(view: FeatureView) -> str:
 def _by_generation(view: FeatureView, keys: Sequence[Key]) -> dict[str, list[Key]]:
     """Return the keys that are rows of generations of the view, by generation."""
     prefix = re.escape(f"{keyspace.view_id(view)}{keyspace.SEPARATOR}".encode())
-    row = re.compile(rb"%s(%s|%s):\{" % (prefix, FIRST.encode(), ID.pattern.encode()))
+    row = re.compile(rb"%s(%s|%s):\{" % (prefix, FIRST_GENERATION.encode(), ID.pattern.encode()))
     found: dict[str, list[Key]] = defaultdict(list)
     for key in keys:
         if parts := row.match(key.encode() if isinstance(key, str) else key):

@@ -16,9 +16,9 @@ from online_features.common.instants import to_text
 from online_features.errors import GenerationError, OptionError, PublishError, RollbackError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations._change import Change, change, hash_fields
 from online_features.online.generations.generation_list import (
-    FIRST,
     HOLD,
     NEEDS_FULL,
     Access,
@@ -225,7 +225,11 @@ def _target(
     if seen.hold and by_run:
         return target
     # Without the pointer, only the number of the last switch is known.
-    if expected is not None and expected != seen.pointer and (seen.published != FIRST or expected[1] != seen.switch):
+    if (
+        expected is not None
+        and expected != seen.pointer
+        and (seen.published != FIRST_GENERATION or expected[1] != seen.switch)
+    ):
         raise PublishError(_of(view, f"generation {seen.published} was published by switch {seen.switch}, after switch "
                                      f"{expected[1]} that this was to follow -> build again"))  # fmt: skip
     last = seen.last_published
@@ -254,8 +258,8 @@ def _named(view: FeatureView, seen: GenerationList, named: str) -> Generation:
     if named == seen.published:
         return seen.get(named) or Generation(id=named, state=GenerationState.PUBLISHED)
     target = seen.get(named)
-    if target is None or named == FIRST:
-        known = [each.id for each in seen.generations if each.id != FIRST]
+    if target is None or named == FIRST_GENERATION:
+        known = [each.id for each in seen.generations if each.id != FIRST_GENERATION]
         raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} -> name one of them"))
     match target.state:
         case GenerationState.BUILDING:
@@ -329,8 +333,11 @@ class _Switch:
         """
         there = self._expected(view, seen.published, ("watermark", "commits"))
         known = self._expected(view, target.id, ("watermark", "synced"))
-        if target.state == GenerationState.READY and (seen.published != FIRST or there["commits"] is not None):
-            return known["synced"] != f"{seen.published} {there['commits'] or 0}"
+        has_runs = seen.published != FIRST_GENERATION or there["commits"] is not None
+        if target.state == GenerationState.READY and has_runs:
+            is_in_step = known["synced"] == f"{seen.published} {there['commits'] or 0}"
+            if not is_in_step:
+                return True
         if (there["watermark"] or "") > (known["watermark"] or ""):
             raise PublishError(_of(view, f"with generation {target.id} the watermark would go back from "
                                          f"{there['watermark']} to {known['watermark'] or 'none'} "
@@ -343,8 +350,10 @@ class _Switch:
         :param left: the state of the generation that they leave.
         """
         old, number = seen.last_published, seen.switch + 1
-        if seen.published == FIRST:
-            self.change.list(view, Generation(id=FIRST, state=GenerationState.UNPUBLISHED, unpublished=seen.read_at))
+        if seen.published == FIRST_GENERATION:
+            self.change.list(
+                view, Generation(id=FIRST_GENERATION, state=GenerationState.UNPUBLISHED, unpublished=seen.read_at)
+            )
         if old is not None and old.id != target.id:
             left_behind = replace(old, state=left, unpublished=seen.read_at, origin=self.origin or old.origin)
             self.change.list(view, left_behind)
