@@ -60,8 +60,8 @@ class View:
     def target(self, named: str | None, *, by_run: bool) -> str | None:
         """The generation to publish, or None if that is refused."""
         if named is None:
-            later = [each for each, build in self.builds.items()
-                     if build.state == "ready" and (self.published == FIRST_GENERATION or each > self.published)]  # fmt: skip
+            ready = (each for each, build in self.builds.items() if build.state == "ready")
+            later = [each for each in ready if self.published == FIRST_GENERATION or each > self.published]
             if later:
                 return max(later)
             return None if self.published == FIRST_GENERATION or self.is_held else self.published

@@ -195,9 +195,7 @@ def _list_from(view: FeatureView, now: datetime, pointer: Any, builder: Any, wor
         return GenerationList(
             published=published,
             # The list knows the number, too, so that it goes on after the loss of the pointer.
-            switch=max([switch, *(known.switch or 0 for known in generations)])
-            if published == FIRST_GENERATION
-            else switch,
+            switch=switch or max((known.switch or 0 for known in generations), default=0),
             hold=Hold(since=from_text(hold["since"]), by=hold.get("by")) if hold else None,
             needs_full=NEEDS_FULL in fields,
             builder=text(builder) or None,
