@@ -35,6 +35,7 @@ from online_features.window import Window
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from online_features.layouts.encoder import EncodedRows
     from online_features.offline.horizon import Horizon
     from online_features.offline.query_plan import QueryPlan
     from online_features.offline.relations import SourceRelations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
     from online_features.online.generations.view_state import ViewState
     from online_features.online.store import OnlineStore
-    from online_features.online.write.online_run import EncodedBatch, OnlineRun
+    from online_features.online.write.online_run import OnlineRun
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def _transfer(
     """Read, transform and encode, and write, in three stages that overlap."""
     event_timestamp = len(transformation.schema.keys)  # its column follows the join keys
 
-    def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedBatch]:
+    def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
         rows = transformation.apply(batch)
         *keys, instants = rows.columns[: event_timestamp + 1]
         return EventTimes.of(keys, instants, now), online_run.encode(rows)

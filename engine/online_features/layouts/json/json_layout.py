@@ -27,6 +27,7 @@ class JsonLayout(OwnKeyLayout):
     """Stores a row as one JSON object, with every feature; NULL is ``null``."""
 
     name: ClassVar[str] = "json"
+    creates_first: ClassVar[bool] = True
 
     def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:  # noqa: ARG002
         """Return the encoder of rows."""

@@ -1,9 +1,19 @@
-"""Writes rows of a feature view by the guarded script, and accounts for every one of them."""
+"""Writes rows of a feature view, and accounts for every one of them.
+
+The guarded script ``write.lua`` decides whether a row is newer than what its key holds. Where the layout allows it,
+a run creates rows first, which is a third of the work for Redis, and calls the script only for the keys that hold
+something. Most keys of a full run hold nothing; all of an incremental run may hold a row. So while rows are mostly
+there already, only a few rows of each batch are tried.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from online_features.counters import RowCounts
 from online_features.errors import OnlineDataError
@@ -14,14 +24,20 @@ from online_features.online.redis.deployment import Deployment, Session
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from online_features.layouts.encoder import EncodedRows
     from online_features.layouts.hash.packing import Packing
     from online_features.online.redis.row_calls import PackedCall
 
+# Rows of a batch that are tried while most rows exist already: few enough to cost nothing beside a batch.
+PROBED_ROWS = 256
+
+# A row that expires within so many milliseconds is left to the script: SET replies OK to a row that has expired, and
+# leaves nothing.
+EXPIRY_MARGIN = 60_000
+
 
 class RowWriter:
-    """Encodes rows of one view as calls of ``write.lua``; it does no I/O.
+    """Encodes rows of one view as calls, and writes them.
 
     :param features: all that rows of the view may have, as :func:`.features_online` returns them.
     :param version: of the view's state, which must be the same when a row is written; ``""`` for any. The script can
@@ -48,24 +64,70 @@ class RowWriter:
         self._script = deployment.row_script("write", layout)
         self._own_words = [*layout.script_words(names, set(features).difference(names)), version]
         self._state_keys = [keyspace.state_key(view)] if version else []
+        self._creates_first = layout.creates_first
+        # Tombstones have keys of their own, so a key that holds nothing may still be that of a deleted entity.
+        self._mark_of_burials = f"{keyspace.RESERVED_PREFIX}:burials:{{{keyspace.view_id(view)}}}"
+        self._mostly_creates = False
 
-    def calls(self, batch: pa.RecordBatch) -> list[PackedCall]:
-        """Return the batch as calls.
+    def encode(self, batch: pa.RecordBatch) -> EncodedRows:
+        """Return the rows of the batch as :meth:`write` takes them.
 
         :param batch: columns as :class:`~online_features.schema.RowSchema` orders them.
         :raises InvalidRowsError: when a value does not fit the layout.
         """
-        rows = self._encoder.encode(batch)
-        return list(self._deployment.packed_calls(self._script, rows, self._own_words, self._state_keys))
+        return self._encoder.encode(batch)
+
+    def calls(self, batch: pa.RecordBatch) -> list[PackedCall]:
+        """Return the batch as calls of the script alone; parameter and error are those of :meth:`encode`."""
+        return self._calls(self.encode(batch))
+
+    def write(self, session: Session, rows: EncodedRows) -> RowCounts:
+        """Create rows if the layout allows it, write the others by the script, and return the outcomes of all.
+
+        :raises OnlineDataError: when the acknowledgements do not account for every row.
+        """
+        may_create = self._creates_first and not self._may_be_buried(session)
+        created = self._created(session, rows) if may_create else np.zeros(len(rows), dtype=bool)
+        by_script = rows.take(np.flatnonzero(~created))
+        counts = _row_counts(len(by_script), session.send(self._calls(by_script)))
+        created_rows = len(rows) - len(by_script)
+        return counts + RowCounts(rows_read=created_rows, rows_written=created_rows)
+
+    def _created(self, session: Session, rows: EncodedRows) -> np.ndarray:
+        """Create rows as long as most of them are new, and return which were."""
+        created = np.zeros(len(rows), dtype=bool)
+        candidates = np.flatnonzero(_may_be_created(session, rows))
+        while len(candidates):
+            tried, candidates = np.split(candidates, [len(candidates) if self._mostly_creates else PROBED_ROWS])
+            existing = [
+                row for refused in session.send([*self._deployment.packed_creates(rows, tried)]) for row in refused
+            ]
+            created[tried] = True
+            created[existing] = False
+            self._mostly_creates = 2 * len(existing) < len(tried)
+            if not self._mostly_creates:
+                break
+        return created
+
+    def _may_be_buried(self, session: Session) -> bool:
+        return not self._deployment.state_is_beside_rows or bool(session.command("EXISTS", self._mark_of_burials))
+
+    def _calls(self, rows: EncodedRows) -> list[PackedCall]:
+        return [*self._deployment.packed_calls(self._script, rows, self._own_words, self._state_keys)]
 
 
-def write_rows(session: Session, rows: int, calls: Sequence[PackedCall]) -> RowCounts:
-    """Send the calls, and return the outcomes of their rows.
+def _may_be_created(session: Session, rows: EncodedRows) -> np.ndarray:
+    """Return which rows can be created without the script.
 
-    :param rows: how many rows the calls write.
-    :raises OnlineDataError: when the acknowledgements do not account for every row.
+    It must decide about all rows of an entity, in their order, if it must decide about one of them.
     """
-    return _row_counts(rows, session.send(calls))
+    if not rows.expiries.any() and not rows.deletes.any():
+        return np.ones(len(rows), dtype=bool)
+    may_be = ~rows.deletes
+    if rows.expiries.any():
+        may_be &= rows.expiries > session.clock() + EXPIRY_MARGIN
+    left_to_script = pc.is_in(rows.keys, rows.keys.filter(pa.array(~may_be)))
+    return ~left_to_script.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def write_rows_then(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +20,15 @@ from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
-from online_features.online.write._row_writer import RowWriter, write_rows
+from online_features.online.write._row_writer import RowWriter
 from online_features.online.write.erasure import Lookup, drop_view_data, prune
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
-    from online_features.online.redis.row_calls import PackedCall
+    from online_features.layouts.encoder import EncodedRows
 
 # How long a run that a signal or a time-out ends waits for Redis to record it; the run's marker expires by itself.
 CLEANUP_SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedBatch:
-    """The rows of a batch, ready for the wire."""
-
-    rows: int
-    calls: Sequence[PackedCall]
 
 
 class OnlineRun:
@@ -87,16 +78,16 @@ class OnlineRun:
         """Bytes of commands sent to Redis so far."""
         return self._session.bytes_sent
 
-    def encode(self, batch: pa.RecordBatch) -> EncodedBatch:
-        """Return the batch as command bytes."""
-        return EncodedBatch(rows=batch.num_rows, calls=self._writer.calls(batch))
+    def encode(self, batch: pa.RecordBatch) -> EncodedRows:
+        """Return the rows of the batch, ready for the wire."""
+        return self._writer.encode(batch)
 
-    def write(self, encoded: EncodedBatch) -> RowCounts:
+    def write(self, rows: EncodedRows) -> RowCounts:
         """Send the rows and wait for their acknowledgements.
 
         :raises OnlineStoreFullError: when Redis has evicted keys since the run began.
         """
-        counts = write_rows(self._session, encoded.rows, encoded.calls)
+        counts = self._writer.write(self._session, rows)
         if evicts(self._view, self._servers):
             # After every batch: a run that continues despite evictions evicts more and more keys of others.
             check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
