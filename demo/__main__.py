@@ -68,7 +68,7 @@ def main() -> None:
 
         show_freshness(online)
         show_planes(online, flights)
-        show_keys(redis_url)
+        show_keys(redis_url, online.state(airport_weather).generation)
 
 
 @contextmanager
@@ -140,9 +140,9 @@ def show_planes(online: OnlineStore, flights: Flights) -> None:
     console.print(table)
 
 
-def show_keys(redis_url: str) -> None:
+def show_keys(redis_url: str, generation: str) -> None:
     """Print a command to try by hand, and its output."""
-    key = keyspace.entity_key(airport_weather, ["JFK"])
+    key = keyspace.entity_key(airport_weather, generation, ["JFK"])
     command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HGETALL", key]
     console.print(f"By hand, with {os.path.relpath(command[0])}, while the server runs (make up keeps one):")
     console.print(f"[bold]redis-cli {shlex.join(command[1:])}[/]", soft_wrap=True)

@@ -14,12 +14,12 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST
 from online_features.errors import OnlineDataLostError, OnlineStoreFullError
 from online_features.feature_view import LAYOUTS
-from online_features.layouts import keyspace
 from online_features.online.redis.servers import Server as Life
 from online_features.online.redis.servers import evicted_since
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
+from tests.support.online import state_key
 from tests.support.processes import until
 from tests.support.servers.redis_servers import Cluster, Server, cluster, running
 
@@ -201,7 +201,7 @@ def test_any_node_of_a_cluster_may_have_evicted_rows(
     view = make_view(ttl=timedelta(days=1), source={"created_timestamp_column": "ts"})
     with three_nodes() as nodes, nodes.client() as client:
         online = OnlineStore(client)
-        state_node = nodes.owner(client.keyslot(keyspace.state_key(view)))
+        state_node = nodes.owner(client.keyslot(state_key(client, view)))
         other = next(node for node in nodes.nodes if node is not state_node)
         evicting(other, "volatile-random")
         with pytest.raises(OnlineStoreFullError, match="Redis evicted .* maxmemory-policy volatile-random"):
@@ -236,6 +236,6 @@ def test_evictions_are_counted_by_server(before: dict[str, int], now: dict[str, 
 def test_an_evicted_count_that_is_damaged_is_named(online: OnlineStore, make_view: MakeView) -> None:
     view = make_view()
     online.push(view, [{"id": "a", "ts": at(1), "x": 1}])
-    online._client.hset(keyspace.state_key(view), "evicted", '{"a": "many"}')
+    online._client.hset(state_key(online._client, view), "evicted", '{"a": "many"}')
     with pytest.raises(Exception, match="is damaged"):
         online.state(view)

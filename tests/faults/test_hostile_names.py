@@ -117,7 +117,7 @@ def _is_reserved_for(key: bytes, view: FeatureView) -> bool:
 
 def _is_shared(key: bytes, view: FeatureView) -> bool:
     columns = (Column("id", "text", Encoding.TEXT, FeastType.STRING),)
-    return layout_of(replace(view, layout="feast")).texts(columns, key) is not None
+    return layout_of(replace(view, layout="feast"), keyspace.FIRST_GENERATION).texts(columns, key) is not None
 
 
 def _own_fields(view: FeatureView) -> set[bytes]:

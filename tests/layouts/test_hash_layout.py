@@ -70,25 +70,25 @@ NO_OWN_WORDS = "0"
 
 def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
     user, shop, ts, created, gone, count, name, ratio = row
-    key = keyspace.entity_key(view, [user, str(shop)])
+    key = keyspace.entity_key(view, keyspace.FIRST_GENERATION, [user, str(shop)])
     fields = {"_ts": to_text(ts), "_created": to_text(created) if created else None}
     if not gone:
         ratio_text = None if ratio is None else pa.scalar(ratio).cast(pa.string()).as_py()
         fields |= {"count": None if count is None else str(count), "näme": name, "ratio": ratio_text}
     pairs = [word for field, value in fields.items() if value is not None for word in (field, value)]
-    row_words = ["", str(len(pairs)), *pairs]
+    row_words = [str(len(pairs)), *pairs]
     expiry = max(1, (ts + view.ttl - EPOCH) // timedelta(milliseconds=1)) if view.ttl else 0
     return key, [f"{'-' if gone else ''}{expiry}", *row_words]
 
 
 def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: int) -> bytes:
     packer = PythonRespSerializer(2**30, Encoder("utf-8", "strict", False).encode)
-    sha = row_script("write", HashLayout, in_cluster=False).sha
+    sha = row_script("write", HashLayout).sha
     packed = b""
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
         keys, arguments = [key for key, _ in some], [word for _, words in some for word in words]
-        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, NO_OWN_WORDS, "", *arguments))
+        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, NO_OWN_WORDS, *arguments))
     return packed
 
 
@@ -124,5 +124,5 @@ def test_wide_rows_make_short_calls(view: FeatureView) -> None:
 
 @given(st.lists(st.tuples(texts, texts), min_size=2, max_size=8, unique=True))
 def test_different_entities_never_share_a_key(view: FeatureView, entities: list[tuple[str, str]]) -> None:
-    keys = {keyspace.entity_key(view, list(entity)) for entity in entities}
+    keys = {keyspace.entity_key(view, keyspace.FIRST_GENERATION, list(entity)) for entity in entities}
     assert len(keys) == len(entities)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.layouts import keyspace
 
 from tests.conftest import Database, at
+from tests.support.online import row_key
 
 MakeView = Callable[..., FeatureView]
 
@@ -36,7 +36,7 @@ def test_json_is_one_object_with_timestamps_first(
 ) -> None:
     view = make_view(source={"created_timestamp_column": "created"}, layout="json")
     materialize(view, offline, online)
-    text = client.get(keyspace.entity_key(view, ["a"]))
+    text = client.get(row_key(client, view, ["a"]))
     assert text.startswith('{"_ts":"2026-01-01T01:00:00.000000Z","_created":"2026-01-01T02:00:00.000000Z","n":7,')
     assert json.loads(text) == {
         "_ts": "2026-01-01T01:00:00.000000Z",
@@ -54,7 +54,7 @@ def test_json_is_one_object_with_timestamps_first(
         "seen": "2026-01-01T03:00:00.000000Z",
         "nothing": None,
     }
-    other = json.loads(client.get(keyspace.entity_key(view, ["b"])))
+    other = json.loads(client.get(row_key(client, view, ["b"])))
     assert "_created" not in other
     assert {value for name, value in other.items() if name != "_ts"} == {None}
 
@@ -64,14 +64,14 @@ def test_hash_has_one_field_per_feature_that_is_not_null(
 ) -> None:
     view = make_view(source={"created_timestamp_column": "created"}, features=["n", "nan", "flag", "nothing"])
     materialize(view, offline, online)
-    assert client.hgetall(keyspace.entity_key(view, ["a"])) == {
+    assert client.hgetall(row_key(client, view, ["a"])) == {
         "_ts": "2026-01-01T01:00:00.000000Z",
         "_created": "2026-01-01T02:00:00.000000Z",
         "n": "7",
         "nan": "nan",
         "flag": "true",
     }
-    assert client.hgetall(keyspace.entity_key(view, ["b"])) == {"_ts": "2026-01-01T01:00:00.000000Z"}
+    assert client.hgetall(row_key(client, view, ["b"])) == {"_ts": "2026-01-01T01:00:00.000000Z"}
 
 
 def test_another_layout_replaces_what_was_online(
@@ -80,7 +80,7 @@ def test_another_layout_replaces_what_was_online(
     for layout, kind in (("hash", "hash"), ("json", "string"), ("hash", "hash")):
         view = make_view(features=["n"], layout=layout)
         assert materialize(view, offline, online).rows_written == 2
-        assert client.type(keyspace.entity_key(view, ["a"])) == kind
+        assert client.type(row_key(client, view, ["a"])) == kind
         assert online.get_online_features(view, [{"id": "a"}])[0].values == {"n": 7}
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_object_is_named(
 ) -> None:
     view = make_view(features=["n"], layout="json")
     materialize(view, offline, online)
-    client.set(keyspace.entity_key(view, ["a"]), damaged)
+    client.set(row_key(client, view, ["a"]), damaged)
     (row,) = online.get_online_features(view, [{"id": "a"}])
     assert row.status == "unreadable"
     assert "the row of {'id': 'a'} is damaged" in row.reason
@@ -103,7 +103,7 @@ def test_a_damaged_field_is_named(
 ) -> None:  # fmt: skip
     view = make_view()
     materialize(view, offline, online)
-    client.hset(keyspace.entity_key(view, ["a"]), field, damaged)
+    client.hset(row_key(client, view, ["a"]), field, damaged)
     (row,) = online.get_online_features(view, [{"id": "a"}])
     assert row.status == "unreadable"
     assert "the row of {'id': 'a'} is damaged" in row.reason

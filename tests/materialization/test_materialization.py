@@ -22,10 +22,10 @@ from online_features.errors import (
     UnsupportedTypeError,
     WindowError,
 )
-from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
 
 from tests.conftest import Database, at
+from tests.support.online import row_key, state_key
 
 MakeView = Callable[..., FeatureView]
 CREATED = {"created_timestamp_column": "created_at"}
@@ -182,7 +182,7 @@ def test_a_flushed_redis_is_filled_again(
     rows(("a", at(1), 1))
     view = make_view(source=CREATED, features=["x"])
     materialize(view, offline, online)
-    client.delete(keyspace.state_key(view), keyspace.entity_key(view, ["a"]))
+    client.delete(state_key(client, view), row_key(client, view, ["a"]))
     assert not online.freshness(view).is_materialized
     assert outcomes(materialize(view, offline, online)) == {"written": 1}
     assert values(online, view, "a") == [{"x": 1}]
@@ -237,7 +237,7 @@ def test_a_ttl_keeps_old_rows_offline_and_lets_the_others_expire(
     view = make_view(ttl=timedelta(hours=2), features=["x"])
     assert outcomes(materialize(view, offline, online)) == {"written": 1, "expired": 1}
     assert values(online, view, "old", "new") == [None, {"x": 1}]
-    assert 3500 < client.ttl(keyspace.entity_key(view, ["new"])) <= 3600
+    assert 3500 < client.ttl(row_key(client, view, ["new"])) <= 3600
     shorter = make_view(ttl=timedelta(minutes=30), features=["x"])
     (row,) = online.get_online_features(shorter, [{"id": "new"}])
     assert (row.status, row.values) == ("expired", {"x": None})
@@ -359,8 +359,8 @@ def test_a_key_that_holds_something_else(
 ) -> None:
     rows(("a", at(1), 1))
     view = make_view()
-    client.set(keyspace.entity_key(view, ["a"]), "mine")
+    client.set(row_key(client, view, ["a"]), "mine")
     with pytest.raises(OnlineDataError, match="WRONGTYPE"):
         materialize(view, offline, online)
-    assert client.get(keyspace.entity_key(view, ["a"])) == "mine"
+    assert client.get(row_key(client, view, ["a"])) == "mine"
     assert not online.freshness(view).is_materialized

@@ -26,6 +26,7 @@ SCHEMA = RowSchema(
 )
 WITHOUT_CREATED = replace(SCHEMA, created_timestamp=None)
 NOTHING = ViewState(
+    generation="0",
     layout=None,
     watermark=None,
     cursor=None,

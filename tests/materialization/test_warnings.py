@@ -12,6 +12,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.layouts import keyspace
 
 from tests.conftest import Database
+from tests.support.online import state_key
 
 MakeView = Callable[..., FeatureView]
 Warned = Callable[..., str]
@@ -74,6 +75,6 @@ def test_a_damaged_definition_does_not_keep_a_run_from_writing(
     view: FeatureView, warned: Warned, online: OnlineStore
 ) -> None:
     warned(view)
-    online._client.hset(keyspace.state_key(view), mapping={"definition": '{"features": 7}', "fingerprint": "x"})
+    online._client.hset(state_key(online._client, view), mapping={"definition": '{"features": 7}', "fingerprint": "x"})
     warned(view)
     assert online.state(view).definition != {"features": 7}

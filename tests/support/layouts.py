@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 from online_features import FeatureView
+from online_features.layouts.keyspace import FIRST_GENERATION
+from online_features.layouts.layout_registry import layout_of
 from online_features.online.redis._single_server import SingleServer
 from online_features.online.write._row_writer import RowWriter
 from online_features.schema import RowSchema
@@ -16,4 +18,5 @@ LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and row
 
 def write_calls(view: FeatureView, schema: RowSchema, batch: pa.RecordBatch) -> Iterator[list[Any]]:
     """Yield the buffers of each call that writes the rows to one server."""
-    return (call.buffers for call in RowWriter(SingleServer(None), view, schema).calls(batch))
+    writer = RowWriter(SingleServer(None), layout_of(view, FIRST_GENERATION), schema)
+    return (call.buffers for call in writer.calls(batch))

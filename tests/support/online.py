@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -12,9 +12,13 @@ from online_features.common.instants import to_text
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
+from online_features.layouts.layout import RowLayout
+from online_features.layouts.layout_registry import layout_of
 from online_features.layouts.row_format import naming
+from online_features.online.generations.pointer import published_from
+from online_features.online.generations.view_state import as_online
 from online_features.online.read.entity_keys import entity_key
-from online_features.online.write._row_script import entities
+from online_features.online.write._row_script import RowScript, entities
 from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
 
@@ -34,25 +38,27 @@ def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
 
 def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
     """Return the first join key of every entity that has a tombstone."""
-    client = online._client
-    if view.layout == "feast":
-        field = feast_format.tombstone_field(view.name)
-        return {
-            texts[0]
-            for key, texts in entities(online._deployment, view, _columns(online, view))
-            if client.hexists(key, field)
-        }
-    prefix = keyspace.tombstone_prefix(view)
-    keys = (text(key) for key in client.scan_iter(f"{prefix}*", count=10_000))
-    return {
-        keyspace.entity_values(view, keyspace.entity_prefix(view) + key.removeprefix(prefix).removesuffix("}"))[0]
-        for key in keys
-    }
+    return {texts[0] for _, texts, flags in _stamped(online, view) if flags & keyspace.TOMBSTONE}
 
 
 def key_of(online: OnlineStore, view: FeatureView, **entity: Any) -> str | bytes:
-    """Return the key of an entity's row."""
-    return entity_key(view, _columns(online, view), entity)
+    """Return the key of an entity's row in the published generation."""
+    return entity_key(_layout(online, view), _columns(online, view), entity)
+
+
+def row_key(client: Any, view: FeatureView, texts: Sequence[str]) -> str:
+    """Return the key of a row in the published generation, from the texts of its join keys."""
+    return keyspace.entity_key(view, published(client, view), texts)
+
+
+def state_key(client: Any, view: FeatureView) -> str:
+    """Return the key of the state of the published generation."""
+    return keyspace.generation_key(view, published(client, view))
+
+
+def published(client: Any, view: FeatureView) -> str:
+    """Return the published generation."""
+    return published_from(view.project, client.hget(keyspace.published_key(view.project), view.name)).generation
 
 
 def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
@@ -62,10 +68,22 @@ def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
 
 
 def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
-    field = feast_format.timestamp_field(view.name)
-    for key, texts in entities(online._deployment, view, _columns(online, view)):
-        if view.layout != "feast" or online._client.hexists(key, field):
-            yield texts[0], key
+    return ((texts[0], key) for key, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE)
+
+
+def _stamped(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str | bytes, list[str], int]]:
+    """Yield the key, the texts of the join keys and the flags of every row and tombstone."""
+    layout = _layout(online, view)
+    stamps_of = RowScript(online._deployment, layout, "stamps")
+    for key, texts in entities(online._deployment, layout, _columns(online, view)):
+        ((timestamp, _, flags),) = stamps_of([key])
+        if timestamp:
+            yield key, texts, flags
+
+
+def _layout(online: OnlineStore, view: FeatureView) -> RowLayout:
+    state = online.state(view)
+    return layout_of(as_online(view, state.layout), state.generation)
 
 
 def _columns(online: OnlineStore, view: FeatureView) -> tuple[Column, ...]:
@@ -83,9 +101,11 @@ def from_feast(column: Column, message: bytes) -> Any:
 def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: Iterable[str]) -> dict[str, str]:
     match view.layout:
         case "hash":
-            return {text(field): text(value) for field, value in client.hgetall(key).items()}
+            fields = {text(field): text(value) for field, value in client.hgetall(key).items()}
+            return {name: value for name, value in fields.items() if name != keyspace.PUSHED_FIELD}
         case "json":
             fields = json.loads(client.get(key) or "")
+            del fields[keyspace.FLAGS_FIELD]
             return {name: str(value) for name, value in fields.items() if value is not None}
     stored = client.hgetall(key)
     timestamp = feast_values.decode_timestamp(stored.pop(feast_format.timestamp_field(view.name)))

@@ -12,12 +12,11 @@ from typing import Any
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.embedded import postgres_server, redis_server
-from online_features.layouts import keyspace
 from online_features.schema import Column, Encoding
 
 from demo.workplace import PROJECT, workplace
 from tests.conftest import Database, new_database
-from tests.support.online import held, key_of
+from tests.support.online import held, key_of, state_key
 from tests.support.postgres_values import ADDRESS, TYPES, VALUES
 
 FILE = PROJECT / "docs" / "examples" / "vectors.json"
@@ -68,7 +67,9 @@ def _row(offline: OfflineStore, online: OnlineStore, layout: str) -> dict[str, A
     view = _view(layout, "typed", layout, ["id"])
     materialize(view, offline, online)
     stored = held(online, view, "a")
-    state = {name.decode(): value.decode() for name, value in online._client.hgetall(keyspace.state_key(view)).items()}
+    state = {
+        name.decode(): value.decode() for name, value in online._client.hgetall(state_key(online._client, view)).items()
+    }
     schema = {"schema": state["schema"]} if layout == "hash" else {}
     return {
         "view": f"{PROJECT_NAME}:{layout}",

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pytest
 from online_features import FeatureView, PostgresSource
 from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import layout_of
 from online_features.producers.given_rows import batches
 from online_features.producers.pushed_rows import pushed_rows, pushed_schema
@@ -169,7 +170,7 @@ def pushed(schema: RowSchema | None, rows: Any) -> Iterator[tuple[Column, list[s
     for batch in batches(rows, 100):
         found = pushed_schema(VIEW, schema, batch)
         made = pushed_rows(VIEW, found, batch, now=NOW).batch
-        layout_of(VIEW).encoder(found).encode(made)
+        layout_of(VIEW, FIRST_GENERATION).encoder(found).encode(made)
         yield from (
             (column, texts(array).to_pylist()) for column, array in zip(found.columns, made.columns, strict=True)
         )

@@ -72,10 +72,11 @@ class Columns:
 class Encoder(ABC):
     """Encodes rows of one feature view: a pure function from a record batch to words of a command."""
 
-    def __init__(self, layout: RowLayout, schema: RowSchema) -> None:
+    def __init__(self, layout: RowLayout, schema: RowSchema, *, is_pushed: bool = False) -> None:
         self._layout = layout
         self._view = layout.view
         self._schema = schema
+        self._is_pushed = is_pushed
 
     def check(self, batch: pa.RecordBatch) -> None:  # noqa: B027
         """Refuse values that the layout does not hold, though their types are fine; most layouts hold all.
@@ -116,10 +117,10 @@ class Encoder(ABC):
 
     def _key(self, keys: Sequence[pa.Array]) -> pa.Array:
         """Return the key of each row."""
-        pieces: list[Piece] = [keyspace.entity_prefix(self._view)]
+        pieces: list[Piece] = [keyspace.entity_prefix(self._view, self._layout.generation)]
         for key in keys:
             pieces += [_escaped(texts(key)), keyspace.SEPARATOR]
-        return joined(pieces[:-1])
+        return joined([*pieces[:-1], "}"])
 
     def _expiries(self, event_timestamp: pa.TimestampArray) -> np.ndarray:
         """Return the milliseconds since the epoch at which each row expires; at least 1, because 0 means never."""

@@ -2,25 +2,29 @@
 
 ``docs/keyspace.md`` describes it for readers in other languages; keep the two equal.
 
-============================================== ======= =====================================================
-key                                            type    holds
-============================================== ======= =====================================================
-``<project>:<view>:<entity>``                  hash    layout ``hash``: one field per feature that is not NULL,
-                                                       as text; ``_ts`` event timestamp, ``_created`` created one
-the same                                       string  layout ``json``: one object, ``_ts`` and ``_created`` first
-``@online_features:gone:{<entity's key>}``      hash    tombstone of a deleted entity: ``_ts`` and ``_created``
-``@online_features:view:{<project>:<view>}``   hash    watermark, schema and last run of a feature view
-``@online_features:runs:{<project>:<view>}``   list    the last runs as JSON, newest first
-``@online_features:run:{<project>:<view>}:id`` string  marks a run that is writing; gone when it has ended
-``@online_features:features:{…}``              set     layout ``feast``: names of all features that rows may have
-``@online_features:burials:{…}``               string  present if the view has, or had, tombstones at such keys
-``@online_features:packing:{…}``               –       never holds anything: a run tries ``RESTORE`` on it
-``@online_features:views``                     set     ``<project>:<view>`` of every view held here
-============================================== ======= =====================================================
+==================================================== ======= ================================================
+key                                                  type    holds
+==================================================== ======= ================================================
+``<project>:<view>:<generation>:{<entity>}``         string  the row of an entity or its tombstone, in the
+                                                     or hash layout of the generation
+``@online_features:published:{<project>}``           hash    the pointer: view → ``<generation> <switch>``
+``@online_features:generations:{<project>}:<view>``  hash    the view's list of generations, hold included
+``@online_features:generation:{…}:<view>:<id>``      hash    watermark, cursor, schema, … of one generation
+``@online_features:lease:{<project>}:<view>``        string  the run that is building; ends by itself
+``@online_features:closing:{<project>}:<view>``      string  a build is about to be published; ends by itself
+``@online_features:runs:{<project>}:<view>``         list    the last runs as JSON, newest first
+``@online_features:run:{<project>}:<view>:<id>``     string  marks a run that is writing; gone when it has ended
+``@online_features:erased:{<project>:<view>:<n>}``   hash    a bucket of erased entities
+``@online_features:features:{<project>}:<view>``     set     layout ``feast``: features that rows may have
+``@online_features:views``                           set     ``<project>:<view>`` of every view held here
+==================================================== ======= ================================================
 
 ``<entity>`` joins the text of the join keys, in the order of ``entities``, with ``:``. Inside a value the
 characters ``%``, ``:``, ``{`` and ``}`` are percent-encoded (RFC 3986), so that different entities never share a
 key and braces never change a key's slot in a cluster. Names of projects and views hold none of these, nor ``@``.
+
+The braces choose the slot in a cluster. All generations of an entity share one, and so do all views of the same
+entity. What scripts change together is in the slot of the project.
 
 Rows of layout ``feast`` are at Feast's keys: see :mod:`~online_features.layouts.feast.feast_format`.
 """
@@ -37,6 +41,15 @@ RESERVED_PREFIX = "@online_features"
 
 TIMESTAMP_FIELD = "_ts"
 CREATED_FIELD = "_created"
+FLAGS_FIELD = "_flags"
+GONE_FIELD = "_gone"
+PUSHED_FIELD = "_pushed"
+
+# Flags of a row.
+TOMBSTONE, PUSHED = 1, 2
+
+# What pushes alone have written, and windows before the first full run.
+FIRST_GENERATION = "0"
 
 # The percent sign first: the escapes of the others contain it.
 ESCAPES = {"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"}
@@ -49,59 +62,65 @@ def view_id(view: FeatureView) -> str:
     return f"{view.project}{SEPARATOR}{view.name}"
 
 
-def state_key(view: FeatureView) -> str:
-    """Return the key of the view's watermark and schema."""
-    return f"{RESERVED_PREFIX}:view:{{{view_id(view)}}}"
+def published_key(project: str) -> str:
+    """Return the key of the project's pointer."""
+    return f"{RESERVED_PREFIX}:published:{{{project}}}"
+
+
+def generations_key(view: FeatureView) -> str:
+    """Return the key of the view's list of generations."""
+    return _of_view("generations", view)
+
+
+def generation_key(view: FeatureView, generation: str) -> str:
+    """Return the key of what is recorded of one generation, such as its watermark and schema."""
+    return f"{_of_view('generation', view)}:{generation}"
+
+
+def lease_key(view: FeatureView) -> str:
+    """Return the key that exists while a run is building."""
+    return _of_view("lease", view)
+
+
+def closing_key(view: FeatureView) -> str:
+    """Return the key that exists while a build is in its last catch-up."""
+    return _of_view("closing", view)
 
 
 def runs_key(view: FeatureView) -> str:
     """Return the key of the view's run history."""
-    return f"{RESERVED_PREFIX}:runs:{{{view_id(view)}}}"
+    return _of_view("runs", view)
 
 
 def run_key(view: FeatureView, run_id: str) -> str:
     """Return the key that exists while the run writes."""
-    return f"{RESERVED_PREFIX}:run:{{{view_id(view)}}}:{run_id}"
+    return f"{_of_view('run', view)}:{run_id}"
 
 
 def features_key(view: FeatureView) -> str:
     """Return the key of the names of features that rows of layout ``feast`` may have."""
-    return f"{RESERVED_PREFIX}:features:{{{view_id(view)}}}"
+    return _of_view("features", view)
 
 
-def packing_key(view: FeatureView) -> str:
-    """Return the key on which a run tries which packing the server accepts; it never holds anything."""
-    return f"{RESERVED_PREFIX}:packing:{{{view_id(view)}}}"
+def erased_key(view: FeatureView, bucket: int) -> str:
+    """Return the key of a bucket of erased entities."""
+    return f"{RESERVED_PREFIX}:erased:{{{view_id(view)}:{bucket}}}"
 
 
-def entity_prefix(view: FeatureView) -> str:
-    """Return the prefix of the keys of all entities of the view."""
-    return f"{view_id(view)}{SEPARATOR}"
+def entity_prefix(view: FeatureView, generation: str) -> str:
+    """Return what stands before the entity in the key of a row; ``}`` stands after it."""
+    return f"{view_id(view)}{SEPARATOR}{generation}{SEPARATOR}{{"
 
 
-def around_buried_key() -> tuple[str, str]:
-    """Return what stands before and after the key of a row in the key of its tombstone, as in ``common.lua``."""
-    return f"{RESERVED_PREFIX}:gone:{{", "}"
-
-
-def tombstone_prefix(view: FeatureView) -> str:
-    """Return the prefix of the keys of all tombstones of the view."""
-    return around_buried_key()[0] + entity_prefix(view)
-
-
-def tombstone_key(view: FeatureView, key: str) -> str:
-    """Return the key of the tombstone of the row at ``key``."""
-    return f"{tombstone_prefix(view)}{key.removeprefix(entity_prefix(view))}}}"
-
-
-def entity_key(view: FeatureView, values: Sequence[str]) -> str:
+def entity_key(view: FeatureView, generation: str, values: Sequence[str]) -> str:
     """Return the key of one entity's row, from the texts of its join keys."""
-    return entity_prefix(view) + SEPARATOR.join(map(escape, values))
+    return f"{entity_prefix(view, generation)}{SEPARATOR.join(map(escape, values))}}}"
 
 
-def entity_values(view: FeatureView, key: str) -> list[str]:
+def entity_values(view: FeatureView, generation: str, key: str) -> list[str]:
     """Return the texts of the join keys in the key of an entity's row: the inverse of :func:`entity_key`."""
-    return [unquote(part) for part in key.removeprefix(entity_prefix(view)).split(SEPARATOR)]
+    entity = key.removeprefix(entity_prefix(view, generation)).removesuffix("}")
+    return [unquote(part) for part in entity.split(SEPARATOR)]
 
 
 def escape(value: str) -> str:
@@ -111,3 +130,8 @@ def escape(value: str) -> str:
     for character, escaped in ESCAPES.items():
         value = value.replace(character, escaped)
     return value
+
+
+def _of_view(what: str, view: FeatureView) -> str:
+    """Return a key of the view in the slot of its project."""
+    return f"{RESERVED_PREFIX}:{what}:{{{view.project}}}{SEPARATOR}{view.name}"

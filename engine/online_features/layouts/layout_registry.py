@@ -13,6 +13,6 @@ from online_features.layouts.layout import RowLayout
 LAYOUTS: Mapping[str, type[RowLayout]] = {layout.name: layout for layout in (HashLayout, JsonLayout, FeastLayout)}
 
 
-def layout_of(view: FeatureView) -> RowLayout:
-    """Return the layout of the view's rows."""
-    return LAYOUTS[view.layout](view)
+def layout_of(view: FeatureView, generation: str) -> RowLayout:
+    """Return the layout of the rows of a generation of the view."""
+    return LAYOUTS[view.layout](view, generation)

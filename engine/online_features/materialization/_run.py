@@ -14,6 +14,7 @@ from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import layout_of
 from online_features.materialization._options import RunOptions
 from online_features.materialization._plan import Plan, PlanInputs, effective_lookback, plan_run
@@ -66,9 +67,15 @@ def run_once(
     transformation = Transformation(view, source.describe())
     schema = transformation.schema
     if options.prune:
-        layout_of(view).check_prunable(schema.keys)
+        layout_of(view, FIRST_GENERATION).check_prunable(schema.keys)
     with online._run(
-        view, schema, record.run_id, failed=record.failed, retry_budget=retry_budget, replication=options.replication
+        view,
+        FIRST_GENERATION,
+        schema,
+        record.run_id,
+        failed=record.failed,
+        retry_budget=retry_budget,
+        replication=options.replication,
     ) as online_run:
         # Read after the run is marked in Redis: state that is lost from here on makes the commit fail.
         state = online.state(view)

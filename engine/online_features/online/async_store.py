@@ -11,7 +11,7 @@ from online_features import arguments
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.online.read.feature_vectors import FeatureVectors
-from online_features.online.read.freshness import Freshness
+from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
@@ -70,9 +70,11 @@ class AsyncOnlineStore:
         *,
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
+        at_generation: str | None = None,
     ) -> OnlineRows:
         """Read the rows of entities; see :meth:`online_features.OnlineStore.get_online_features`."""
-        reading = self._reader.rows(view, entity_rows, features, min_watermark, max_staleness)
+        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        reading = self._reader.rows(view, entity_rows, features, bounds, at_generation)
         with translated(self._client, view):
             return await hold_async(self._deployment, reading)
 
@@ -85,10 +87,12 @@ class AsyncOnlineStore:
         full_feature_names: bool = False,
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
+        at_generation: Mapping[str, str] | None = None,
     ) -> FeatureVectors:
         """Read feature vectors; see :meth:`online_features.OnlineStore.get_feature_vectors`."""
+        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
         reading = self._reader.vectors(
-            views, entity_rows, features, min_watermark, max_staleness, full_feature_names=full_feature_names
+            views, entity_rows, features, bounds, at_generation, full_feature_names=full_feature_names
         )
         with translated(self._client, *views):
             return await hold_async(self._deployment, reading)

@@ -11,11 +11,12 @@ from online_features import arguments
 from online_features.common.retry_budget import RetryBudget
 from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
+from online_features.online.generations.pointer import read_published
 from online_features.online.generations.push_states import PushStates
 from online_features.online.generations.runs import RUNS_SHOWN, read_runs
 from online_features.online.generations.view_state import ViewState, read_state
 from online_features.online.read.feature_vectors import FeatureVectors
-from online_features.online.read.freshness import Freshness
+from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import CheckResult
@@ -69,18 +70,23 @@ class OnlineStore:
         *,
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
+        at_generation: str | None = None,
     ) -> OnlineRows:
-        """Read the rows of entities, in their order, in one round trip (in two the first time).
+        """Read the rows of entities, in their order.
+
+        It takes one round trip; three the first time, and after the view was switched to another generation.
 
         :param entity_rows: one mapping per entity, from join key to value; other items are ignored.
         :param features: names of features to read; ``None`` reads those of the view, or all that its last run wrote.
         :param min_watermark: an aware datetime; everything in the source up to it must be online.
         :param max_staleness: the greatest lag, now minus watermark.
+        :param at_generation: the generation to read; by default the published one.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises StaleFeaturesError: when the view is older than the bounds, or has no watermark.
         :raises OnlineDataError: when the state of a view in Redis is damaged; a damaged row has status ``unreadable``.
         """
-        reading = self._reader.rows(view, entity_rows, features, min_watermark, max_staleness)
+        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
+        reading = self._reader.rows(view, entity_rows, features, bounds, at_generation)
         with translated(self._client, view):
             return hold(self._deployment, reading)
 
@@ -93,21 +99,26 @@ class OnlineStore:
         full_feature_names: bool = False,
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
+        at_generation: Mapping[str, str] | None = None,
     ) -> FeatureVectors:
-        """Read one feature vector per entity row from several views, in one round trip (in two the first time).
+        """Read one feature vector per entity row from several views.
+
+        It takes one round trip; three the first time, and after a view was switched to another generation.
 
         :param entity_rows: one mapping per vector, from join key to value, with the join keys of all views.
         :param features: name of a view to the names of its features to read; of other views, all features are read.
         :param full_feature_names: whether to name features ``<view>__<feature>`` in the vector.
         :param min_watermark: an aware datetime; everything in the source of every view up to it must be online.
         :param max_staleness: the greatest lag, now minus watermark, of any of the views.
+        :param at_generation: name of a view to the generation to read; of other views, the published one is read.
         :raises AmbiguousNameError: when two features, or two views, have the same name.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises StaleFeaturesError: when a view is older than the bounds, or has no watermark.
         :raises OnlineDataError: when the state of a view in Redis is damaged; a damaged row has status ``unreadable``.
         """
+        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
         reading = self._reader.vectors(
-            views, entity_rows, features, min_watermark, max_staleness, full_feature_names=full_feature_names
+            views, entity_rows, features, bounds, at_generation, full_feature_names=full_feature_names
         )
         with translated(self._client, *views):
             return hold(self._deployment, reading)
@@ -160,7 +171,8 @@ class OnlineStore:
         """
         arguments.check(view=view, entity_rows=entity_rows)
         with translated(self._client, view), turn(self._client, writes=True):
-            return erasure.erase(self._deployment, view, entity_rows, now=datetime.now(UTC))
+            generation = read_published(self._deployment, view).generation
+            return erasure.erase(self._deployment, view, generation, entity_rows, now=datetime.now(UTC))
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """Read how far the view lags.
@@ -190,10 +202,10 @@ class OnlineStore:
             return read_runs(self._deployment, view, limit)
 
     def state(self, view: FeatureView) -> ViewState:
-        """Read the state of the view that Redis keeps beside its rows."""
+        """Read the state of the published generation that Redis keeps beside its rows."""
         arguments.check(view=view)
         with translated(self._client, view), turn(self._client):
-            return read_state(self._deployment, view)
+            return read_state(self._deployment, view, read_published(self._deployment, view).generation)
 
     def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it began to write."""
@@ -206,6 +218,7 @@ class OnlineStore:
     def _run(
         self,
         view: FeatureView,
+        generation: str,
         schema: RowSchema,
         run_id: str,
         *,
@@ -218,7 +231,8 @@ class OnlineStore:
         from online_features.online.write.online_run import OnlineRun
 
         run = OnlineRun(
-            self._deployment, view, schema, run_id, failed=failed, retry_budget=retry_budget, replication=replication
-        )
+            self._deployment, view, generation, schema, run_id,
+            failed=failed, retry_budget=retry_budget, replication=replication,
+        )  # fmt: skip
         with translated(self._client, view), turn(self._client, writes=True), run.writing():
             yield run

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from online_features.errors import SourceError
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import layout_of
 from online_features.producers.given_rows import BATCH_ROWS, batches
 from online_features.producers.pushed_rows import PushedRows, naming, pushed_rows, pushed_schema
@@ -109,7 +110,7 @@ def _append(
     keep: Callable[[pa.RecordBatch], None],
 ) -> AppendResult:
     began = time.monotonic()
-    schema, encoder = transformation.source, layout_of(view).encoder(transformation.schema)
+    schema, encoder = transformation.source, layout_of(view, FIRST_GENERATION).encoder(transformation.schema)
     stored = view.before_transform
     rows_read, rejections = 0, Rejections(view)
     with rejections, source.appending(schema) as appender:

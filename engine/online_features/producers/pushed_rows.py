@@ -107,6 +107,37 @@ def pushed_rows(view: FeatureView, schema: RowSchema, given: GivenBatch, *, now:
     )
 
 
+def aligned(schema: RowSchema, batch: pa.RecordBatch, wanted: RowSchema) -> pa.RecordBatch:
+    """Return the rows with the columns of another schema: NULL where they have none, without those it does not have.
+
+    :param schema: of the batch.
+    :raises InvalidRowsError: when a column is of another type, or the join keys are others.
+    """
+    if schema == wanted:
+        return batch
+    given = {column.name: (column, values) for column, values in zip(schema.columns, batch.columns, strict=True)}
+    columns = []
+    for column in wanted.columns:
+        own, values = given.get(column.name, (None, None))
+        if own is None or own.type == UNKNOWN:
+            columns.append(_nulls(wanted, column, batch.num_rows))
+        elif own.type == column.type:
+            columns.append(values)
+        else:
+            raise InvalidRowsError(f"column {column.name!r} is {own.type}, not {column.type}")
+    return pa.record_batch(columns, names=[str(i) for i in range(len(columns))])
+
+
+def _nulls(schema: RowSchema, column: Column, rows: int) -> pa.Array:
+    if column == schema.deleted:
+        return pa.repeat(pa.scalar(value=False), rows)
+    if column == schema.created_timestamp:
+        return pa.nulls(rows, UTC_MICROSECONDS)
+    if column in (*schema.keys, schema.event_timestamp):
+        raise InvalidRowsError(f"the rows lack column {column.name!r}")
+    return coerced_for_layout(column, [None] * rows)
+
+
 def _check_columns(view: FeatureView, given: Collection[str], needed: Sequence[str], optional: Sequence[str]) -> None:
     if len(needed) > MOST_COLUMNS:
         raise InvalidRowsError(

@@ -22,14 +22,10 @@ class ScriptHead:
 
     :param sha: of the script's source, by which it is called.
     :param words: before those of the rows.
-    :param keys: after those of the rows.
-    :param keys_per_row: how many keys each row has.
     """
 
     sha: str
     words: Sequence[Word]
-    keys: Sequence[str] = ()
-    keys_per_row: int = 1
 
 
 def script_calls(
@@ -41,19 +37,18 @@ def script_calls(
 ) -> Iterator[Buffers]:
     """Make ``EVALSHA`` calls of many rows each, as buffers to send one after the other.
 
-    :param keys: the keys of each row, ready for the wire.
+    :param keys: of the rows, ready for the wire.
     :param arguments: the words of each row, ready for the wire.
     :param argument_words: int64, how many words each of ``arguments`` holds.
     :param spans: the first row of each call, and the one after its last.
     """
     key_offsets, key_bytes = wire(keys)
     argument_offsets, argument_bytes = wire(arguments)
-    name, own_words = word("EVALSHA") + word(head.sha), b"".join(map(word, (*head.keys, *head.words)))
+    name, own_words = word("EVALSHA") + word(head.sha), b"".join(map(word, head.words))
     for start, stop in spans:
-        key_count = (stop - start) * head.keys_per_row + len(head.keys)
-        length = 3 + key_count + len(head.words) + int(argument_words[start:stop].sum())
+        length = 3 + stop - start + len(head.words) + int(argument_words[start:stop].sum())
         yield [
-            b"*%d%b%b%b" % (length, END, name, word(str(key_count))),
+            b"*%d%b%b%b" % (length, END, name, word(str(stop - start))),
             key_bytes[key_offsets[start] : key_offsets[stop]],
             own_words,
             argument_bytes[argument_offsets[start] : argument_offsets[stop]],

@@ -14,6 +14,7 @@ from online_features.layouts import keyspace
 
 from tests.conftest import Database, at
 from tests.online.read.test_fuzz_reading import HOSTILE, mutated
+from tests.support.online import state_key
 
 pytestmark = pytest.mark.faults
 
@@ -35,7 +36,7 @@ def view(
 def test_damaged_state_is_named(view: FeatureView, redis_url: str, offline: OfflineStore, client: redis.Redis) -> None:
     chance = random.Random(SEED)
     raw = redis.Redis.from_url(redis_url)
-    key = keyspace.state_key(view)
+    key = state_key(client, view)
     whole = raw.hgetall(key)
     hostile = [part for part in (*HOSTILE, *STRUCTURES) if isinstance(part, bytes)]
     others: dict[str, str] = {}
@@ -67,7 +68,7 @@ def test_damaged_state_is_named(view: FeatureView, redis_url: str, offline: Offl
 
 def test_an_integer_of_a_type_that_is_none_is_named(view: FeatureView, redis_url: str) -> None:
     raw = redis.Redis.from_url(redis_url)
-    key = keyspace.state_key(view)
+    key = state_key(raw, view)
     raw.hset(key, "schema", raw.hget(key, "schema").replace(b'"integer"', b'"2nteger"', 1))
     with pytest.raises(OnlineFeaturesError, match="2nteger"):
         OnlineStore(raw).get_online_features(view, [{"id": "a"}])

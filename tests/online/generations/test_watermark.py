@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineDataError, OvertakenError
-from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
 
 from tests.conftest import Database, at
+from tests.support.online import state_key
 
 MakeView = Callable[..., FeatureView]
 
@@ -98,6 +98,6 @@ def test_freshness_is_measured_against_the_instant_given(
 
 
 def test_a_damaged_state_is_named(view: FeatureView, online: OnlineStore, client) -> None:  # type: ignore[no-untyped-def]
-    client.hset(keyspace.state_key(view), "watermark", "yesterday")
+    client.hset(state_key(client, view), "watermark", "yesterday")
     with pytest.raises(OnlineDataError, match="is damaged .* delete it and materialize with full=True"):
         online.freshness(view)

@@ -12,6 +12,8 @@ from online_features import FeatureView, PostgresSource
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import Layout
 from online_features.layouts.feast.feast_columns import KEY, feast_column
+from online_features.layouts.keyspace import FIRST_GENERATION
+from online_features.layouts.layout_registry import layout_of
 from online_features.online.read.entity_keys import entity_key, entity_keys
 from online_features.schema import Column, Encoding
 
@@ -38,11 +40,11 @@ def test_keys(layout: Layout, user: Any, shop: Any, kind: Any) -> None:
         except InvalidRowsError as error:
             return str(error)
 
-    expected = told(lambda: entity_key(view(layout), columns, entity))
-    assert told(lambda: entity_keys(view(layout), columns)(entity)) == expected
+    expected = told(lambda: entity_key(layout_of(view(layout), FIRST_GENERATION), columns, entity))
+    assert told(lambda: entity_keys(layout_of(view(layout), FIRST_GENERATION), columns)(entity)) == expected
 
 
 @pytest.mark.parametrize("entity", [{}, {"user": "a"}, "user", None])
 def test_what_is_no_entity_is_refused(entity: Any) -> None:
     with pytest.raises(InvalidRowsError, match="lacks join key|an entity must be a mapping"):
-        entity_keys(view("hash"), COLUMNS)(entity)
+        entity_keys(layout_of(view("hash"), FIRST_GENERATION), COLUMNS)(entity)

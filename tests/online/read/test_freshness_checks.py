@@ -23,6 +23,7 @@ from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import SCAN_COUNT
 
 from tests.conftest import Database, at
+from tests.support.online import row_key, state_key
 
 MakeView = Callable[..., FeatureView]
 
@@ -133,8 +134,8 @@ def test_many_views_are_seen_at_once_and_fail_alone(
 ) -> None:
     fresh, _, damaged, wrong = views = [make_view(name=name) for name in ("fresh", "absent", "damaged", "wrong")]
     push(online, fresh, a=HOUR)
-    client.hset(keyspace.state_key(damaged), "watermark", "yesterday")
-    client.set(keyspace.state_key(wrong), "a string")
+    client.hset(state_key(client, damaged), "watermark", "yesterday")
+    client.set(state_key(client, wrong), "a string")
 
     async def look() -> list[Any]:
         async with AsyncOnlineStore.from_url(redis_url) as store:
@@ -215,9 +216,7 @@ def test_a_sample_is_not_always_from_the_same_place(
     _, first_page = client.scan(0, count=SCAN_COUNT)
     in_first_page = []
     for _ in range(20):
-        keys = {
-            keyspace.entity_key(view, [row["id"]]) for row in hold(deployment_of(client), sample_online(view, 10, 1))
-        }
+        keys = {row_key(client, view, [row["id"]]) for row in hold(deployment_of(client), sample_online(view, 10, 1))}
         assert len(keys) == 10
         in_first_page.append(keys <= set(first_page))
     assert not all(in_first_page)

@@ -10,10 +10,10 @@ import redis
 import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore
 from online_features.embedded import HOST
-from online_features.layouts import keyspace
 
 from demo.workplace import workplace
 from tests.conftest import at
+from tests.support.online import state_key
 from tests.support.servers.redis_servers import Cluster, cluster
 
 
@@ -31,7 +31,7 @@ def test_a_cluster_is_read(
     asked = [{"id": f"e{i}"} for i in range(4)]
     expected = list(online.get_online_features(view, asked))
     with servers.client() as client_of_cluster:
-        for key in [keyspace.state_key(view), *client.scan_iter(f"{view.project}:*")]:
+        for key in [state_key(client, view), *client.scan_iter(f"{view.project}:*")]:
             client_of_cluster.hset(key, mapping=client.hgetall(key))
         assert list(OnlineStore(client_of_cluster).get_online_features(view, asked)) == expected
 

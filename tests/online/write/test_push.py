@@ -11,9 +11,9 @@ import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError
-from online_features.layouts import keyspace
 
 from tests.conftest import Database, at
+from tests.support.online import row_key
 
 MakeView = Callable[..., FeatureView]
 
@@ -61,7 +61,7 @@ def test_a_pushed_row_is_byte_for_byte_what_a_materialization_of_it_writes(
     materialize(pushed, offline, online)
     online.push(pushed, [row, {"id": "nothing", "ts": at(1), **dict.fromkeys(simple)}])
     for name in ("a", "nothing"):
-        theirs, ours = (client.hgetall(keyspace.entity_key(view, [name])) for view in (read, pushed))
+        theirs, ours = (client.hgetall(row_key(client, view, [name])) for view in (read, pushed))
         assert ours == theirs
 
 

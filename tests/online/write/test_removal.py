@@ -18,7 +18,7 @@ from online_features.online.write._row_script import RowScript
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
-from tests.support.online import names_buried, names_online
+from tests.support.online import names_buried, names_online, row_key
 
 pytestmark = pytest.mark.layouts
 
@@ -210,7 +210,7 @@ def test_a_changed_ttl_is_applied_to_rows_that_are_online(
     before, after = (make_view(features=["x"], ttl=each) for each in (timedelta(hours=3), ttl))
     materialize(before, offline, online)
     materialize(after, offline, online)
-    assert client.ttl(keyspace.entity_key(after, ["a"])) == pytest.approx(expected, abs=60)
+    assert client.ttl(row_key(client, after, ["a"])) == pytest.approx(expected, abs=60)
 
 
 def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(

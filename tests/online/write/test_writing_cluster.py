@@ -27,7 +27,7 @@ from redis.crc import key_slot
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
-from tests.support.online import key_of
+from tests.support.online import key_of, state_key
 from tests.support.processes import until
 from tests.support.servers.redis_servers import STEADY, Cluster, Server, cluster
 
@@ -206,7 +206,7 @@ def test_slots_move_while_a_run_writes(
 def test_a_slot_on_its_way_does_not_part_a_row_from_its_tombstone(make_view: MakeView, steady_servers: Cluster) -> None:
     view = make_view(features=["x"])
     row = {"id": "erased", "ts": at(1), "x": 1}
-    slot = key_slot(keyspace.entity_key(view, ["erased"]).encode())
+    slot = key_slot(keyspace.entity_key(view, keyspace.FIRST_GENERATION, ["erased"]).encode())
     with steady_servers.client() as client:
         online = OnlineStore(client)
         online.push(view, [row])
@@ -325,7 +325,7 @@ def test_a_server_that_was_replaced_between_runs_makes_the_next_one_full(
         materialize(view, offline, online)
         rows = online_rows(online, view)
         victim, *_ = (
-            node for node in servers.nodes[:3] if node is not servers.owner(key_slot(keyspace.state_key(view).encode()))
+            node for node in servers.nodes[:3] if node is not servers.owner(key_slot(state_key(client, view).encode()))
         )
         heir = servers.replica(victim)
         victim.kill()
@@ -343,7 +343,7 @@ def test_a_cluster_that_is_down(
     view = view_in(make_view, "hash")
     with servers.client() as client:
         online = OnlineStore(client)
-        keeper = servers.owner(key_slot(keyspace.state_key(view).encode()))
+        keeper = servers.owner(key_slot(state_key(client, view).encode()))
         victim = next(node for node in servers.nodes[:3] if node is not keeper)
         heir = servers.replica(victim)
 
@@ -356,7 +356,7 @@ def test_a_cluster_that_is_down(
             materialize(view, offline, online, batch_rows=20, on_progress=kill, retry_for=timedelta(seconds=2))
     keeper.client.config_set("cluster-require-full-coverage", "no")
     until(lambda: b"cluster_state:ok" in keeper.client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
-    assert b"watermark" not in keeper.client.hgetall(keyspace.state_key(view))
+    assert b"watermark" not in keeper.client.hgetall(state_key(client, view))
 
 
 def test_replicas_of_a_cluster_are_waited_for(

@@ -70,48 +70,42 @@ local function instant(message)
   return text
 end
 
+local no_created = ''
+
+local function is_before(a, b)
+  return a < b
+end
+
+-- The tombstone is a field of the same hash, for one view.
 local function stamp_of(key)
-  local stored = of_row(key, redis.pcall('HGET', key, timestamp_field))
-  if stored then
-    local is_readable, timestamp = pcall(instant, stored)
-    return is_readable and timestamp or unreadable, ''
+  local stored = of_row(key, redis.pcall('HMGET', key, timestamp_field, tombstone_field))
+  if stored[1] then
+    local is_readable, timestamp = pcall(instant, stored[1])
+    return is_readable and timestamp or unreadable, no_created, 0
+  elseif stored[2] then
+    local timestamp, created = string.match(stored[2], '^(%S+) (%S*)$')
+    return timestamp or unreadable, created or no_created, TOMBSTONE
   end
-  return false, ''
+  return false
 end
 
 local function row(at)
   return ARGV[at], ARGV[at + 1], at + 2, at + 1 + fields
 end
 
--- The tombstone is a field of the same hash, for one view, and so in the same slot of a cluster. It never expires,
--- because rows of this layout are written whatever their age.
-local function has_burials()
-  return true
+local function remove(key)
+  redis.call('HDEL', key, unpack(ARGV, 4, own_words))
 end
 
+-- It never expires, because rows of this layout are written whatever their age.
 local function bury(key, timestamp, created)
+  remove(key)
   redis.call('HSET', key, tombstone_field, timestamp .. ' ' .. created)
 end
 
-local function unbury(key)
-  redis.call('HDEL', key, tombstone_field)
-end
-
-local function stamp_of_tombstone(key)
-  local buried = redis.call('HGET', key, tombstone_field)
-  if buried then
-    return string.match(buried, '^(%S+) (%S*)$')
-  end
-  return false, ''
-end
-
-local function remove(key)
-  redis.call('HDEL', key, unpack(ARGV, 5, own_words))
-end
-
 local function put(key, first, _, _, is_replaced)
-  if is_replaced and own_words > fields + 4 then
-    redis.call('HDEL', key, unpack(ARGV, fields + 5, own_words))
+  if is_replaced then
+    redis.call('HDEL', key, tombstone_field, unpack(ARGV, fields + 5, own_words))
   end
   for i = 1, fields do
     whole[2 * i] = ARGV[first + i - 1]

@@ -13,12 +13,10 @@ from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key, Keys, RowLayout
 from online_features.layouts.row_format import RowFormat, naming, timestamps
 from online_features.resp.commands import CommandForm
-from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
-    from online_features.layouts.hash.packing import Packing
 
 GLOB = re.compile(rb"[*?\[\]\\]")
 
@@ -29,11 +27,11 @@ class FeastLayout(RowLayout):
     name: ClassVar[str] = "feast"
     expires_rows: ClassVar[bool] = False  # Feast's reader decides how long a row may be served
     is_binary: ClassVar[bool] = True
-    has_tombstone_keys: ClassVar[bool] = False
+    has_generations: ClassVar[bool] = False
     records_features: ClassVar[bool] = True
 
-    def __init__(self, view: FeatureView) -> None:
-        super().__init__(view)
+    def __init__(self, view: FeatureView, generation: str) -> None:
+        super().__init__(view, generation)
         self._project = view.project.encode()
 
     def keys(self, columns: Sequence[Column]) -> Keys:
@@ -64,9 +62,13 @@ class FeastLayout(RowLayout):
                 )
 
     @property
-    def row_exists(self) -> CommandForm:
+    def read_presence(self) -> CommandForm:
         """The command that checks whether a key holds a row of this view beside those of others."""
         return CommandForm("HEXISTS", (feast_format.timestamp_field(self.view.name),))
+
+    def is_row(self, reply: Any) -> bool:
+        """Return whether the field is there."""
+        return reply == 1  # type: ignore[no-any-return]
 
     def script_words(self, features: Sequence[str], left: Iterable[str] = ()) -> list[Key]:
         """Return the key's ttl in seconds (0: none), how many fields a row has, and their names; see ``feast.lua``."""
@@ -81,8 +83,8 @@ class FeastLayout(RowLayout):
         ]
         return [str(len(words)), *words]
 
-    def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:  # noqa: ARG002
-        """Return the encoder of rows."""
+    def encoder(self, schema: RowSchema, *, is_pushed: bool = False) -> Encoder:  # noqa: ARG002
+        """Return the encoder of rows; Feast's format has no mark for those pushed."""
         from online_features.layouts.feast._feast_encoder import FeastEncoder
 
         return FeastEncoder(self, schema)
@@ -90,26 +92,6 @@ class FeastLayout(RowLayout):
     def row_format(self, columns: Sequence[Column]) -> RowFormat:
         """Return how rows are read."""
         return FeastFormat(self.view.name, columns)
-
-    def tombstone_pattern(self, columns: Sequence[Column]) -> Key:
-        """Return the glob of the entities' keys, which hold their tombstones."""
-        return self.pattern(columns)
-
-    def tombstone_texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:
-        """Return the texts of the join keys in an entity's key."""
-        return self.texts(columns, key)
-
-    @property
-    def read_tombstone(self) -> CommandForm:
-        """The command that reads the tombstone in an entity's key."""
-        return CommandForm("HGET", (feast_format.tombstone_field(self.view.name),))
-
-    def tombstone_stamps(self, reply: Any) -> tuple[str, str] | None:
-        """Return the timestamps of a tombstone, which are one text."""
-        if reply is None:
-            return None
-        timestamp, created = text(reply).split(" ")
-        return timestamp, created
 
 
 class FeastFormat(RowFormat):

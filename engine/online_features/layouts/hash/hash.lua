@@ -1,42 +1,54 @@
--- Layout "hash": a row is a hash, one field per feature that is not NULL.
+-- Layout "hash": a row is a hash, one field per feature that is not NULL. A tombstone has its event timestamp in "_gone"
+-- instead of "_ts".
 --
--- A row's words: its event timestamp, its created timestamp and the hash as RESTORE takes it; or an empty word, the number
--- of words that follow, and field, value, field, value, …. The first field is "_ts", the second "_created" if the row has
--- a created timestamp.
+-- A row's words: the number of words that follow, and field, value, field, value, …. The first field is "_ts", the second
+-- "_created" if the row has a created timestamp.
+
+local no_created = ''
+
+local function is_before(a, b)
+  return a < b
+end
 
 local function stamp_of(key)
-  local stored = of_row(key, redis.pcall('HMGET', key, '_ts', '_created'))
-  return stored[1] and readable(stored[1]), stored[2] or ''
+  local stored = of_row(key, redis.pcall('HMGET', key, '_ts', '_created', '_gone', '_pushed'))
+  local created = stored[2] or no_created
+  if stored[1] then
+    return readable(stored[1]), created, stored[4] and PUSHED or 0
+  elseif stored[3] then
+    return readable(stored[3]), created, TOMBSTONE
+  end
+  return false
 end
 
 local function row(at)
-  if ARGV[at] ~= '' then
-    return ARGV[at], ARGV[at + 1], at + 2, at + 2
+  local count, created = tonumber(ARGV[at]), no_created
+  if count > 2 and ARGV[at + 3] == '_created' then
+    created = ARGV[at + 4]
   end
-  local count, created = tonumber(ARGV[at + 1]), ''
-  if count > 2 and ARGV[at + 4] == '_created' then
-    created = ARGV[at + 5]
-  end
-  return ARGV[at + 3], created, at + 2, at + 1 + count
+  return ARGV[at + 2], created, at + 1, at + count
 end
 
 local function remove(key)
   redis.call('DEL', key)
 end
 
-local function put(key, first, last, expiry, is_replaced)
-  if first == last then
-    -- Without a row, RESTORE fails only if the key holds something else.
-    if is_replaced or redis.pcall('RESTORE', key, expiry, ARGV[first], 'ABSTTL').err then
-      redis.call('RESTORE', key, expiry, ARGV[first], 'ABSTTL', 'REPLACE')
-    end
-    return
+local function expire(key, expiry)
+  if expiry > 0 then
+    redis.call('PEXPIREAT', key, expiry)
   end
+end
+
+local function put(key, first, last, expiry, is_replaced)
   if is_replaced then
     remove(key)
   end
   redis.call('HSET', key, unpack(ARGV, first, last))
-  if expiry > 0 then
-    redis.call('PEXPIREAT', key, expiry)
-  end
+  expire(key, expiry)
+end
+
+local function bury(key, timestamp, created, expiry)
+  remove(key)
+  redis.call('HSET', key, '_gone', timestamp, '_created', created)
+  expire(key, expiry)
 end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from online_features.common.instants import from_text
@@ -18,7 +18,6 @@ from online_features.types.registry import codec_of
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
-    from online_features.layouts.hash.packing import Packing
 
 
 class HashLayout(OwnKeyLayout):
@@ -26,17 +25,20 @@ class HashLayout(OwnKeyLayout):
 
     name: ClassVar[str] = "hash"
 
-    def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:
-        """Return the encoder of rows, which are packed if there is a packing."""
+    @property
+    def read_presence(self) -> CommandForm:
+        """The command that reads the field that a row has and a tombstone has not."""
+        return CommandForm("HEXISTS", (keyspace.TIMESTAMP_FIELD,))
+
+    def is_row(self, reply: Any) -> bool:
+        """Return whether the field is there."""
+        return reply == 1  # type: ignore[no-any-return]
+
+    def encoder(self, schema: RowSchema, *, is_pushed: bool = False) -> Encoder:
+        """Return the encoder of rows."""
         from online_features.layouts.hash._hash_encoder import HashEncoder
 
-        return HashEncoder(self, schema, packing)
-
-    def packing(self, reply: Callable[..., Any]) -> Packing | None:
-        """Return the packing of small hashes that the server accepts."""
-        from online_features.layouts.hash.packing import packing
-
-        return packing(reply, keyspace.packing_key(self.view))
+        return HashEncoder(self, schema, is_pushed=is_pushed)
 
     def row_format(self, columns: Sequence[Column]) -> RowFormat:
         """Return how rows are read."""

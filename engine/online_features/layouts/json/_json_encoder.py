@@ -20,10 +20,12 @@ ESCAPES = {"\\": r"\\", '"': r"\"", **{chr(code): f"\\u{code:04x}" for code in r
 
 
 class JsonEncoder(Encoder):
-    """Encodes rows as JSON objects that begin with ``_ts`` and, where there is one, ``_created``."""
+    """Encodes rows as JSON objects that begin with ``_ts``, ``_flags`` and, where there is one, ``_created``."""
 
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
-        pieces: list[Piece] = [f'{{"{keyspace.TIMESTAMP_FIELD}":"', instants(columns.event_timestamp), '"']
+        flags = keyspace.PUSHED if self._is_pushed else 0
+        head = f'{{"{keyspace.TIMESTAMP_FIELD}":"'
+        pieces: list[Piece] = [head, instants(columns.event_timestamp), f'","{keyspace.FLAGS_FIELD}":{flags}']
         if columns.created_timestamp is not None:
             created = joined([f',"{keyspace.CREATED_FIELD}":"', instants(columns.created_timestamp), '"'])
             pieces.append(created.fill_null(b""))

@@ -20,7 +20,10 @@ from online_features.types.registry import codec_of
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
-    from online_features.layouts.hash.packing import Packing
+
+
+FLAGS_AT = 46  # the digit of the flags in an object
+ROW_FLAGS = ("0", str(keyspace.PUSHED))
 
 
 class JsonLayout(OwnKeyLayout):
@@ -29,11 +32,20 @@ class JsonLayout(OwnKeyLayout):
     name: ClassVar[str] = "json"
     creates_first: ClassVar[bool] = True
 
-    def encoder(self, schema: RowSchema, packing: Packing | None = None) -> Encoder:  # noqa: ARG002
+    @property
+    def read_presence(self) -> CommandForm:
+        """The command that reads the flags."""
+        return CommandForm("GETRANGE", (str(FLAGS_AT), str(FLAGS_AT)))
+
+    def is_row(self, reply: Any) -> bool:
+        """Return whether the flags are those of a row."""
+        return text(reply) in ROW_FLAGS
+
+    def encoder(self, schema: RowSchema, *, is_pushed: bool = False) -> Encoder:
         """Return the encoder of rows."""
         from online_features.layouts.json._json_encoder import JsonEncoder
 
-        return JsonEncoder(self, schema)
+        return JsonEncoder(self, schema, is_pushed=is_pushed)
 
     def row_format(self, columns: Sequence[Column]) -> RowFormat:
         """Return how rows are read."""
@@ -75,6 +87,8 @@ class JsonFormat(RowFormat):
             if self._exact:
                 exact = _parsed(EXACT_JSON, document)
                 row |= {name: exact.get(name) for name in self._exact}
+            if row.get(keyspace.FLAGS_FIELD) == keyspace.TOMBSTONE:
+                return self._nothing
             # A producer with an older definition leaves newer features out, which are NULL, as in the other layouts.
             return [row[keyspace.TIMESTAMP_FIELD], *map(row.get, self._names)]
         except values.DAMAGE as error:

@@ -1,11 +1,11 @@
-"""A cache of the states of views that a producer pushes to, so that a push need not read them first.
+"""A cache of the generations that a producer pushes to, so that a push need not read them first.
 
 Readers cache less of a view, and verify it in another way: see :mod:`online_features.online.read._view_cache`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -15,10 +15,18 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields
-from online_features.online.generations.view_state import features_online, named, read_state
+from online_features.online.generations.pointer import published_from
+from online_features.online.generations.view_state import (
+    ViewState,
+    as_online,
+    features_online,
+    json_object,
+    named,
+    read_state,
+)
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.scripts import state_script
-from online_features.resp.replies import text
+from online_features.resp.replies import optional_text, text
 from online_features.schema import RowSchema
 
 Command: TypeAlias = "tuple[str | int, ...]"
@@ -27,27 +35,62 @@ NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushState:
-    """The state of a view, as far as a push depends on it.
+class PushTarget:
+    """A generation that pushes are written to.
 
-    :param version: of the state, as ``push.lua`` returns it.
-    :param schema: types of the columns; ``None`` before the first push or run.
-    :param layout: of the rows.
+    :param view: in the layout of the generation.
     :param features: that rows may have; see :func:`.features_online`.
-    :param is_materialized: whether a run has recorded the source's types, which no push may change.
     """
 
-    version: str
-    schema: RowSchema | None
-    is_materialized: bool
-    layout: str | None
+    view: FeatureView
+    state: ViewState
     features: frozenset[str]
+
+    @property
+    def generation(self) -> str:
+        """The id of the generation."""
+        return self.state.generation
+
+    @property
+    def schema(self) -> RowSchema | None:
+        """Types of the columns; ``None`` before the first push or run."""
+        return self.state.schema
+
+    @property
+    def is_materialized(self) -> bool:
+        """Whether a run has recorded the source's types, which no push may change."""
+        return self.state.definition is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushState:
+    """All generations that a push is written to.
+
+    :param list_version: of the list of generations.
+    :param pointer: of the view, as Redis holds it.
+    :param targets: every generation that may still be published; the published one is the last.
+    """
+
+    list_version: str
+    pointer: str
+    targets: Sequence[PushTarget]
+
+    @property
+    def version(self) -> str:
+        """The version, as ``push.lua`` makes it."""
+        prints = [f"{at.state.fingerprint or ''}:{at.state.schema_fingerprint or ''}" for at in self.targets]
+        return "|".join([self.list_version, self.pointer, *prints])
+
+    @property
+    def published(self) -> PushTarget:
+        """The published generation."""
+        return self.targets[-1]
 
 
 class PushStates:
-    """The last known state of each view.
+    """The last known generations of each view.
 
-    Threads share it without a lock, because each push verifies the state together with its write.
+    Threads share it without a lock, because each push verifies the version together with its write.
     """
 
     def __init__(self, deployment: Deployment) -> None:
@@ -60,54 +103,83 @@ class PushStates:
 
     def read(self, view: FeatureView) -> PushState:
         """Read the state."""
-        # The version first, so that a change between the two reads shows at the next push.
-        version = self._version_after(view, push_command(view))
-        recorded = read_state(self._deployment, view)
-        return self._keep(view, PushState(
-            version=version, schema=recorded.schema, is_materialized=recorded.definition is not None,
-            layout=recorded.layout,
-            features=frozenset(features_online(self._deployment.command, view)),
-        ))  # fmt: skip
+        # The list first: what changes after it shows at the next push.
+        list_version, pointer, generations = read_live(self._deployment, view)
+        targets = [self._target(view, generation) for generation in generations]
+        return self._keep(view, PushState(list_version=list_version, pointer=pointer, targets=targets))
 
     def record(self, view: FeatureView, known: PushState, schema: RowSchema) -> PushState:
         """Record the types of columns that are pushed before the first run records the source's.
 
         :returns: the current state; it has another schema if another producer or a run came first.
         """
-        fields = schema_fields(schema)
+        target = known.published
+        fields = {**schema_fields(schema), "layout": target.view.layout}
         self._deployment.command("SADD", keyspace.VIEWS_KEY, keyspace.view_id(view))
-        version = self._version_after(view, push_command(view, known.version, fields={**fields, "layout": view.layout}))
-        if version != f":{fields['schema_fingerprint']}":
+        state = replace(
+            target.state, schema=schema, schema_fingerprint=fields["schema_fingerprint"], layout=target.view.layout
+        )
+        after = replace(known, targets=[*known.targets[:-1], replace(target, state=state)])
+        if text(self._deployment.command(*push_command(view, known, fields=fields))) != after.version:
             return self.read(view)
-        return self._keep(view, replace(known, version=version, schema=schema, layout=view.layout))
-
-    def expected_version(self, known: PushState, schema: RowSchema) -> str:
-        """Return the version of the state when rows of the schema are written: a first push records it."""
-        if known.is_materialized or known.schema == schema:
-            return known.version
-        return f":{schema_fields(schema)['schema_fingerprint']}"
+        return self._keep(view, after)
 
     def with_features(self, view: FeatureView, known: PushState, schema: RowSchema) -> PushState:
         """Record new features of a push in Redis, and return the state with them."""
+        target = known.published
         names = [feature.name for feature in schema.features]
-        if not LAYOUTS[view.layout].records_features or known.features.issuperset(names):
+        if not LAYOUTS[target.view.layout].records_features or target.features.issuperset(names):
             return known
-        features = features_online(self._deployment.command, view, names)
-        return self._keep(view, replace(known, features=frozenset(features)))
+        features = frozenset(features_online(self._deployment.command, target.view, names))
+        return self._keep(view, replace(known, targets=[*known.targets[:-1], replace(target, features=features)]))
 
-    def _version_after(self, view: FeatureView, command: Command) -> str:
-        with named(keyspace.state_key(view)):
-            return text(self._deployment.command(*command))
+    def _target(self, view: FeatureView, generation: str) -> PushTarget:
+        state = read_state(self._deployment, view, generation)
+        written = as_online(view, state.layout)
+        features = frozenset(features_online(self._deployment.command, written))
+        return PushTarget(view=written, state=state, features=features)
 
     def _keep(self, view: FeatureView, known: PushState) -> PushState:
         self._known[keyspace.view_id(view)] = known
         return known
 
 
+def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, list[str]]:
+    """Read which generations may still be published: the list's version, the pointer, and their ids.
+
+    The published generation is the last.
+    """
+    key = keyspace.generations_key(view)
+    # The pointer second: it never changes without the version of the list.
+    stored = deployment.command("HGETALL", key)
+    pointer = optional_text(deployment.command("HGET", keyspace.published_key(view.project), view.name)) or ""
+    published = published_from(view.project, pointer or None).generation
+    with named(key):
+        texts = {text(field): text(value) for field, value in stored.items()}
+        entries = {field: json_object(value) for field, value in texts.items() if not field.startswith("@")}
+        live = [generation for generation, entry in entries.items() if entry["state"] != "retired"]
+    others = sorted(generation for generation in live if generation != published)
+    return texts.get("@version", ""), pointer, [*others, published]
+
+
 def push_command(
-    view: FeatureView, version: str = "", newest: datetime | None = None, fields: Mapping[str, str] = NOTHING
+    view: FeatureView,
+    known: PushState,
+    newest: datetime | None = None,
+    missed: Mapping[str, int] | None = None,
+    fields: Mapping[str, str] = NOTHING,
 ) -> Command:
-    """Return the command that records a push in the view's state and returns the state's version; see ``push.lua``."""
-    newest_text = "" if newest is None else to_text(newest)
+    """Return the command that records a push in the generations and returns the version; see ``push.lua``.
+
+    :param missed: generation to the number of rows that could not be written to it.
+    """
+    generations = [target.generation for target in known.targets]
+    keys = [
+        keyspace.generations_key(view),
+        keyspace.published_key(view.project),
+        *(keyspace.generation_key(view, generation) for generation in generations),
+    ]
+    counts = [(missed or {}).get(generation, 0) for generation in generations]
     words = [word for field in fields.items() for word in field]
-    return state_script("push").call_in_full([keyspace.state_key(view)], [version, newest_text, *words])
+    newest_text = "" if newest is None else to_text(newest)
+    return state_script("push").call_in_full(keys, [view.name, known.version, newest_text, *counts, *words])

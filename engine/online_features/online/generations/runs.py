@@ -65,6 +65,7 @@ def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Ser
 def commit_run(
     session: Session,
     view: FeatureView,
+    generation: str,
     run_id: str,
     claims: RunClaims,
     *,
@@ -95,7 +96,7 @@ def commit_run(
     if claims.source is not None:
         fields["source"] = json.dumps(claims.source.to_dict())
     start, end = claims.covered or (None, None)
-    keys = (keyspace.state_key(view), keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    keys = (keyspace.generation_key(view, generation), keyspace.runs_key(view), keyspace.run_key(view, run_id))
     words: tuple[str | int, ...] = (
         run_id,
         RUNS_KEPT,

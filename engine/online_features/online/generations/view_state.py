@@ -1,4 +1,4 @@
-"""The state of a feature view, which Redis keeps beside its rows."""
+"""The state of a generation of a feature view, which Redis keeps beside its rows."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ CLAIMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ViewState:
-    """The state of a view; all ``None`` before the first materialization.
+    """The state of one generation of a view; all ``None`` before the first materialization.
 
+    :param generation: whose state it is.
     :param watermark: everything in the source up to this instant is online.
     :param cursor: where the next incremental run begins; ``None`` until a run has covered all of history.
     :param max_event_timestamp: the newest event timestamp that was read or pushed, unless it was in the future.
@@ -52,6 +53,7 @@ class ViewState:
     :param evicted: how many keys each of the servers had evicted.
     """
 
+    generation: str
     watermark: datetime | None
     cursor: datetime | None
     max_event_timestamp: datetime | None
@@ -66,24 +68,26 @@ class ViewState:
     evicted: dict[str, int] | None
 
 
-def read_state(deployment: Deployment, view: FeatureView) -> ViewState:
-    """Read the state of a view.
+def read_state(deployment: Deployment, view: FeatureView, generation: str) -> ViewState:
+    """Read the state of a generation.
 
     :raises OnlineDataError: when this package has not written it.
     """
-    stored = deployment.command("HGETALL", keyspace.state_key(view))
-    with named(keyspace.state_key(view)):
+    key = keyspace.generation_key(view, generation)
+    stored = deployment.command("HGETALL", key)
+    with named(key):
         texts = {text(field): text(value) for field, value in stored.items()}
-    return state_from(view, texts)
+    return state_from(view, generation, texts)
 
 
-def state_from(view: FeatureView, stored: Mapping[str, str]) -> ViewState:
-    """Parse the state of a view; what is not among the fields is ``None``.
+def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) -> ViewState:
+    """Parse the state of a generation; what is not among the fields is ``None``.
 
     :raises OnlineDataError: when this package has not written it.
     """
-    with named(keyspace.state_key(view)):
+    with named(keyspace.generation_key(view, generation)):
         return ViewState(
+            generation=generation,
             watermark=_instant(stored, "watermark"),
             cursor=_instant(stored, "cursor"),
             max_event_timestamp=_instant(stored, "max_event_timestamp"),
@@ -118,15 +122,16 @@ def features_online(command: Callable[..., Any], view: FeatureView, added: Colle
     return set(map(text, command("SMEMBERS", keyspace.features_key(view))))
 
 
-def record_schema(session: Session, view: FeatureView, schema: RowSchema) -> None:
+def record_schema(session: Session, view: FeatureView, generation: str, schema: RowSchema) -> None:
     """Record the schema of rows before they are written, so that a run after a crash finds out what is online."""
     fields = {"layout": view.layout, **schema_fields(schema)}
-    session.command("HSET", keyspace.state_key(view), *(word for field in fields.items() for word in field))
+    words = [word for field in fields.items() for word in field]
+    session.command("HSET", keyspace.generation_key(view, generation), *words)
 
 
-def forget_definition(session: Session, view: FeatureView) -> None:
+def forget_definition(session: Session, view: FeatureView, generation: str) -> None:
     """Remove the definition before rows of another one are written, so that every run is full until one has ended."""
-    session.command("HDEL", keyspace.state_key(view), "definition", "fingerprint", "cursor")
+    session.command("HDEL", keyspace.generation_key(view, generation), "definition", "fingerprint", "cursor")
 
 
 @contextmanager

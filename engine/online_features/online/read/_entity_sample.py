@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 
 from online_features.feature_view import FeatureView
-from online_features.layouts.layout import Key
+from online_features.layouts.layout import Key, RowLayout
 from online_features.layouts.layout_registry import layout_of
 from online_features.online.generations.view_state import as_online
-from online_features.online.read._state_query import read_fields
+from online_features.online.read._state_query import read_published_fields
 from online_features.online.read.entity_keys import Entity
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.deployment import SCAN_COUNT
@@ -32,20 +32,18 @@ def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[
 
     :param primaries: number of nodes to scan, in parallel.
     """
-    state = yield from read_fields(view, STATE_FIELDS)
+    state = yield from read_published_fields(view, STATE_FIELDS)
     if state.schema is None:
         return []
     written, columns = as_online(view, state.layout), state.schema.keys
-    layout = layout_of(written)
+    layout = layout_of(written, state.generation)
     found: dict[Key, Entity] = {}
     for start in (random.getrandbits(CURSOR_BITS), 0):
         cursors = dict.fromkeys(range(primaries), str(start))
         while cursors:
             cursors, keys = yield from _scan(cursors, layout.pattern(columns))
             entities = {key: entity for key in keys if (entity := _entity(columns, layout.texts(columns, key)))}
-            if layout.row_exists is not None:
-                entities = yield from _with_row(layout.row_exists, entities)
-            found.update(entities)
+            found.update((yield from _with_row(layout, entities)))
             if len(found) >= size:
                 return random.sample([*found.values()], size)
     return [*found.values()]
@@ -68,13 +66,13 @@ def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[i
     return following, keys
 
 
-def _with_row(row_exists: CommandForm, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:
-    """Keep the entities whose key, which the views of a project share in layout ``feast``, holds a row of this view."""
-    replies = (yield [(row_exists, key) for key in entities]) if entities else ()
+def _with_row(layout: RowLayout, entities: Mapping[Key, Entity]) -> Conversation[dict[Key, Entity]]:
+    """Keep the entities whose key holds a row of this view: no tombstone, nor in layout ``feast`` only other views."""
+    replies = (yield [(layout.read_presence, key) for key in entities]) if entities else ()
     # Any other error, such as WRONGTYPE, means that another application owns the key.
     if refused := next((reply for reply in replies if isinstance(reply, Exception) and is_refused(reply)), None):
         raise refused
-    return {key: entity for (key, entity), is_there in zip(entities.items(), replies, strict=True) if is_there == 1}
+    return {key: entity for (key, entity), reply in zip(entities.items(), replies, strict=True) if layout.is_row(reply)}
 
 
 def _entity(columns: tuple[Column, ...], texts: list[str] | None) -> Entity | None:

@@ -1,26 +1,31 @@
-"""Rows of a feature view, read in one round trip for any number of entities, without Arrow.
+"""Rows of feature views, read in one round trip for any number of entities, without Arrow.
 
-How to read rows depends on the types of their columns, which the state of the view records. The cache keeps them. The
-state is read again in front of the rows, in the same round trip; if the cache is out of date, the rows are read again.
+The pointer of the project says which generation of a view is published, and the state of a generation says how to read
+its rows. The cache keeps both. They are read again in front of the rows, in the same round trip; if the cache is out of
+date, the rows are read again.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from online_features.errors import InvalidRowsError, OnlineDataError
 from online_features.feature_view import FeatureView
+from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
 from online_features.layouts.row_format import DAMAGE
 from online_features.online.generations.view_state import ViewState, as_online
 from online_features.online.read._state_query import (
     FRESHNESS_FIELDS,
+    PointerQuery,
+    Pointers,
     fields_command,
     read_fields,
+    read_pointers,
     state_of_reply,
     with_subject,
 )
@@ -28,9 +33,12 @@ from online_features.online.read._view_cache import CachedView, RowPlan, ViewCac
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
-from online_features.online.redis.conversation import Conversation
+from online_features.online.redis.conversation import Conversation, together
 from online_features.online.redis.redis_failures import ResponseError, decision
 from online_features.resp.commands import Command
+
+# A generation is removed ten minutes after it was published last, so a reply that took longer than this is read again.
+LONGEST_ROUND_TRIP = timedelta(minutes=1)
 
 # Fields of a view's state that are read in front of its rows; all of them are short.
 STATE_FIELDS = ("schema_fingerprint", "layout", *FRESHNESS_FIELDS)
@@ -42,6 +50,7 @@ class RowQuery:
 
     :param features: names of features; ``None`` reads those of the view.
     :param now: the instant against which ttl and lags are measured.
+    :param at_generation: to read; ``None`` reads the published one.
     """
 
     view: FeatureView
@@ -49,47 +58,111 @@ class RowQuery:
     features: Sequence[str] | None
     bounds: FreshnessBounds
     now: datetime
+    at_generation: str | None = None
+
+    def generation_in(self, pointers: Pointers) -> str:
+        """Return the generation to read."""
+        return self.at_generation or pointers[keyspace.view_id(self.view)].generation
 
 
 def read_rows(query: RowQuery, views: ViewCache) -> Conversation[OnlineRows]:
     """Read the rows, and raise if they are older than the query's bounds."""
-    rows = yield from _current_rows(query, views)
-    query.bounds.check(query.view, rows.freshness)
+    (rows,) = yield from read_views([query], views)
     return rows
 
 
-def _current_rows(query: RowQuery, views: ViewCache) -> Conversation[OnlineRows]:
-    cached = views.get(query.view)
-    if cached is not None:
-        # The query may fail with the cached schema and succeed with the current one.
-        with suppress(InvalidRowsError):
-            rows = yield from _rows_as_cached(query, cached)
-            if rows is not None:
-                return rows
+def read_views(queries: Sequence[RowQuery], views: ViewCache) -> Conversation[list[OnlineRows]]:
+    """Read the rows of several views, each at the generation that one reading of its project's pointer names.
+
+    :raises StaleFeaturesError: when a view is older than the query's bounds.
+    """
+    pointer_query = PointerQuery([query.view for query in queries])
+    cached: Sequence[CachedView | None] = [views.get(query.view, query.at_generation) for query in queries]
+    pointers: Pointers | None = None
     while True:
-        state = yield from read_fields(query.view, (*STATE_FIELDS, "schema"))
-        cached = views.update(query.view, state)
-        if cached is None:
+        if pointers is None and None in cached:
+            pointers = yield from read_pointers([query.view for query in queries])
+        if pointers is not None:
+            cached = yield from _current(queries, pointers, views)
+        try:
+            readings = [_Reading.of(query, entry) for query, entry in zip(queries, cached, strict=True) if entry]
+        except InvalidRowsError:
+            # The query may fail with the cached schema and succeed with the current one.
+            if pointers is not None:
+                raise
+            pointers = yield from read_pointers([query.view for query in queries])
+            continue
+        began = time.monotonic()
+        replies = yield [*pointer_query.commands, *(command for reading in readings for command in reading.commands)]
+        is_slow = time.monotonic() - began > LONGEST_ROUND_TRIP.total_seconds()
+        left = iter(replies)
+        pointers = pointer_query.pointers([next(left) for _ in pointer_query.commands])
+        found = [reading.rows([next(left) for _ in reading.commands], pointers) for reading in readings]
+        if not is_slow and None not in found:
+            for query, rows in zip(queries, found, strict=True):
+                query.bounds.check(query.view, rows.freshness)  # type: ignore[union-attr]
+            return found  # type: ignore[return-value]
+
+
+def _current(queries: Sequence[RowQuery], pointers: Pointers, views: ViewCache) -> Conversation[list[CachedView]]:
+    """Read how the rows of each view are to be read, and keep it in the cache."""
+    generations = [query.generation_in(pointers) for query in queries]
+    states = yield from together([
+        read_fields(query.view, generation, (*STATE_FIELDS, "schema"))
+        for query, generation in zip(queries, generations, strict=True)
+    ])  # fmt: skip
+    cached = [CachedView.of(state) for state in states]
+    for query, entry in zip(queries, cached, strict=True):
+        if query.at_generation is not None and entry.schema is None:
+            raise InvalidRowsError(
+                f"feature view {query.view.name!r}: there is no generation {query.at_generation!r}; "
+                "online.generations(view) lists those there are"
+            )
+        views.put(query.view, query.at_generation, entry)
+    return cached
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """The commands of a query, and how to understand their replies.
+
+    :param plan: ``None`` if no row can be found: nothing is online, or rows have other join keys.
+    :param keys: of the rows; an entity may be asked for twice.
+    """
+
+    query: RowQuery
+    cached: CachedView
+    plan: RowPlan | None
+    keys: Sequence[Key]
+    by_key: Mapping[Key, Command]
+
+    @classmethod
+    def of(cls, query: RowQuery, cached: CachedView) -> _Reading:
+        """Make the commands.
+
+        :raises InvalidRowsError: when the query does not fit what is online.
+        """
+        plan = _plan(as_online(query.view, cached.layout), cached, query.features)
+        keys: Sequence[Key] = [plan.key(row) for row in query.entity_rows] if plan else []
+        by_key = {key: (plan.format.command, key) for key in keys} if plan else {}
+        return cls(query=query, cached=cached, plan=plan, keys=keys, by_key=by_key)
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """The commands that read the state and the rows."""
+        return [fields_command(self.query.view, self.cached.generation, STATE_FIELDS), *self.by_key.values()]
+
+    def rows(self, replies: Sequence[Any], pointers: Pointers) -> OnlineRows | None:
+        """Return the rows in the replies; ``None`` if the cache is out of date."""
+        query, generation = self.query, self.cached.generation
+        state = state_of_reply(query.view, generation, STATE_FIELDS, replies[0])
+        if generation != query.generation_in(pointers) or not self.cached.matches(state):
+            return None
+        if self.plan is None:
             return _all_absent(query, state)
-        rows = yield from _rows_as_cached(query, cached)
-        if rows is not None:
-            return rows
-
-
-def _rows_as_cached(query: RowQuery, cached: CachedView) -> Conversation[OnlineRows | None]:
-    """Read the rows with the cached schema; return ``None`` if the cache is out of date."""
-    view = as_online(query.view, cached.layout)
-    plan = _plan(view, cached, query.features)
-    keys: Sequence[Key] = [plan.key(row) for row in query.entity_rows] if plan else []
-    commands: Mapping[Key, Command] = {key: (plan.format.command, key) for key in keys} if plan else {}
-    state_reply, *replies = yield [fields_command(view, STATE_FIELDS), *commands.values()]
-    state = state_of_reply(view, STATE_FIELDS, state_reply)
-    if not cached.matches(state):
-        return None
-    if plan is None:
-        return _all_absent(query, state)
-    by_key = dict(zip(commands, replies, strict=True))
-    return OnlineRows(_read(query, plan, [by_key[key] for key in keys]), freshness=Freshness.of(state, now=query.now))
+        by_key = dict(zip(self.by_key, replies[1:], strict=True))
+        rows = _read(query, self.plan, [by_key[key] for key in self.keys])
+        return OnlineRows(rows, freshness=Freshness.of(state, now=query.now), generation=generation)
 
 
 def _read(query: RowQuery, plan: RowPlan, replies: Sequence[Any]) -> list[OnlineRow]:
@@ -133,6 +206,7 @@ def _all_absent(query: RowQuery, state: ViewState) -> OnlineRows:
     return OnlineRows(
         (_absent(entity, "not_found", names) for entity in query.entity_rows),
         freshness=Freshness.of(state, now=query.now),
+        generation=state.generation,
     )
 
 
@@ -142,7 +216,7 @@ def _absent(entity: Entity, status: Status, names: Sequence[str], reason: str = 
 
 def _plan(view: FeatureView, cached: CachedView, features: Sequence[str] | None) -> RowPlan | None:
     """Return how to read the features, or ``None`` if the rows online have other join keys."""
-    if not cached.schema.has_entities(view.entities):
+    if cached.schema is None or not cached.schema.has_entities(view.entities):
         return None
     if isinstance(features, str):
         raise InvalidRowsError(f"feature view {view.name!r}: features= must be a list of names, not {features!r}")

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from online_features.errors import InvalidRowsError
-from online_features.feature_view import FeatureView
 from online_features.layouts.feast.feast_columns import KEY, feast_column
-from online_features.layouts.layout import Key
-from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.layout import Key, RowLayout
 from online_features.schema import Column
 from online_features.types import values
 
@@ -19,12 +17,13 @@ Entity: TypeAlias = Mapping[str, Any]
 PLAIN_TYPES = {"smallint": int, "integer": int, "bigint": int, "text": str, "character varying": str}
 
 
-def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity) -> Key:
+def entity_key(layout: RowLayout, keys: Sequence[Column] | None, entity: Entity) -> Key:
     """Return the key of an entity's row.
 
     :param keys: the join key columns; ``None`` infers them from the values.
     :raises InvalidRowsError: when a join key is missing or does not fit.
     """
+    view = layout.view
     if not isinstance(entity, Mapping):
         raise InvalidRowsError(
             f"feature view {view.name!r}: an entity must be a mapping from join key to value, not {entity!r}"
@@ -35,15 +34,15 @@ def entity_key(view: FeatureView, keys: Sequence[Column] | None, entity: Entity)
     plain = {name: _plain(entity[name]) for name in view.entities}
     columns = keys or [feast_column(view, KEY, values.inferred_column(name, plain[name])) for name in view.entities]
     try:
-        return layout_of(view).key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
+        return layout.key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
     except InvalidRowsError as error:
         raise InvalidRowsError(f"feature view {view.name!r}, entity {dict(entity)!r}: {error}") from error
 
 
-def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entity], Key]:
+def entity_keys(layout: RowLayout, columns: Sequence[Column]) -> Callable[[Entity], Key]:
     """Return :func:`entity_key` with the columns bound, faster for values whose ``str()`` is their text."""
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
-    key_of = layout_of(view).keys(columns)
+    key_of = layout.keys(columns)
 
     def key(entity: Entity) -> Key:
         texts = []
@@ -51,12 +50,12 @@ def entity_keys(view: FeatureView, columns: Sequence[Column]) -> Callable[[Entit
             value = entity.get(name) if type(entity) is dict else None
             text = str(value)
             if type(value) is not kind or "\0" in text or not values.has_utf8(text):
-                return entity_key(view, columns, entity)
+                return entity_key(layout, columns, entity)
             texts.append(text)
         try:
             return key_of(texts)
         except InvalidRowsError:
-            return entity_key(view, columns, entity)  # its error names the entity
+            return entity_key(layout, columns, entity)  # its error names the entity
 
     return key
 

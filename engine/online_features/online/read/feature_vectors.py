@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.errors import AmbiguousNameError
 from online_features.extras import needs_materialize
-from online_features.online.read._row_query import RowQuery, read_rows
+from online_features.online.read._row_query import RowQuery, read_views
 from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
-from online_features.online.redis.conversation import Conversation, together
+from online_features.online.redis.conversation import Conversation
 
 if TYPE_CHECKING:
     import pandas
@@ -50,11 +50,15 @@ class FeatureVectors(list[FeatureVector]):
     """Feature vectors, one per entity row, in the caller's order.
 
     :param freshness: name of each view to its freshness. It is read before the rows, so they are at least as fresh.
+    :param generations: name of each view to the generation from which all its rows are.
     """
 
-    def __init__(self, vectors: Iterable[FeatureVector], *, freshness: Mapping[str, Freshness]) -> None:
+    def __init__(
+        self, vectors: Iterable[FeatureVector], *, freshness: Mapping[str, Freshness], generations: Mapping[str, str]
+    ) -> None:
         super().__init__(vectors)
         self.freshness = freshness
+        self.generations = generations
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one line per vector: join keys, ``<view>__event_timestamp``, ``<view>__status``, then features.
@@ -70,7 +74,7 @@ class FeatureVectors(list[FeatureVector]):
 def read_vectors(queries: Sequence[RowQuery], views: ViewCache, *, full_names: bool) -> Conversation[FeatureVectors]:
     """Read one vector per entity row; see :meth:`~online_features.OnlineStore.get_feature_vectors`."""
     _check_distinct((query.view.name for query in queries), "feature view", "read them in two calls")
-    found = yield from together([read_rows(query, views) for query in queries])
+    found = yield from read_views(queries, views)
     by_view = {query.view.name: rows for query, rows in zip(queries, found, strict=True)}
     labels = {name: _labels(name, rows, full_names=full_names) for name, rows in by_view.items()}
     _check_distinct(
@@ -81,6 +85,7 @@ def read_vectors(queries: Sequence[RowQuery], views: ViewCache, *, full_names: b
     return FeatureVectors(
         (_vector(dict(zip(by_view, rows, strict=True)), labels) for rows in zip(*found, strict=True)),
         freshness={name: rows.freshness for name, rows in by_view.items()},
+        generations={name: rows.generation for name, rows in by_view.items()},
     )
 
 

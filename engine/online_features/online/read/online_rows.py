@@ -54,11 +54,13 @@ class OnlineRows(list[OnlineRow]):
     """Rows, one per entity, in the caller's order.
 
     :param freshness: of their view. It is read before the rows, so they are at least as fresh.
+    :param generation: of the view, from which all of them are.
     """
 
-    def __init__(self, rows: Iterable[OnlineRow], *, freshness: Freshness) -> None:
+    def __init__(self, rows: Iterable[OnlineRow], *, freshness: Freshness, generation: str) -> None:
         super().__init__(rows)
         self.freshness = freshness
+        self.generation = generation
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one line per row: join keys, ``event_timestamp``, ``status``, then features.

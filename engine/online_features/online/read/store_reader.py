@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from online_features import arguments
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
+from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.read._row_query import RowQuery, read_rows
 from online_features.online.read._state_query import read_freshness
 from online_features.online.read._view_cache import ViewCache
@@ -35,32 +36,37 @@ class StoreReader:
         view: FeatureView,
         entity_rows: Sequence[Entity],
         features: Sequence[str] | None,
-        min_watermark: datetime | None,
-        max_staleness: timedelta | None,
+        bounds: FreshnessBounds,
+        at_generation: str | None,
     ) -> Conversation[OnlineRows]:
         """Read rows; see :meth:`~online_features.OnlineStore.get_online_features`."""
         arguments.check(view=view, entity_rows=entity_rows)
         arguments.check_given(features=features)
-        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
-        return read_rows(RowQuery(view, entity_rows, features, bounds, datetime.now(UTC)), self._views)
+        _check_generations([view], {view.name: at_generation} if at_generation is not None else {})
+        query = RowQuery(view, entity_rows, features, bounds, datetime.now(UTC), at_generation)
+        return read_rows(query, self._views)
 
     def vectors(
         self,
         views: Sequence[FeatureView],
         entity_rows: Sequence[Entity],
         features: Mapping[str, Sequence[str]] | None,
-        min_watermark: datetime | None,
-        max_staleness: timedelta | None,
+        bounds: FreshnessBounds,
+        at_generation: Mapping[str, str] | None,
         *,
         full_feature_names: bool,
     ) -> Conversation[FeatureVectors]:
         """Read feature vectors; see :meth:`~online_features.OnlineStore.get_feature_vectors`."""
         arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
-        bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
         if not (features is None or isinstance(features, Mapping)):
             raise InvalidRowsError(f"features= must map the names of views to lists of features, not be {features!r}")
         chosen, now = dict(features or {}), datetime.now(UTC)
-        queries = [RowQuery(view, entity_rows, chosen.pop(view.name, None), bounds, now) for view in views]
+        generations = dict(at_generation or {})
+        _check_generations(views, generations)
+        queries = [
+            RowQuery(view, entity_rows, chosen.pop(view.name, None), bounds, now, generations.get(view.name))
+            for view in views
+        ]
         if not queries:
             raise InvalidRowsError("a feature vector needs at least one feature view")
         if chosen:
@@ -78,3 +84,16 @@ class StoreReader:
         :param primaries: number of nodes to sample entities from.
         """
         return check.ask(self._views, datetime.now(UTC), primaries)
+
+
+def _check_generations(views: Sequence[FeatureView], generations: Mapping[str, str]) -> None:
+    """Refuse generations of views that are not read, or that have none.
+
+    :raises InvalidRowsError: naming the view.
+    """
+    names = {view.name: view for view in views}
+    for name in generations:
+        if name not in names:
+            raise InvalidRowsError(f"at_generation= names feature view {name!r}, which is not among views=")
+        if not LAYOUTS[names[name].layout].has_generations:
+            raise InvalidRowsError(f"feature view {name!r}: layout {names[name].layout!r} has no generations")

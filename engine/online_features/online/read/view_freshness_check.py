@@ -137,7 +137,7 @@ class ViewFreshnessCheck:
 
 
 def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[list[ViewStatus | Failure]]:
-    """Read the statuses of views, in one round trip if Redis holds them all; a failure affects its view only."""
+    """Read the statuses of views, in two round trips if Redis holds them all; a failure affects its view only."""
     freshness = yield from together([_settled(read_freshness(view, now)) for view in views])
     known_ids: frozenset[str] | ResponseError = frozenset()
     if any(isinstance(fresh, Freshness) and _is_blank(fresh) for fresh in freshness):

@@ -16,11 +16,11 @@ from redis.exceptions import AskError, MovedError
 
 from online_features.common.retry_budget import RetryBudget
 from online_features.errors import OnlineAccessError
-from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout import Key
 from online_features.online.redis.deployment import Deployment, Session
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, is_passing, lasting
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.scripts import Script, row_script
+from online_features.online.redis.scripts import Script
 from online_features.online.redis.servers import Server, server
 from online_features.resp.commands import Command, CommandForm, Word
 
@@ -57,10 +57,6 @@ class Cluster(Deployment):
         """How many nodes have keys of their own."""
         return len(self.client.get_primaries())
 
-    def row_script(self, name: str, layout: RowLayout) -> Script:
-        """Return the script of that name for rows of a layout; its calls also name the keys of tombstones."""
-        return row_script(name, type(layout), in_cluster=True)
-
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
         """Return the indices of the keys of each slot."""
         by_slot: dict[int, list[int]] = defaultdict(list)
@@ -68,9 +64,7 @@ class Cluster(Deployment):
             by_slot[key_slot(key if isinstance(key, bytes) else key.encode())].append(i)
         return [*by_slot.values()]
 
-    def packed_calls(
-        self, script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]  # noqa: ARG002
-    ) -> Iterator[PackedCall]:  # fmt: skip
+    def packed_calls(self, script: Script, rows: EncodedRows, own_words: Sequence[Word]) -> Iterator[PackedCall]:
         """Make calls of the rows of each slot."""
         from online_features.online.redis.row_calls import calls_by_slot
 

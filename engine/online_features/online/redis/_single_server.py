@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import redis
 
 from online_features.common.retry_budget import RetryBudget
-from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout import Key
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
 from online_features.online.redis.redis_failures import is_passing, is_refused, lasting
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.scripts import STATE_CHANGED, Script, StateChangedError, row_script
+from online_features.online.redis.scripts import Script
 from online_features.online.redis.servers import Server, server
 from online_features.resp.commands import Command, Word, packed
 
@@ -58,21 +58,15 @@ class SingleServer(Deployment):
             pool.release(connection)
         return replies
 
-    def row_script(self, name: str, layout: RowLayout) -> Script:
-        """Return the script of that name for rows of a layout."""
-        return row_script(name, type(layout), in_cluster=False)
-
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
         """Return the indices of all keys: one call can take them."""
         return [[*range(len(keys))]] if keys else []
 
-    def packed_calls(
-        self, script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]
-    ) -> Iterator[PackedCall]:
+    def packed_calls(self, script: Script, rows: EncodedRows, own_words: Sequence[Word]) -> Iterator[PackedCall]:
         """Make calls of the rows in their order."""
         from online_features.online.redis.row_calls import calls_in_order
 
-        return calls_in_order(script, rows, own_words, state_keys)
+        return calls_in_order(script, rows, own_words)
 
     def packed_creates(self, rows: EncodedRows, chosen: np.ndarray) -> Iterator[PackedCall]:
         """Make calls that create rows, in their order."""
@@ -141,7 +135,7 @@ class ServerSession(Session):
         def go_on() -> None:
             for reply in self._pipeline.replies(islice(every, len(acknowledged), None)):
                 if isinstance(reply, redis.ResponseError):
-                    raise StateChangedError if str(reply).startswith(STATE_CHANGED) else reply
+                    raise reply
                 acknowledged.append(reply)
 
         self.steadily(go_on)

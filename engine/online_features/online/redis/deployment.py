@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 import redis
 
 from online_features.common.retry_budget import RetryBudget
-from online_features.layouts import keyspace
-from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout import Key
 from online_features.online.redis.redis_failures import Client, is_passing
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import Script, unknown
 from online_features.online.redis.servers import Server
 from online_features.resp.commands import Command, Word
-from online_features.resp.replies import text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +92,6 @@ class Session(ABC):
         does no harm.
 
         :param then: the words of a command to send after all calls; its reply comes last.
-        :raises StateChangedError: when the view's state is not the one under which rows were encoded.
         :raises NotReplicatedError: in a cluster, when too few replicas have the rows in time.
         """
 
@@ -144,10 +141,6 @@ class Deployment(ABC):
         """How many nodes have keys of their own."""
 
     @abstractmethod
-    def row_script(self, name: str, layout: RowLayout) -> Script:
-        """Return the script of that name for rows of a layout."""
-
-    @abstractmethod
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
         """Return the indices of the keys that one call can take, for each call."""
 
@@ -157,7 +150,7 @@ class Deployment(ABC):
         :param calls: keys of rows and words of each call.
         :raises redis.RedisError: the first error among the replies.
         """
-        commands = [script.call(self._all_keys(script, keys), words) for keys, words in calls]
+        commands = [script.call(keys, words) for keys, words in calls]
         replies = self._replies(commands)
         # Only some nodes of a cluster may lack the script. The other calls are not repeated: their counts would differ.
         if again := unknown(replies):
@@ -167,13 +160,10 @@ class Deployment(ABC):
         return _raised(replies)
 
     @abstractmethod
-    def packed_calls(
-        self, script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]
-    ) -> Iterator[PackedCall]:
+    def packed_calls(self, script: Script, rows: EncodedRows, own_words: Sequence[Word]) -> Iterator[PackedCall]:
         """Make calls of a row script, ready for the wire.
 
         :param own_words: before those of the rows.
-        :param state_keys: after the keys of the rows; none unless :attr:`state_is_beside_rows`.
         """
 
     @abstractmethod
@@ -189,12 +179,6 @@ class Deployment(ABC):
 
         :param replication: what must be copied: in a cluster before a call is acknowledged.
         """
-
-    def _all_keys(self, script: Script, keys: Sequence[Key]) -> Sequence[Key]:
-        if script.keys_per_row == 1:
-            return keys
-        before, after = keyspace.around_buried_key()
-        return [name for key in keys for name in (key, f"{before}{text(key)}{after}")]
 
     def _replies(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         if not commands:

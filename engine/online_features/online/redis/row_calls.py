@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from redis.crc import key_slot
 
-from online_features.layouts import keyspace
 from online_features.layouts.encoder import EncodedRows
 from online_features.online.redis.scripts import Script
 from online_features.resp.commands import Word, word
@@ -40,15 +39,12 @@ class PackedCall(NamedTuple):
     creates: Sequence[int] = ()
 
 
-def calls_in_order(
-    script: Script, rows: EncodedRows, own_words: Sequence[Word], state_keys: Sequence[str]
-) -> Iterator[PackedCall]:
+def calls_in_order(script: Script, rows: EncodedRows, own_words: Sequence[Word]) -> Iterator[PackedCall]:
     """Make calls of the rows in their order.
 
     :param own_words: before those of the rows.
-    :param state_keys: after the keys of the rows.
     """
-    head = ScriptHead(script.sha, own_words, state_keys)
+    head = ScriptHead(script.sha, own_words)
     arguments = _arguments(rows)
     of_calls = spans(len(rows), _rows_per_call(arguments))
     calls = script_calls(head, joined(words(rows.keys)), arguments, rows.word_counts + 1, of_calls)
@@ -65,8 +61,8 @@ def calls_by_slot(script: Script, rows: EncodedRows, own_words: Sequence[Word]) 
     rows, slots = rows.take(order), slots[order]
     arguments = _arguments(rows)
     of_slots = _spans_of_each(slots, _rows_per_call(arguments))
-    head = ScriptHead(script.sha, own_words, keys_per_row=script.keys_per_row)
-    calls = script_calls(head, _keys_of_rows(script, rows.keys), arguments, rows.word_counts + 1, of_slots)
+    head = ScriptHead(script.sha, own_words)
+    calls = script_calls(head, joined(words(rows.keys)), arguments, rows.word_counts + 1, of_slots)
     return (PackedCall(call, script, int(slots[start])) for (start, _), call in zip(of_slots, calls, strict=True))
 
 
@@ -135,14 +131,6 @@ def _spans_of_each(groups: np.ndarray, size: int) -> list[tuple[int, int]]:
         for first, end in pairwise(bounds)
         for start, stop in spans(end - first, size)
     ]  # fmt: skip
-
-
-def _keys_of_rows(script: Script, keys: pa.BinaryArray) -> pa.BinaryArray:
-    """Return all keys of each row, ready for the wire."""
-    if script.keys_per_row == 1:
-        return joined(words(keys))
-    before, after = keyspace.around_buried_key()
-    return joined([*words(keys), *words(joined([before, keys, after]))])
 
 
 def _rows_per_call(encoded: pa.BinaryArray) -> int:

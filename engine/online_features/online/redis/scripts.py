@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
-from itertools import product
+from itertools import product, starmap
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -21,24 +21,14 @@ from online_features.layouts.layout_registry import LAYOUTS
 
 # By name, with the files that stand in front of each.
 STATE_SCRIPTS = {"push": (), "commit_run": ("history",), "abandon_run": ("history",)}
-ROW_SCRIPTS = ("bury", "clear", "delete", "prune", "stamps", "write")
-
-STATE_CHANGED = "CHANGED"  # begins the error of write.lua when the view's state has changed
-
-
-class StateChangedError(Exception):
-    """The state of the view is not the one under which rows were encoded; none of the call's rows is written."""
+ROW_SCRIPTS = ("bury", "clear", "delete", "prune", "stamps", "unbury", "write")
 
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script.
-
-    :param keys_per_row: how many keys a script on rows takes for each of them.
-    """
+    """A Lua script."""
 
     source: str
-    keys_per_row: int = 1
 
     @cached_property
     def sha(self) -> str:
@@ -66,14 +56,9 @@ def state_script(name: str) -> Script:
 
 
 @cache
-def row_script(name: str, layout: type[RowLayout], *, in_cluster: bool) -> Script:
-    """Return a script on rows of a layout.
-
-    :param in_cluster: whether calls also name the keys of tombstones, if the layout has such keys.
-    """
-    keys_per_row = 2 if in_cluster and layout.has_tombstone_keys else 1
-    head = f"local in_cluster, keys_per_row = {str(in_cluster).lower()}, {keys_per_row}"
-    return Script("\n".join([head, _lua("common"), layout.lua(), _lua(name)]), keys_per_row)
+def row_script(name: str, layout: type[RowLayout]) -> Script:
+    """Return a script on rows of a layout."""
+    return Script("\n".join([_lua("common"), layout.lua(), _lua(name)]))
 
 
 @cache
@@ -89,8 +74,7 @@ def unknown(replies: Sequence[Any]) -> list[int]:
 
 def _all() -> Iterator[Script]:
     yield from map(state_script, STATE_SCRIPTS)
-    for name, layout, in_cluster in product(ROW_SCRIPTS, LAYOUTS.values(), (False, True)):
-        yield row_script(name, layout, in_cluster=in_cluster)
+    yield from starmap(row_script, product(ROW_SCRIPTS, LAYOUTS.values()))
 
 
 @cache

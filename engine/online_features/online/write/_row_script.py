@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from online_features.feature_view import FeatureView
-from online_features.layouts.layout import Key
-from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.layout import Key, RowLayout
 from online_features.online.generations.view_state import features_online
 from online_features.online.redis.deployment import Deployment
+from online_features.online.redis.scripts import row_script
 from online_features.schema import Column
 
 
 class RowScript:
-    """A script on the rows of a view, called with keys and words."""
+    """A script on the rows of a layout, called with keys and words."""
 
-    def __init__(self, deployment: Deployment, view: FeatureView, name: str) -> None:
-        layout = layout_of(view)
+    def __init__(self, deployment: Deployment, layout: RowLayout, name: str) -> None:
         self._deployment = deployment
-        self._script = deployment.row_script(name, layout)
-        features = features_online(deployment.command, view, view.features or ())
+        self._script = row_script(name, type(layout))
+        features = features_online(deployment.command, layout.view, layout.view.features or ())
         self._own_words = layout.script_words(sorted(features))
 
-    def __call__(self, keys: Sequence[Key], *words: str, of_each: Sequence[Sequence[str]] = ()) -> list[Any]:
+    def __call__(self, keys: Sequence[Key], *words: Key, of_each: Sequence[Sequence[Key]] = ()) -> list[Any]:
         """Return the script's replies, one to each of :meth:`parts`.
 
         :param words: that are for all keys.
@@ -40,9 +38,8 @@ class RowScript:
         return self._deployment.parts(keys)
 
 
-def entities(deployment: Deployment, view: FeatureView, keys: Sequence[Column]) -> Iterator[tuple[Key, list[str]]]:
-    """Yield the keys of the view's rows, and the texts of the join keys in them."""
-    layout = layout_of(view)
+def entities(deployment: Deployment, layout: RowLayout, keys: Sequence[Column]) -> Iterator[tuple[Key, list[str]]]:
+    """Yield the keys of rows and tombstones, and the texts of the join keys in them."""
     for key in deployment.scan(layout.pattern(keys)):
         if (texts := layout.texts(keys, key)) is not None:
             yield key, texts

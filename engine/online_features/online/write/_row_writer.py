@@ -9,7 +9,7 @@ there already, only a few rows of each batch are tried.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +17,13 @@ import pyarrow.compute as pc
 
 from online_features.counters import RowCounts
 from online_features.errors import OnlineDataError
-from online_features.feature_view import FeatureView
-from online_features.layouts import keyspace
-from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.layout import RowLayout
 from online_features.online.redis.deployment import Deployment, Session
+from online_features.online.redis.scripts import row_script
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import EncodedRows
-    from online_features.layouts.hash.packing import Packing
     from online_features.online.redis.row_calls import PackedCall
 
 # Rows of a batch that are tried while most rows exist already: few enough to cost nothing beside a batch.
@@ -40,33 +38,24 @@ class RowWriter:
     """Encodes rows of one view as calls, and writes them.
 
     :param features: all that rows of the view may have, as :func:`.features_online` returns them.
-    :param version: of the view's state, which must be the same when a row is written; ``""`` for any. The script can
-        check it only if the state is beside the rows.
-    :param packing: of rows, if the server accepts one; asking for it pays off for many rows only.
+    :param is_pushed: whether a producer has pushed the rows, which marks them.
     """
 
     def __init__(
         self,
         deployment: Deployment,
-        view: FeatureView,
+        layout: RowLayout,
         schema: RowSchema,
         features: Collection[str] = (),
         *,
-        version: str = "",
-        packing: Packing | None = None,
+        is_pushed: bool = False,
     ) -> None:
-        layout = layout_of(view)
         names = [feature.name for feature in schema.features]
-        if not deployment.state_is_beside_rows:
-            version = ""
         self._deployment = deployment
-        self._encoder = layout.encoder(schema, packing)
-        self._script = deployment.row_script("write", layout)
-        self._own_words = [*layout.script_words(names, set(features).difference(names)), version]
-        self._state_keys = [keyspace.state_key(view)] if version else []
+        self._encoder = layout.encoder(schema, is_pushed=is_pushed)
+        self._script = row_script("write", type(layout))
+        self._own_words = layout.script_words(names, set(features).difference(names))
         self._creates_first = layout.creates_first
-        # Tombstones have keys of their own, so a key that holds nothing may still be that of a deleted entity.
-        self._mark_of_burials = f"{keyspace.RESERVED_PREFIX}:burials:{{{keyspace.view_id(view)}}}"
         self._mostly_creates = False
 
     def encode(self, batch: pa.RecordBatch) -> EncodedRows:
@@ -86,10 +75,9 @@ class RowWriter:
 
         :raises OnlineDataError: when the acknowledgements do not account for every row.
         """
-        may_create = self._creates_first and not self._may_be_buried(session)
-        created = self._created(session, rows) if may_create else np.zeros(len(rows), dtype=bool)
+        created = self._created(session, rows) if self._creates_first else np.zeros(len(rows), dtype=bool)
         by_script = rows.take(np.flatnonzero(~created))
-        counts = _row_counts(len(by_script), session.send(self._calls(by_script)))
+        counts = row_counts(len(by_script), session.send(self._calls(by_script)))
         created_rows = len(rows) - len(by_script)
         return counts + RowCounts(rows_read=created_rows, rows_written=created_rows)
 
@@ -109,11 +97,8 @@ class RowWriter:
                 break
         return created
 
-    def _may_be_buried(self, session: Session) -> bool:
-        return not self._deployment.state_is_beside_rows or bool(session.command("EXISTS", self._mark_of_burials))
-
     def _calls(self, rows: EncodedRows) -> list[PackedCall]:
-        return [*self._deployment.packed_calls(self._script, rows, self._own_words, self._state_keys)]
+        return [*self._deployment.packed_calls(self._script, rows, self._own_words)]
 
 
 def _may_be_created(session: Session, rows: EncodedRows) -> np.ndarray:
@@ -130,15 +115,11 @@ def _may_be_created(session: Session, rows: EncodedRows) -> np.ndarray:
     return ~left_to_script.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def write_rows_then(
-    session: Session, rows: int, calls: Sequence[PackedCall], command: Sequence[str | int]
-) -> tuple[RowCounts, Any]:
-    """Send the calls, then a command, and return the outcomes of the rows and the command's reply."""
-    *acknowledged, reply = session.send(calls, command)
-    return _row_counts(rows, acknowledged), reply
+def row_counts(rows: int, acknowledged: Sequence[Sequence[int]]) -> RowCounts:
+    """Return the outcomes of rows from the replies to their calls.
 
-
-def _row_counts(rows: int, acknowledged: Sequence[Sequence[int]]) -> RowCounts:
+    :raises OnlineDataError: when the acknowledgements do not account for every row.
+    """
     written, stale, expired, deleted = map(sum, zip([0] * 4, *acknowledged, strict=True))
     total = written + stale + expired + deleted
     if total != rows:

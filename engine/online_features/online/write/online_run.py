@@ -32,8 +32,9 @@ CLEANUP_SECONDS = 5.0
 
 
 class OnlineRun:
-    """One run's writes. Encoding does no I/O, so another thread may encode while this one writes.
+    """One run's writes to one generation. Encoding does no I/O, so another thread may encode while this one writes.
 
+    :param generation: to write to.
     :param failed: makes the record of a run that an error has ended, for the run history.
     :param retry_budget: of all that the run tries again.
     :param replication: what has to be copied before the run counts.
@@ -43,6 +44,7 @@ class OnlineRun:
         self,
         deployment: Deployment,
         view: FeatureView,
+        generation: str,
         schema: RowSchema,
         run_id: str,
         *,
@@ -54,6 +56,7 @@ class OnlineRun:
         self._retry_budget = retry_budget
         self._replication = replication
         self._view = view
+        self._layout = layout_of(view, generation)
         self._schema = schema
         self._run_id = run_id
         self._failed = failed
@@ -65,7 +68,6 @@ class OnlineRun:
             try:
                 self._servers = begin_run(self._session, self._view, self._run_id)
                 warn_of_eviction(self._view, self._servers)
-                self._packing = layout_of(self._view).packing(self._session.reply)
                 self._set_writer()
                 yield self
             except BaseException as error:
@@ -98,6 +100,7 @@ class OnlineRun:
         return commit_run(
             self._session,
             self._view,
+            self._layout.generation,
             self._run_id,
             claims,
             schema=self._schema,
@@ -128,21 +131,21 @@ class OnlineRun:
             :func:`~online_features.online.write.erasure.drop_view_data`.
         """
         if clears:
-            drop_view_data(self._deployment, self._view, self._schema)
+            drop_view_data(self._deployment, self._view, self._layout.generation)
             self._set_writer()
         elif recorded.fingerprint not in (None, fingerprint):
-            forget_definition(self._session, self._view)
+            forget_definition(self._session, self._view, self._layout.generation)
         if clears or recorded.definition is None:
-            record_schema(self._session, self._view, self._schema)
+            record_schema(self._session, self._view, self._layout.generation, self._schema)
 
     def prune(self, before: datetime, existing: Lookup) -> int:
         """Remove entities that the source no longer has; see :func:`~online_features.online.write.erasure.prune`."""
-        return prune(self._deployment, self._view, self._schema.keys, before, existing)
+        return prune(self._deployment, self._layout, self._schema.keys, before, existing)
 
     def _set_writer(self) -> None:
         names = [feature.name for feature in self._schema.features]
         features = features_online(self._session.command, self._view, names)
-        self._writer = RowWriter(self._deployment, self._view, self._schema, features, packing=self._packing)
+        self._writer = RowWriter(self._deployment, self._layout, self._schema, features)
 
 
 def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, Any]) -> None:

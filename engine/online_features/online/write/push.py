@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -17,15 +17,15 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
-from online_features.online.generations.push_states import PushState, PushStates, push_command
+from online_features.layouts.layout_registry import layout_of
+from online_features.online.generations.push_states import PushState, PushStates, PushTarget, push_command
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.scripts import StateChangedError
-from online_features.online.write._row_writer import RowWriter, write_rows_then
+from online_features.online.write._row_writer import RowWriter, row_counts
 from online_features.producers.appending import AppendableSource, appended
 from online_features.producers.given_rows import BATCH_ROWS, GivenBatch, batches
-from online_features.producers.pushed_rows import PushedRows, pushed_rows, pushed_schema
+from online_features.producers.pushed_rows import PushedRows, aligned, pushed_rows, pushed_schema
 from online_features.producers.transformation import Transformation, transformed
 from online_features.rejection import Rejections
 from online_features.resp.replies import text
@@ -68,8 +68,8 @@ def push_rows(
     """Write the rows; see :meth:`~online_features.OnlineStore.push`."""
     began = time.monotonic()
 
-    def coerced(known: PushState, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
-        schema = pushed_schema(view, known.schema, given)
+    def coerced(target: PushTarget, given: GivenBatch) -> tuple[RowSchema, PushedRows]:
+        schema = pushed_schema(view, target.schema, given)
         return schema, pushed_rows(view, schema, given, now=now)
 
     push: _Push[GivenBatch] = _Push(deployment, states, view, retry_budget, coerced, now=now)
@@ -94,13 +94,13 @@ def append_and_push(
     began = time.monotonic()
     transformation = Transformation(view, source.describe(), in_texts=True)
 
-    def coerced(known: PushState, given: PushedRows) -> tuple[RowSchema, PushedRows]:
-        _check_types(view, known, transformation.schema)
+    def coerced(target: PushTarget, given: PushedRows) -> tuple[RowSchema, PushedRows]:
+        _check_types(view, target, transformation.schema)
         return transformation.schema, given
 
     with lasting(retry_budget):
         known = retry_budget.attempt(partial(states.read, view), is_passing)
-    _check_types(view, known, transformation.schema)
+    _check_types(view, known.published, transformation.schema)
     push: _Push[PushedRows] = _Push(deployment, states, view, retry_budget, coerced, now=now)
     with appended(source, view, transformation, rows) as (result, every):
         push.send(every)
@@ -108,25 +108,25 @@ def append_and_push(
     return push.result(began, rows_appended=result.rows_appended)
 
 
-def _check_types(view: FeatureView, known: PushState, schema: RowSchema) -> None:
+def _check_types(view: FeatureView, target: PushTarget, schema: RowSchema) -> None:
     """Refuse to write values of the source's types beside those of other types that a run has written."""
-    online = {column.name: column.type for column in known.schema.columns} if known.schema else {}
+    online = {column.name: column.type for column in target.schema.columns} if target.schema else {}
     for column in schema.columns:
-        if known.is_materialized and online.get(column.name, column.type) != column.type:
+        if target.is_materialized and online.get(column.name, column.type) != column.type:
             raise SourceError(
                 f"feature view {view.name!r}: column {column.name!r} is {column.type} now, but "
                 f"{online[column.name]} in what is online -> materialize the view, and push again"
             )
 
 
-def _check_identity(view: FeatureView, known: PushState) -> None:
-    """Refuse to write rows that readers would not find: what is online has other entities or another layout."""
-    if known.schema is None:
+def _check_identity(view: FeatureView, target: PushTarget) -> None:
+    """Refuse to write rows that readers would not find: what is online has other entities, or is not Feast's."""
+    if target.schema is None:
         return
-    if not known.schema.has_entities(view.entities):
-        online = f"entities {[key.name for key in known.schema.keys]}"
-    elif known.layout not in (None, view.layout):
-        online = f"layout {known.layout!r}"
+    if not target.schema.has_entities(view.entities):
+        online = f"entities {[key.name for key in target.schema.keys]}"
+    elif target.view.layout != view.layout and "feast" in (target.view.layout, view.layout):
+        online = f"layout {target.view.layout!r}"
     else:
         return
     raise InvalidRowsError(f"feature view {view.name!r}: what is online has {online}; materialize it first")
@@ -137,14 +137,19 @@ class _ReadyBatch(Generic[Given]):
     """A batch ready for the wire.
 
     :param given: the rows as given, from which the batch may have to be made again.
-    :param known: the state of the view under which it was made.
+    :param known: the generations for which it was made.
+    :param schema: of the rows in the published generation.
+    :param pushed: the rows for the published generation.
+    :param calls: of each generation, in the order of ``known``; empty where ``missed`` has the generation.
+    :param missed: generation to the number of rows that it cannot hold.
     """
 
     given: Given
     known: PushState
     schema: RowSchema
     pushed: PushedRows
-    calls: Sequence[PackedCall]
+    calls: Sequence[Sequence[PackedCall]]
+    missed: Mapping[str, int]
 
 
 class _Push(Generic[Given]):
@@ -156,7 +161,7 @@ class _Push(Generic[Given]):
         states: PushStates,
         view: FeatureView,
         retry_budget: RetryBudget,
-        coerced: Callable[[PushState, Given], tuple[RowSchema, PushedRows]],
+        coerced: Callable[[PushTarget, Given], tuple[RowSchema, PushedRows]],
         *,
         now: datetime,
     ) -> None:
@@ -209,29 +214,48 @@ class _Push(Generic[Given]):
     def _ready(self, given: Given) -> _ReadyBatch[Given]:
         known = self._states.known(self._view)
         try:
-            return self._made_under(known, given)
+            return self._made_for(known, given)
         except InvalidRowsError:
             current = self._states.read(self._view)
             if current == known:
                 raise
-            return self._made_under(current, given)
+            return self._made_for(current, given)
 
-    def _made_under(self, known: PushState, given: Given) -> _ReadyBatch[Given]:
-        _check_identity(self._view, known)
-        schema, pushed = self._coerced(known, given)
+    def _made_for(self, known: PushState, given: Given) -> _ReadyBatch[Given]:
+        schema, pushed = self._fitted(known.published, given)
         known = self._states.with_features(self._view, known, schema)
-        version = self._states.expected_version(known, schema)
-        writer = RowWriter(self._deployment, self._view, schema, known.features, version=version)
-        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=writer.calls(pushed.batch))
+        calls, missed = [], {}
+        for target in known.targets[:-1]:
+            try:
+                calls.append(self._calls(target, *self._fitted(target, given)))
+            except (InvalidRowsError, SourceError):
+                calls.append([])
+                missed[target.generation] = pushed.batch.num_rows
+        calls.append(self._calls(known.published, schema, pushed))
+        return _ReadyBatch(given=given, known=known, schema=schema, pushed=pushed, calls=calls, missed=missed)
+
+    def _fitted(self, target: PushTarget, given: Given) -> tuple[RowSchema, PushedRows]:
+        """Return the rows with the columns of a generation.
+
+        :raises InvalidRowsError: when the generation cannot hold them.
+        """
+        _check_identity(self._view, target)
+        schema, pushed = self._coerced(target, given)
+        wanted = wanted_schema(target, schema)
+        return wanted, replace(pushed, batch=aligned(schema, pushed.batch, wanted))
+
+    def _calls(self, target: PushTarget, schema: RowSchema, pushed: PushedRows) -> Sequence[PackedCall]:
+        layout = layout_of(target.view, target.generation)
+        return RowWriter(self._deployment, layout, schema, target.features, is_pushed=True).calls(pushed.batch)
 
     def _write(self, ready: _ReadyBatch[Given]) -> None:
         *keys, instants = ready.pushed.batch.columns[: len(ready.schema.keys) + 1]
         times = EventTimes.of(keys, instants, self._now)
         counts = self._sent(ready, times.newest)
         while counts is None:
-            # The view's state has changed: a run with another definition has ended, another producer's first push has
-            # recorded other types, or Redis was flushed. The rows are validated again under the new state. Calls that
-            # were carried out may be made again, because rows with equal timestamps overwrite each other.
+            # A generation has been registered, published or removed, another producer's first push has recorded other
+            # types, or Redis was flushed. The rows are written again, to the generations that there are now: rows with
+            # equal timestamps overwrite each other.
             self._states.read(self._view)
             ready = self._ready(ready.given)
             counts = self._sent(ready, times.newest)
@@ -241,24 +265,44 @@ class _Push(Generic[Given]):
         self._times += times
 
     def _sent(self, ready: _ReadyBatch[Given], newest: datetime | None) -> RowCounts | None:
-        """Return the outcomes of the rows; ``None`` if they were encoded under a state that is no longer there."""
+        """Return the outcomes of the rows in the published generation; ``None`` if the generations have changed."""
         known = ready.known
-        if not known.is_materialized and known.schema != ready.schema:
+        if not known.published.is_materialized and known.published.schema != ready.schema:
             known = self._states.record(self._view, known, ready.schema)
-            if known.schema != ready.schema:
+            if known.published.schema != ready.schema:
                 return None
-        # A script that cannot reach the state does not check it with every call, so it is checked before and after.
-        is_apart = not self._deployment.state_is_beside_rows
-        try:
-            with self._deployment.session(self._retry_budget, self._replication) as session:
-                if is_apart and text(session.command(*push_command(self._view, known.version))) != known.version:
-                    return None
-                command = push_command(self._view, known.version, newest)
-                counts, version = write_rows_then(session, ready.pushed.batch.num_rows, ready.calls, command)
-                self._bytes_sent += session.bytes_sent
-        except StateChangedError:
+        # The published generation is written last: a reader never sees a row that a switch could take away.
+        calls = [call for of_target in ready.calls for call in of_target]
+        command = push_command(self._view, known, newest, ready.missed)
+        with self._deployment.session(self._retry_budget, self._replication) as session:
+            *replies, version = session.send(calls, command)
+            self._bytes_sent += session.bytes_sent
+        if text(version) != known.version:
             return None
-        return None if is_apart and text(version) != known.version else counts
+        of_published = replies[len(replies) - len(ready.calls[-1]) :]
+        return row_counts(ready.pushed.batch.num_rows, of_published)
+
+
+def wanted_schema(target: PushTarget, schema: RowSchema) -> RowSchema:
+    """Return the columns of a generation's rows: those of its run, or all that have been pushed so far.
+
+    :param schema: of the rows that are pushed.
+    """
+    stored = target.schema
+    if stored is None or stored == schema:
+        return schema
+    if target.is_materialized:
+        return stored
+    # Rows are read by the places of their features, so new ones come last.
+    names = {feature.name for feature in stored.features}
+    pushed = {feature.name: feature for feature in schema.features}
+    return replace(
+        schema,
+        features=(
+            *(pushed.get(feature.name, feature) for feature in stored.features),
+            *(feature for feature in schema.features if feature.name not in names),
+        ),
+    )
 
 
 def _ready_batches(

@@ -1,9 +1,8 @@
--- Removes rows, whatever their timestamps.
+-- Removes rows and tombstones, whatever their timestamps.
 --
 -- KEYS      the entity keys
 -- ARGV      the layout's own words
 
-for i = 1, rows do
-  local key = key_of(i)
+for _, key in ipairs(KEYS) do
   remove(key)
 end

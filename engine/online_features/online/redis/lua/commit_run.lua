@@ -1,7 +1,7 @@
 -- Ends a run: moves the view's watermark and adds the run to its history, if the run's marker is still there.
 -- Follows history.lua.
 --
--- KEYS      state of the view, history of the view, marker of the run
+-- KEYS      the generation that the run has written to, history of the view, marker of the run
 -- ARGV[1]   id of the run
 -- ARGV[2]   number of records to keep
 -- ARGV[3]   the run as JSON, to which the watermark is added
@@ -55,6 +55,7 @@ for _, window in ipairs(pending) do
 end
 
 redis.call('HSET', state, 'fingerprint', ARGV[8], unpack(ARGV, 10))
+redis.call('HINCRBY', state, 'commits', 1)
 if watermark then
   redis.call('HSET', state, 'watermark', watermark)
 end

@@ -12,21 +12,12 @@
 local now, last_of_all = ARGV[own_words + 1], ARGV[own_words + 2]
 local erased = 0
 
-for i = 1, rows do
-  local key = key_of(i)
-  local timestamp = stamp_of(key)
-  if timestamp then
+for _, key in ipairs(KEYS) do
+  local timestamp, _, flags = stamp_of(key)
+  if timestamp and not is_tombstone(flags) then
     erased = erased + 1
-    remove(key)
-  else
-    timestamp = stamp_of_tombstone(key)
   end
-  unbury(key)
-  if timestamp and timestamp > now then
-    bury(key, timestamp, last_of_all, 0)
-  else
-    bury(key, now, last_of_all, 0)
-  end
+  bury(key, timestamp and is_before(now, timestamp) and timestamp or now, last_of_all, 0)
 end
 
 return erased

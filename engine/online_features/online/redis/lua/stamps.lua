@@ -2,15 +2,15 @@
 --
 -- KEYS      the entity keys
 -- ARGV      the layout's own words
--- returns   per key: the event timestamp ('' when there is no row) and the created timestamp ('' for none)
+-- returns   per key: event timestamp, created timestamp, flags; '', '' and 0 when there is nothing
 
 local stamps = {}
 
-for i = 1, rows do
-  local key = key_of(i)
-  local timestamp, created = stamp_of(key)
+for _, key in ipairs(KEYS) do
+  local timestamp, created, flags = stamp_of(key)
   stamps[#stamps + 1] = timestamp or ''
-  stamps[#stamps + 1] = created
+  stamps[#stamps + 1] = created or ''
+  stamps[#stamps + 1] = flags or 0
 end
 
 return stamps
