@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SLOTS = 16384
-
 # Rounds in which calls are sent. Each round sends the calls again that a node refused because their slot has moved.
 MOST_MOVES = 16
 
@@ -79,6 +77,8 @@ class Cluster(Deployment):
     def _nodes_of_slots(self) -> np.ndarray:
         """Return a number for the primary of each slot, the same for all of its slots."""
         import numpy as np
+
+        from online_features.resp.slots import SLOTS
 
         numbers: dict[str, int] = defaultdict(lambda: len(numbers))
         owners = self.client.nodes_manager.slots_cache

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from redis.crc import key_slot
 
 from online_features.layouts.encoder import EncodedRows
 from online_features.online.redis.scripts import Script
 from online_features.resp.commands import Word, word
 from online_features.resp.script_calls import Buffers, ScriptHead, script_calls, spans, wire
+from online_features.resp.slots import slots
 from online_features.resp.word_columns import Piece, joined, words
 
 # A call blocks Redis for about 10 µs a row, so 64 rows stay well under a millisecond; measured, more rows a call
@@ -56,14 +56,14 @@ def calls_by_slot(script: Script, rows: EncodedRows, own_words: Sequence[Word]) 
 
     :param own_words: before those of the rows.
     """
-    slots = _slots(rows.keys)
-    order = np.argsort(slots, kind="stable")
-    rows, slots = rows.take(order), slots[order]
+    of_rows = slots(rows.keys)
+    order = np.argsort(of_rows, kind="stable")
+    rows, of_rows = rows.take(order), of_rows[order]
     arguments = _arguments(rows)
-    of_slots = _spans_of_each(slots, _rows_per_call(arguments))
+    of_slots = _spans_of_each(of_rows, _rows_per_call(arguments))
     head = ScriptHead(script.sha, own_words)
     calls = script_calls(head, joined(words(rows.keys)), arguments, rows.word_counts + 1, of_slots)
-    return (PackedCall(call, script, int(slots[start])) for (start, _), call in zip(of_slots, calls, strict=True))
+    return (PackedCall(call, script, int(of_rows[start])) for (start, _), call in zip(of_slots, calls, strict=True))
 
 
 def creates_in_order(rows: EncodedRows, chosen: np.ndarray) -> Iterator[PackedCall]:
@@ -84,11 +84,11 @@ def creates_by_node(rows: EncodedRows, chosen: np.ndarray, nodes: np.ndarray) ->
     :param nodes: a number for the node of each slot.
     """
     some = rows.take(chosen)
-    slots = _slots(some.keys)
-    order = np.argsort(nodes[slots], kind="stable")
-    chosen, slots = chosen[order], slots[order]
+    of_rows = slots(some.keys)
+    order = np.argsort(nodes[of_rows], kind="stable")
+    chosen, of_rows = chosen[order], of_rows[order]
     commands = _creates(some.take(order))
-    return _create_calls(commands, chosen, _spans_of_each(nodes[slots], _rows_per_call(commands)), slots)
+    return _create_calls(commands, chosen, _spans_of_each(nodes[of_rows], _rows_per_call(commands)), of_rows)
 
 
 def _creates(rows: EncodedRows) -> pa.BinaryArray:
@@ -102,12 +102,12 @@ def _creates(rows: EncodedRows) -> pa.BinaryArray:
 
 
 def _create_calls(
-    commands: pa.BinaryArray, chosen: np.ndarray, of_calls: Iterable[tuple[int, int]], slots: np.ndarray | None = None
+    commands: pa.BinaryArray, chosen: np.ndarray, of_calls: Iterable[tuple[int, int]], of_rows: np.ndarray | None = None
 ) -> Iterator[PackedCall]:
     offsets, data = wire(commands)
     numbers = chosen.tolist()
     for start, stop in of_calls:
-        slot = 0 if slots is None else int(slots[start])
+        slot = 0 if of_rows is None else int(of_rows[start])
         yield PackedCall([data[offsets[start] : offsets[stop]]], None, slot, numbers[start:stop])
 
 
@@ -117,10 +117,6 @@ def _arguments(rows: EncodedRows) -> pa.BinaryArray:
         return joined([word("0"), rows.words])
     sign = pc.if_else(pa.array(rows.deletes), "-", "")
     return joined([*words(joined([sign, pa.array(rows.expiries).cast(pa.string())])), rows.words])
-
-
-def _slots(keys: pa.BinaryArray) -> np.ndarray:
-    return np.fromiter((key_slot(key) for key in keys.to_pylist()), np.int64, len(keys))
 
 
 def _spans_of_each(groups: np.ndarray, size: int) -> list[tuple[int, int]]:

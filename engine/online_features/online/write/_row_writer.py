@@ -1,14 +1,15 @@
 """Writes rows of a feature view, and accounts for every one of them.
 
-The guarded script ``write.lua`` decides whether a row is newer than what its key holds. Where the layout allows it,
-a run creates rows first, which is a third of the work for Redis, and calls the script only for the keys that hold
-something. Most keys of a full run hold nothing; all of an incremental run may hold a row. So while rows are mostly
-there already, only a few rows of each batch are tried.
+The guarded script ``write.lua`` decides whether a row is newer than what its key holds. Where the layout allows it, a
+run first creates rows by ``SET … NX``, which is a third of the work for Redis, and leaves to the script those whose
+keys hold something. Where most keys do, trying costs more than it saves: then only the first rows of each batch are
+tried, and the others only if most of these were new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,20 +77,19 @@ class RowWriter:
         :raises OnlineDataError: when the acknowledgements do not account for every row.
         """
         created = self._created(session, rows) if self._creates_first else np.zeros(len(rows), dtype=bool)
-        by_script = rows.take(np.flatnonzero(~created))
-        counts = row_counts(len(by_script), session.send(self._calls(by_script)))
-        created_rows = len(rows) - len(by_script)
-        return counts + RowCounts(rows_read=created_rows, rows_written=created_rows)
+        others = rows.take(np.flatnonzero(~created))
+        counts = row_counts(len(others), session.send(self._calls(others)) if len(others) else [])
+        new = len(rows) - len(others)
+        return counts + RowCounts(rows_read=new, rows_written=new)
 
     def _created(self, session: Session, rows: EncodedRows) -> np.ndarray:
         """Create rows as long as most of them are new, and return which were."""
         created = np.zeros(len(rows), dtype=bool)
-        candidates = np.flatnonzero(_may_be_created(session, rows))
-        while len(candidates):
-            tried, candidates = np.split(candidates, [len(candidates) if self._mostly_creates else PROBED_ROWS])
-            existing = [
-                row for refused in session.send([*self._deployment.packed_creates(rows, tried)]) for row in refused
-            ]
+        left = np.flatnonzero(_may_be_created(session, rows))
+        while len(left):
+            tried, left = np.split(left, [len(left) if self._mostly_creates else PROBED_ROWS])
+            refused = session.send([*self._deployment.packed_creates(rows, tried)])
+            existing = [*chain.from_iterable(refused)]
             created[tried] = True
             created[existing] = False
             self._mostly_creates = 2 * len(existing) < len(tried)
@@ -111,6 +111,8 @@ def _may_be_created(session: Session, rows: EncodedRows) -> np.ndarray:
     may_be = ~rows.deletes
     if rows.expiries.any():
         may_be &= rows.expiries > session.clock() + EXPIRY_MARGIN
+    if may_be.all():
+        return may_be
     left_to_script = pc.is_in(rows.keys, rows.keys.filter(pa.array(~may_be)))
     return ~left_to_script.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
