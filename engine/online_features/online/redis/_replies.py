@@ -11,8 +11,6 @@ import redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 PLAIN = {bytes, str, int, list, NoneType}
-# What a server sends unasked (RESP3); hiredis before 3.2 does not distinguish it from a reply.
-PUSHED = getattr(hiredis, "PushNotification", ())
 
 
 def read_replies(connection: Any, count: int) -> list[Any]:
@@ -49,4 +47,4 @@ def _checked(arrived: list[Any]) -> list[Any]:
     for reply in arrived:
         if isinstance(reply, redis.ConnectionError):
             raise reply
-    return [reply for reply in arrived if not isinstance(reply, PUSHED)]
+    return [reply for reply in arrived if not isinstance(reply, hiredis.PushNotification)]
