@@ -190,6 +190,9 @@ def test_rows_are_tried_as_long_as_most_are_new(
     write(first)
     assert (calls()["set"], calls()["get"]) == (PROBED_ROWS + count, count)
     client.config_resetstat()
+    Writer(client, view)(first)
+    assert (calls()["set"], calls()["get"]) == (PROBED_ROWS + count, count)
+    client.config_resetstat()
     write(second, second[:10])
     assert (calls()["set"], calls()["get"]) == (count + 2 * 10, 10)
 

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 import redis
-from redis.exceptions import AskError
 
 from online_features.errors import InvalidRowsError
 from online_features.online.redis._replies import read_replies
@@ -150,17 +149,13 @@ def call_pipeline(connect: Callable[[], redis.Redis]) -> Iterator[CallPipeline]:
             raise
 
 
-def _refused(call: PackedCall, replies: Sequence[Any]) -> list[int] | redis.ResponseError:
-    """Return the numbers of the rows that a call did not create, or the error for which it is to be sent again.
+def _refused(call: PackedCall, replies: Sequence[Any]) -> list[int]:
+    """Return the numbers of the rows that a call did not create.
 
-    A row is not created if its key holds something, or if its slot has moved. The script is told by the reply to its
-    own call where a slot is.
+    Their keys hold something, their slots have moved, or there is another error: the script will meet it, too.
     """
     if {*map(type, replies)} <= CREATED:
         return []
-    for reply in replies:
-        if isinstance(reply, redis.ResponseError) and not isinstance(reply, AskError):
-            return reply
     return [row for row, reply in zip(call.creates, replies, strict=True) if type(reply) not in CREATED]
 
 
