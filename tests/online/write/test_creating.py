@@ -244,7 +244,7 @@ def test_errors_of_the_server_are_raised(redis_url: str, client: redis.Redis, vi
     client.acl_setuser(user, enabled=True, passwords=["+word"], keys=["*"], commands=["+@all", "-set"])
     try:
         settings = {**parse_url(redis_url), "username": user, "password": "word"}
-        with redis.Redis(**settings) as refused, pytest.raises(redis.exceptions.NoPermissionError, match="set"):
+        with redis.Redis(**settings) as refused, pytest.raises(redis.ResponseError, match="no permissions|can't run"):
             Writer(refused, view)([row("a")])
     finally:
         client.acl_deluser(user)
