@@ -234,7 +234,7 @@ def test_a_run_creates_what_is_not_online(
     database("CREATE TABLE rows AS SELECT i::text AS id, now() AS ts, i AS x FROM generate_series(1, 1000) i")
     assert materialize(view, offline, online).rows_written == 1000
     assert calls()["evalsha"] == 0
-    assert materialize(view, offline, online, full=True).rows_written == 1000
+    assert materialize(view, offline, online, full=True, in_place=True).rows_written == 1000
     assert calls()["get"] >= 1000
     assert online.push(replace(view, name="pushed"), [{"id": "a", "ts": at(1), "x": 1}]).rows_written == 1
 
