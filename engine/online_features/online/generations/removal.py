@@ -302,9 +302,10 @@ def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
 
 def _removable(seen: GenerationList, generation: str) -> bool:
     """Return whether nobody reads a generation, and nobody can publish it."""
-    known = seen.get(generation)
-    if generation == seen.published or known is not None:
-        return generation != seen.published and known is not None and known.state == GenerationState.RETIRED
+    if generation == seen.published:
+        return False
+    if (known := seen.get(generation)) is not None:
+        return known.state == GenerationState.RETIRED
     # After the loss of a list, slow readers may still read what the new one does not know.
     return seen.listed is not None and seen.read_at - seen.listed >= READABLE_FOR
 
