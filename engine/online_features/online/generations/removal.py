@@ -33,6 +33,7 @@ from online_features.online.generations.generation_list import (
     GenerationList,
     GenerationState,
     read_lists,
+    read_on_primary,
 )
 from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import Deployment
@@ -230,7 +231,7 @@ def _progress(
 ) -> tuple[str | None, _Pass | None]:
     """Return the pass under way as the list has it, if there is one, and the pass to go on with, if one is due."""
     key = keyspace.generations_key(view)
-    stored, *instants = map(optional_text, access.command("HMGET", key, SWEEP, SWEPT, RETIRED))
+    stored, *instants = map(optional_text, read_on_primary(access, "HMGET", key, SWEEP, SWEPT, RETIRED))
     with named(key):
         if stored is not None:
             known = json_object(stored)
@@ -301,9 +302,10 @@ def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
 
 def _removable(seen: GenerationList, generation: str) -> bool:
     """Return whether nobody reads a generation, and nobody can publish it."""
-    known = seen.get(generation)
-    if generation == seen.published or known is not None:
-        return generation != seen.published and known is not None and known.state == GenerationState.RETIRED
+    if generation == seen.published:
+        return False
+    if (known := seen.get(generation)) is not None:
+        return known.state == GenerationState.RETIRED
     # After the loss of a list, slow readers may still read what the new one does not know.
     return seen.listed is not None and seen.read_at - seen.listed >= READABLE_FOR
 
