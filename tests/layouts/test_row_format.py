@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from online_features.errors import OnlineDataError
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.layouts.row_format import DAMAGE, RowFormat
 from online_features.schema import Column, Encoding
@@ -77,7 +78,7 @@ REPLIES = {
 
 
 def format_of(name: str, columns: list[Column]) -> RowFormat:
-    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW).row_format(columns)
+    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW, FIRST_GENERATION).row_format(columns)
 
 
 @pytest.mark.parametrize("name", REPLIES)

@@ -13,6 +13,7 @@ import pytest
 import redis
 from online_features import FeatureView, PostgresSource
 from online_features.layouts.feast.feast_types import FeastType
+from online_features.layouts.keyspace import FIRST_GENERATION, generation_key, published_key
 from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.read._row_query import RowQuery, read_rows
 from online_features.online.read._view_cache import ViewCache
@@ -73,7 +74,7 @@ class Online:
         batch = pa.record_batch(arrays, names=[str(number) for number in range(len(arrays))])
         ((_, _, count, *words),) = commands(write_calls(self.view, self.schema, batch))
         words = words[int(count) :]
-        at = 2 + int(words[0])
+        at = 1 + int(words[0])
         self.replies = []
         for _ in range(ROWS):
             end = at + row_words(layout, words[at:], self.features)
@@ -89,18 +90,19 @@ class Online:
                 return words[0]
             case "feast":
                 return list(words[2:])
-        fields = dict(zip(words[2::2], words[3::2], strict=True))
+        fields = dict(zip(words[1::2], words[2::2], strict=True))
         return [fields.get(name.encode()) for name in ("_ts", *(column.name for column in self.features))]
 
     def read(self, replies: Sequence[Any], views: ViewCache) -> OnlineRows:
         """Hold the conversation of a reader, with these replies to its questions for rows."""
         query = RowQuery(self.view, [{"id": number} for number in range(len(replies))], None, FreshnessBounds(), NOW)
         conversation = read_rows(query, views)
-        (form, _), *_ = asked = next(conversation)
+        hashes = {published_key("p"): {}, generation_key(self.view, FIRST_GENERATION): self.state}
+        asked = next(conversation)
         try:
             while True:
-                told = [self.state.get(field) for field in form.words]
-                (form, _), *_ = asked = conversation.send([told, *replies][: len(asked)])
+                told = [[hashes[key].get(field) for field in form.words] for form, key in asked if key in hashes]
+                asked = conversation.send([*told, *replies][: len(asked)])
         except StopIteration as end:
             return end.value
 
