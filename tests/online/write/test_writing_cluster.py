@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -255,7 +256,7 @@ def test_a_row_is_asked_for_where_its_slot_is_going(make_view: MakeView, steady_
 def test_rows_are_created_where_their_slots_are_and_are_going(
     make_view: MakeView, table: Database, offline: OfflineStore, online: OnlineStore, steady_servers: Cluster
 ) -> None:
-    view = view_in(make_view, "json")
+    view = replace(view_in(make_view, "json"), ttl=timedelta(days=36_500))
     expected = counters(materialize(view, offline, online))
     with steady_servers.client() as client:
         of_cluster = OnlineStore(client)
