@@ -28,12 +28,13 @@ from online_features.online.generations.removal import retire, sweep
 from online_features.online.generations.runs import begin_run, build_fields, end_run, identities
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
-from online_features.online.generations.view_state import ViewState, read_state
+from online_features.online.generations.view_state import ViewState, as_online, read_state
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import rows_evicted_since, warn_of_eviction
 from online_features.online.write._memory import ROW_BYTES, check_room, free_bytes
+from online_features.online.write._row_script import has_rows
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.row_removal import drop_view_data
@@ -100,6 +101,13 @@ class OnlineRun:
     def state(self, generation: str) -> ViewState:
         """Read the state of a generation."""
         return read_state(self._deployment, self._view, generation)
+
+    def has_rows(self, state: ViewState) -> bool:
+        """Return whether a generation has rows."""
+        if state.schema is None:
+            return False
+        layout = layout_of(as_online(self._view, state.layout), state.generation)
+        return has_rows(self._deployment, layout, state.schema.keys)
 
     @contextmanager
     def in_place(self, generation: str, *, is_alone: bool) -> Iterator[GenerationWriter]:
