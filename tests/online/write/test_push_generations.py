@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 
 MakeView = Callable[..., FeatureView]
 
-BUILDING, READY, RETIRED = "0000000b", "0000000c", "0000000d"
+BUILDING, READY, RETIRED, FAILED = "0000000b", "0000000c", "0000000d", "0000000e"
 
 
 @pytest.fixture
@@ -50,29 +51,29 @@ def is_there(client: redis.Redis, view: FeatureView, generation: str, name: str)
     return client.exists(keyspace.entity_key(view, generation, [name])) == 1
 
 
-def commands_of(client: redis.Redis, act: Callable[[], Any]) -> Iterator[list[str]]:
-    """Yield the words of the commands that are sent while something is done."""
+def commands_of(client: redis.Redis, act: Callable[[], Any]) -> Iterator[str]:
+    """Yield the commands that are sent while something is done."""
     with client.monitor() as monitor:
         act()
         client.echo("the end")
         while (command := monitor.next_command())["command"] != "ECHO the end":
             if command["client_type"] != "lua":
-                yield command["command"].split(" ")
+                yield command["command"]
 
 
 def test_all_generations_that_may_be_published_get_a_push_and_the_published_one_last(
     view: FeatureView, online: OnlineStore, client: redis.Redis
 ) -> None:
-    for generation, state in ((BUILDING, "building"), (READY, "ready"), (RETIRED, "retired")):
+    for generation, state in {BUILDING: "building", READY: "ready", RETIRED: "retired", FAILED: "failed"}.items():
         add(client, view, generation, state)
+    online.push(view, [{"id": "a", "ts": at(2), "x": 2}])  # the server has the script from here on
     now = published(client, view)
-    written = [
-        words[3].split(":")[2]
-        for words in commands_of(client, lambda: online.push(view, [{"id": "b", "ts": at(2), "x": 2}]))
-        if words[0] == "EVALSHA"
-    ]
+    row_key = re.compile(rf"{re.escape(keyspace.view_id(view))}:(\w+):{{b}}")
+    commands = commands_of(client, lambda: online.push(view, [{"id": "b", "ts": at(2), "x": 2}]))
+    written = [found[1] for command in commands if (found := row_key.search(command))]
     assert written == [keyspace.FIRST_GENERATION, BUILDING, READY, now]
     assert not is_there(client, view, RETIRED, "b")
+    assert not is_there(client, view, FAILED, "b")
     for generation in (BUILDING, READY, now):
         assert is_there(client, view, generation, "b")
         assert online.get_online_features(view, [{"id": "b"}], at_generation=generation)[0].values == {"x": 2}
@@ -109,7 +110,7 @@ def test_only_a_change_of_the_list_makes_a_push_be_written_again(
     push = state_script("push").source.split("\n", 1)[0]
 
     def pushes() -> int:
-        return sum(push in " ".join(words) for words in commands_of(client, lambda: online.push(view, rows)))
+        return sum(push in command for command in commands_of(client, lambda: online.push(view, rows)))
 
     assert pushes() == 1
     add(client, view, BUILDING, "building")
