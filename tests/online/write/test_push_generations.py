@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.errors import InvalidRowsError
 from online_features.layouts import keyspace
 from online_features.online.redis.scripts import state_script
 
@@ -93,13 +94,19 @@ def test_a_push_is_written_again_to_a_generation_that_is_registered_meanwhile(
     assert recorded(client, view, BUILDING) == ["1", None]
 
 
-def test_a_push_is_written_again_after_a_switch(view: FeatureView, online: OnlineStore, client: redis.Redis) -> None:
-    online.push(view, [{"id": "a", "ts": at(2), "x": 2}])
-    add(client, view, READY, "published")
-    client.hset(keyspace.published_key(view.project), view.name, f"{READY} 2")
+def test_after_a_switch_it_is_another_generation_that_has_to_hold_a_push(
+    view: FeatureView, online: OnlineStore, client: redis.Redis
+) -> None:
+    schema = client.hget(keyspace.generation_key(view, published(client, view)), "schema")
+    assert schema is not None
+    add(client, view, READY, "ready", schema=schema.replace('"integer"', '"boolean"'), schema_fingerprint="b")
     assert online.push(view, [{"id": "b", "ts": at(2), "x": 2}]).rows_written == 1
-    assert online.get_online_features(view, [{"id": "b"}])[0].values == {"x": 2}
-    assert recorded(client, view, READY) == ["1", None]
+    client.hset(keyspace.published_key(view.project), view.name, f"{READY} 2")
+    with pytest.raises(InvalidRowsError, match="column 'x': 2 is not of type boolean"):
+        online.push(view, [{"id": "b", "ts": at(3), "x": 2}])
+    assert online.push(view, [{"id": "b", "ts": at(3), "x": True}]).rows_written == 1
+    assert online.get_online_features(view, [{"id": "b"}])[0].values == {"x": True}
+    assert recorded(client, view, READY) == ["1", "1"]
 
 
 def test_only_a_change_of_the_list_makes_a_push_be_written_again(
@@ -140,7 +147,7 @@ def test_a_push_that_the_published_generation_cannot_hold_is_refused_and_written
     view: FeatureView, online: OnlineStore, client: redis.Redis
 ) -> None:
     add(client, view, BUILDING, "building")
-    with pytest.raises(Exception, match="column 'x': 'two' is not of type integer"):
+    with pytest.raises(InvalidRowsError, match="column 'x': 'two' is not of type integer"):
         online.push(view, [{"id": "b", "ts": at(2), "x": "two"}])
     assert not is_there(client, view, BUILDING, "b")
     assert recorded(client, view, BUILDING) == [None, None]
