@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from online_features.common.batches import batched
 from online_features.common.instants import from_text, to_text
 from online_features.errors import BuildInProgressError
 from online_features.feature_view import FeatureView
@@ -37,7 +38,7 @@ from online_features.online.generations.generation_list import (
 )
 from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import Deployment
-from online_features.resp.commands import CommandForm
+from online_features.resp.commands import Command, CommandForm
 from online_features.resp.replies import optional_text, text
 
 KEEP_GENERATIONS = 1  # to go back to
@@ -49,6 +50,7 @@ LATE_SWEEP_EVERY = timedelta(days=1)
 
 SWEEP_SECONDS = 10.0  # of a call
 SCANNED_PER_STEP = 500  # keys; a step keeps Redis busy for a fraction of a millisecond
+UNLINKED_PER_COMMAND = 100  # keys; Redis answers readers between two commands
 SCANNED_PER_SECOND, REMOVED_PER_SECOND = 500_000, 100_000  # keys, at most: a small part of Redis's time
 
 # Fields of the list: the pass under way, when the last one ended, and when a generation was last retired.
@@ -269,12 +271,21 @@ def _step(
     # Read the list after the scan: a generation that was registered meanwhile may have rows already.
     (seen,) = read_lists(deployment, [view])
     removing = [generation for generation in by_generation if is_removable(seen, generation)]
-    unlink = CommandForm("UNLINK")
-    counts = deployment.replies([(unlink, key) for generation in removing for key in by_generation[generation]])
-    unknown = [generation for generation in removing if seen.get(generation) is None]
-    deployment.replies([(unlink, keyspace.generation_key(view, generation)) for generation in unknown])
+    rows = [key for generation in removing for key in by_generation[generation]]
+    hashes = [keyspace.generation_key(view, generation) for generation in removing if seen.get(generation) is None]
+    count = _unlink(deployment, rows)
+    _unlink(deployment, hashes)
     found = tuple(sorted({*current.found, *removing}))
-    return replace(current, primary=primary, cursor=cursor, found=found), sum(counts)
+    return replace(current, primary=primary, cursor=cursor, found=found), count
+
+
+def _unlink(deployment: Deployment, keys: Sequence[Key]) -> int:
+    """Remove keys by short commands, between which Redis answers readers; return how many there were."""
+    commands: list[Command] = []
+    for part in deployment.parts(keys):
+        for first, *others in batched((keys[i] for i in part), UNLINKED_PER_COMMAND):
+            commands.append((CommandForm("UNLINK", tuple(others)), first))
+    return sum(deployment.replies(commands)) if commands else 0
 
 
 def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
