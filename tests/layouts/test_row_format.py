@@ -77,7 +77,7 @@ REPLIES = {
 
 
 def format_of(name: str, columns: list[Column]) -> RowFormat:
-    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW).row_format(columns)
+    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW).row_format(columns, columns)
 
 
 @pytest.mark.parametrize("name", REPLIES)

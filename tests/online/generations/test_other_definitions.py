@@ -12,7 +12,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, Progress, ma
 from online_features.errors import InvalidRowsError
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online
 
 pytestmark = pytest.mark.layouts
@@ -164,7 +164,7 @@ def test_a_key_that_feast_cannot_hold_is_refused(
             ask(view, [{"id": 2**31}])
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_layout_of_text_ends_rows_where_feasts_does_not(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

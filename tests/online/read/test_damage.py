@@ -11,7 +11,7 @@ from online_features.layouts.feast import feast_format
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import key_of
 
 pytestmark = pytest.mark.layouts
@@ -76,7 +76,7 @@ def test_what_is_no_row_at_the_key_of_one_is_named(view: FeatureView, online: On
     assert re.search(r"the row of \{'id': '2'\}.*WRONGTYPE", foreign.reason)
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_row_of_a_type_that_its_column_had_once_is_told_by_itself(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
