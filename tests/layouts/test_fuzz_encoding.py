@@ -20,11 +20,12 @@ from online_features.schema import Column, Encoding, RowSchema
 
 from tests.support.fuzzing import KINDS, Kind, column_of, floating, instant, integer, text
 from tests.support.layouts import write_calls
+from tests.support.msgpack_rows import packed_row
 
 pytestmark = pytest.mark.faults
 
 ROWS = 100
-BATCHES = {"hash": 20, "json": 20, "feast": 30}
+BATCHES = {"msgpack": 20, "hash": 20, "json": 20, "feast": 30}
 SEED = random.randrange(1_000_000)
 INSTANTS = pa.timestamp("us", "UTC")
 SOURCE = PostgresSource(table="rows", timestamp_field="ts", created_timestamp_column="created")
@@ -70,8 +71,8 @@ def commands(buffers: Iterator[Sequence[Any]]) -> Iterator[list[bytes]]:
 def row_words(layout: str, words: Sequence[bytes], features: Sequence[Column]) -> int:
     match layout:
         case "hash":
-            return 3 + int(words[2])
-        case "json":
+            return 2 + int(words[1])
+        case "json" | "msgpack":
             return 2
     return 4 + len(features)
 
@@ -82,9 +83,7 @@ def rows_of(layout: str, batch: pa.RecordBatch, features: Sequence[Column]) -> l
     for name, _, key_count, *rest in commands(write_calls(view_of(layout), schema_of(features), batch)):
         assert name == b"EVALSHA"
         words = rest[int(key_count) :]
-        own_words = 1 + int(words[0])
-        assert (own_words, words[own_words]) == (own_words if layout == "feast" else 1, b"")
-        at = own_words + 1
+        at = 1 + int(words[0])
         for _ in range(int(key_count)):
             assert words[at] == b"0"
             end = at + row_words(layout, words[at:], features)
@@ -123,8 +122,8 @@ def fuzzed(layout: str, columns: Sequence[Column], arrays: Any) -> Iterator[tupl
 
 def test_hashes_hold_what_was_given() -> None:
     inputs = 0
-    for given, (packed, count, *words) in fuzzed("hash", COLUMNS, ARRAYS):
-        assert (packed, int(count)) == (b"", len(words))
+    for given, (count, *words) in fuzzed("hash", COLUMNS, ARRAYS):
+        assert int(count) == len(words)
         fields = {name.decode(): value.decode() for name, value in zip(words[::2], words[1::2], strict=True)}
         assert fields.pop("_ts") == expected_ts(given["ts"])
         assert fields.pop("_created", None) == expected_ts(given["created"])
@@ -140,7 +139,7 @@ def test_objects_hold_what_was_given() -> None:
     inputs = 0
     for given, (written,) in fuzzed("json", COLUMNS, ARRAYS):
         fields = json.loads(written, parse_int=lambda digits: -0.0 if digits == "-0" else int(digits))
-        assert fields.pop("_ts") == expected_ts(given["ts"])
+        assert (fields.pop("_ts"), fields.pop("_flags")) == (expected_ts(given["ts"]), 0)
         assert fields.pop("_created", None) == expected_ts(given["created"])
         for kind in KINDS:
             value, found = given[kind.column.name], fields.pop(kind.column.name)
@@ -154,6 +153,15 @@ def test_objects_hold_what_was_given() -> None:
         assert not fields
         inputs += len(given)
     report("json", inputs)
+
+
+def test_arrays_hold_what_was_given() -> None:
+    inputs = 0
+    for given, (written,) in fuzzed("msgpack", COLUMNS, ARRAYS):
+        values = [given[column.name] for column in COLUMNS]
+        assert written == packed_row(COLUMNS, values, given["ts"], given["created"]), (SEED, given)
+        inputs += len(given)
+    report("msgpack", inputs)
 
 
 def naive_instant(chance: random.Random) -> datetime:

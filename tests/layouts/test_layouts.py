@@ -37,9 +37,12 @@ def test_json_is_one_object_with_timestamps_first(
     view = make_view(source={"created_timestamp_column": "created"}, layout="json")
     materialize(view, offline, online)
     text = client.get(row_key(client, view, ["a"]))
-    assert text.startswith('{"_ts":"2026-01-01T01:00:00.000000Z","_created":"2026-01-01T02:00:00.000000Z","n":7,')
+    assert text.startswith(
+        '{"_ts":"2026-01-01T01:00:00.000000Z","_flags":0,"_created":"2026-01-01T02:00:00.000000Z","n":7,'
+    )
     assert json.loads(text) == {
         "_ts": "2026-01-01T01:00:00.000000Z",
+        "_flags": 0,
         "_created": "2026-01-01T02:00:00.000000Z",
         "n": 7,
         "big": 9223372036854775807,
@@ -56,7 +59,7 @@ def test_json_is_one_object_with_timestamps_first(
     }
     other = json.loads(client.get(row_key(client, view, ["b"])))
     assert "_created" not in other
-    assert {value for name, value in other.items() if name != "_ts"} == {None}
+    assert {value for name, value in other.items() if name not in ("_ts", "_flags")} == {None}
 
 
 def test_hash_has_one_field_per_feature_that_is_not_null(
@@ -77,7 +80,13 @@ def test_hash_has_one_field_per_feature_that_is_not_null(
 def test_another_layout_replaces_what_was_online(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
-    for layout, kind in (("hash", "hash"), ("json", "string"), ("hash", "hash")):
+    for layout, kind in (
+        ("hash", "hash"),
+        ("json", "string"),
+        ("hash", "hash"),
+        ("msgpack", "string"),
+        ("hash", "hash"),
+    ):
         view = make_view(features=["n"], layout=layout)
         assert materialize(view, offline, online).rows_written == 2
         assert client.type(row_key(client, view, ["a"])) == kind

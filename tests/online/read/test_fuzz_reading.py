@@ -12,12 +12,15 @@ import pyarrow as pa
 import pytest
 import redis
 from online_features import FeatureView, PostgresSource
+from online_features.layouts import keyspace
 from online_features.layouts.feast.feast_types import FeastType
+from online_features.layouts.layout import Key
 from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.read._row_query import RowQuery, read_rows
 from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
+from online_features.resp.commands import CommandForm
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types._time_codecs import OTHER_TIME
 from online_features.types.registry import element_of
@@ -30,7 +33,7 @@ pytestmark = pytest.mark.faults
 
 SEED = random.randrange(1_000_000)
 ROWS = 40  # that are read together, one of them damaged
-REQUESTS = {"hash": 12_000, "json": 12_000, "feast": 12_000}
+REQUESTS = {"msgpack": 12_000, "hash": 12_000, "json": 12_000, "feast": 12_000}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 KEY = Column("id", "bigint", Encoding.INTEGER)
@@ -41,6 +44,7 @@ HOSTILE: Sequence[Any] = (
     b"nan", b"sNaN", b"null", b"true", b"[", b"[]", b"{}", b"[5]", b'["x"]', b"[[1], null]", b"[NaN]", b'"\\ud800"',
     b"[" * 100_000, b'{"a":' * 100_000, b'{"_ts":5}', b'{"_ts":null}', b'{"_ts":"2026-01-01T00:00:00"}', b"infinity",
     b"x infinity", b"2026-13-01", b"20261-99-99", b"x BC", b"P", b"PT", b"\x08" + b"\xff" * 20,
+    b"\xdd\xff\xff\xff\xff", b"\x91" * 100_000, b"\xdc\0\3\0\0\0", b"\xd6\xff\0\0\0\0", b"\xdc\0\3" + b"\xff" * 3,
     b"\x20" + b"\x80" * 100_000 + b"\x01", b"\x12\xff\xff\xff\x7f",
     redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
 )  # fmt: skip
@@ -73,7 +77,7 @@ class Online:
         batch = pa.record_batch(arrays, names=[str(number) for number in range(len(arrays))])
         ((_, _, count, *words),) = commands(write_calls(self.view, self.schema, batch))
         words = words[int(count) :]
-        at = 2 + int(words[0])
+        at = 1 + int(words[0])
         self.replies = []
         for _ in range(ROWS):
             end = at + row_words(layout, words[at:], self.features)
@@ -85,24 +89,34 @@ class Online:
 
     def reply(self, words: Sequence[bytes]) -> Any:
         match self.layout:
-            case "json":
+            case "json" | "msgpack":
                 return words[0]
             case "feast":
                 return list(words[2:])
-        fields = dict(zip(words[2::2], words[3::2], strict=True))
+        fields = dict(zip(words[1::2], words[2::2], strict=True))
         return [fields.get(name.encode()) for name in ("_ts", *(column.name for column in self.features))]
 
     def read(self, replies: Sequence[Any], views: ViewCache) -> OnlineRows:
         """Hold the conversation of a reader, with these replies to its questions for rows."""
         query = RowQuery(self.view, [{"id": number} for number in range(len(replies))], None, FreshnessBounds(), NOW)
         conversation = read_rows(query, views)
-        (form, _), *_ = asked = next(conversation)
+        asked = next(conversation)
         try:
             while True:
-                told = [self.state.get(field) for field in form.words]
-                (form, _), *_ = asked = conversation.send([told, *replies][: len(asked)])
+                rows = iter(replies)
+                asked = conversation.send(
+                    [self.fields(form, key) if self.has_fields(key) else next(rows) for form, key in asked]
+                )
         except StopIteration as end:
             return end.value
+
+    def has_fields(self, key: Key) -> bool:
+        """Whether the key is not that of a row."""
+        return isinstance(key, str) and key.startswith(keyspace.RESERVED_PREFIX)
+
+    def fields(self, form: CommandForm, key: Key) -> list[Any]:
+        """Fields of the state, or of the pointer, which is empty."""
+        return [self.state.get(field) if "generation" in key else None for field in form.words]
 
 
 def mutated(told: bytes, chance: random.Random) -> bytes:

@@ -160,10 +160,12 @@ def _integer_cells(values: np.ndarray) -> Cells:
 
 
 def _float_cells(values: np.ndarray) -> Cells:
-    """Encode floats in 32 bits where these give back exactly the same, else in 64."""
-    with np.errstate(over="ignore"):
+    """Encode floats in 32 bits where these give back exactly the same, else in 64; every NaN alike."""
+    with np.errstate(over="ignore", invalid="ignore"):
         singles = values.astype(np.float32)
-    is_single = (singles == values) | np.isnan(values)
+    is_nan = np.isnan(values)
+    singles[is_nan] = np.nan
+    is_single = (singles == values) | is_nan
     return Cells(
         np.where(is_single, np.uint8(FLOAT32), np.uint8(FLOAT64)),
         np.where(is_single, singles.view(np.uint32), values.view(np.uint64)),

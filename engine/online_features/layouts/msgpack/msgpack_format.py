@@ -13,7 +13,7 @@ import msgpack
 from online_features.common.instants import from_microseconds
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
-from online_features.layouts.row_format import Decoder, RowFormat, naming, timestamps
+from online_features.layouts.row_format import DAMAGE, Decoder, RowFormat, naming, timestamps
 from online_features.resp.commands import CommandForm
 from online_features.schema import Column, Encoding
 from online_features.types import values
@@ -53,7 +53,7 @@ class MsgpackFormat(RowFormat):
                 # A producer with an older definition leaves newer features out, which are NULL, as in other layouts.
                 row += [None] * (self._length - len(row))
             return self._chosen(row)  # type: ignore[no-any-return]
-        except values.DAMAGE as error:
+        except DAMAGE as error:
             raise OnlineDataError(
                 f"{reply[:50]!r} is not a row of layout msgpack; materialize with full=True"
             ) from error
