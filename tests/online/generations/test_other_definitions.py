@@ -19,7 +19,7 @@ pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 
-OTHER: dict[str, Any] = {"hash": "json", "json": "feast", "feast": "hash"}
+OTHER: dict[str, Any] = {"msgpack": "hash", "hash": "json", "json": "feast", "feast": "hash"}
 
 
 @pytest.fixture

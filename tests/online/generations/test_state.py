@@ -10,7 +10,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
+from tests.support.layouts import LAYOUTS_OF_TEXTS
 
 pytestmark = pytest.mark.layouts
 
@@ -60,7 +60,7 @@ def test_another_redis_database_is_filled_from_the_beginning(
     assert values(other, view) == [1, 1, None]
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
+@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_a_client_that_decodes_replies_is_served_alike(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:

@@ -31,7 +31,9 @@ def view(database: Database, make_view: MakeView, offline: OfflineStore, online:
 
 def damage(online: OnlineStore, view: FeatureView, entity: str, timestamp: str) -> None:
     key = key_of(online, view, id=entity)
-    if view.layout == "json":
+    if view.layout == "msgpack":
+        online._client.set(key, b"\xdc\0\x04\xcf" + timestamp.encode()[:8].ljust(8, b"\xff") + b"\xcf" + bytes(10))
+    elif view.layout == "json":
         online._client.set(key, f'{{"_ts":"{timestamp}","x":1}}')
     else:
         field = feast_format.timestamp_field(view.name) if view.layout == "feast" else "_ts"

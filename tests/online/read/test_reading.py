@@ -22,7 +22,7 @@ from online_features.errors import (
 )
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
+from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import key_of
 from tests.support.processes import HEAVY, modules_after
 from tests.support.reading import Trips, awaited_store, reading_store
@@ -290,7 +290,7 @@ def test_a_user_who_may_not_read_is_told_so(view: FeatureView, redis_url: str, c
         client.acl_deluser(name)
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
+@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 def test_a_client_that_decodes_replies_reads_alike(view: FeatureView, redis_url: str, trips: Trips) -> None:
     for kind in (reading_store, awaited_store):
         with kind(f"{redis_url}?decode_responses=True", trips) as reader:  # type: ignore[operator]
