@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from online_features.offline.notifications import notification_sql as notification_sql
     from online_features.offline.store import OfflineStore as OfflineStore
     from online_features.online.async_store import AsyncOnlineStore as AsyncOnlineStore
+    from online_features.online.generations.generation_list import Generation as Generation
+    from online_features.online.generations.generation_list import GenerationList as GenerationList
+    from online_features.online.generations.generation_list import GenerationState as GenerationState
+    from online_features.online.generations.generation_list import Hold as Hold
+    from online_features.online.generations.switching import Publication as Publication
+    from online_features.online.generations.switching import PublicationOutcome as PublicationOutcome
     from online_features.online.generations.view_state import ViewState as ViewState
     from online_features.online.read.entity_freshness_check import EntityFreshnessCheck as EntityFreshnessCheck
     from online_features.online.read.feature_vectors import FeatureVector as FeatureVector
@@ -42,10 +48,11 @@ if TYPE_CHECKING:
 # reads loads no Arrow.
 _EXPORTS = {
     "errors": (
-        "AmbiguousNameError", "ColumnNotFoundError", "FeatureViewError", "FeatureViewFileError", "InvalidRowsError",
-        "MissingExtraError", "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError",
-        "OnlineAccessError", "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError",
-        "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "QueryCanceledError", "SourceError",
+        "AmbiguousNameError", "BuildInProgressError", "ColumnNotFoundError", "FeatureViewError", "FeatureViewFileError",
+        "GenerationError", "InvalidRowsError", "LeaseLostError", "MissingExtraError", "NotReplicatedError",
+        "OfflineAccessError", "OfflineStoreUnavailableError", "OnlineAccessError", "OnlineDataError",
+        "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError", "OnlineStoreUnavailableError",
+        "OptionError", "OvertakenError", "PublishError", "QueryCanceledError", "RollbackError", "SourceError",
         "SourceNotFoundError", "StaleFeaturesError", "TerminalError", "TransformError", "TransientError",
         "UnsupportedTypeError", "WindowError",
     ),
@@ -62,6 +69,8 @@ _EXPORTS = {
     "online.read.view_freshness_check": ("CheckResult", "ViewFreshnessCheck"),
     "online.read.online_rows": ("OnlineRow", "OnlineRows"),
     "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
+    "online.generations.generation_list": ("Generation", "GenerationList", "GenerationState", "Hold"),
+    "online.generations.switching": ("Publication", "PublicationOutcome"),
     "online.generations.view_state": ("ViewState",),
     "online.store": ("OnlineStore",),
     "online.write.push": ("PushResult",),

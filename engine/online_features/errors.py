@@ -19,7 +19,10 @@
     │   ├── OfflineAccessError            Postgres refuses the login or a privilege
     │   ├── OnlineAccessError             Redis refuses the login or a command
     │   ├── OnlineStoreFullError          Redis is out of memory, or evicts keys while a run writes, or its disk is full
-    │   └── OnlineDataError               what Redis holds is not what the keyspace documents
+    │   ├── OnlineDataError               what Redis holds is not what the keyspace documents
+    │   └── GenerationError               generations of views do not allow what was asked
+    │       ├── PublishError              a generation may not be published
+    │       └── RollbackError             there is nothing to go back to
     └── TransientError                    the same run may succeed later
         ├── OfflineStoreUnavailableError  Postgres cannot be reached or broke off
         │   └── QueryCanceledError        Postgres ended a query that took too long, or that somebody cancelled
@@ -27,7 +30,9 @@
         ├── StaleFeaturesError            what is online is older than the reader accepts
         ├── OnlineDataLostError           Redis lost data while a run was writing
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
-        └── OvertakenError                a run with another definition of the view ended meanwhile
+        ├── OvertakenError                a run with another definition of the view ended meanwhile
+        ├── BuildInProgressError          another run is building a generation of the view
+        └── LeaseLostError                a run lost the lease under which it was building a generation
 
 A run repeats itself after unavailable stores and lost data, until its retry budget is spent; not after a cancelled
 query. ``online/redis/redis_failures.py`` maps the errors of redis-py to these, ``offline/postgres/sqlstates.py`` those
@@ -115,6 +120,18 @@ class OnlineDataError(TerminalError):
     """A key of ours in Redis holds a value that the keyspace does not allow."""
 
 
+class GenerationError(TerminalError):
+    """The generations of feature views do not allow what was asked."""
+
+
+class PublishError(GenerationError):
+    """A generation may not be published."""
+
+
+class RollbackError(GenerationError):
+    """A feature view has no generation to go back to."""
+
+
 class OfflineStoreUnavailableError(TransientError):
     """Postgres cannot be reached or broke off."""
 
@@ -141,3 +158,11 @@ class NotReplicatedError(TransientError):
 
 class OvertakenError(TransientError):
     """A run with another definition of the feature view ended while this one was writing."""
+
+
+class BuildInProgressError(TransientError):
+    """Another run is building a generation of the feature view."""
+
+
+class LeaseLostError(TransientError):
+    """A run lost the lease under which it was building a generation, so what it has built must not go online."""

@@ -95,6 +95,10 @@ class RowLayout(ABC):
         """Return an instant as scripts take it; ``None`` is no created timestamp."""
         return "" if instant is None else to_text(instant)
 
+    def created(self, stamp: Key) -> datetime | None:
+        """Return the instant of a created timestamp, of which a row may have none."""
+        return self.instant(stamp) if stamp else None
+
     def instant(self, stamp: Key) -> datetime:
         """Return the instant of a stamp: the inverse of :meth:`stamp`; the earliest one for a damaged stamp."""
         try:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from online_features import arguments
 from online_features.errors import WindowError
 from online_features.materialization.progress import Progress
+from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.redis.replication import Replication
 from online_features.window import Window
 
@@ -18,6 +19,11 @@ class RunOptions:
     """The options of :func:`~online_features.materialize`, which describes them.
 
     :param window: to read; open for a full or incremental run.
+    :param publish: whether a build is published.
+    :param in_place: whether a full run writes to the published generation.
+    :param overwrite: whether a full run of layout ``feast`` removes all rows first.
+    :param allow_empty: whether a build without rows may replace rows.
+    :param keep_generations: how many generations to keep to go back to.
     :raises WindowError: when the window contradicts another option.
     :raises OptionError: when an option is out of its range.
     """
@@ -30,14 +36,30 @@ class RunOptions:
     batch_rows: int
     replication: Replication
     origin: Mapping[str, str | int] | None
+    publish: bool = True
+    in_place: bool = False
+    overwrite: bool = False
+    allow_empty: bool = False
+    keep_generations: int = KEEP_GENERATIONS
 
     def __post_init__(self) -> None:
-        arguments.check(full=self.full, prune=self.prune, batch_rows=self.batch_rows)
+        arguments.check(
+            full=self.full, prune=self.prune, batch_rows=self.batch_rows, publish=self.publish, in_place=self.in_place,
+            overwrite=self.overwrite, allow_empty=self.allow_empty, keep_generations=self.keep_generations,
+        )  # fmt: skip
         arguments.check_given(lookback=self.lookback, on_progress=self.on_progress, origin=self.origin)
         if self.prune and not self.full:
             raise WindowError("prune=True compares with all of history: give full=True with it")
         if self.full and not self.window.is_open:
             raise WindowError("full=True reads all of history: give it, or start= and end=, not both")
+        for option, is_given in {
+            "publish=False": not self.publish, "in_place=True": self.in_place, "overwrite=True": self.overwrite,
+            "allow_empty=True": self.allow_empty,
+        }.items():  # fmt: skip
+            if is_given and not self.full:
+                raise WindowError(f"{option} is of full runs: give full=True with it")
+        if self.in_place and not self.publish:
+            raise WindowError("in_place=True writes to what is published: leave publish=False out")
         if self.lookback is not None and self.lookback < timedelta(0):
             raise WindowError(f"lookback={self.lookback!r} must not be negative")
         if self.lookback is not None and (self.full or not self.window.is_open):

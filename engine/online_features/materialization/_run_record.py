@@ -51,6 +51,10 @@ class RunRecord:
         """Return the record of a success; the commit adds the watermark."""
         return self._record("success")
 
+    def skipped(self) -> dict[str, Any]:
+        """Return the record of an attempt that did nothing, because the view is held."""
+        return {**self._record("skipped"), "watermark": None}
+
     def failed(self, error: BaseException) -> dict[str, Any]:
         """Return the record of an attempt that ended with an error."""
         self.is_failed = True

@@ -20,6 +20,7 @@ from online_features.materialization._run import run_once
 from online_features.materialization._run_record import RunRecord
 from online_features.materialization.progress import Progress
 from online_features.materialization.result import MaterializationResult
+from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.redis.replication import REPLICA_TIMEOUT, Replication
 from online_features.window import Window
 
@@ -42,6 +43,11 @@ def materialize(
     end: datetime | None = None,
     full: bool = False,
     prune: bool = False,
+    publish: bool = True,
+    in_place: bool = False,
+    overwrite: bool = False,
+    allow_empty: bool = False,
+    keep_generations: int = KEEP_GENERATIONS,
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     batch_rows: int = BATCH_ROWS,
@@ -53,13 +59,21 @@ def materialize(
     """Copy the newest row of each entity from Postgres to Redis.
 
     Without ``start``, ``end`` and ``full`` the run is incremental: it reads what came since the last one, or all of
-    history if there was none. Running it again, or beside another run, is safe: no row replaces a newer one.
+    history if there was none. Running it again, or beside another run, is safe: no row replaces a newer one. While the
+    view is held after a rollback, runs that are not full are skipped.
 
     :param start: read rows with an event timestamp from here on (aware).
     :param end: read rows with an event timestamp before this (aware).
-    :param full: read all of history.
-    :param prune: with ``full``, also remove online entities that the source no longer has; those with an event
-        timestamp after the beginning of the run stay, because a push may be ahead of the source.
+    :param full: read all of history, and build a new generation. Readers see the old one until the new one is complete,
+        and then all of the new one. It has what the source has, and what producers have pushed.
+    :param prune: with ``full``, leave out pushed rows with an event timestamp before the beginning of the run, which
+        the source should have by now. With ``in_place``, remove online entities that the source no longer has, too.
+    :param publish: with ``full``, let readers see the new generation; otherwise it is ready for
+        :meth:`~online_features.OnlineStore.publish`.
+    :param in_place: with ``full``, write to the published generation, row by row, and replace no newer row.
+    :param overwrite: with ``full``, for layout ``feast``, which has no generations: remove all rows before writing.
+    :param allow_empty: with ``full``, let a generation without rows replace one with rows.
+    :param keep_generations: how many generations to keep to roll back to.
     :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
@@ -74,6 +88,8 @@ def materialize(
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
     :raises OptionError: when an option is out of its range.
     :raises SourceError: when the view does not fit the database.
+    :raises GenerationError: when the build may not be published, or the definition is one that was given up.
+    :raises BuildInProgressError: when another run is building a generation of the view.
     :raises TransformError: when the view's transform fails, or what it returns does not fit.
     :raises NotReplicatedError: when too few replicas have the rows in time.
     :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
@@ -86,6 +102,11 @@ def materialize(
         window=Window(start=start, end=end),
         full=full,
         prune=prune,
+        publish=publish,
+        in_place=in_place,
+        overwrite=overwrite,
+        allow_empty=allow_empty,
+        keep_generations=keep_generations,
         lookback=lookback,
         on_progress=on_progress,
         batch_rows=batch_rows,

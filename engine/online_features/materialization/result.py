@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from online_features.counters import RowCounts
+from online_features.materialization._plan import Plan
+from online_features.materialization.progress import RunCounter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,9 @@ class MaterializationResult(RowCounts):
     :param watermark: of the view after the run; ``None`` when no run has set one yet.
     :param max_event_timestamp: the newest event timestamp among the rows read that is not in the future.
     :param run_id: of this run, also in the view's run history.
+    :param generation: that the run has written to.
+    :param is_published: whether readers see this generation.
+    :param skipped: why the run has done nothing; else empty.
     """
 
     entities_pruned: int
@@ -30,3 +35,34 @@ class MaterializationResult(RowCounts):
     watermark: datetime | None
     max_event_timestamp: datetime | None
     run_id: str
+    generation: str
+    is_published: bool
+    skipped: str = ""
+
+    @classmethod
+    def of(
+        cls, counter: RunCounter, plan: Plan, *, bytes_sent: int, watermark: datetime | None, run_id: str,
+        generation: str, is_published: bool,
+    ) -> MaterializationResult:  # fmt: skip
+        """Return the result of a run that has read and written."""
+        return cls(
+            **asdict(counter.counts),
+            entities_pruned=counter.entities_pruned,
+            bytes_sent=bytes_sent,
+            seconds=counter.seconds,
+            start=plan.window.start,
+            end=plan.end,
+            watermark=watermark,
+            max_event_timestamp=counter.times.newest,
+            run_id=run_id,
+            generation=generation,
+            is_published=is_published,
+        )
+
+    @classmethod
+    def of_skipped(cls, *, seconds: float, run_id: str, generation: str, reason: str) -> MaterializationResult:
+        """Return the result of a run that has done nothing."""
+        return cls(
+            entities_pruned=0, bytes_sent=0, seconds=seconds, start=None, end=None, watermark=None,
+            max_event_timestamp=None, run_id=run_id, generation=generation, is_published=True, skipped=reason,
+        )  # fmt: skip

@@ -11,8 +11,11 @@ from online_features import arguments
 from online_features.common.retry_budget import RetryBudget
 from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
+from online_features.online.generations import switching
+from online_features.online.generations.generation_list import GenerationList, read_generations
 from online_features.online.generations.pointer import read_published
 from online_features.online.generations.push_states import PushStates
+from online_features.online.generations.removal import drop
 from online_features.online.generations.runs import RUNS_SHOWN, read_runs
 from online_features.online.generations.view_state import ViewState, read_state
 from online_features.online.read.feature_vectors import FeatureVectors
@@ -171,8 +174,95 @@ class OnlineStore:
         """
         arguments.check(view=view, entity_rows=entity_rows)
         with translated(self._client, view), turn(self._client, writes=True):
-            generation = read_published(self._deployment, view).generation
-            return erasure.erase(self._deployment, view, generation, entity_rows, now=datetime.now(UTC))
+            return erasure.erase(self._deployment, view, entity_rows, now=datetime.now(UTC))
+
+    def unerase(self, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
+        """Take erasures of entities back; the next full run, or a push, brings their rows online again.
+
+        :param entity_rows: one mapping per entity, from join key to value.
+        :returns: how many of them were erased.
+        :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
+        """
+        arguments.check(view=view, entity_rows=entity_rows)
+        with translated(self._client, view), turn(self._client, writes=True):
+            return erasure.unerase(self._deployment, view, entity_rows)
+
+    def publish(
+        self,
+        views: Sequence[FeatureView],
+        *,
+        generations: Mapping[str, str] | None = None,
+        ignore_missed: bool = False,
+        origin: Mapping[str, str | int] | None = None,
+    ) -> dict[str, str]:
+        """Let readers see a generation of each view, all of them in one step, and end what holds the views.
+
+        :param views: of one project.
+        :param generations: name of a view to the generation to publish, which may be one from before; else the newest
+            build that is ready and was never rolled back from.
+        :param ignore_missed: publish also a generation that lacks pushed rows, which its definition did not allow.
+        :param origin: who publishes, for the list of generations.
+        :returns: name of each view to its published generation.
+        :raises PublishError: naming a view and why its generation may not be published; then none is.
+        """
+        arguments.check(views=views, ignore_missed=ignore_missed)
+        arguments.check_given(generations=generations, origin=origin)
+        with translated(self._client, *views), turn(self._client, writes=True):
+            published = switching.publish(
+                self._deployment, views, generations=generations or {}, ignore_missed=ignore_missed, origin=origin
+            )
+        published.require()
+        return dict(published.generations)
+
+    def rollback(
+        self,
+        views: Sequence[FeatureView],
+        *,
+        ignore_missed: bool = False,
+        origin: Mapping[str, str | int] | None = None,
+    ) -> dict[str, str]:
+        """Let readers see what was published before in each view, all in one step, and hold the views.
+
+        While a view is held, runs build but do not publish, and increments are skipped. Pushes and erasures go on.
+
+        :param views: of one project.
+        :param ignore_missed: go back also to a generation that lacks pushed rows, which its definition did not allow.
+        :param origin: who rolls back, for the list of generations.
+        :returns: name of each view to its published generation.
+        :raises RollbackError: naming a view and why it cannot go back; then none does.
+        """
+        arguments.check(views=views, ignore_missed=ignore_missed)
+        arguments.check_given(origin=origin)
+        with translated(self._client, *views), turn(self._client, writes=True):
+            return switching.rollback(self._deployment, views, ignore_missed=ignore_missed, origin=origin)
+
+    def release(self, views: Sequence[FeatureView]) -> None:
+        """End what holds the views after a rollback; the next run of each is a full one.
+
+        :param views: of one project.
+        """
+        arguments.check(views=views)
+        with translated(self._client, *views), turn(self._client, writes=True):
+            switching.release(self._deployment, views)
+
+    def generations(self, view: FeatureView) -> GenerationList:
+        """Read the generations of a view that Redis holds."""
+        arguments.check(view=view)
+        with translated(self._client, view), turn(self._client):
+            return read_generations(self._deployment, view)
+
+    def drop(self, view: FeatureView, *, with_erasures: bool = False) -> int:
+        """Remove a view: its rows in all generations, and all that Redis keeps of it.
+
+        Erased entities stay recorded, so that they stay out if the view is built again.
+
+        :param with_erasures: whether to remove the record of erased entities, too.
+        :returns: how many rows and tombstones were removed.
+        :raises BuildInProgressError: when a run is building a generation of the view.
+        """
+        arguments.check(view=view, with_erasures=with_erasures)
+        with translated(self._client, view), turn(self._client, writes=True):
+            return drop(self._deployment, view, with_erasures=with_erasures)
 
     def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """Read how far the view lags.
@@ -218,7 +308,6 @@ class OnlineStore:
     def _run(
         self,
         view: FeatureView,
-        generation: str,
         schema: RowSchema,
         run_id: str,
         *,
@@ -226,13 +315,13 @@ class OnlineStore:
         retry_budget: RetryBudget,
         replication: Replication,
     ) -> Iterator[OnlineRun]:
-        """Yield a run that writes rows of the view; only :meth:`.OnlineRun.commit` makes them count."""
+        """Yield a run that writes rows of the view; only :meth:`.GenerationWriter.commit` makes them count."""
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
         run = OnlineRun(
-            self._deployment, view, generation, schema, run_id,
+            self._deployment, view, schema, run_id,
             failed=failed, retry_budget=retry_budget, replication=replication,
         )  # fmt: skip
-        with translated(self._client, view), turn(self._client, writes=True), run.writing():
+        with translated(self._client, view), turn(self._client, writes=True), run.open():
             yield run

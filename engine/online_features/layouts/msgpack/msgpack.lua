@@ -12,8 +12,10 @@
 
 local no_created = string.rep('\0', 8)
 
--- Of a damaged row: it is older than any other, so that it can be replaced and removed.
+-- A damaged timestamp is older than any other, so that its row can be replaced and removed. The last that is not is the
+-- end of the year 9999.
 local unreadable = no_created
+local last = struct.pack('>I4I4', 73466891, 3416203264)
 
 local function is_before(a, b)
   local a_high, a_low = struct.unpack('>I4I4', a)
@@ -26,7 +28,8 @@ local function stamps_in(array)
   if #array < 22 or head ~= 0xdc or event_head ~= 0xcf or created_head ~= 0xcf then
     return unreadable, no_created, 0
   end
-  return string.sub(array, 5, 12), string.sub(array, 14, 21), string.byte(array, 22)
+  local timestamp = string.sub(array, 5, 12)
+  return is_before(last, timestamp) and unreadable or timestamp, string.sub(array, 14, 21), string.byte(array, 22)
 end
 
 local function stamp_of(key)

@@ -42,6 +42,10 @@ class MsgpackLayout(OwnKeyLayout):
         """Return the microseconds since the beginning of the year 1, plus 1, in eight bytes; 0 for ``None``."""
         return (0 if instant is None else to_microseconds(instant) + 1).to_bytes(STAMP_BYTES)
 
+    def created(self, stamp: Key) -> datetime | None:
+        """Return the instant of a created timestamp, which is 0 if a row has none."""
+        return self.instant(stamp) if stamp != bytes(STAMP_BYTES) and stamp else None
+
     def instant(self, stamp: Key) -> datetime:
         """Return the instant of a stamp; the earliest one for a damaged stamp."""
         assert isinstance(stamp, bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from online_features.layouts import keyspace
 from online_features.online.redis.deployment import Deployment
 from online_features.resp.commands import Command, CommandForm
 from online_features.resp.replies import optional_text
+
+POINTER = re.compile(r"([0-9a-z]{8}) ([1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,13 @@ def published_from(project: str, stored: Any) -> Published:
     words = optional_text(stored)
     if words is None:
         return NOTHING_PUBLISHED
-    try:
-        generation, switch = words.split(" ")
-        return Published(generation, int(switch))
-    except ValueError as error:
+    parts = POINTER.fullmatch(words)
+    if parts is None:
         raise OnlineDataError(
             f"{keyspace.published_key(project)!r} in Redis is damaged ({words[:50]!r}); delete it and materialize with "
             "full=True"
-        ) from error
+        )
+    return Published(parts[1], int(parts[2]))
 
 
 def read_published(deployment: Deployment, view: FeatureView) -> Published:

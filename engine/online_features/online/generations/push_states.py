@@ -15,6 +15,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields
+from online_features.online.generations.generation_list import GenerationState
 from online_features.online.generations.pointer import published_from
 from online_features.online.generations.view_state import (
     ViewState,
@@ -32,6 +33,9 @@ from online_features.schema import RowSchema
 Command: TypeAlias = "tuple[str | int, ...]"
 
 NOTHING: Mapping[str, str] = {}
+
+# A generation in one of these states cannot be published any more.
+ENDED = (GenerationState.FAILED, GenerationState.RETIRED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +161,7 @@ def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, list
     with named(key):
         texts = {text(field): text(value) for field, value in stored.items()}
         entries = {field: json_object(value) for field, value in texts.items() if not field.startswith("@")}
-        live = [generation for generation, entry in entries.items() if entry["state"] != "retired"]
+        live = [generation for generation, entry in entries.items() if entry["state"] not in ENDED]
     others = sorted(generation for generation in live if generation != published)
     return texts.get("@version", ""), pointer, [*others, published]
 

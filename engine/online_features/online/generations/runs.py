@@ -34,7 +34,7 @@ RUNS_SHOWN = 100
 class RunClaims:
     """What a run records of itself when all its rows are acknowledged.
 
-    :param run: its record in the history, as JSON.
+    :param run: its record in the history, as JSON; ``None`` if the run goes on and :func:`end_run` ends it.
     :param fingerprint_before: of the run's definition if the rows online have it, else ``None``.
     :param covered: the part of the source's history that is online because of the run.
     :param cursor: where the next incremental run begins, or ``None`` to leave the cursor unchanged.
@@ -43,13 +43,23 @@ class RunClaims:
     :param materialized_at: when the run ended.
     """
 
-    run: Mapping[str, Any]
+    run: Mapping[str, Any] | None
     fingerprint_before: str | None
     covered: tuple[datetime | None, datetime] | None
     cursor: datetime | None
     source: SourceNote | None
     max_event_timestamp: datetime | None
     materialized_at: datetime
+
+
+def build_fields(view: FeatureView, schema: RowSchema) -> dict[str, str]:
+    """Return what producers need of a generation that is being built, as fields of its state."""
+    return {
+        "layout": view.layout,
+        "definition": json.dumps(definition(view, schema)),
+        "fingerprint": definition_fingerprint(view, schema),
+        **schema_fields(schema),
+    }
 
 
 def begin_run(session: Session, view: FeatureView, run_id: str) -> frozenset[Server]:
@@ -73,7 +83,7 @@ def commit_run(
     servers: frozenset[Server],
     replication: Replication,
 ) -> datetime | None:
-    """End a run whose rows are all acknowledged, in one atomic step.
+    """Commit what a run has written to a generation when all rows are acknowledged, in one atomic step.
 
     :param servers: as returned by :func:`begin_run`.
     :param replication: what must be replicated before the watermark moves.
@@ -100,13 +110,13 @@ def commit_run(
     words: tuple[str | int, ...] = (
         run_id,
         RUNS_KEPT,
-        _record(claims.run),
+        _record(claims.run) if claims.run else "",
         _optional_text(start),
         _optional_text(end),
         _optional_text(claims.max_event_timestamp),
         claims.fingerprint_before or "",
         definition_fingerprint(view, schema),
-        _oldest_kept(claims.run),
+        _oldest_kept(claims.run) if claims.run else "",
         *(word for field in fields.items() for word in field),
     )
     commit = state_script("commit_run").call_in_full(keys, words)
@@ -146,11 +156,11 @@ def commit_run(
     return from_text(text(watermark)) if watermark else None
 
 
-def abandon_run(deployment: Deployment, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
-    """End a run that failed: record it in the history, and leave the watermark unchanged."""
+def end_run(access: Session | Deployment, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
+    """End a run and record it in the history; no watermark moves."""
     keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
     words = (run_id, RUNS_KEPT, _record(run), _oldest_kept(run))
-    deployment.command(*state_script("abandon_run").call_in_full(keys, words))
+    access.command(*state_script("end_run").call_in_full(keys, words))
 
 
 def read_runs(deployment: Deployment, view: FeatureView, limit: int = RUNS_SHOWN) -> list[dict[str, Any]]:

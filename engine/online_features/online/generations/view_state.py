@@ -51,6 +51,8 @@ class ViewState:
     :param servers: that held the rows after the last run.
     :param source: the last full or incremental run's note of its source.
     :param evicted: how many keys each of the servers had evicted.
+    :param is_pushed: whether producers have pushed rows.
+    :param rows: that the build of the generation has put online.
     """
 
     generation: str
@@ -66,6 +68,8 @@ class ViewState:
     servers: str | None
     source: SourceNote | None
     evicted: dict[str, int] | None
+    is_pushed: bool = False
+    rows: int | None = None
 
 
 def read_state(deployment: Deployment, view: FeatureView, generation: str) -> ViewState:
@@ -100,6 +104,8 @@ def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) ->
             servers=stored.get("servers"),
             source=SourceNote.from_dict(json_object(stored["source"])) if "source" in stored else None,
             evicted=_counts(stored["evicted"]) if "evicted" in stored else None,
+            is_pushed="pushed" in stored,
+            rows=int(stored["rows"]) if "rows" in stored else None,
         )
 
 

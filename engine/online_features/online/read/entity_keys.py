@@ -31,7 +31,7 @@ def entity_key(layout: RowLayout, keys: Sequence[Column] | None, entity: Entity)
     missing = [name for name in view.entities if entity.get(name) is None]
     if missing:
         raise InvalidRowsError(f"feature view {view.name!r}: entity {dict(entity)!r} lacks join key {missing[0]!r}")
-    plain = {name: _plain(entity[name]) for name in view.entities}
+    plain = {name: plain_value(entity[name]) for name in view.entities}
     columns = keys or [feast_column(view, KEY, values.inferred_column(name, plain[name])) for name in view.entities]
     try:
         return layout.key(columns, [values.encode_key(column, plain[column.name]) for column in columns])
@@ -60,6 +60,6 @@ def entity_keys(layout: RowLayout, columns: Sequence[Column]) -> Callable[[Entit
     return key
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Convert a NumPy scalar, as data frames yield them, to a Python value."""
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value

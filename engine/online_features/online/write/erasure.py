@@ -1,105 +1,165 @@
-"""Removes entities: erased on request, pruned because the source no longer has them, or dropped with their view."""
+"""Erases entities on request, in every generation of their view, and takes erasures back.
+
+An erasure is recorded before it is made, and the generations are read again after it: one that was registered meanwhile
+either has read the record or is erased from here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from online_features.common.batches import batched
-from online_features.errors import InvalidRowsError
-from online_features.feature_view import FeastOptions, FeatureView
-from online_features.layouts import keyspace
+from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.feature_view import FeatureView
 from online_features.layouts.layout import Key, RowLayout
 from online_features.layouts.layout_registry import layout_of
-from online_features.online.generations.view_state import CLAIMS, as_online, read_state
-from online_features.online.read.entity_keys import entity_key
+from online_features.online.generations.erasures import (
+    erased_entity,
+    erased_field,
+    read_erasures,
+    record_erasures,
+    take_back_erasures,
+)
+from online_features.online.generations.push_states import read_live
+from online_features.online.generations.view_state import ViewState, as_online, read_state
+from online_features.online.read.entity_keys import entity_key, plain_value
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
-from online_features.online.write._row_script import RowScript, entities
+from online_features.online.write._row_script import RowScript
 from online_features.schema import Column
 from online_features.types import values
 
 LAST_OF_ALL = datetime.max.replace(tzinfo=UTC)  # a created timestamp that no row has
-Lookup = Callable[[Sequence[Sequence[str]]], set[int]]
 
 
-def erase(
-    deployment: Deployment,
-    view: FeatureView,
-    generation: str,
-    entity_rows: Sequence[Mapping[str, Any]],
-    *,
-    now: datetime,
-) -> int:
+def erase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
     """Erase entities and leave tombstones; see :meth:`~online_features.OnlineStore.delete`."""
-    recorded = read_state(deployment, view, generation)
-    view, stored = as_online(view, recorded.layout), recorded.schema
-    if stored is not None and not stored.has_entities(view.entities):
-        raise InvalidRowsError(
-            f"feature view {view.name!r}: what is online has entities {[key.name for key in stored.keys]}; materialize "
-            "the view before you erase by other join keys"
-        )
-    layout = layout_of(view, generation)
-    keys = [entity_key(layout, stored.keys if stored else None, row) for row in entity_rows]
-    script = RowScript(deployment, layout, "delete")
-    words = layout.stamp(now), layout.stamp(LAST_OF_ALL)
-    return sum(sum(script(some, *words)) for some in batched(keys, KEYS_PER_CALL))
+    seen = read_live(deployment, view)
+    entities = _Entities(deployment, view, seen[-1][-1], entity_rows)
+    until = dict.fromkeys(range(len(entity_rows)), now)
+    record_erasures(deployment, view, {entities.field(i): now for i in until})
+    erased: int | None = None
+    while True:
+        for generation in seen[-1]:
+            count, later = entities.bury(generation, until)
+            until |= later
+            # A row of the future stays out up to its own timestamp, in later generations, too.
+            record_erasures(deployment, view, {entities.field(i): instant for i, instant in later.items()})
+        erased = count if erased is None else erased
+        seen, before = read_live(deployment, view), seen
+        if seen == before:
+            return erased
 
 
-def prune(deployment: Deployment, layout: RowLayout, keys: Sequence[Column], before: datetime, existing: Lookup) -> int:
-    """Remove entities that the source no longer has.
+def unerase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mapping[str, Any]]) -> int:
+    """Take erasures back; see :meth:`~online_features.OnlineStore.unerase`."""
+    seen = read_live(deployment, view)
+    taken = 0
+    while True:
+        for generation in seen[-1]:
+            entities = _Entities(deployment, view, generation, entity_rows)
+            taken += take_back_erasures(deployment, view, {entities.field(i) for i in range(len(entity_rows))})
+            entities.unbury()
+        seen, before = read_live(deployment, view), seen
+        if seen == before:
+            return taken
 
-    Entities with an event timestamp from ``before`` on stay: a push may be ahead of the source. An entity that is
-    written after the source was read stays, too.
 
-    :param existing: takes entities, as texts of their join keys, and returns the indices of those that the source has.
-    :returns: how many were removed.
+def bury_erased(deployment: Deployment, layout: RowLayout, keys: Sequence[Column]) -> None:
+    """Leave tombstones at all entities of the view that were erased.
+
+    :param keys: the join keys of the rows.
     """
-    stamps_of, remove = RowScript(deployment, layout, "stamps"), RowScript(deployment, layout, "prune")
-    removed = 0
-    for found in batched(entities(deployment, layout, keys), KEYS_PER_CALL):
-        stamped = _stamped(stamps_of, found)
-        seen = [(*entity, *stamp) for entity, stamp in stamped if layout.instant(stamp[0]) < before]
-        # Join keys that do not fit the source's types were pushed with others: the source has none of these entities.
-        whole = [i for i, (_, texts, *_) in enumerate(seen) if _fits(keys, texts)]
-        held = {whole[i] for i in existing([seen[i][1] for i in whole])} if whole else set()
-        gone = [row for i, row in enumerate(seen) if i not in held]
-        if gone:
-            removed += sum(remove([key for key, *_ in gone], of_each=[stamp for _, _, *stamp in gone]))
-    return removed
+    bury, last = RowScript(deployment, layout, "bury"), layout.stamp(LAST_OF_ALL)
+    for batch in read_erasures(deployment, layout.view):
+        found = ((_respelled(keys, erased_entity(field)), until) for field, until in batch.items())
+        # An entity without a key in these types cannot come back.
+        stones = [(layout.key(keys, texts), layout.stamp(until)) for texts, until in found if texts is not None]
+        for some in batched(stones, KEYS_PER_CALL):
+            bury([key for key, _ in some], of_each=[(until, last) for _, until in some])
 
 
-def _stamped(
-    stamps_of: RowScript, found: Sequence[tuple[Key, list[str]]]
-) -> Iterator[tuple[tuple[Key, list[str]], tuple[Key, Key]]]:
-    """Yield each entity that has a row, with its timestamps."""
-    keys = [key for key, _ in found]
-    for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
-        for i, timestamp, created, flags in zip(part, stamps[::3], stamps[1::3], stamps[2::3], strict=True):
-            if timestamp and not flags & keyspace.TOMBSTONE:
-                yield found[i], (timestamp, created)
+class _Entities:
+    """Entities of a view, as a caller names them.
 
-
-def drop_view_data(deployment: Deployment, view: FeatureView, generation: str) -> None:
-    """Remove a generation's claims, then its rows as they were written, then what is left of its state.
-
-    The definition is removed last, so that a run after a crash finds that there is something to remove.
+    :param generation: by whose types of join keys they are recorded.
     """
-    recorded = read_state(deployment, view, generation)
-    state_key = keyspace.generation_key(view, generation)
-    deployment.command("HDEL", state_key, *CLAIMS)
-    keys = recorded.schema.keys if recorded.schema else ()
-    written = replace(
-        view, layout=recorded.layout or view.layout, entities=[key.name for key in keys] or view.entities,
-        features=None, feast=FeastOptions(),
-    )  # fmt: skip
-    layout = layout_of(written, generation)
-    remove = RowScript(deployment, layout, "clear")
-    for some in batched(entities(deployment, layout, keys), KEYS_PER_CALL):
-        remove([key for key, _ in some])
-    deployment.command("DEL", keyspace.features_key(view), state_key)
+
+    def __init__(
+        self, deployment: Deployment, view: FeatureView, generation: str, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._deployment = deployment
+        self._view = view
+        self._rows = rows
+        self._state = read_state(deployment, view, generation)
+        self._keys = self._keys_in(self._state)
+        columns = self._state.schema.keys if self._state.schema else None
+        self._columns = [columns or self._inferred(row) for row in rows]
+
+    def field(self, i: int) -> str:
+        """Return how an entity is recorded as erased."""
+        columns, row = self._columns[i], self._rows[i]
+        return erased_field(columns, [values.encode_key(column, plain_value(row[column.name])) for column in columns])
+
+    def bury(self, generation: str, until: Mapping[int, datetime]) -> tuple[int, dict[int, datetime]]:
+        """Leave tombstones in a generation.
+
+        :param until: up to when rows stay out.
+        :returns: how many entities had rows, and those that stay out longer than ``until`` because of them.
+        """
+        state = self._state if generation == self._state.generation else read_state(
+            self._deployment, self._view, generation
+        )  # fmt: skip
+        layout = self._layout(state)
+        keys = self._keys if state is self._state else self._keys_if_possible(state)
+        script, last = RowScript(self._deployment, layout, "delete"), layout.stamp(LAST_OF_ALL)
+        erased, later = 0, {}
+        for some in batched(range(len(keys)), KEYS_PER_CALL):
+            chosen = [keys[i] for i in some]
+            outcomes = script(chosen, last, of_each=[[layout.stamp(until[i])] for i in some])
+            for part, outcome in zip(script.parts(chosen), outcomes, strict=True):
+                erased += sum(outcome[::2])
+                for i, stamp in zip((some[place] for place in part), outcome[1::2], strict=True):
+                    if (instant := layout.instant(stamp)) > until[i]:
+                        later[i] = instant
+        return erased, later
+
+    def unbury(self) -> None:
+        """Remove the tombstones of erasures in the generation."""
+        layout = self._layout(self._state)
+        script = RowScript(self._deployment, layout, "unbury")
+        for some in batched(self._keys, KEYS_PER_CALL):
+            script(some, layout.stamp(LAST_OF_ALL))
+
+    def _layout(self, state: ViewState) -> RowLayout:
+        return layout_of(as_online(self._view, state.layout), state.generation)
+
+    def _keys_in(self, state: ViewState) -> list[Key]:
+        stored = state.schema
+        if stored is not None and not stored.has_entities(self._view.entities):
+            raise InvalidRowsError(
+                f"feature view {self._view.name!r}: what is online has entities {[key.name for key in stored.keys]}; "
+                "materialize the view before you erase by other join keys"
+            )
+        layout = self._layout(state)
+        return [entity_key(layout, stored.keys if stored else None, row) for row in self._rows]
+
+    def _keys_if_possible(self, state: ViewState) -> list[Key]:
+        """Return the keys in another generation; none if it has other join keys, by which nothing can be erased."""
+        try:
+            return self._keys_in(state)
+        except InvalidRowsError:
+            return []
+
+    def _inferred(self, row: Mapping[str, Any]) -> list[Column]:
+        return [values.inferred_column(name, plain_value(row[name])) for name in self._view.entities]
 
 
-def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:
-    return len(keys) == len(entity) and all(map(values.is_value, keys, entity))
+def _respelled(keys: Sequence[Column], entity: Sequence[tuple[str, str, str]]) -> list[str] | None:
+    """Return the texts of an entity's join keys in other types, or ``None`` if a value does not fit them."""
+    by_name = {name: text for name, _, text in entity}
+    try:
+        return [values.encode_key(key, values.decode(key, by_name[key.name])) for key in keys]
+    except (KeyError, OnlineDataError, InvalidRowsError):
+        return None

@@ -1,49 +1,54 @@
-"""A run that writes one feature view: rows in, acknowledgements counted, and at the end the watermark."""
+"""A run that writes one feature view: from its mark in Redis to its record in the history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import Any
 
 from online_features.common.concurrency import run_with_timeout
+from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
-from online_features.counters import RowCounts
+from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
-from online_features.layouts.layout_registry import layout_of
-from online_features.online.generations.runs import RunClaims, abandon_run, begin_run, commit_run, identities
-from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
+from online_features.layouts.keyspace import FIRST_GENERATION
+from online_features.layouts.layout_registry import LAYOUTS, layout_of
+from online_features.online.generations.building import (
+    mark_failed,
+    mark_ready,
+    register_build,
+    sync_point,
+    take_lease,
+)
+from online_features.online.generations.generation_list import GenerationList, read_lists
+from online_features.online.generations.leases import CLOSING, Lease, begin_closing, closing_run, end_closing
+from online_features.online.generations.removal import retire, sweep
+from online_features.online.generations.runs import begin_run, build_fields, end_run, identities
+from online_features.online.generations.switching import Publication, publish, withdraw
+from online_features.online.generations.view_definition import definition_fingerprint
+from online_features.online.generations.view_state import ViewState, read_state
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.servers import check_evictions, evicts, rows_evicted_since, warn_of_eviction
-from online_features.online.write._row_writer import RowWriter, write_rows
-from online_features.online.write.erasure import Lookup, drop_view_data, prune
+from online_features.online.redis.servers import rows_evicted_since, warn_of_eviction
+from online_features.online.write.erasure import bury_erased
+from online_features.online.write.generation_writer import GenerationWriter
+from online_features.online.write.row_removal import drop_view_data
 from online_features.schema import RowSchema
-
-if TYPE_CHECKING:
-    from online_features.online.redis.row_calls import PackedCall
 
 # How long a run that a signal or a time-out ends waits for Redis to record it; the run's marker expires by itself.
 CLEANUP_SECONDS = 5.0
 
+CLOSING_LOOK_SECONDS = 0.2  # between two looks whether a build still catches up
 
-@dataclass(frozen=True, kw_only=True)
-class EncodedBatch:
-    """The rows of a batch, ready for the wire."""
-
-    rows: int
-    calls: Sequence[PackedCall]
+log = logging.getLogger(__name__)
 
 
 class OnlineRun:
-    """One run's writes to one generation. Encoding does no I/O, so another thread may encode while this one writes.
+    """One run's access to Redis.
 
-    :param generation: to write to.
     :param failed: makes the record of a run that an error has ended, for the run history.
     :param retry_budget: of all that the run tries again.
     :param replication: what has to be copied before the run counts.
@@ -53,7 +58,6 @@ class OnlineRun:
         self,
         deployment: Deployment,
         view: FeatureView,
-        generation: str,
         schema: RowSchema,
         run_id: str,
         *,
@@ -65,23 +69,21 @@ class OnlineRun:
         self._retry_budget = retry_budget
         self._replication = replication
         self._view = view
-        self._layout = layout_of(view, generation)
         self._schema = schema
         self._run_id = run_id
         self._failed = failed
+        self._ready = ""  # the generation that this run has made ready
 
     @contextmanager
-    def writing(self) -> Iterator[OnlineRun]:
+    def open(self) -> Iterator[OnlineRun]:
         """Open a session and mark the run in Redis; an error ends the run and is recorded."""
         with self._deployment.session(self._retry_budget, self._replication) as self._session:
             try:
                 self._servers = begin_run(self._session, self._view, self._run_id)
                 warn_of_eviction(self._view, self._servers)
-                self._set_writer()
                 yield self
             except BaseException as error:
-                ours = translation(error, named(self._view)) if isinstance(error, DRIVER_ERRORS) else error
-                record_failure(self._deployment, self._view, self._failed(ours))
+                record_failure(self._deployment, self._view, self._failed(_as_ours(self._view, error)))
                 raise
 
     @property
@@ -89,33 +91,122 @@ class OnlineRun:
         """Bytes of commands sent to Redis so far."""
         return self._session.bytes_sent
 
-    def encode(self, batch: pa.RecordBatch) -> EncodedBatch:
-        """Return the batch as command bytes."""
-        return EncodedBatch(rows=batch.num_rows, calls=self._writer.calls(batch))
+    def generations(self) -> GenerationList:
+        """Read the view's list of generations."""
+        (seen,) = read_lists(self._session, [self._view])
+        return seen
 
-    def write(self, encoded: EncodedBatch) -> RowCounts:
-        """Send the rows and wait for their acknowledgements.
+    def state(self, generation: str) -> ViewState:
+        """Read the state of a generation."""
+        return read_state(self._deployment, self._view, generation)
 
-        :raises OnlineStoreFullError: when Redis has evicted keys since the run began.
+    @contextmanager
+    def in_place(self, generation: str, *, is_alone: bool) -> Iterator[GenerationWriter]:
+        """Yield what writes to a generation that readers may see.
+
+        :param is_alone: whether no build may be under way.
+        :raises BuildInProgressError: when another run is building and may not.
         """
-        counts = write_rows(self._session, encoded.rows, encoded.calls)
-        if evicts(self._view, self._servers):
-            # After every batch: a run that continues despite evictions evicts more and more keys of others.
-            check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
-        return counts
+        if not is_alone:
+            yield self._writer(generation, lambda: None)
+            return
+        take_lease(self._session, self._view, self._run_id)
+        with Lease(self._deployment, self._view, self._run_id) as lease:
+            yield self._writer(generation, lease.check)
 
-    def commit(self, claims: RunClaims) -> datetime | None:
-        """Commit the run; see :func:`.commit_run`."""
-        return commit_run(
-            self._session,
-            self._view,
-            self._layout.generation,
-            self._run_id,
-            claims,
-            schema=self._schema,
-            servers=self._servers,
-            replication=self._replication,
+    @contextmanager
+    def build(self, origin: Mapping[str, Any] | None) -> Iterator[GenerationWriter]:
+        """Register a generation, and yield what writes to it; an error makes the build fail.
+
+        :raises BuildInProgressError: when another run is building one.
+        """
+        generation = register_build(
+            self._session, self._view, run_id=self._run_id, origin=origin,
+            fingerprint=definition_fingerprint(self._view, self._schema),
+            fields=build_fields(self._view, self._schema),
+        )  # fmt: skip
+        try:
+            with Lease(self._deployment, self._view, self._run_id) as lease:
+                writer = self._writer(generation, lease.check)
+                # After the registration: what is erased from now on is erased from this generation, too.
+                bury_erased(self._deployment, writer.layout, self._schema.keys)
+                yield writer
+        except BaseException as error:
+            reason = str(_as_ours(self._view, error)) or type(error).__name__
+
+            def fail() -> None:
+                mark_failed(self._deployment, self._view, generation, run_id=self._run_id, reason=reason)
+
+            if generation != self._ready:  # a build that is ready stays so if it cannot be published
+                _in_bounded_time(fail)
+            raise
+
+    def sync_point(self) -> str:
+        """Return what a build that now reads the source is in step with; see :func:`.sync_point`."""
+        return sync_point(self._session, self._view)
+
+    def mark_ready(self, build: GenerationWriter, *, synced: str, rows: int) -> None:
+        """Mark a build as ready to be published; again after each catch-up.
+
+        :param synced: see :meth:`sync_point`.
+        :param rows: that the build has put online.
+        """
+        size = (build.row_bytes() or 0) * rows
+        mark_ready(
+            self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size
         )
+        self._ready = build.generation
+
+    def publish(self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None) -> Publication:
+        """Publish a build, unless the view is held or the build is behind.
+
+        :param expected: the pointer when the run began.
+        """
+        name = self._view.name
+        return publish(
+            self._session, [self._view], generations={name: generation}, expected={name: expected}, by_run=True,
+            servers=identities(self._servers), origin=origin,
+        )  # fmt: skip
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Let increments of other runs wait while a build catches up for the last time."""
+        begin_closing(self._session, self._view, self._run_id)
+        try:
+            yield
+        finally:
+            end_closing(self._session, self._view, self._run_id)
+
+    def wait_for_closing(self, wait: Callable[[float], object] = time.sleep) -> None:
+        """Wait while a build catches up for the last time, but no longer than a minute.
+
+        :param wait: waits for some seconds.
+        """
+        waited = 0.0
+        while waited < CLOSING.total_seconds() and closing_run(self._session, self._view) is not None:
+            wait(CLOSING_LOOK_SECONDS)
+            waited += CLOSING_LOOK_SECONDS
+
+    def clear_first_generation(self) -> None:
+        """Remove the rows of layout ``feast``, which the view has left."""
+        drop_view_data(self._deployment, self._view, FIRST_GENERATION)
+
+    def clean_up(self, seen: GenerationList, keep_generations: int) -> None:
+        """Remove generations that nobody needs any more, for some seconds; the next run goes on.
+
+        What goes wrong is logged: the run itself has succeeded.
+
+        :param seen: the generations when the run began.
+        :param keep_generations: how many generations to keep to go back to.
+        """
+        try:
+            if not LAYOUTS[self._view.layout].has_generations and seen.published != FIRST_GENERATION:
+                withdraw(self._session, self._view)
+            retire(self._session, self._view, keep_generations=keep_generations)
+            sweep(self._deployment, self._view)
+        except (*DRIVER_ERRORS, OnlineFeaturesError) as error:
+            failure = _as_ours(self._view, error)
+            say(log.warning, f"Feature view {self._view.name!r}: old generations were not removed: {failure}")
 
     def data_loss_reason(self, recorded: ViewState) -> str:
         """Return why rows of earlier runs may be lost while their claims are not; ``""`` if nothing suggests it.
@@ -131,30 +222,15 @@ class OnlineRun:
             return f"Redis has evicted {evicted:,} keys since the last run, and rows of the view may be among them"
         return ""
 
-    def prepare(self, recorded: ViewState, fingerprint: str, *, clears: bool) -> None:
-        """Prepare Redis for the first row.
+    def end(self, run: Mapping[str, Any]) -> None:
+        """Record a run that went on after it had committed; see :func:`.end_run`."""
+        end_run(self._session, self._view, self._run_id, run=run)
 
-        :param recorded: the state that the run has found.
-        :param fingerprint: of the run's definition.
-        :param clears: whether to remove the view's rows and claims; see
-            :func:`~online_features.online.write.erasure.drop_view_data`.
-        """
-        if clears:
-            drop_view_data(self._deployment, self._view, self._layout.generation)
-            self._set_writer()
-        elif recorded.fingerprint not in (None, fingerprint):
-            forget_definition(self._session, self._view, self._layout.generation)
-        if clears or recorded.definition is None:
-            record_schema(self._session, self._view, self._layout.generation, self._schema)
-
-    def prune(self, before: datetime, existing: Lookup) -> int:
-        """Remove entities that the source no longer has; see :func:`~online_features.online.write.erasure.prune`."""
-        return prune(self._deployment, self._layout, self._schema.keys, before, existing)
-
-    def _set_writer(self) -> None:
-        names = [feature.name for feature in self._schema.features]
-        features = features_online(self._session.command, self._view, names)
-        self._writer = RowWriter(self._deployment, self._layout, self._schema, features)
+    def _writer(self, generation: str, check_lease: Callable[[], object]) -> GenerationWriter:
+        return GenerationWriter(
+            self._deployment, self._session, layout_of(self._view, generation), self._schema, self._run_id,
+            servers=self._servers, replication=self._replication, check_lease=check_lease,
+        )  # fmt: skip
 
 
 def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, Any]) -> None:
@@ -162,9 +238,16 @@ def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, 
 
     :param run: for the history, as JSON.
     """
+    _in_bounded_time(lambda: end_run(deployment, view, run["run_id"], run=run))
 
-    def record() -> None:
-        with suppress(*DRIVER_ERRORS):
-            abandon_run(deployment, view, run["run_id"], run=run)
 
-    run_with_timeout(record, CLEANUP_SECONDS)
+def _in_bounded_time(record: Callable[[], None]) -> None:
+    def attempt() -> None:
+        with suppress(*DRIVER_ERRORS, OnlineFeaturesError):
+            record()
+
+    run_with_timeout(attempt, CLEANUP_SECONDS)
+
+
+def _as_ours(view: FeatureView, error: BaseException) -> BaseException:
+    return translation(error, named(view)) if isinstance(error, DRIVER_ERRORS) else error

@@ -1,10 +1,10 @@
--- Ends a run: moves the view's watermark and adds the run to its history, if the run's marker is still there.
--- Follows history.lua.
+-- Commits what a run has written: moves the watermark of the generation, if the run's marker is still there, and ends the
+-- run: adds it to the view's history. Follows history.lua.
 --
 -- KEYS      the generation that the run has written to, history of the view, marker of the run
 -- ARGV[1]   id of the run
 -- ARGV[2]   number of records to keep
--- ARGV[3]   the run as JSON, to which the watermark is added
+-- ARGV[3]   the run as JSON, to which the watermark is added; '' if the run goes on, and ends by end_run.lua
 -- ARGV[4]   start of what the run has covered; '' means from the beginning
 -- ARGV[5]   end of what the run has covered; '' means that it has covered nothing
 -- ARGV[6]   newest event timestamp that the run has read; '' when it read none
@@ -20,7 +20,8 @@
 
 local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
 
-if redis.call('DEL', marker) == 0 then
+local ends = ARGV[3] ~= ''
+if redis.call(ends and 'DEL' or 'EXISTS', marker) == 0 then
   -- Or the run has ended already, and only the reply was lost; this is not found if the user may not read the history.
   return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
 end
@@ -70,6 +71,9 @@ if ARGV[6] ~= '' and (not newest or newest < ARGV[6]) then
   redis.call('HSET', state, 'max_event_timestamp', ARGV[6])
 end
 
+if not ends then
+  return watermark or ''
+end
 local watermark_json = watermark and '"' .. watermark .. '"' or 'null'
 add_record(runs, string.sub(ARGV[3], 1, -2) .. ', "watermark": ' .. watermark_json .. '}', tonumber(ARGV[2]), ARGV[9])
 return watermark or ''

@@ -2,22 +2,25 @@
 --
 -- KEYS      the entity keys
 -- ARGV      the layout's own words, then
---             the present, as event timestamps are written
 --             a created timestamp that no row has, so that rows with an equal event timestamp stay out, too
--- returns   the number of entities that were there
+--             per key: the event timestamp up to which its rows stay out
+-- returns   per key: 1 if it had a row, else 0, and the event timestamp of its tombstone
 --
--- A tombstone has the timestamp of the row that it replaces if that is in the future, else the present. It never
--- expires, because the view's ttl may become longer.
+-- A tombstone has the timestamp of what it replaces if that is later. It never expires, because the view's ttl may become
+-- longer.
 
-local now, last_of_all = ARGV[own_words + 1], ARGV[own_words + 2]
-local erased = 0
+local last_of_all = ARGV[own_words + 1]
+local outcomes = {}
 
-for _, key in ipairs(KEYS) do
+for i, key in ipairs(KEYS) do
+  local till = ARGV[own_words + 1 + i]
   local timestamp, _, flags = stamp_of(key)
-  if timestamp and not is_tombstone(flags) then
-    erased = erased + 1
+  outcomes[2 * i - 1] = timestamp and not is_tombstone(flags) and 1 or 0
+  if timestamp and is_before(till, timestamp) then
+    till = timestamp
   end
-  bury(key, timestamp and is_before(now, timestamp) and timestamp or now, last_of_all, 0)
+  bury(key, till, last_of_all, 0)
+  outcomes[2 * i] = till
 end
 
-return erased
+return outcomes

@@ -1,5 +1,5 @@
--- Ends a run that failed, and adds it to the history, unless it is there because only the reply was lost. A user who may
--- not read the history adds it twice. Follows history.lua.
+-- Ends a run and adds it to the history, unless it is there because only the reply was lost. A user who may not read the
+-- history adds it twice. Follows history.lua.
 --
 -- KEYS      history of the view, marker of the run
 -- ARGV[1]   id of the run

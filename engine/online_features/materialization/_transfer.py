@@ -1,0 +1,55 @@
+"""The rows of one query on their way: read, transformed and encoded, and written."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from online_features.common.concurrency import prefetch
+from online_features.event_times import EventTimes
+from online_features.materialization.progress import RunCounter
+from online_features.producers.transformation import Transformation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from online_features.offline.query_plan import QueryPlan
+    from online_features.offline.source_access import SourceAccess
+    from online_features.online.write.generation_writer import EncodedBatch, GenerationWriter
+
+BATCHES_AHEAD = 2  # between two stages: one is being made while another one is ready
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Copies rows from the source of a view to a generation.
+
+    :param now: later event timestamps are in the future.
+    :param batch_rows: the largest number of rows in memory per batch.
+    """
+
+    source: SourceAccess
+    transformation: Transformation
+    counter: RunCounter
+    now: datetime
+    batch_rows: int
+
+    def copy(self, query_plan: QueryPlan, writer: GenerationWriter) -> None:
+        """Read, transform and encode, and write, in three stages that overlap."""
+        event_timestamp = len(self.transformation.schema.keys)  # its column follows the join keys
+
+        def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedBatch]:
+            rows = self.transformation.apply(batch)
+            *keys, instants = rows.columns[: event_timestamp + 1]
+            return EventTimes.of(keys, instants, self.now), writer.encode(rows)
+
+        with (
+            self.source.snapshot(query_plan) as snapshot,
+            closing(prefetch(snapshot.batches(self.batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
+            closing(prefetch(map(encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
+        ):
+            for times, rows in encoded:
+                self.counter.add(writer.write(rows), times)
+            self.counter.reject(snapshot.rejected, snapshot.rejected_sample)

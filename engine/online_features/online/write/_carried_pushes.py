@@ -1,0 +1,139 @@
+"""Carries pushed rows over to a generation that is being built, since the source may not have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from online_features.common.batches import batched
+from online_features.counters import RowCounts
+from online_features.errors import InvalidRowsError
+from online_features.feature_view import FeatureView
+from online_features.layouts import keyspace
+from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.row_format import DAMAGE
+from online_features.online.generations.view_state import ViewState, as_online
+from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
+from online_features.online.write._row_script import RowScript, entities
+from online_features.producers.given_rows import GivenBatch
+from online_features.producers.pushed_rows import pushed_rows
+from online_features.schema import RowSchema
+from online_features.types import values
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushedRow:
+    """A row that a producer has pushed, as it is online.
+
+    :param key: values of the join keys, by name.
+    """
+
+    key: dict[str, Any]
+    timestamp: datetime
+    created: datetime | None
+    features: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedPushes:
+    """What became of the rows that producers have pushed to the published generation.
+
+    :param counts: of the rows that were written to the build.
+    :param missed: how many rows the build cannot hold.
+    :param left_out: how many rows were from before the instant from which rows are carried over.
+    :param newest: event timestamp of them that is not in the future.
+    """
+
+    counts: RowCounts
+    missed: int
+    left_out: int
+    newest: datetime | None
+
+
+def carry_pushes(
+    deployment: Deployment,
+    published: ViewState,
+    write: Callable[[pa.RecordBatch], RowCounts],
+    layout: RowLayout,
+    schema: RowSchema,
+    *,
+    since: datetime | None,
+    now: datetime,
+) -> CarriedPushes:
+    """Write the pushed rows of the published generation to a build, under the guard.
+
+    :param published: the state of the published generation.
+    :param write: writes rows to the build, and marks them as pushed.
+    :param layout: of the build.
+    :param schema: of the build.
+    :param since: leave out rows with an earlier event timestamp; ``None`` leaves out none.
+    """
+    counts, missed, left_out, times = RowCounts(), 0, 0, []
+    for rows in _pushed(deployment, layout.view, published):
+        carried = rows if since is None else [row for row in rows if row.timestamp >= since]
+        left_out += len(rows) - len(carried)
+        times += [row.timestamp for row in carried if row.timestamp <= now]
+        times = [max(times)] if times else []
+        whole = _batch(layout.view, schema, carried, now)
+        # One by one if need be: a row that does not fit must not keep the others out.
+        for batch in [whole] if whole else [_batch(layout.view, schema, [row], now) for row in carried]:
+            if batch is None:
+                missed += 1
+            else:
+                counts += write(batch)
+    return CarriedPushes(counts=counts, missed=missed, left_out=left_out, newest=max(times, default=None))
+
+
+def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> Iterator[list[PushedRow]]:
+    if published.schema is None:
+        return
+    layout = layout_of(as_online(view, published.layout), published.generation)
+    columns, stamps_of = published.schema.keys, RowScript(deployment, layout, "stamps")
+    for found in batched(entities(deployment, layout, columns), KEYS_PER_CALL):
+        keys = [key for key, _ in found]
+        marked: list[tuple[Key, list[str], datetime | None]] = []
+        for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
+            for i, created, flags in zip(part, stamps[1::3], stamps[2::3], strict=True):
+                if flags & keyspace.PUSHED:
+                    key, texts = found[i]
+                    marked.append((key, texts, layout.created(created)))
+        yield _read(deployment, layout, published.schema, marked)
+
+
+def _read(
+    deployment: Deployment,
+    layout: RowLayout,
+    schema: RowSchema,
+    marked: Sequence[tuple[Key, list[str], datetime | None]],
+) -> list[PushedRow]:
+    row_format = layout.row_format(schema.features, schema.features)
+    replies = deployment.replies([(row_format.command, key) for key, *_ in marked]) if marked else []
+    rows = []
+    for (_, texts, created), reply in zip(marked, replies, strict=True):
+        try:
+            timestamp, features = row_format.row(reply)
+            key = {column.name: values.decode(column, text) for column, text in zip(schema.keys, texts, strict=True)}
+        except DAMAGE:  # no reader could read it either
+            continue
+        if timestamp is not None:
+            rows.append(PushedRow(key=key, timestamp=timestamp, created=created, features=dict(features)))
+    return rows
+
+
+def _batch(view: FeatureView, schema: RowSchema, rows: Sequence[PushedRow], now: datetime) -> pa.RecordBatch | None:
+    """Return the rows as a batch of the build; ``None`` if it cannot hold one of them."""
+    try:
+        columns: dict[str, list[Any]] = {key.name: [row.key[key.name] for row in rows] for key in schema.keys}
+        columns[schema.event_timestamp.name] = [row.timestamp for row in rows]
+        if schema.created_timestamp is not None:
+            columns[schema.created_timestamp.name] = [row.created for row in rows]
+        for feature in schema.features:
+            columns[feature.name] = [row.features.get(feature.name) for row in rows]
+        return pushed_rows(view, schema, GivenBatch(columns, len(rows)), now=now).batch
+    except (KeyError, InvalidRowsError):
+        return None

@@ -1,0 +1,160 @@
+"""Writes the rows of a run to one generation, and commits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from online_features.counters import RowCounts
+from online_features.feature_view import FeatureView
+from online_features.layouts import keyspace
+from online_features.layouts.layout import RowLayout
+from online_features.online.generations.runs import RunClaims, commit_run
+from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
+from online_features.online.redis.deployment import Deployment, Session
+from online_features.online.redis.replication import Replication
+from online_features.online.redis.servers import Server, check_evictions, evicts
+from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes
+from online_features.online.write._row_writer import RowWriter, write_rows
+from online_features.online.write.erasure import bury_erased
+from online_features.online.write.row_removal import Lookup, drop_view_data, prune
+from online_features.schema import RowSchema
+
+if TYPE_CHECKING:
+    from online_features.online.redis.row_calls import PackedCall
+
+ROWS_MEASURED = 20  # whose size in Redis is measured; rows of a view are of similar size
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedBatch:
+    """The rows of a batch, ready for the wire."""
+
+    rows: int
+    calls: Sequence[PackedCall]
+
+
+class GenerationWriter:
+    """One run's writes to a generation. Encoding does no I/O, so another thread may encode while this one writes.
+
+    :param servers: that held the rows when the run began.
+    :param replication: what has to be copied before the run counts.
+    :param check_lease: raises an error if the run may no longer write.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        session: Session,
+        layout: RowLayout,
+        schema: RowSchema,
+        run_id: str,
+        *,
+        servers: frozenset[Server],
+        replication: Replication,
+        check_lease: Callable[[], object],
+    ) -> None:
+        self.layout = layout
+        self._deployment = deployment
+        self._session = session
+        self._schema = schema
+        self._run_id = run_id
+        self._servers = servers
+        self._replication = replication
+        self._check_lease = check_lease
+        self._measured: pa.RecordBatch | None = None
+        self._writer = self._row_writer()
+
+    @property
+    def generation(self) -> str:
+        """The generation that is written to."""
+        return self.layout.generation
+
+    def encode(self, batch: pa.RecordBatch) -> EncodedBatch:
+        """Return the batch as command bytes."""
+        if self._measured is None and batch.num_rows:
+            self._measured = batch.slice(0, ROWS_MEASURED)
+        return EncodedBatch(rows=batch.num_rows, calls=self._writer.calls(batch))
+
+    def write(self, encoded: EncodedBatch) -> RowCounts:
+        """Send the rows and wait for their acknowledgements.
+
+        :raises LeaseLostError: when another run may be building.
+        :raises OnlineStoreFullError: when Redis has evicted keys since the run began.
+        """
+        self._check_lease()
+        counts = write_rows(self._session, encoded.rows, encoded.calls)
+        if evicts(self._view, self._servers):
+            # After every batch: a run that continues despite evictions evicts more and more keys of others.
+            check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
+        return counts
+
+    def carry_pushes(self, published: ViewState, *, since: datetime | None, now: datetime) -> CarriedPushes:
+        """Write the pushed rows of the published generation; see :func:`.carry_pushes`."""
+        writer = self._row_writer(is_pushed=True)
+
+        def write(batch: pa.RecordBatch) -> RowCounts:
+            return self.write(EncodedBatch(rows=batch.num_rows, calls=writer.calls(batch)))
+
+        carried = carry_pushes(self._deployment, published, write, self.layout, self._schema, since=since, now=now)
+        key = keyspace.generation_key(self._view, self.generation)
+        self._session.command("HSET", key, "pushed", "1")
+        if carried.missed:
+            self._session.command("HINCRBY", key, "missed", carried.missed)
+        return carried
+
+    def commit(self, claims: RunClaims) -> datetime | None:
+        """Commit what was written; see :func:`.commit_run`."""
+        self._check_lease()
+        return commit_run(
+            self._session,
+            self._view,
+            self.generation,
+            self._run_id,
+            claims,
+            schema=self._schema,
+            servers=self._servers,
+            replication=self._replication,
+        )
+
+    def prepare(self, recorded: ViewState, fingerprint: str, *, clears: bool) -> None:
+        """Prepare a generation that exists for the first row.
+
+        :param recorded: the state that the run has found.
+        :param fingerprint: of the run's definition.
+        :param clears: whether to remove the view's rows and claims; see :func:`.drop_view_data`.
+        """
+        if clears:
+            drop_view_data(self._deployment, self._view, self.generation)
+            bury_erased(self._deployment, self.layout, self._schema.keys)
+            self._writer = self._row_writer()
+        elif recorded.fingerprint not in (None, fingerprint):
+            forget_definition(self._session, self._view, self.generation)
+        if clears or recorded.definition is None:
+            record_schema(self._session, self._view, self.generation, self._schema)
+
+    def prune(self, before: datetime, existing: Lookup) -> int:
+        """Remove entities that the source no longer has; see :func:`.row_removal.prune`."""
+        return prune(self._deployment, self.layout, self._schema.keys, before, existing)
+
+    def row_bytes(self) -> int | None:
+        """Return the mean size of a row in Redis; ``None`` if the user may not ask for it, or no row is there."""
+        if self._measured is None:
+            return None
+        keys = self.layout.encoder(self._schema).encode(self._measured).keys.to_pylist()
+        sizes = [self._session.reply("MEMORY USAGE", key) for key in keys]
+        there = [size for size in sizes if isinstance(size, int)]
+        return sum(there) // len(there) if there else None
+
+    @property
+    def _view(self) -> FeatureView:
+        return self.layout.view
+
+    def _row_writer(self, *, is_pushed: bool = False) -> RowWriter:
+        names = [feature.name for feature in self._schema.features]
+        features = features_online(self._session.command, self._view, names)
+        return RowWriter(self._deployment, self.layout, self._schema, features, is_pushed=is_pushed)
