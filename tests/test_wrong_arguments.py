@@ -35,7 +35,7 @@ RIGHT = {
     "ttl": ["None"], "transform": ["None"], "project": ["text"], "name": ["text"],
     "table": ["text"], "timestamp_field": ["text"], "created_timestamp_column": ["None", "text"],
     "deleted_field": ["None", "text"], "key_ttl": ["None"], "entity_rows": ["[]"],
-    "get_online_features.features": ["None", "[]"],
+    "get_online_features.features": ["None", "[]"], "at_generation": ["None"],
     "push.offline": ["None"], "push.rows": ["[]"], "append.rows": ["[]"], "PostgresSource.query": ["None"],
 }  # fmt: skip
 

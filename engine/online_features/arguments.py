@@ -32,6 +32,10 @@ def _has(method: str) -> Callable[[Any], bool]:
     return lambda value: callable(getattr(value, method, None))
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
@@ -53,6 +57,7 @@ RULES = {
     "views": Rule(_are(FeatureView), "a list of feature views", InvalidRowsError),
     "entity_rows": Rule(_is_list, "a list of mappings from join key to value", InvalidRowsError),
     "features": Rule(_are(str), "a list of names of features", InvalidRowsError),
+    "at_generation": Rule(_is_text, "the id of a generation", InvalidRowsError),
     "offline": Rule(_has("describe"), OFFLINE),
     "online": Rule(_has("get_online_features"), ONLINE),
     "check": Rule(_has("ask"), "a ViewFreshnessCheck or an EntityFreshnessCheck"),

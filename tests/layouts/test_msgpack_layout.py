@@ -153,8 +153,8 @@ def test_stamps_are_those_of_rows() -> None:
     for moment in (FIRST, LAST, NOW, NOW + timedelta(microseconds=1)):
         assert layout.stamp(moment) == packed_row([], [], moment)[4:12]
         assert layout.instant(layout.stamp(moment)) == moment
-    assert layout.stamp(None) == packed_row([], [], NOW)[13:21] == bytes(8)
         assert layout.created(layout.stamp(moment)) == moment
+    assert layout.stamp(None) == packed_row([], [], NOW)[13:21] == bytes(8)
     assert (layout.created(layout.stamp(None)), layout.created(b"")) == (None, None)
     for damaged in (bytes(8), b"\xff" * 8):
         assert layout.instant(damaged) == FIRST

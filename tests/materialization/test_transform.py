@@ -18,7 +18,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError, TransformError
 
 from tests.conftest import Database, at
-from tests.support.online import held
+from tests.support.online import held, held_as_pushed
 
 pytestmark = pytest.mark.layouts
 
@@ -109,10 +109,10 @@ def test_every_way_online_serves_what_the_transform_makes(
     run = held(online, view, "a")
     for name, rows in (("c", pd.DataFrame), ("d", lambda rows: rows), ("e", pa.Table.from_pylist)):
         online.push(view, rows([{**ROW, "id": name}]))
-        assert held(online, view, name) == run
+        assert held_as_pushed(online, view, name) == run
     result = online.push(view, [{**ROW, "id": "f"}], offline=offline)
     assert (result.rows_written, result.rows_appended) == (1, 1)
-    assert held(online, view, "f") == run
+    assert held_as_pushed(online, view, "f") == run
     assert materialize(view, offline, online, full=True, prune=True).rows_written == 3
     assert held(online, view, "f") == run
 

@@ -72,6 +72,23 @@ def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     return online._client.get(key) if view.layout in STRING_LAYOUTS else online._client.hgetall(key)
 
 
+def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
+    """Return what :func:`held` returns, without the mark of a row that was pushed.
+
+    :raises AssertionError: when the row has no mark, in a layout that has one.
+    """
+    stored = held(online, view, entity)
+    match view.layout:
+        case "hash":
+            assert stored.pop(keyspace.PUSHED_FIELD.encode(), None) == b"1"
+        case "json":
+            flags = f',"{keyspace.FLAGS_FIELD}":'
+            front, pushed, back = stored.decode().partition(f"{flags}{keyspace.PUSHED},")
+            assert pushed
+            stored = f"{front}{flags}0,{back}".encode()
+    return stored
+
+
 def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
     return ((texts[0], key) for key, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +12,47 @@ import pyarrow.compute as pc
 
 from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
-from online_features.resp.commands import word
-from online_features.resp.word_columns import Piece, joined, words
+from online_features.resp.word_columns import Piece, joined
 from online_features.schema import RowSchema
 from online_features.types.arrow_texts import texts
 
 SPECIAL = "[" + "".join(keyspace.ESCAPES) + "]"
 
 
-class EncodedRows(NamedTuple):
-    """Rows as keys and words for ``write.lua``.
+@dataclass(frozen=True, kw_only=True)
+class EncodedRows:
+    """Rows as keys and words of commands.
 
     :param keys: of each row, as stored in Redis.
-    :param words: of each row, ready for the wire.
+    :param expiries: int64, milliseconds since the epoch at which each row expires; 0: never.
+    :param deletes: bool, whether each row deletes its entity.
+    :param words: of each row, as its layout has them, ready for the wire.
     :param word_counts: int64, how many words each row has.
     """
 
     keys: pa.BinaryArray
+    expiries: np.ndarray
+    deletes: np.ndarray
     words: pa.BinaryArray
     word_counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, indices: np.ndarray) -> EncodedRows:
+        """Return the rows at the indices, in their order; rows that follow each other are not copied."""
+        if len(indices) and (np.diff(indices) == 1).all():
+            start, length = int(indices[0]), len(indices)
+            keys, row_words = self.keys.slice(start, length), self.words.slice(start, length)
+        else:
+            keys, row_words = self.keys.take(pa.array(indices)), self.words.take(pa.array(indices))
+        return EncodedRows(
+            keys=keys,
+            expiries=self.expiries[indices],
+            deletes=self.deletes[indices],
+            words=row_words,
+            word_counts=self.word_counts[indices],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +93,13 @@ class Encoder(ABC):
         self.check(batch)
         columns = self._columns(batch)
         row, count = self._row(columns)
-        return EncodedRows(self._key(columns.keys), joined([*self._end(columns), *row]), count + 1)
+        return EncodedRows(
+            keys=self._key(columns.keys),
+            expiries=self._expiries(columns.event_timestamp),
+            deletes=_flags(columns.deleted, len(batch)),
+            words=joined(row),
+            word_counts=count,
+        )
 
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
@@ -95,19 +122,19 @@ class Encoder(ABC):
             pieces += [_escaped(texts(key)), keyspace.SEPARATOR]
         return joined([*pieces[:-1], "}"])
 
-    def _end(self, columns: Columns) -> list[Piece]:
-        """Return the word for when a row expires and whether it deletes its entity; see ``write.lua``."""
-        expires = self._layout.expires_rows and self._view.ttl is not None
-        end: list[Piece] = [self._expiry(columns.event_timestamp) if expires else "0"]
-        if columns.deleted is not None:
-            return words(joined([pc.if_else(columns.deleted, "-", ""), *end]))
-        return words(joined(end)) if expires else [word("0")]
-
-    def _expiry(self, event_timestamp: pa.TimestampArray) -> pa.StringArray:
+    def _expiries(self, event_timestamp: pa.TimestampArray) -> np.ndarray:
         """Return the milliseconds since the epoch at which each row expires; at least 1, because 0 means never."""
-        assert self._view.ttl is not None
+        if self._view.ttl is None or not self._layout.expires_rows:
+            return np.zeros(len(event_timestamp), dtype=np.int64)
         expiry = pc.add(event_timestamp, pa.scalar(self._view.ttl, pa.duration("us")))
-        return pc.max_element_wise(pc.divide(expiry.cast(pa.int64()), 1000), 1).cast(pa.string())
+        milliseconds = pc.max_element_wise(pc.divide(expiry.cast(pa.int64()), 1000), 1)
+        return milliseconds.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _flags(column: pa.BooleanArray | None, length: int) -> np.ndarray:
+    if column is None:
+        return np.zeros(length, dtype=bool)
+    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _escaped(column: pa.StringArray) -> pa.StringArray:

@@ -15,9 +15,10 @@ from online_features.producers.transformation import Transformation
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from online_features.layouts.encoder import EncodedRows
     from online_features.offline.query_plan import QueryPlan
     from online_features.offline.source_access import SourceAccess
-    from online_features.online.write.generation_writer import EncodedBatch, GenerationWriter
+    from online_features.online.write.generation_writer import GenerationWriter
 
 BATCHES_AHEAD = 2  # between two stages: one is being made while another one is ready
 
@@ -40,7 +41,7 @@ class Transfer:
         """Read, transform and encode, and write, in three stages that overlap."""
         event_timestamp = len(self.transformation.schema.keys)  # its column follows the join keys
 
-        def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedBatch]:
+        def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
             rows = self.transformation.apply(batch)
             *keys, instants = rows.columns[: event_timestamp + 1]
             return EventTimes.of(keys, instants, self.now), writer.encode(rows)

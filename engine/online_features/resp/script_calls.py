@@ -42,8 +42,8 @@ def script_calls(
     :param argument_words: int64, how many words each of ``arguments`` holds.
     :param spans: the first row of each call, and the one after its last.
     """
-    key_offsets, key_bytes = _wire(keys)
-    argument_offsets, argument_bytes = _wire(arguments)
+    key_offsets, key_bytes = wire(keys)
+    argument_offsets, argument_bytes = wire(arguments)
     name, own_words = word("EVALSHA") + word(head.sha), b"".join(map(word, head.words))
     for start, stop in spans:
         length = 3 + stop - start + len(head.words) + int(argument_words[start:stop].sum())
@@ -60,7 +60,7 @@ def spans(rows: int, size: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def _wire(column: pa.BinaryArray) -> tuple[list[int], memoryview]:
+def wire(column: pa.BinaryArray) -> tuple[list[int], memoryview]:
     """Return offsets and bytes of a column without NULLs; slices of the bytes are rows, not copied."""
     _, offsets, data = column.buffers()
     bounds = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, Progress, materialize
 from online_features.errors import InvalidRowsError
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
-from tests.support.online import names_buried, names_online
+from tests.support.online import names_buried, names_online, row_key
 
 pytestmark = pytest.mark.layouts
 
@@ -33,18 +34,32 @@ def row(id: int, k: int, hour: int, **values: Any) -> dict[str, Any]:  # noqa: A
     return {"id": id, "k": k, "ts": at(hour), **values}
 
 
-def test_rows_of_other_entities_or_another_layout_are_not_pushed(
+def test_rows_of_other_entities_or_of_feasts_layout_are_not_pushed(
     view: FeatureView, offline: OfflineStore, online: OnlineStore
 ) -> None:
     materialize(view, offline, online)
     for other, online_is in (
         (replace(view, entities=["k", "id"]), r"entities \['id', 'k'\]"),
-        (replace(view, layout=OTHER[view.layout]), f"layout '{view.layout}'"),
+        (replace(view, layout="hash" if view.layout == "feast" else "feast"), f"layout '{view.layout}'"),
     ):
         with pytest.raises(InvalidRowsError, match=f"what is online has {online_is}; materialize it first"):
             online.push(other, [row(2, 9, 5, x=7, y=7)])
     rows = online.get_online_features(view, [{"id": 2, "k": 9}, {"id": 9, "k": 2}])
     assert [found.values["x"] for found in rows] == [1, 2]
+
+
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
+def test_a_producer_of_another_layout_writes_in_the_one_that_is_online(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
+) -> None:
+    materialize(view, offline, online)
+    key = row_key(client, view, ["2", "9"])
+    kind = client.type(key)
+    other = replace(view, layout="json" if view.layout == "hash" else "hash")
+    assert online.push(other, [row(2, 9, 5, x=7, y=7)]).rows_written == 1
+    assert client.type(key) == kind
+    for reader in (view, other):
+        assert online.get_online_features(reader, [{"id": 2, "k": 9}])[0].values == {"x": 7, "y": 7}
 
 
 def test_a_producer_that_does_not_know_a_feature_yet_leaves_it_null(

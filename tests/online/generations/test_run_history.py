@@ -15,6 +15,7 @@ from online_features.layouts import keyspace
 from online_features.online.generations.runs import RUNS_KEPT, RUNS_KEPT_FOR
 
 from tests.conftest import Database
+from tests.support.online import row_key
 
 MakeView = Callable[..., FeatureView]
 
@@ -124,7 +125,7 @@ def test_a_week_of_runs_is_kept_and_always_the_newest_hundred(
 def test_what_redis_says_while_a_run_writes_is_told_with_its_cure(
     view: FeatureView, offline: OfflineStore, online: OnlineStore
 ) -> None:
-    key = f"{view.project}:{view.name}:a"
+    key = row_key(online._client, view, ["a"])
     online._client.set(key, "somebody else's")
     with pytest.raises(OnlineDataError):
         materialize(view, offline, online)

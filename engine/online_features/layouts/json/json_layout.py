@@ -30,6 +30,7 @@ class JsonLayout(OwnKeyLayout):
     """Stores a row as one JSON object, with every feature; NULL is ``null``."""
 
     name: ClassVar[str] = "json"
+    creates_first: ClassVar[bool] = True
 
     @property
     def read_presence(self) -> CommandForm:

@@ -115,8 +115,8 @@ def _current(queries: Sequence[RowQuery], pointers: Pointers, views: ViewCache) 
     for query, entry in zip(queries, cached, strict=True):
         if query.at_generation is not None and entry.schema is None:
             raise InvalidRowsError(
-                f"feature view {query.view.name!r}: there is no generation {query.at_generation!r}; "
-                "online.generations(view) lists those there are"
+                f"feature view {query.view.name!r}: at_generation={query.at_generation!r} does not exist; "
+                "online.generations(view) lists those that do"
             )
         views.put(query.view, query.at_generation, entry)
     return cached

@@ -41,7 +41,7 @@ class StoreReader:
     ) -> Conversation[OnlineRows]:
         """Read rows; see :meth:`~online_features.OnlineStore.get_online_features`."""
         arguments.check(view=view, entity_rows=entity_rows)
-        arguments.check_given(features=features)
+        arguments.check_given(features=features, at_generation=at_generation)
         _check_generations([view], {view.name: at_generation} if at_generation is not None else {})
         query = RowQuery(view, entity_rows, features, bounds, datetime.now(UTC), at_generation)
         return read_rows(query, self._views)
@@ -60,6 +60,10 @@ class StoreReader:
         arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
         if not (features is None or isinstance(features, Mapping)):
             raise InvalidRowsError(f"features= must map the names of views to lists of features, not be {features!r}")
+        if not (at_generation is None or isinstance(at_generation, Mapping)):
+            raise InvalidRowsError(
+                f"at_generation= must map the names of views to generations, not be {at_generation!r}"
+            )
         chosen, now = dict(features or {}), datetime.now(UTC)
         generations = dict(at_generation or {})
         _check_generations(views, generations)
@@ -92,7 +96,8 @@ def _check_generations(views: Sequence[FeatureView], generations: Mapping[str, s
     :raises InvalidRowsError: naming the view.
     """
     names = {view.name: view for view in views}
-    for name in generations:
+    for name, generation in generations.items():
+        arguments.check(at_generation=generation)
         if name not in names:
             raise InvalidRowsError(f"at_generation= names feature view {name!r}, which is not among views=")
         if not LAYOUTS[names[name].layout].has_generations:

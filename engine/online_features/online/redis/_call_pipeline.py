@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from online_features.errors import InvalidRowsError
+from online_features.online.redis._replies import read_replies
 from online_features.online.redis.row_calls import PackedCall
 from online_features.online.redis.scripts import unknown
 
@@ -26,6 +27,9 @@ TOO_LONG = "invalid bulk length"
 SHORTEST_LIMIT, USUAL_LIMIT = 1024**2, 512 * 1024**2  # bytes
 
 LINE_END = b"\r\n"
+WORD = b"$"  # begins the length of a word; before the first word is their number
+
+CREATED = {bytes, str}  # types of the reply to a command that has created a row: OK, decoded or not
 
 
 class CallPipeline:
@@ -83,11 +87,11 @@ class CallPipeline:
     def _acknowledged(self, in_flight: deque[list[PackedCall]]) -> list[Any]:
         """Return the replies to the oldest packet in flight, or to all packets if the server lacks a script."""
         calls = in_flight.popleft()
-        replies = [self._reply() for _ in calls]
+        replies = self._replies(calls)
         if missing := unknown(replies):
             for later in in_flight:
                 calls = calls + later
-                replies += [self._reply() for _ in later]
+                replies += self._replies(later)
             in_flight.clear()
             for script in {calls[i].script for i in unknown(replies)}:
                 if script is not None:
@@ -95,7 +99,7 @@ class CallPipeline:
             # From the first one on, to keep the order; a call that is made twice does no harm.
             first = missing[0]
             self._send(calls[first:])
-            replies[first:] = [self._reply() for _ in calls[first:]]
+            replies[first:] = self._replies(calls[first:])
         return replies
 
     def _check_lengths(self, calls: Sequence[PackedCall]) -> None:
@@ -122,12 +126,12 @@ class CallPipeline:
         self.connection.send_packed_command([payload])
         self.bytes_sent += len(payload)
 
-    def _reply(self) -> Any:
+    def _replies(self, calls: Sequence[PackedCall]) -> list[Any]:
         # An error is the reply to one call; the caller handles it after all replies have been read.
-        try:
-            return self.connection.read_response()
-        except redis.ResponseError as error:
-            return error
+        replies = iter(read_replies(self.connection, sum(len(call.creates) or 1 for call in calls)))
+        return [
+            _refused(call, [*islice(replies, len(call.creates))]) if call.creates else next(replies) for call in calls
+        ]
 
 
 @contextmanager
@@ -145,14 +149,25 @@ def call_pipeline(connect: Callable[[], redis.Redis]) -> Iterator[CallPipeline]:
             raise
 
 
+def _refused(call: PackedCall, replies: Sequence[Any]) -> list[int]:
+    """Return the numbers of the rows that a call did not create.
+
+    Their keys hold something, their slots have moved, or there is another error: the script will meet it, too.
+    """
+    if {*map(type, replies)} <= CREATED:
+        return []
+    return [row for row, reply in zip(call.creates, replies, strict=True) if type(reply) not in CREATED]
+
+
 def _longest_word(call: PackedCall) -> int:
     """Return the length in bytes of the longest word of a call."""
     wire = b"".join(call.buffers)
-    at = wire.index(LINE_END) + len(LINE_END)  # behind the number of words
-    longest = 0
+    at = longest = 0
     while at < len(wire):
         end = wire.index(LINE_END, at)
-        length = int(wire[at + 1 : end])
-        longest = max(longest, length)
-        at = end + length + 2 * len(LINE_END)
+        if wire.startswith(WORD, at):
+            length = int(wire[at + len(WORD) : end])
+            longest = max(longest, length)
+            end += len(LINE_END) + length
+        at = end + len(LINE_END)
     return longest

@@ -25,6 +25,8 @@ from online_features.online.redis.servers import Server, server
 from online_features.resp.commands import Command, CommandForm, Word
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from online_features.layouts.encoder import EncodedRows
     from online_features.online.redis._call_pipeline import CallPipeline
     from online_features.online.redis.row_calls import PackedCall
@@ -65,6 +67,22 @@ class Cluster(Deployment):
         from online_features.online.redis.row_calls import calls_by_slot
 
         return calls_by_slot(script, rows, own_words)
+
+    def packed_creates(self, rows: EncodedRows, chosen: np.ndarray) -> Iterator[PackedCall]:
+        """Make calls that create the rows of each node."""
+        from online_features.online.redis.row_calls import creates_by_node
+
+        return creates_by_node(rows, chosen, self._nodes_of_slots())
+
+    def _nodes_of_slots(self) -> np.ndarray:
+        """Return a number for the primary of each slot, the same for all of its slots."""
+        import numpy as np
+
+        from online_features.resp.slots import SLOTS
+
+        numbers: dict[str, int] = defaultdict(lambda: len(numbers))
+        owners = self.client.nodes_manager.slots_cache
+        return np.array([numbers[owners[slot][0].name] if slot in owners else -1 for slot in range(SLOTS)])
 
     @contextmanager
     def session(self, retry_budget: RetryBudget, replication: Replication) -> Iterator[Session]:

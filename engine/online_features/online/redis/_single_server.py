@@ -21,6 +21,8 @@ from online_features.online.redis.servers import Server, server
 from online_features.resp.commands import Command, Word, packed
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from online_features.layouts.encoder import EncodedRows
     from online_features.online.redis._call_pipeline import CallPipeline
     from online_features.online.redis.row_calls import PackedCall
@@ -65,6 +67,12 @@ class SingleServer(Deployment):
         from online_features.online.redis.row_calls import calls_in_order
 
         return calls_in_order(script, rows, own_words)
+
+    def packed_creates(self, rows: EncodedRows, chosen: np.ndarray) -> Iterator[PackedCall]:
+        """Make calls that create rows, in their order."""
+        from online_features.online.redis.row_calls import creates_in_order
+
+        return creates_in_order(rows, chosen)
 
     @contextmanager
     def session(self, retry_budget: RetryBudget, replication: Replication) -> Iterator[Session]:  # noqa: ARG002

@@ -20,6 +20,8 @@ from online_features.online.redis.servers import Server
 from online_features.resp.commands import Command, Word
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from online_features.layouts.encoder import EncodedRows
     from online_features.online.redis.row_calls import PackedCall
 
@@ -48,6 +50,11 @@ class Session(ABC):
     def reply(self, *words: Word | int) -> Any:
         """Return the reply to a command, or the error with which Redis refuses it for good."""
         return self.steadily(partial(self._reply, *words))
+
+    def clock(self) -> int:
+        """Return the milliseconds since the epoch by the clock of a server."""
+        seconds, microseconds = self.command("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     @property
     @abstractmethod
@@ -157,6 +164,13 @@ class Deployment(ABC):
         """Make calls of a row script, ready for the wire.
 
         :param own_words: before those of the rows.
+        """
+
+    @abstractmethod
+    def packed_creates(self, rows: EncodedRows, chosen: np.ndarray) -> Iterator[PackedCall]:
+        """Make calls that create rows unless their keys hold something; the reply to each is those that it did not.
+
+        :param chosen: the numbers of the rows, each of which has one word and does not delete its entity.
         """
 
     @abstractmethod

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,23 +18,15 @@ from online_features.online.redis.deployment import Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, check_evictions, evicts
 from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes
-from online_features.online.write._row_writer import RowWriter, write_rows
+from online_features.online.write._row_writer import RowWriter
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.row_removal import Lookup, drop_view_data, prune
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
-    from online_features.online.redis.row_calls import PackedCall
+    from online_features.layouts.encoder import EncodedRows
 
 ROWS_MEASURED = 20  # whose size in Redis is measured; rows of a view are of similar size
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedBatch:
-    """The rows of a batch, ready for the wire."""
-
-    rows: int
-    calls: Sequence[PackedCall]
 
 
 class GenerationWriter:
@@ -74,31 +65,26 @@ class GenerationWriter:
         """The generation that is written to."""
         return self.layout.generation
 
-    def encode(self, batch: pa.RecordBatch) -> EncodedBatch:
-        """Return the batch as command bytes."""
+    def encode(self, batch: pa.RecordBatch) -> EncodedRows:
+        """Return the rows of the batch, ready for the wire."""
         if self._measured is None and batch.num_rows:
             self._measured = batch.slice(0, ROWS_MEASURED)
-        return EncodedBatch(rows=batch.num_rows, calls=self._writer.calls(batch))
+        return self._writer.encode(batch)
 
-    def write(self, encoded: EncodedBatch) -> RowCounts:
+    def write(self, rows: EncodedRows) -> RowCounts:
         """Send the rows and wait for their acknowledgements.
 
         :raises LeaseLostError: when another run may be building.
         :raises OnlineStoreFullError: when Redis has evicted keys since the run began.
         """
-        self._check_lease()
-        counts = write_rows(self._session, encoded.rows, encoded.calls)
-        if evicts(self._view, self._servers):
-            # After every batch: a run that continues despite evictions evicts more and more keys of others.
-            check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
-        return counts
+        return self._write(self._writer, rows)
 
     def carry_pushes(self, published: ViewState, *, since: datetime | None, now: datetime) -> CarriedPushes:
         """Write the pushed rows of the published generation; see :func:`.carry_pushes`."""
         writer = self._row_writer(is_pushed=True)
 
         def write(batch: pa.RecordBatch) -> RowCounts:
-            return self.write(EncodedBatch(rows=batch.num_rows, calls=writer.calls(batch)))
+            return self._write(writer, writer.encode(batch))
 
         carried = carry_pushes(self._deployment, published, write, self.layout, self._schema, since=since, now=now)
         key = keyspace.generation_key(self._view, self.generation)
@@ -153,6 +139,14 @@ class GenerationWriter:
     @property
     def _view(self) -> FeatureView:
         return self.layout.view
+
+    def _write(self, writer: RowWriter, rows: EncodedRows) -> RowCounts:
+        self._check_lease()
+        counts = writer.write(self._session, rows)
+        if evicts(self._view, self._servers):
+            # After every batch: a run that continues despite evictions evicts more and more keys of others.
+            check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
+        return counts
 
     def _row_writer(self, *, is_pushed: bool = False) -> RowWriter:
         names = [feature.name for feature in self._schema.features]
