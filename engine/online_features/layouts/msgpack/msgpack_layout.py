@@ -28,6 +28,7 @@ class MsgpackLayout(OwnKeyLayout):
 
     name: ClassVar[str] = "msgpack"
     is_binary: ClassVar[bool] = True
+    creates_first: ClassVar[bool] = True
 
     @property
     def read_presence(self) -> CommandForm:
