@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -15,6 +16,7 @@ from online_features.layouts.layout_registry import layout_of
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types.registry import typed_column
 
+from demo.workplace import PROJECT
 from tests.support.fuzzing import FIRST, KINDS, LAST, column_of, instant
 from tests.support.msgpack_rows import packed_row
 
@@ -144,6 +146,15 @@ def test_vectors_are_raw_numbers() -> None:
 def test_rows_that_were_pushed_are_marked() -> None:
     (row,) = encoded([], [], [NOW], [None], is_pushed=True)
     assert row == packed_row([], [], NOW, flags=keyspace.PUSHED)
+
+
+def test_the_row_in_the_documentation_is_what_is_written() -> None:
+    features = [typed_column("carrier", "text"), typed_column("dep_delay", "integer"),
+                typed_column("distance", "double precision"), typed_column("gust", "double precision")]  # fmt: skip
+    columns = [pa.array(["UA"]), pa.array([-7], pa.int32()), pa.array([1400.0]), pa.array([None], pa.float64())]
+    (row,) = encoded(features, columns, [datetime(2013, 12, 31, 21, 15, tzinfo=UTC)], [None])
+    (documented,) = re.findall("^dc0007 .*$", (PROJECT / "docs" / "keyspace.md").read_text(), re.MULTILINE)
+    assert row == bytes.fromhex(documented)
 
 
 def test_stamps_are_those_of_rows() -> None:
