@@ -65,6 +65,8 @@ class Build:
         :param published: the state of the published one.
         :raises PublishError: when it may not be published; it stays, and can be read by its name.
         """
+        if not self.options.ignore_memory:
+            self.online_run.make_room(published, query_plan.expected_rows)
         with self.online_run.build(self.options.origin) as writer:
             self.generation = writer.generation
             say(log.info, f"Building generation {self.generation} of feature view {self.view.name!r}")

@@ -47,6 +47,7 @@ def materialize(
     in_place: bool = False,
     overwrite: bool = False,
     allow_empty: bool = False,
+    ignore_memory: bool = False,
     keep_generations: int = KEEP_GENERATIONS,
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -73,6 +74,7 @@ def materialize(
     :param in_place: with ``full``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``full``, for layout ``feast``, which has no generations: remove all rows before writing.
     :param allow_empty: with ``full``, let a generation without rows replace one with rows.
+    :param ignore_memory: with ``full``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to.
     :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
         declares a created timestamp and shows its transactions in flight, else one hour.
@@ -106,6 +108,7 @@ def materialize(
         in_place=in_place,
         overwrite=overwrite,
         allow_empty=allow_empty,
+        ignore_memory=ignore_memory,
         keep_generations=keep_generations,
         lookback=lookback,
         on_progress=on_progress,

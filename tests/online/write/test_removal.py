@@ -13,8 +13,11 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts.layout_registry import layout_of
 from online_features.materialization.progress import Progress
+from online_features.online.read._entity_sample import sample_online
+from online_features.online.redis.conversation import hold
 from online_features.online.write import erasure
 from online_features.online.write._row_script import RowScript
+from online_features.online.write.row_removal import prune
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
@@ -110,6 +113,27 @@ def test_erased_entities_are_gone_and_stay_gone(
     assert status(online, view, "a") == "present"
 
 
+def test_a_tombstone_is_not_a_row_to_readers_samples_and_pruning(view: FeatureView, online: OnlineStore) -> None:
+    rows = [{"id": name, "ts": at(1), "gone": name == "marked", "x": 1} for name in ("erased", "marked", "there")]
+    online.push(view, rows)
+    assert online.delete(view, [{"id": "erased"}]) == 1
+    state = online.state(view)
+    assert state.schema is not None
+    layout = layout_of(view, state.generation)
+    for name, expected in (("erased", "not_found"), ("marked", "not_found"), ("there", "present")):
+        assert status(online, view, name) == expected
+    assert hold(online._deployment, sample_online(view, 10, 1)) == [{"id": "there"}]
+    found: list[Any] = []
+
+    def none_exists(asked: Any) -> set[int]:
+        found.extend(asked)
+        return set()
+
+    assert prune(online._deployment, layout, state.schema.keys, datetime.max.replace(tzinfo=UTC), none_exists) == 1
+    assert found == [["there"]]
+    assert names_buried(online, view) == {"erased", "marked"}
+
+
 def test_a_row_from_the_future_is_erased_too(view: FeatureView, online: OnlineStore) -> None:
     future = datetime.now(UTC) + timedelta(days=1)
     online.push(view, [{"id": "a", "ts": future, "x": 1}])
@@ -144,8 +168,6 @@ def test_pruning_removes_what_the_source_no_longer_has_and_nothing_else(
 def test_an_entity_written_while_it_is_being_pruned_stays(
     table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
 ) -> None:
-    from online_features.online.write.erasure import prune
-
     online.push(view, [{"id": "a", "ts": at(1), "x": 1}])
 
     def none_exists_but_a_push_comes(_: Any) -> set[int]:
