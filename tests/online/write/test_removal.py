@@ -20,7 +20,7 @@ from online_features.online.write._row_script import RowScript
 from online_features.online.write.row_removal import prune
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online, row_key
 
 pytestmark = pytest.mark.layouts
@@ -84,7 +84,7 @@ def test_what_is_erased_in_the_source_too_stays_gone_after_a_flush(
     assert names_buried(online, view) == {"marked"}
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_tombstone_lasts_as_long_as_an_older_row_could_be_written(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
@@ -203,7 +203,7 @@ def test_other_entities_leave_no_orphans_behind(
     assert names_online(online, by_x) == {"7"}
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_were_fresh(
     table: Database,
     view: FeatureView,
@@ -223,7 +223,7 @@ def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_w
     assert names_online(online, view) == set()
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 @pytest.mark.parametrize("ttl, expected", [(timedelta(hours=2), 3600), (timedelta(hours=5), 4 * 3600), (None, -1)])
 def test_a_changed_ttl_is_applied_to_rows_that_are_online(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis,
@@ -303,7 +303,7 @@ def test_what_is_online_is_neither_read_nor_erased_by_other_entities(
         online.delete(finer, [{"id": "a", "x": 9}])
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_join_keys_that_are_spelled_differently_in_another_type_leave_no_orphans_behind(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:
