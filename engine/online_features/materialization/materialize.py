@@ -128,7 +128,7 @@ def materialize(
         return run_once(view, offline, online, options, retry_budget=retry_budget, record=record)
 
     try:
-        return retry_budget.attempt(run, _is_repeated_after)
+        return retry_budget.attempt(run, is_repeated_after)
     except BaseException as error:
         # An attempt that failed before it began to write has not recorded its failure.
         if not record.is_failed and not isinstance(error, OnlineStoreUnavailableError):
@@ -136,6 +136,7 @@ def materialize(
         raise
 
 
-def _is_repeated_after(failure: BaseException) -> bool:
+def is_repeated_after(failure: BaseException) -> bool:
+    """Return whether what failed is to be tried again from its beginning."""
     # A query that took too long would take as long again; one that somebody cancelled must not come back.
     return isinstance(failure, REPEATED_AFTER) and not isinstance(failure, QueryCanceledError)
