@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -25,18 +25,23 @@ from online_features.producers.pushed_rows import pushed_rows
 from online_features.schema import RowSchema
 from online_features.types import values
 
+# Event timestamp, created timestamp and flags of a row, as a script returns them.
+Stamp: TypeAlias = tuple[Key, Key, int]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PushedRow:
     """A row that a producer has pushed, as it is online.
 
     :param key: values of the join keys, by name.
+    :param features: empty if the row deletes its entity.
     """
 
     key: dict[str, Any]
     timestamp: datetime
     created: datetime | None
-    features: dict[str, Any]
+    is_deleted: bool
+    features: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ def carry_pushes(
     counts, missed, left_out, times = RowCounts(), 0, 0, []
     for rows in _pushed(deployment, layout.view, published):
         carried = rows if since is None else [row for row in rows if row.timestamp >= since]
-        left_out += len(rows) - len(carried)
+        left_out += sum(not row.is_deleted for row in rows) - sum(not row.is_deleted for row in carried)
         times += [row.timestamp for row in carried if row.timestamp <= now]
         times = [max(times)] if times else []
         whole = _batch(layout.view, schema, carried, now)
@@ -96,32 +101,31 @@ def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> 
     columns, stamps_of = published.schema.keys, RowScript(deployment, layout, "stamps")
     for found in batched(entities(deployment, layout, columns), KEYS_PER_CALL):
         keys = [key for key, _ in found]
-        marked: list[tuple[Key, list[str], datetime | None]] = []
+        marked: list[tuple[Key, list[str], Stamp]] = []
         for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
-            for i, created, flags in zip(part, stamps[1::3], stamps[2::3], strict=True):
-                if flags & keyspace.PUSHED:
-                    key, texts = found[i]
-                    marked.append((key, texts, layout.created(created)))
+            for i, *stamp in zip(part, stamps[::3], stamps[1::3], stamps[2::3], strict=True):
+                if stamp[2] & keyspace.PUSHED:
+                    marked.append((*found[i], tuple(stamp)))
         yield _read(deployment, layout, published.schema, marked)
 
 
 def _read(
-    deployment: Deployment,
-    layout: RowLayout,
-    schema: RowSchema,
-    marked: Sequence[tuple[Key, list[str], datetime | None]],
+    deployment: Deployment, layout: RowLayout, schema: RowSchema, marked: Sequence[tuple[Key, list[str], Stamp]]
 ) -> list[PushedRow]:
     row_format = layout.row_format(schema.features)
     replies = deployment.replies([(row_format.command, key) for key, *_ in marked]) if marked else []
     rows = []
-    for (_, texts, created), reply in zip(marked, replies, strict=True):
+    for (_, texts, (stamp, created, flags)), reply in zip(marked, replies, strict=True):
+        is_deleted = bool(flags & keyspace.TOMBSTONE)
         try:
-            timestamp, features = row_format.row(reply)
+            timestamp, features = (layout.instant(stamp), {}) if is_deleted else row_format.row(reply)
             key = {column.name: values.decode(column, text) for column, text in zip(schema.keys, texts, strict=True)}
         except DAMAGE:  # no reader could read it either
             continue
         if timestamp is not None:
-            rows.append(PushedRow(key=key, timestamp=timestamp, created=created, features=dict(features)))
+            rows.append(PushedRow(
+                key=key, timestamp=timestamp, created=layout.created(created), is_deleted=is_deleted, features=features
+            ))  # fmt: skip
     return rows
 
 
@@ -132,6 +136,10 @@ def _batch(view: FeatureView, schema: RowSchema, rows: Sequence[PushedRow], now:
         columns[schema.event_timestamp.name] = [row.timestamp for row in rows]
         if schema.created_timestamp is not None:
             columns[schema.created_timestamp.name] = [row.created for row in rows]
+        if schema.deleted is not None:
+            columns[schema.deleted.name] = [row.is_deleted for row in rows]
+        elif any(row.is_deleted for row in rows):
+            return None
         for feature in schema.features:
             columns[feature.name] = [row.features.get(feature.name) for row in rows]
         return pushed_rows(view, schema, GivenBatch(columns, len(rows)), now=now).batch
