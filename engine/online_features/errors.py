@@ -31,12 +31,13 @@
         ├── OnlineDataLostError           Redis lost data while a run was writing
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         ├── OvertakenError                a run with another definition of the view ended meanwhile
+        ├── SwitchedError                 readers were switched to another generation while a run was writing
         ├── BuildInProgressError          another run is building a generation of the view
         └── LeaseLostError                a run lost the lease under which it was building a generation
 
-A run repeats itself after unavailable stores and lost data, until its retry budget is spent; not after a cancelled
-query. ``online/redis/redis_failures.py`` maps the errors of redis-py to these, ``offline/postgres/sqlstates.py`` those
-of Postgres.
+A run repeats itself after unavailable stores, lost data and switches, until its retry budget is spent; not after a
+cancelled query. ``online/redis/redis_failures.py`` maps the errors of redis-py to these,
+``offline/postgres/sqlstates.py`` those of Postgres.
 
 Each takes one message, so each survives pickling on its way between Airflow's processes.
 """
@@ -158,6 +159,10 @@ class NotReplicatedError(TransientError):
 
 class OvertakenError(TransientError):
     """A run with another definition of the feature view ended while this one was writing."""
+
+
+class SwitchedError(TransientError):
+    """Readers were switched to another generation while a run was writing, so the run must not claim its rows."""
 
 
 class BuildInProgressError(TransientError):

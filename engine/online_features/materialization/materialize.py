@@ -13,6 +13,7 @@ from online_features.errors import (
     OnlineDataLostError,
     OnlineStoreUnavailableError,
     QueryCanceledError,
+    SwitchedError,
 )
 from online_features.feature_view import FeatureView
 from online_features.materialization._options import RunOptions
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
 
-# After these, a run is repeated from its beginning: its snapshot is lost, or rows that it had written are.
-REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
+# After these, a run is repeated from its beginning: its snapshot is lost, or rows that it had written are, or nobody
+# reads them.
+REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError, SwitchedError)
 
 
 def materialize(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from online_features.common.instants import from_text, to_text
-from online_features.errors import OnlineDataLostError, OvertakenError
+from online_features.errors import OnlineDataLostError, OvertakenError, SwitchedError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.generations._stored_schema import schema_fields
@@ -82,16 +82,20 @@ def commit_run(
     schema: RowSchema,
     servers: frozenset[Server],
     replication: Replication,
+    pointer: str | None,
 ) -> datetime | None:
     """Commit what a run has written to a generation when all rows are acknowledged, in one atomic step.
 
     :param servers: as returned by :func:`begin_run`.
     :param replication: what must be replicated before the watermark moves.
+    :param pointer: of the view when the run began, see :attr:`.GenerationList.pointer_text`; ``None`` for a generation
+        that readers need not read.
     :returns: the watermark, which has moved forward or not at all.
     :raises OnlineDataLostError: the run's marker is gone, or Redis is another server than before.
     :raises OnlineStoreFullError: Redis has evicted keys since the run began.
     :raises NotReplicatedError: too few replicas have the rows.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
+    :raises SwitchedError: readers read another generation by now.
     """
     fields = {
         "materialized_at": to_text(claims.materialized_at),
@@ -106,7 +110,9 @@ def commit_run(
     if claims.source is not None:
         fields["source"] = json.dumps(claims.source.to_dict())
     start, end = claims.covered or (None, None)
-    keys = (keyspace.generation_key(view, generation), keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    keys = [keyspace.generation_key(view, generation), keyspace.runs_key(view), keyspace.run_key(view, run_id)]
+    if pointer is not None:
+        keys.append(keyspace.published_key(view.project))
     words: tuple[str | int, ...] = (
         run_id,
         RUNS_KEPT,
@@ -117,6 +123,8 @@ def commit_run(
         claims.fingerprint_before or "",
         definition_fingerprint(view, schema),
         _oldest_kept(claims.run) if claims.run else "",
+        view.name,
+        pointer or "",
         *(word for field in fields.items() for word in field),
     )
     commit = state_script("commit_run").call_in_full(keys, words)
@@ -152,6 +160,11 @@ def commit_run(
         raise OvertakenError(
             f"feature view {view.name!r}: a run with another definition of the view has ended while this one was "
             "writing; the watermark has not moved -> run again, and give the view one definition"
+        )
+    if text(watermark) == "switched":
+        raise SwitchedError(
+            f"feature view {view.name!r}: another generation than {generation} was published while the run was "
+            "writing, so readers do not see its rows -> run again"
         )
     return from_text(text(watermark)) if watermark else None
 

@@ -318,7 +318,9 @@ class _Switch:
 
         :raises GenerationError: of the type given.
         """
-        known = self._expected(view, target.id, ("missed", "servers") if not self.ignore_missed else ("servers",))
+        known = self._expected(view, target.id, ("rows", "servers", *([] if self.ignore_missed else ["missed"])))
+        if known["rows"] is None:
+            raise error(_of(view, f"Redis has lost what it kept of generation {target.id} -> build again"))
         if self.servers is not None and known["servers"] != self.servers:
             raise error(_of(view, f"the rows of generation {target.id} were written to other servers: Redis was "
                                   "restarted or failed over since and may have lost some -> build again"))  # fmt: skip
@@ -334,11 +336,11 @@ class _Switch:
         there = self._expected(view, seen.published, ("watermark", "commits"))
         known = self._expected(view, target.id, ("watermark", "synced"))
         has_runs = seen.published != FIRST_GENERATION or there["commits"] is not None
+        goes_back = (there["watermark"] or "") > (known["watermark"] or "")
         if target.state == GenerationState.READY and has_runs:
-            is_in_step = known["synced"] == f"{seen.published} {there['commits'] or 0}"
-            if not is_in_step:
-                return True
-        if (there["watermark"] or "") > (known["watermark"] or ""):
+            # A run may have committed after the build had planned what to claim, and before it read the source.
+            return goes_back or known["synced"] != f"{seen.published} {there['commits'] or 0}"
+        if goes_back:
             raise PublishError(_of(view, f"with generation {target.id} the watermark would go back from "
                                          f"{there['watermark']} to {known['watermark'] or 'none'} "
                                          "-> build again, or roll back"))  # fmt: skip

@@ -87,14 +87,14 @@ class GenerationWriter:
             return self._write(writer, writer.encode(batch))
 
         carried = carry_pushes(self._deployment, published, write, self.layout, self._schema, since=since, now=now)
-        key = keyspace.generation_key(self._view, self.generation)
-        self._session.command("HSET", key, "pushed", "1")
         if carried.missed:
+            self._check_lease()
+            key = keyspace.generation_key(self._view, self.generation)
             self._session.command("HINCRBY", key, "missed", carried.missed)
         return carried
 
-    def commit(self, claims: RunClaims) -> datetime | None:
-        """Commit what was written; see :func:`.commit_run`."""
+    def commit(self, claims: RunClaims, *, pointer: str | None = None) -> datetime | None:
+        """Commit what was written; parameters and errors are those of :func:`.commit_run`."""
         self._check_lease()
         return commit_run(
             self._session,
@@ -105,6 +105,7 @@ class GenerationWriter:
             schema=self._schema,
             servers=self._servers,
             replication=self._replication,
+            pointer=pointer,
         )
 
     def prepare(self, recorded: ViewState, fingerprint: str, *, clears: bool) -> None:
