@@ -16,29 +16,41 @@ from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
 from online_features.layouts.row_format import naming
 from online_features.online.generations.pointer import published_from
-from online_features.online.generations.view_state import as_online
+from online_features.online.generations.view_state import ViewState, as_online, read_state
 from online_features.online.read.entity_keys import entity_key
 from online_features.online.write._row_script import RowScript, entities
 from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
 
 
-def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str]) -> dict[str, dict[str, str]]:
+def rows_online(
+    online: OnlineStore, view: FeatureView, features: Iterable[str], generation: str | None = None
+) -> dict[str, dict[str, str]]:
     """Return the fields that are not NULL of every row, as texts, by the first join key.
 
     :param features: that the rows may have.
+    :param generation: ``None`` for the published one.
     """
-    return {name: _fields(online._client, view, key, features) for name, key in _keys(online, view)}
+    return {
+        texts[0]: _fields(online._client, view, key, features)
+        for key, texts, flags in _stamped(online, view, generation)
+        if not flags & keyspace.TOMBSTONE
+    }
 
 
 def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
     """Return the first join key of every entity that has a row."""
-    return {name for name, _ in _keys(online, view)}
+    return {texts[0] for _, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE}
 
 
-def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
+def names_buried(online: OnlineStore, view: FeatureView, generation: str | None = None) -> set[str]:
     """Return the first join key of every entity that has a tombstone."""
-    return {texts[0] for _, texts, flags in _stamped(online, view) if flags & keyspace.TOMBSTONE}
+    return {texts[0] for _, texts, flags in _stamped(online, view, generation) if flags & keyspace.TOMBSTONE}
+
+
+def names_pushed(online: OnlineStore, view: FeatureView, generation: str | None = None) -> set[str]:
+    """Return the first join key of every entity whose row or tombstone is marked as pushed."""
+    return {texts[0] for _, texts, flags in _stamped(online, view, generation) if flags & keyspace.PUSHED}
 
 
 def key_of(online: OnlineStore, view: FeatureView, **entity: Any) -> str | bytes:
@@ -84,27 +96,29 @@ def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     return stored
 
 
-def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
-    return ((texts[0], key) for key, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE)
-
-
-def _stamped(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str | bytes, list[str], int]]:
+def _stamped(
+    online: OnlineStore, view: FeatureView, generation: str | None = None
+) -> Iterator[tuple[str | bytes, list[str], int]]:
     """Yield the key, the texts of the join keys and the flags of every row and tombstone."""
-    layout = _layout(online, view)
+    layout = _layout(online, view, generation)
     stamps_of = RowScript(online._deployment, layout, "stamps")
-    for key, texts in entities(online._deployment, layout, _columns(online, view)):
+    for key, texts in entities(online._deployment, layout, _columns(online, view, generation)):
         ((timestamp, _, flags),) = stamps_of([key])
         if timestamp:
             yield key, texts, flags
 
 
-def _layout(online: OnlineStore, view: FeatureView) -> RowLayout:
-    state = online.state(view)
+def _state(online: OnlineStore, view: FeatureView, generation: str | None) -> ViewState:
+    return online.state(view) if generation is None else read_state(online._deployment, view, generation)
+
+
+def _layout(online: OnlineStore, view: FeatureView, generation: str | None = None) -> RowLayout:
+    state = _state(online, view, generation)
     return layout_of(as_online(view, state.layout), state.generation)
 
 
-def _columns(online: OnlineStore, view: FeatureView) -> tuple[Column, ...]:
-    schema = online.state(view).schema
+def _columns(online: OnlineStore, view: FeatureView, generation: str | None = None) -> tuple[Column, ...]:
+    schema = _state(online, view, generation).schema
     texts = (Column(name, "text", Encoding.TEXT) for name in view.entities)
     return schema.keys if schema else tuple(feast_column(view, KEY, column) for column in texts)
 

@@ -70,7 +70,7 @@ def run_once(
         if not options.full:
             online_run.wait_for_closing()
         seen = online_run.generations()
-        if seen.hold is not None and not options.full:
+        if seen.hold is not None and (not options.full or options.in_place):
             return _skipped(view, online_run, seen, record, began)
         has_generations = LAYOUTS[view.layout].has_generations
         state = online_run.state(seen.published if has_generations else FIRST_GENERATION)
