@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -305,3 +306,12 @@ def test_a_deletion_is_not_pushed_as_a_row_where_it_cannot_be_held(
     stores.run()
     stores.push("a", 1, None, gone=True)
     assert stores.x("a") == [None]
+
+
+def test_rows_are_pushed_with_the_ttl_of_the_view_that_is_given(stores: Stores) -> None:
+    view = stores.view
+    stores.push("a", 0, 1)
+    for ttl, expected in ((timedelta(hours=1), None), (None, 3)):
+        stores.view = replace(view, ttl=ttl)
+        stores.push("a", 1, 3)
+        assert stores.x("a") == [expected]

@@ -27,7 +27,7 @@ from online_features.feature_view import LAYOUTS
 
 from tests.conftest import Database
 from tests.support.model import Model, RefusedError, Row
-from tests.support.online import names_buried, names_pushed, rows_online
+from tests.support.online import generation_online
 
 EXAMPLES = 12
 STEPS = 30
@@ -108,7 +108,11 @@ class FeatureViewMachine(RuleBasedStateMachine):
         pushed = [self.row(*row) for row in rows]
         columns = ("id", "ts", "created", "gone", *self.model.features)
         result = self.online.push(self.view, [{name: getattr(row, name) for name in columns} for row in pushed])
-        self.check_counts(result, self.model.push(pushed))
+        expected, names = self.model.push(pushed), [row.id for row in pushed if row.id is not None]
+        if len(set(names)) == len(names):
+            self.check_counts(result, expected)
+        else:  # if generations have changed, a batch is written again, and the older rows of an entity are stale
+            assert result.rows_read == expected.total()
 
     @rule(names=st.lists(entities, min_size=1, max_size=2, unique=True))
     def delete(self, names: list[str]) -> None:
@@ -239,13 +243,12 @@ class FeatureViewMachine(RuleBasedStateMachine):
     @invariant()
     def redis_holds_what_the_model_holds(self) -> None:
         for generation in self.model.generations:
-            expected = generation.online
-            live = {name: held.hash for name, held in expected.items() if held.fields is not None}
-            assert rows_online(self.online, self.view, ("x", "y"), generation.id) == live
+            expected, found = generation.online, generation_online(self.online, self.view, ("x", "y"), generation.id)
+            assert found.rows == {name: held.hash for name, held in expected.items() if held.fields is not None}
             buried = {name for name, held in expected.items() if held.fields is None}
-            assert names_buried(self.online, self.view, generation.id) == buried
+            assert found.buried == buried
             pushed = {name for name, held in expected.items() if held.is_pushed}
-            assert self.layout == "feast" or names_pushed(self.online, self.view, generation.id) == pushed
+            assert self.layout == "feast" or found.pushed == pushed
 
     @invariant()
     def a_reader_sees_what_the_model_has_published(self) -> None:

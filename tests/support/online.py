@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -23,19 +24,46 @@ from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
 
 
-def rows_online(
-    online: OnlineStore, view: FeatureView, features: Iterable[str], generation: str | None = None
-) -> dict[str, dict[str, str]]:
+def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the fields that are not NULL of every row, as texts, by the first join key.
+
+    :param features: that the rows may have.
+    """
+    return generation_online(online, view, features).rows
+
+
+@dataclass(frozen=True)
+class GenerationOnline:
+    """What Redis holds of a generation, by the first join key of entities.
+
+    :param rows: the fields that are not NULL, as texts.
+    :param buried: entities that have a tombstone.
+    :param pushed: those whose row or tombstone is marked as pushed.
+    """
+
+    rows: dict[str, dict[str, str]]
+    buried: set[str]
+    pushed: set[str]
+
+
+def generation_online(
+    online: OnlineStore, view: FeatureView, features: Iterable[str], generation: str | None = None
+) -> GenerationOnline:
+    """Return what Redis holds of a generation.
 
     :param features: that the rows may have.
     :param generation: ``None`` for the published one.
     """
-    return {
-        texts[0]: _fields(online._client, view, key, features)
-        for key, texts, flags in _stamped(online, view, generation)
-        if not flags & keyspace.TOMBSTONE
-    }
+    found = list(_stamped(online, view, generation))
+    return GenerationOnline(
+        rows={
+            texts[0]: _fields(online._client, view, key, features)
+            for key, texts, flags in found
+            if not flags & keyspace.TOMBSTONE
+        },
+        buried={texts[0] for _, texts, flags in found if flags & keyspace.TOMBSTONE},
+        pushed={texts[0] for _, texts, flags in found if flags & keyspace.PUSHED},
+    )
 
 
 def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
@@ -43,14 +71,9 @@ def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
     return {texts[0] for _, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE}
 
 
-def names_buried(online: OnlineStore, view: FeatureView, generation: str | None = None) -> set[str]:
+def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
     """Return the first join key of every entity that has a tombstone."""
-    return {texts[0] for _, texts, flags in _stamped(online, view, generation) if flags & keyspace.TOMBSTONE}
-
-
-def names_pushed(online: OnlineStore, view: FeatureView, generation: str | None = None) -> set[str]:
-    """Return the first join key of every entity whose row or tombstone is marked as pushed."""
-    return {texts[0] for _, texts, flags in _stamped(online, view, generation) if flags & keyspace.PUSHED}
+    return {texts[0] for _, texts, flags in _stamped(online, view) if flags & keyspace.TOMBSTONE}
 
 
 def key_of(online: OnlineStore, view: FeatureView, **entity: Any) -> str | bytes:
@@ -100,9 +123,9 @@ def _stamped(
     online: OnlineStore, view: FeatureView, generation: str | None = None
 ) -> Iterator[tuple[str | bytes, list[str], int]]:
     """Yield the key, the texts of the join keys and the flags of every row and tombstone."""
-    layout = _layout(online, view, generation)
+    layout, columns = _layout(online, view, generation), _columns(online, view, generation)
     stamps_of = RowScript(online._deployment, layout, "stamps")
-    for key, texts in entities(online._deployment, layout, _columns(online, view, generation)):
+    for key, texts in entities(online._deployment, layout, columns):
         ((timestamp, _, flags),) = stamps_of([key])
         if timestamp:
             yield key, texts, flags
