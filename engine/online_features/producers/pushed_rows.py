@@ -111,8 +111,8 @@ def aligned(schema: RowSchema, batch: pa.RecordBatch, wanted: RowSchema) -> pa.R
     """Return the rows with the columns of another schema: NULL where they have none, without those it does not have.
 
     :param schema: of the batch.
-    :raises InvalidRowsError: when a column is of another type, the join keys are others, or a row deletes its entity and
-        the other schema has no such column.
+    :raises InvalidRowsError: when a column is of another type, the join keys are others, or a row deletes its entity
+        and the other schema has no such column.
     """
     if schema == wanted:
         return batch
