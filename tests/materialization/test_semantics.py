@@ -29,7 +29,7 @@ from tests.conftest import Database
 from tests.support.model import Model, RefusedError, Row
 from tests.support.online import generation_online
 
-EXAMPLES = 12
+EXAMPLES = 10
 STEPS = 30
 MODELLED = ("publish", "prune", "allow_empty", "in_place")  # options of a run that the model knows
 
