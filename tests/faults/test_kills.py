@@ -162,7 +162,7 @@ class Killing:
 
     def check_end(self) -> None:
         """What is online is what the model says."""
-        self.model.online = {}
+        self.model.flush()
         self.model.push(self.rows)
         held = self.model.online
         live = {name: row.hash for name, row in held.items() if row.fields is not None}

@@ -27,8 +27,8 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  local timestamp, created = stamps_in(ARGV[at])
-  return timestamp, created, at, at
+  local timestamp, created, flags = stamps_in(ARGV[at])
+  return timestamp, created, at, at, flags
 end
 
 local function remove(key)
@@ -51,5 +51,5 @@ local function bury(key, timestamp, created, expiry, flags)
   if created ~= no_created then
     created = ',"_created":"' .. created .. '"'
   end
-  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. flags .. created .. '}', expiry)
+  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. TOMBSTONE + flags .. created .. '}', expiry)
 end

@@ -41,8 +41,8 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  local timestamp, created = stamps_in(ARGV[at])
-  return timestamp, created, at, at
+  local timestamp, created, flags = stamps_in(ARGV[at])
+  return timestamp, created, at, at, flags
 end
 
 local function remove(key)
@@ -62,5 +62,5 @@ local function put(key, first, _, expiry)
 end
 
 local function bury(key, timestamp, created, expiry, flags)
-  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(flags), expiry)
+  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(TOMBSTONE + flags), expiry)
 end

@@ -338,11 +338,12 @@ class _Switch:
         """
         there = self._expected(view, seen.published, ("watermark", "commits"))
         known = self._expected(view, target.id, ("watermark", "synced"))
-        is_first = seen.published == FIRST_GENERATION and there["commits"] is None
-        is_synced = is_first or known["synced"] == f"{seen.published} {there['commits'] or 0}"
-        if target.state == GenerationState.READY and not is_synced:
-            return True
-        if (there["watermark"] or "") > (known["watermark"] or ""):
+        has_runs = seen.published != FIRST_GENERATION or there["commits"] is not None
+        goes_back = (there["watermark"] or "") > (known["watermark"] or "")
+        if target.state == GenerationState.READY and has_runs:
+            # A run may have committed after the build had planned what to claim, and before it read the source.
+            return goes_back or known["synced"] != f"{seen.published} {there['commits'] or 0}"
+        if goes_back:
             raise PublishError(_of(view, f"with generation {target.id} the watermark would go back from "
                                          f"{there['watermark']} to {known['watermark'] or 'none'} "
                                          "-> build again, or roll back"))  # fmt: skip

@@ -48,13 +48,11 @@ class CarriedPushes:
 
     :param counts: of the rows that were written to the build.
     :param missed: how many rows the build cannot hold.
-    :param removed: how many rows were too old to be carried over, and are not in the build for another reason.
     :param newest: event timestamp of them that is not in the future.
     """
 
     counts: RowCounts
     missed: int
-    removed: int
     newest: datetime | None
 
 
@@ -65,7 +63,6 @@ def carry_pushes(
     schema: RowSchema,
     *,
     write: Callable[[pa.RecordBatch], RowCounts],
-    absent: Callable[[pa.RecordBatch], int],
     since: datetime | None,
     now: datetime,
 ) -> CarriedPushes:
@@ -73,17 +70,13 @@ def carry_pushes(
 
     :param published: the state of the published generation.
     :param write: writes rows to the build, and marks them as pushed.
-    :param absent: returns how many rows' entities are not in the build.
     :param layout: of the build.
     :param schema: of the build.
     :param since: leave out rows with an earlier event timestamp; ``None`` leaves out none.
     """
-    counts, missed, removed, times = RowCounts(), 0, 0, []
+    counts, missed, times = RowCounts(), 0, []
     for rows in _pushed(deployment, layout.view, published):
         carried = rows if since is None else [row for row in rows if row.timestamp >= since]
-        if past := [row for row in rows if since is not None and row.timestamp < since]:
-            gone = _batch(layout.view, schema, past, now)
-            removed += absent(gone) if gone else len(past)
         times += [row.timestamp for row in carried if row.timestamp <= now]
         times = [max(times)] if times else []
         whole = _batch(layout.view, schema, carried, now)
@@ -93,7 +86,29 @@ def carry_pushes(
                 missed += 1
             else:
                 counts += write(batch)
-    return CarriedPushes(counts=counts, missed=missed, removed=removed, newest=max(times, default=None))
+    return CarriedPushes(counts=counts, missed=missed, newest=max(times, default=None))
+
+
+def count_left_out(
+    deployment: Deployment,
+    published: ViewState,
+    layout: RowLayout,
+    schema: RowSchema,
+    *,
+    absent: Callable[[pa.RecordBatch], int],
+    before: datetime,
+    now: datetime,
+) -> int:
+    """Return how many pushed rows from before an instant are of entities that a build does not have.
+
+    :param absent: returns how many rows' entities are not in the build.
+    """
+    count = 0
+    for rows in _pushed(deployment, layout.view, published):
+        if past := [row for row in rows if row.timestamp < before and not row.is_deleted]:
+            batch = _batch(layout.view, schema, past, now)
+            count += absent(batch) if batch else len(past)
+    return count
 
 
 def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> Iterator[list[PushedRow]]:
