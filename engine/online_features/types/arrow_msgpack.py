@@ -9,7 +9,6 @@ import pyarrow.types as kinds
 
 from online_features.schema import Column, Encoding
 from online_features.types._text_codecs import UUID_BYTES, UuidCodec
-from online_features.types.arrow_bytes import binary, bytes_of
 from online_features.types.registry import codec_of
 
 FIRST_DAY, FIRST_MICROSECOND = -719_162, -62_135_596_800_000_000  # the beginning of the year 1, from 1970 on
@@ -59,6 +58,17 @@ def as_msgpack(feature: Column, column: pa.Array) -> tuple[pa.Array, pa.StringAr
     return column, None
 
 
+def binary(data: np.ndarray, lengths: np.ndarray) -> pa.BinaryArray:
+    """Return byte strings that stand in ``data`` one after the other.
+
+    :param lengths: of each in bytes.
+    """
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.Array.from_buffers(pa.binary(), len(lengths), buffers)
+
+
 def _since_year_1(column: pa.Array) -> pa.Array:
     """Return days or microseconds since the beginning of the year 1."""
     if kinds.is_date(column.type):
@@ -84,7 +94,7 @@ def _where(condition: pa.BooleanArray, column: pa.Array) -> pa.Array:
 
 
 def _uuids(column: pa.StringArray) -> pa.BinaryArray:
-    characters = bytes_of(column.fill_null(NO_UUID)).reshape(-1, len(NO_UUID))
+    characters = _bytes_of(column.fill_null(NO_UUID)).reshape(-1, len(NO_UUID))
     digits = HEXADECIMAL[characters[:, UUID_DIGITS]]
     data = digits[:, ::2] << 4 | digits[:, 1::2]
     return _where(column.is_valid(), binary(data, np.full(len(column), UUID_BYTES)))
@@ -92,7 +102,7 @@ def _uuids(column: pa.StringArray) -> pa.BinaryArray:
 
 def _base64_decoded(column: pa.StringArray) -> pa.BinaryArray:
     texts = column.fill_null("")
-    characters = bytes_of(texts).reshape(-1, 4)
+    characters = _bytes_of(texts).reshape(-1, 4)
     first, second, third, fourth = BASE64[characters].T
     data = np.stack([first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth], axis=1)
     is_data = np.ones(data.shape, dtype=bool)
@@ -115,3 +125,14 @@ def _number_lists(column: pa.StringArray, number: pa.DataType) -> tuple[pa.ListA
     numbers = texts.filter(pc.not_equal(texts, "")).cast(number)
     offsets = np.concatenate(([0], np.cumsum(counts, dtype=np.int32)), dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, numbers, mask=column.is_null()), others
+
+
+def _bytes_of(column: pa.Array) -> np.ndarray:
+    """Return the bytes of all texts or byte strings of a column, one after the other, as uint8.
+
+    :param column: without NULLs.
+    """
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int32)
+    start, end = bounds[column.offset], bounds[column.offset + len(column)]
+    return np.frombuffer(data, dtype=np.uint8)[start:end] if end > start else np.empty(0, dtype=np.uint8)
