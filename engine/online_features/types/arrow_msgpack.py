@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -113,18 +115,22 @@ def _base64_decoded(column: pa.StringArray) -> pa.BinaryArray:
 
 
 def _number_lists(column: pa.StringArray, number: pa.DataType) -> tuple[pa.ListArray, pa.StringArray | None]:
-    others = None
+    if not pc.any(pc.starts_with(column, "[[")).as_py():
+        with suppress(pa.ArrowInvalid):  # raised by a NULL among the numbers
+            return _flat_lists(column, number), None
     is_flat = pc.invert(pc.match_substring_regex(column, NOT_FLAT))
-    if pc.any(pc.invert(is_flat)).as_py():
-        column, others = _where(is_flat, column), _where(pc.invert(is_flat), column)
+    return _flat_lists(_where(is_flat, column), number), _where(pc.invert(is_flat), column)
+
+
+def _flat_lists(column: pa.StringArray, number: pa.DataType) -> pa.ListArray:
     present = column.fill_null("[]")
-    items = pc.split_pattern(pc.replace_substring(pc.utf8_trim(present, "[]"), '"', ""), ",")
+    items = pc.split_pattern(pc.replace_substring(pc.ascii_trim(present, "[]"), '"', ""), ",")
     # An empty array is split into one empty text.
     counts = pc.if_else(pc.equal(present, "[]"), 0, pc.list_value_length(items)).to_numpy()
     texts = items.flatten()
     numbers = texts.filter(pc.not_equal(texts, "")).cast(number)
     offsets = np.concatenate(([0], np.cumsum(counts, dtype=np.int32)), dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, numbers, mask=column.is_null()), others
+    return pa.ListArray.from_arrays(offsets, numbers, mask=column.is_null())
 
 
 def _bytes_of(column: pa.Array) -> np.ndarray:
