@@ -70,6 +70,7 @@ RULES = {
     "allow_empty": FLAG,
     "ignore_missed": FLAG,
     "ignore_memory": FLAG,
+    "ends_hold": FLAG,
     "with_erasures": FLAG,
     "full_feature_names": FLAG,
     "generations": Rule(_is(Mapping), "a mapping from name of a view to generation"),

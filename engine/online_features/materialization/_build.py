@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from online_features.common.instants import from_text, to_text
+from online_features.common.instants import to_text
 from online_features.common.log_lines import say
 from online_features.errors import PublishError
 from online_features.feature_view import FeatureView
+from online_features.materialization._catch_up import CatchUp, commit, publish_caught_up
 from online_features.materialization._options import RunOptions
 from online_features.materialization._run_record import RunRecord
 from online_features.materialization._survey import Survey, Surveyor
 from online_features.materialization._transfer import Transfer
-from online_features.online.generations.runs import RunClaims
 from online_features.online.generations.switching import PublicationOutcome
-from online_features.window import Window
 
 if TYPE_CHECKING:
     from online_features.offline.query_plan import QueryPlan
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OPEN_ROUNDS = 2  # of catching up beside increments; after them, increments wait
-MOST_ROUNDS = 10
 FEW = 0.5  # a build with a smaller share of the published rows than this is worth a warning
 
 
@@ -76,10 +71,11 @@ class Build:
             self._rows = self.transfer.counter.counts.rows_written
             self._carry_pushes(writer, published, survey)
             self._check_rows(published)
-            watermark = self._commit(writer, survey)
+            commit(writer, survey, self._newest)
             self.online_run.mark_ready(writer, synced=synced, rows=self._rows)
             if self.options.publish:
-                watermark = self._publish(writer, seen, watermark, began)
+                self._publish(writer, seen, began)
+            watermark = self.online_run.state(self.generation).watermark
         if self.is_published and published.layout == "feast":
             self.online_run.clear_first_generation()
         outcome = {"generation": self.generation, "published": self.is_published}
@@ -88,72 +84,31 @@ class Build:
         )
         return watermark
 
-    def _publish(
-        self, writer: GenerationWriter, seen: GenerationList, watermark: datetime | None, began: datetime
-    ) -> datetime | None:
-        """Publish the build, catching up with what runs have committed meanwhile; return its watermark."""
-        for round_ in range(MOST_ROUNDS):
-            published = self.online_run.publish(self.generation, seen.pointer, self.options.origin)
-            match published.outcome:
-                case PublicationOutcome.HELD:
-                    say(
-                        log.warning,
-                        f"Feature view {self.view.name!r} was rolled back and is held, so generation "
-                        f"{self.generation} is ready but not published -> publish it, or release the view",
-                    )
-                    return watermark
-                case PublicationOutcome.PUBLISHED | PublicationOutcome.UNCHANGED:
-                    self.is_published = True
-                    say(log.info, f"Published generation {self.generation} of feature view {self.view.name!r}")
-                    return watermark
-            with self.online_run.closing() if round_ >= OPEN_ROUNDS else nullcontext():
-                watermark = self._catch_up(writer, began)
-        raise PublishError(
-            f"feature view {self.view.name!r}: increments were faster than generation {self.generation} could catch up "
-            "-> run again with fewer of them beside"
+    def _publish(self, writer: GenerationWriter, seen: GenerationList, began: datetime) -> None:
+        """Publish the build, after it has caught up with what runs have committed meanwhile."""
+        catch_up = CatchUp(
+            view=self.view, online=self.online, online_run=self.online_run, surveyor=self.surveyor,
+            transfer=self.transfer, writer=writer, began=began,
+        )  # fmt: skip
+        publication = publish_caught_up(
+            lambda: self.online_run.publish(self.generation, seen.pointer, self.options.origin),
+            catch_up=lambda _: catch_up.run(),
+            closing=lambda _: self.online_run.closing(),
         )
-
-    def _catch_up(self, writer: GenerationWriter, began: datetime) -> datetime | None:
-        """Read what has come since the build last read the source."""
-        synced = self.online_run.sync_point()
-        state = self.online_run.state(self.generation)
-        survey = self.surveyor.survey(state, asked=Window(), full=False)
-        if survey.plan.kind == "full":
-            raise PublishError(
-                f"feature view {self.view.name!r}: generation {self.generation} cannot catch up, because "
-                f"{survey.plan.reason} -> run again"
+        if publication.outcome == PublicationOutcome.HELD:
+            say(
+                log.warning,
+                f"Feature view {self.view.name!r} was rolled back and is held, so generation {self.generation} is "
+                "ready but not published -> publish it, or release the view",
             )
-        say(log.info, f"Generation {self.generation} of feature view {self.view.name!r} catches up")
-        surveys = [survey, *self._windows_since(state, began)]
-        for each in surveys:
-            query_plan = self.transfer.source.query_plan(self.transfer.transformation.source, each.plan.window)
-            before = self.transfer.counter.counts.rows_written
-            self.transfer.copy(query_plan, writer)
-            watermark = self._commit(writer, each)
-            log.info("It has read %d rows more", self.transfer.counter.counts.rows_written - before)
-        self.online_run.mark_ready(writer, synced=synced, rows=self._rows)
-        return watermark
+        else:
+            self.is_published = True
+            say(log.info, f"Published generation {self.generation} of feature view {self.view.name!r}")
 
-    def _windows_since(self, state: ViewState, began: datetime) -> Iterator[Survey]:
-        """Plan each window that another run has read since the build began: it may reach where increments do not."""
-        for run in self.online.runs(self.view):
-            if run.get("kind") == "window" and run.get("outcome") == "success" and from_text(run["ended"]) >= began:
-                start, end = (from_text(run[bound]) if run[bound] else None for bound in ("start", "end"))
-                yield self.surveyor.survey(state, asked=Window(start=start, end=end), full=False)
-
-    def _commit(self, writer: GenerationWriter, survey: Survey) -> datetime | None:
-        plan, newest = survey.plan, [self.transfer.counter.times.newest, self._newest_pushed]
-        return writer.commit(
-            RunClaims(
-                run=None,
-                fingerprint_before=None,
-                covered=plan.covered,
-                cursor=plan.cursor,
-                source=survey.note,
-                max_event_timestamp=max(filter(None, newest), default=None),
-                materialized_at=datetime.now(UTC),
-            )
-        )
+    @property
+    def _newest(self) -> datetime | None:
+        """The newest event timestamp of the build."""
+        return max(filter(None, [self.transfer.counter.times.newest, self._newest_pushed]), default=None)
 
     def _carry_pushes(self, writer: GenerationWriter, published: ViewState, survey: Survey) -> None:
         # Read again: a producer may have pushed for the first time since the run began.
@@ -178,9 +133,8 @@ class Build:
         :raises PublishError: when the build has no rows and the published generation has.
         """
         before, now = published.rows, self._rows
-        had_rows = before > 0 if before is not None else published.max_event_timestamp is not None
         name = f"feature view {self.view.name!r}"
-        if had_rows and not now and not self.options.allow_empty:
+        if not now and not self.options.allow_empty and self.online_run.has_rows(published):
             raise PublishError(
                 f"{name}: generation {self.generation} has no rows, and the published one has "
                 f"{f'{before:,}' if before else 'some'} -> look at {self.view.source.description}, or give "

@@ -13,6 +13,7 @@ from online_features.errors import (
     OnlineDataLostError,
     OnlineStoreUnavailableError,
     QueryCanceledError,
+    SwitchedError,
 )
 from online_features.feature_view import FeatureView
 from online_features.materialization._options import RunOptions
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
 
-# After these, a run is repeated from its beginning: its snapshot is lost, or rows that it had written are.
-REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
+# After these, a run is repeated from its beginning: its snapshot is lost, or what it has written does not count.
+REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError, SwitchedError)
 
 
 def materialize(
@@ -127,7 +128,7 @@ def materialize(
         return run_once(view, offline, online, options, retry_budget=retry_budget, record=record)
 
     try:
-        return retry_budget.attempt(run, _is_repeated_after)
+        return retry_budget.attempt(run, is_repeated_after)
     except BaseException as error:
         # An attempt that failed before it began to write has not recorded its failure.
         if not record.is_failed and not isinstance(error, OnlineStoreUnavailableError):
@@ -135,6 +136,7 @@ def materialize(
         raise
 
 
-def _is_repeated_after(failure: BaseException) -> bool:
+def is_repeated_after(failure: BaseException) -> bool:
+    """Return whether what failed is to be tried again from its beginning."""
     # A query that took too long would take as long again; one that somebody cancelled must not come back.
     return isinstance(failure, REPEATED_AFTER) and not isinstance(failure, QueryCanceledError)

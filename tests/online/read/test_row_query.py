@@ -88,15 +88,20 @@ def seen(found: Sequence[OnlineRows]) -> set[str]:
     return {rows.generation for rows in found}
 
 
+@pytest.mark.parametrize("switched", [[TRIPS], [WEATHER], [TRIPS, WEATHER]])
 @pytest.mark.parametrize("trip", range(1, 6))
 @pytest.mark.parametrize("is_known", [False, True])
-def test_a_switch_of_several_views_is_seen_of_all_or_of_none(trip: int, *, is_known: bool) -> None:
+def test_a_switch_of_several_views_is_seen_of_all_or_of_none(
+    trip: int, switched: Sequence[FeatureView], *, is_known: bool
+) -> None:
     views, cache = [TRIPS, WEATHER], ViewCache()
     online = Online(*views)
     if is_known:
         assert seen(online.read(views, cache)[0]) == {OLD}
-    found, trips = online.read(views, cache, before={trip: lambda: online.publish(NEW, 2, *views)})
-    assert seen(found) == ({OLD} if trip > trips else {NEW})
+    found, trips = online.read(views, cache, before={trip: lambda: online.publish(NEW, 2, *switched)})
+    expected = [NEW if view in switched and trip <= trips else OLD for view in views]
+    assert [rows.generation for rows in found] == expected
+    assert seen(found) == {*expected}
 
 
 def test_views_that_are_switched_again_and_again_are_read_when_they_rest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features.errors import InvalidRowsError
 from online_features.layouts import keyspace
 from online_features.online.redis.scripts import state_script
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 
 MakeView = Callable[..., FeatureView]
 
-BUILDING, READY, RETIRED = "0000000b", "0000000c", "0000000d"
+BUILDING, READY, RETIRED, FAILED = "0000000b", "0000000c", "0000000d", "0000000e"
 
 
 @pytest.fixture
@@ -50,29 +52,29 @@ def is_there(client: redis.Redis, view: FeatureView, generation: str, name: str)
     return client.exists(keyspace.entity_key(view, generation, [name])) == 1
 
 
-def commands_of(client: redis.Redis, act: Callable[[], Any]) -> Iterator[list[str]]:
-    """Yield the words of the commands that are sent while something is done."""
+def commands_of(client: redis.Redis, act: Callable[[], Any]) -> Iterator[str]:
+    """Yield the commands that are sent while something is done."""
     with client.monitor() as monitor:
         act()
         client.echo("the end")
         while (command := monitor.next_command())["command"] != "ECHO the end":
             if command["client_type"] != "lua":
-                yield command["command"].split(" ")
+                yield command["command"]
 
 
 def test_all_generations_that_may_be_published_get_a_push_and_the_published_one_last(
     view: FeatureView, online: OnlineStore, client: redis.Redis
 ) -> None:
-    for generation, state in ((BUILDING, "building"), (READY, "ready"), (RETIRED, "retired")):
+    for generation, state in {BUILDING: "building", READY: "ready", RETIRED: "retired", FAILED: "failed"}.items():
         add(client, view, generation, state)
+    online.push(view, [{"id": "a", "ts": at(2), "x": 2}])  # the server has the script from here on
     now = published(client, view)
-    written = [
-        words[3].split(":")[2]
-        for words in commands_of(client, lambda: online.push(view, [{"id": "b", "ts": at(2), "x": 2}]))
-        if words[0] == "EVALSHA"
-    ]
+    row_key = re.compile(rf"{re.escape(keyspace.view_id(view))}:(\w+):{{b}}")
+    commands = commands_of(client, lambda: online.push(view, [{"id": "b", "ts": at(2), "x": 2}]))
+    written = [found[1] for command in commands if (found := row_key.search(command))]
     assert written == [keyspace.FIRST_GENERATION, BUILDING, READY, now]
     assert not is_there(client, view, RETIRED, "b")
+    assert not is_there(client, view, FAILED, "b")
     for generation in (BUILDING, READY, now):
         assert is_there(client, view, generation, "b")
         assert online.get_online_features(view, [{"id": "b"}], at_generation=generation)[0].values == {"x": 2}
@@ -92,13 +94,19 @@ def test_a_push_is_written_again_to_a_generation_that_is_registered_meanwhile(
     assert recorded(client, view, BUILDING) == ["1", None]
 
 
-def test_a_push_is_written_again_after_a_switch(view: FeatureView, online: OnlineStore, client: redis.Redis) -> None:
-    online.push(view, [{"id": "a", "ts": at(2), "x": 2}])
-    add(client, view, READY, "published")
-    client.hset(keyspace.published_key(view.project), view.name, f"{READY} 2")
+def test_after_a_switch_it_is_another_generation_that_has_to_hold_a_push(
+    view: FeatureView, online: OnlineStore, client: redis.Redis
+) -> None:
+    schema = client.hget(keyspace.generation_key(view, published(client, view)), "schema")
+    assert schema is not None
+    add(client, view, READY, "ready", schema=schema.replace('"integer"', '"boolean"'), schema_fingerprint="b")
     assert online.push(view, [{"id": "b", "ts": at(2), "x": 2}]).rows_written == 1
-    assert online.get_online_features(view, [{"id": "b"}])[0].values == {"x": 2}
-    assert recorded(client, view, READY) == ["1", None]
+    client.hset(keyspace.published_key(view.project), view.name, f"{READY} 2")
+    with pytest.raises(InvalidRowsError, match="column 'x': 2 is not of type boolean"):
+        online.push(view, [{"id": "b", "ts": at(3), "x": 2}])
+    assert online.push(view, [{"id": "b", "ts": at(3), "x": True}]).rows_written == 1
+    assert online.get_online_features(view, [{"id": "b"}])[0].values == {"x": True}
+    assert recorded(client, view, READY) == ["1", "1"]
 
 
 def test_only_a_change_of_the_list_makes_a_push_be_written_again(
@@ -109,7 +117,7 @@ def test_only_a_change_of_the_list_makes_a_push_be_written_again(
     push = state_script("push").source.split("\n", 1)[0]
 
     def pushes() -> int:
-        return sum(push in " ".join(words) for words in commands_of(client, lambda: online.push(view, rows)))
+        return sum(push in command for command in commands_of(client, lambda: online.push(view, rows)))
 
     assert pushes() == 1
     add(client, view, BUILDING, "building")
@@ -139,7 +147,7 @@ def test_a_push_that_the_published_generation_cannot_hold_is_refused_and_written
     view: FeatureView, online: OnlineStore, client: redis.Redis
 ) -> None:
     add(client, view, BUILDING, "building")
-    with pytest.raises(Exception, match="column 'x': 'two' is not of type integer"):
+    with pytest.raises(InvalidRowsError, match="column 'x': 'two' is not of type integer"):
         online.push(view, [{"id": "b", "ts": at(2), "x": "two"}])
     assert not is_there(client, view, BUILDING, "b")
     assert recorded(client, view, BUILDING) == [None, None]

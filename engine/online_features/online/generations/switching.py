@@ -186,8 +186,10 @@ def withdraw(access: Access, view: FeatureView) -> None:
         (seen,) = lists
         changing = Change.of([view], lists)
         changing.remove(keyspace.published_key(view.project), view.name)
+        changing.remove(keyspace.generations_key(view), FIRST_GENERATION)
         for known in seen.generations:
-            changing.list(view, replace(known, state=GenerationState.RETIRED, retired=seen.read_at))
+            if known.id != FIRST_GENERATION:
+                changing.list(view, replace(known, state=GenerationState.RETIRED, retired=seen.read_at))
         return changing, None
 
     change(access, [view], decide)
