@@ -45,23 +45,24 @@ class CarriedPushes:
 
     :param counts: of the rows that were written to the build.
     :param missed: how many rows the build cannot hold.
-    :param left_out: how many rows were from before the instant from which rows are carried over.
+    :param removed: how many rows were too old to be carried over, and are not in the build for another reason.
     :param newest: event timestamp of them that is not in the future.
     """
 
     counts: RowCounts
     missed: int
-    left_out: int
+    removed: int
     newest: datetime | None
 
 
 def carry_pushes(
     deployment: Deployment,
     published: ViewState,
-    write: Callable[[pa.RecordBatch], RowCounts],
     layout: RowLayout,
     schema: RowSchema,
     *,
+    write: Callable[[pa.RecordBatch], RowCounts],
+    absent: Callable[[pa.RecordBatch], int],
     since: datetime | None,
     now: datetime,
 ) -> CarriedPushes:
@@ -69,14 +70,17 @@ def carry_pushes(
 
     :param published: the state of the published generation.
     :param write: writes rows to the build, and marks them as pushed.
+    :param absent: returns how many rows' entities are not in the build.
     :param layout: of the build.
     :param schema: of the build.
     :param since: leave out rows with an earlier event timestamp; ``None`` leaves out none.
     """
-    counts, missed, left_out, times = RowCounts(), 0, 0, []
+    counts, missed, removed, times = RowCounts(), 0, 0, []
     for rows in _pushed(deployment, layout.view, published):
         carried = rows if since is None else [row for row in rows if row.timestamp >= since]
-        left_out += len(rows) - len(carried)
+        if past := [row for row in rows if since is not None and row.timestamp < since]:
+            gone = _batch(layout.view, schema, past, now)
+            removed += absent(gone) if gone else len(past)
         times += [row.timestamp for row in carried if row.timestamp <= now]
         times = [max(times)] if times else []
         whole = _batch(layout.view, schema, carried, now)
@@ -86,7 +90,7 @@ def carry_pushes(
                 missed += 1
             else:
                 counts += write(batch)
-    return CarriedPushes(counts=counts, missed=missed, left_out=left_out, newest=max(times, default=None))
+    return CarriedPushes(counts=counts, missed=missed, removed=removed, newest=max(times, default=None))
 
 
 def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> Iterator[list[PushedRow]]:
