@@ -15,6 +15,7 @@ from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.msgpack.msgpack_layout import FLAGS_AT
 from online_features.layouts.row_format import naming
 from online_features.online.generations.pointer import published_from
 from online_features.online.generations.view_state import ViewState, as_online, read_state
@@ -114,6 +115,9 @@ def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     """
     stored = held(online, view, entity)
     match view.layout:
+        case "msgpack":
+            assert stored[FLAGS_AT] == keyspace.PUSHED
+            stored = stored[:FLAGS_AT] + b"\0" + stored[FLAGS_AT + 1 :]
         case "hash":
             assert stored.pop(keyspace.PUSHED_FIELD.encode(), None) == b"1"
         case "json":
