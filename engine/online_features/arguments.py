@@ -69,6 +69,7 @@ RULES = {
     "overwrite": FLAG,
     "allow_empty": FLAG,
     "ignore_missed": FLAG,
+    "ignore_memory": FLAG,
     "ends_hold": FLAG,
     "with_erasures": FLAG,
     "full_feature_names": FLAG,

@@ -31,6 +31,7 @@
         ├── OnlineDataLostError           Redis lost data while a run was writing
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         ├── OvertakenError                a run with another definition of the view ended meanwhile
+        ├── SwitchedError                 readers were switched to another generation while a run was writing
         ├── BuildInProgressError          another run is building a generation of the view
         └── LeaseLostError                a run lost the lease under which it was building a generation
 
@@ -158,6 +159,10 @@ class NotReplicatedError(TransientError):
 
 class OvertakenError(TransientError):
     """A run with another definition of the feature view ended while this one was writing."""
+
+
+class SwitchedError(TransientError):
+    """Another generation was published while a run was writing to the one before."""
 
 
 class BuildInProgressError(TransientError):

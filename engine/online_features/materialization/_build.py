@@ -60,6 +60,8 @@ class Build:
         :param published: the state of the published one.
         :raises PublishError: when it may not be published; it stays, and can be read by its name.
         """
+        if not self.options.ignore_memory:
+            self.online_run.make_room(published, query_plan.expected_rows)
         with self.online_run.build(self.options.origin) as writer:
             self.generation = writer.generation
             say(log.info, f"Building generation {self.generation} of feature view {self.view.name!r}")
@@ -131,9 +133,8 @@ class Build:
         :raises PublishError: when the build has no rows and the published generation has.
         """
         before, now = published.rows, self._rows
-        had_rows = before > 0 if before is not None else published.max_event_timestamp is not None
         name = f"feature view {self.view.name!r}"
-        if had_rows and not now and not self.options.allow_empty:
+        if not now and not self.options.allow_empty and self.online_run.has_rows(published):
             raise PublishError(
                 f"{name}: generation {self.generation} has no rows, and the published one has "
                 f"{f'{before:,}' if before else 'some'} -> look at {self.view.source.description}, or give "

@@ -29,6 +29,7 @@ from online_features.materialization._transfer import Transfer
 from online_features.materialization.progress import RunCounter
 from online_features.materialization.result import MaterializationResult
 from online_features.online.generations.generation_list import GenerationList, GenerationState
+from online_features.online.generations.pointer import Published
 from online_features.online.generations.runs import RunClaims
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.producers.transformation import Transformation
@@ -116,6 +117,7 @@ def run_once(
                         source=survey.note,
                         max_event_timestamp=counter.times.newest,
                         materialized_at=datetime.now(UTC),
+                        published=Published(seen.published, seen.switch) if has_generations else None,
                     )
                 )
         online_run.clean_up(seen, options.keep_generations)

@@ -13,6 +13,7 @@ from online_features.errors import (
     OnlineDataLostError,
     OnlineStoreUnavailableError,
     QueryCanceledError,
+    SwitchedError,
 )
 from online_features.feature_view import FeatureView
 from online_features.materialization._options import RunOptions
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
 
-# After these, a run is repeated from its beginning: its snapshot is lost, or rows that it had written are.
-REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError)
+# After these, a run is repeated from its beginning: its snapshot is lost, or what it has written does not count.
+REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError, SwitchedError)
 
 
 def materialize(
@@ -47,6 +48,7 @@ def materialize(
     in_place: bool = False,
     overwrite: bool = False,
     allow_empty: bool = False,
+    ignore_memory: bool = False,
     keep_generations: int = KEEP_GENERATIONS,
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -73,6 +75,7 @@ def materialize(
     :param in_place: with ``full``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``full``, for layout ``feast``, which has no generations: remove all rows before writing.
     :param allow_empty: with ``full``, let a generation without rows replace one with rows.
+    :param ignore_memory: with ``full``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to.
     :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
         declares a created timestamp and shows its transactions in flight, else one hour.
@@ -106,6 +109,7 @@ def materialize(
         in_place=in_place,
         overwrite=overwrite,
         allow_empty=allow_empty,
+        ignore_memory=ignore_memory,
         keep_generations=keep_generations,
         lookback=lookback,
         on_progress=on_progress,

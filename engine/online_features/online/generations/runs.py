@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from online_features.common.instants import from_text, to_text
-from online_features.errors import OnlineDataLostError, OvertakenError
+from online_features.errors import OnlineDataLostError, OvertakenError, SwitchedError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.generations._stored_schema import schema_fields
+from online_features.online.generations.pointer import Published
 from online_features.online.generations.view_definition import definition, definition_fingerprint
 from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
@@ -41,6 +42,7 @@ class RunClaims:
     :param source: a note on the source for the next run, or ``None`` to leave the one there unchanged.
     :param max_event_timestamp: the newest that the run has read, unless it is in the future.
     :param materialized_at: when the run ended.
+    :param published: the pointer when the run began, if the run counts only as long as readers see this generation.
     """
 
     run: Mapping[str, Any] | None
@@ -50,6 +52,7 @@ class RunClaims:
     source: SourceNote | None
     max_event_timestamp: datetime | None
     materialized_at: datetime
+    published: Published | None = None
 
 
 def build_fields(view: FeatureView, schema: RowSchema) -> dict[str, str]:
@@ -91,6 +94,7 @@ def commit_run(
     :raises OnlineDataLostError: the run's marker is gone, or Redis is another server than before.
     :raises OnlineStoreFullError: Redis has evicted keys since the run began.
     :raises NotReplicatedError: too few replicas have the rows.
+    :raises SwitchedError: readers see another generation by now.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
     """
     fields = {
@@ -106,7 +110,12 @@ def commit_run(
     if claims.source is not None:
         fields["source"] = json.dumps(claims.source.to_dict())
     start, end = claims.covered or (None, None)
-    keys = (keyspace.generation_key(view, generation), keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    keys = (
+        keyspace.generation_key(view, generation),
+        keyspace.runs_key(view),
+        keyspace.run_key(view, run_id),
+        keyspace.published_key(view.project),
+    )
     words: tuple[str | int, ...] = (
         run_id,
         RUNS_KEPT,
@@ -117,6 +126,8 @@ def commit_run(
         claims.fingerprint_before or "",
         definition_fingerprint(view, schema),
         _oldest_kept(claims.run) if claims.run else "",
+        view.name,
+        claims.published.stored if claims.published else "-",
         *(word for field in fields.items() for word in field),
     )
     commit = state_script("commit_run").call_in_full(keys, words)
@@ -153,12 +164,17 @@ def commit_run(
             f"feature view {view.name!r}: a run with another definition of the view has ended while this one was "
             "writing; the watermark has not moved -> run again, and give the view one definition"
         )
+    if text(watermark) == "switched":
+        raise SwitchedError(
+            f"feature view {view.name!r}: another generation was published while this run was writing to generation "
+            f"{generation} -> run again"
+        )
     return from_text(text(watermark)) if watermark else None
 
 
 def end_run(access: Session | Deployment, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run and record it in the history; no watermark moves."""
-    keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id), keyspace.published_key(view.project))
     words = (run_id, RUNS_KEPT, _record(run), _oldest_kept(run))
     access.command(*state_script("end_run").call_in_full(keys, words))
 

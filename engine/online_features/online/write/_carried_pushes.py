@@ -111,7 +111,7 @@ def _read(
     schema: RowSchema,
     marked: Sequence[tuple[Key, list[str], datetime | None]],
 ) -> list[PushedRow]:
-    row_format = layout.row_format(schema.features)
+    row_format = layout.row_format(schema.features, schema.features)
     replies = deployment.replies([(row_format.command, key) for key, *_ in marked]) if marked else []
     rows = []
     for (_, texts, created), reply in zip(marked, replies, strict=True):

@@ -18,6 +18,7 @@ from online_features.online.redis.deployment import Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, check_evictions, evicts
 from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes
+from online_features.online.write._memory import check_left, free_bytes
 from online_features.online.write._row_writer import RowWriter
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.row_removal import Lookup, drop_view_data, prune
@@ -35,6 +36,7 @@ class GenerationWriter:
     :param servers: that held the rows when the run began.
     :param replication: what has to be copied before the run counts.
     :param check_lease: raises an error if the run may no longer write.
+    :param leaves_memory: whether to stop before the memory of Redis is full.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class GenerationWriter:
         servers: frozenset[Server],
         replication: Replication,
         check_lease: Callable[[], object],
+        leaves_memory: bool,
     ) -> None:
         self.layout = layout
         self._deployment = deployment
@@ -57,6 +60,7 @@ class GenerationWriter:
         self._servers = servers
         self._replication = replication
         self._check_lease = check_lease
+        self._watches_memory = leaves_memory and free_bytes(servers) is not None
         self._measured: pa.RecordBatch | None = None
         self._writer = self._row_writer()
 
@@ -143,9 +147,12 @@ class GenerationWriter:
     def _write(self, writer: RowWriter, rows: EncodedRows) -> RowCounts:
         self._check_lease()
         counts = writer.write(self._session, rows)
-        if evicts(self._view, self._servers):
+        if self._watches_memory or evicts(self._view, self._servers):
             # After every batch: a run that continues despite evictions evicts more and more keys of others.
-            check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
+            now = self._session.steadily(self._session.servers)
+            check_evictions(self._view, self._servers, now)
+            if self._watches_memory:
+                check_left(self._view, now)
         return counts
 
     def _row_writer(self, *, is_pushed: bool = False) -> RowWriter:

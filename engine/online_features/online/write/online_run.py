@@ -28,11 +28,13 @@ from online_features.online.generations.removal import retire, sweep
 from online_features.online.generations.runs import begin_run, build_fields, end_run, identities
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
-from online_features.online.generations.view_state import ViewState, read_state
+from online_features.online.generations.view_state import ViewState, as_online, read_state
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import rows_evicted_since, warn_of_eviction
+from online_features.online.write._memory import ROW_BYTES, check_room, free_bytes
+from online_features.online.write._row_script import has_rows
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.row_removal import drop_view_data
@@ -100,6 +102,13 @@ class OnlineRun:
         """Read the state of a generation."""
         return read_state(self._deployment, self._view, generation)
 
+    def has_rows(self, state: ViewState) -> bool:
+        """Return whether a generation has rows."""
+        if state.schema is None:
+            return False
+        layout = layout_of(as_online(self._view, state.layout), state.generation)
+        return has_rows(self._deployment, layout, state.schema.keys)
+
     @contextmanager
     def in_place(self, generation: str, *, is_alone: bool) -> Iterator[GenerationWriter]:
         """Yield what writes to a generation that is there already.
@@ -114,6 +123,23 @@ class OnlineRun:
         with Lease(self._deployment, self._view, self._run_id) as lease:
             yield self._writer(generation, lease.check)
 
+    def make_room(self, published: ViewState, expected_rows: int) -> None:
+        """Make sure that Redis has room for a build; remove what there is to go back to if need be.
+
+        :param published: the state of the published generation.
+        :param expected_rows: of the build.
+        :raises OnlineStoreFullError: when there is too little room.
+        """
+        needed = published.bytes or expected_rows * ROW_BYTES
+        free = free_bytes(self._servers)
+        if free is not None and needed > free and (gone := retire(self._session, self._view, keep_generations=0)):
+            say(log.warning, f"Feature view {self._view.name!r}: generation {', '.join(gone)} is removed to make room "
+                             "for a build, so a rollback cannot go back to it")  # fmt: skip
+            while not sweep(self._deployment, self._view).is_done:
+                pass
+            free = free_bytes(self._session.steadily(self._session.servers))
+        check_room(self._view, needed, free)
+
     @contextmanager
     def build(self, origin: Mapping[str, Any] | None) -> Iterator[GenerationWriter]:
         """Register a generation, and yield what writes to it; an error makes the build fail.
@@ -127,7 +153,7 @@ class OnlineRun:
         )  # fmt: skip
         try:
             with Lease(self._deployment, self._view, self._run_id) as lease:
-                writer = self._writer(generation, lease.check)
+                writer = self._writer(generation, lease.check, leaves_memory=True)
                 # After the registration: what is erased from now on is erased from this generation, too.
                 bury_erased(self._deployment, writer.layout, self._schema.keys)
                 yield writer
@@ -221,10 +247,13 @@ class OnlineRun:
         """Record a run that went on after it had committed; see :func:`.end_run`."""
         end_run(self._session, self._view, self._run_id, run=run)
 
-    def _writer(self, generation: str, check_lease: Callable[[], object]) -> GenerationWriter:
+    def _writer(
+        self, generation: str, check_lease: Callable[[], object], *, leaves_memory: bool = False
+    ) -> GenerationWriter:
         return GenerationWriter(
             self._deployment, self._session, layout_of(self._view, generation), self._schema, self._run_id,
             servers=self._servers, replication=self._replication, check_lease=check_lease,
+            leaves_memory=leaves_memory,
         )  # fmt: skip
 
 

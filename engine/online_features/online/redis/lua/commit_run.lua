@@ -1,7 +1,7 @@
 -- Commits what a run has written: moves the watermark of the generation, if the run's marker is still there, and ends the
 -- run: adds it to the view's history. Follows history.lua.
 --
--- KEYS      the generation that the run has written to, history of the view, marker of the run
+-- KEYS      the generation that the run has written to, history of the view, marker of the run, pointer of the project
 -- ARGV[1]   id of the run
 -- ARGV[2]   number of records to keep
 -- ARGV[3]   the run as JSON, to which the watermark is added; '' if the run goes on, and ends by end_run.lua
@@ -11,19 +11,27 @@
 -- ARGV[7]   fingerprint of the run's definition if the rows online have had it; '' when they have not
 -- ARGV[8]   fingerprint of the run's own definition
 -- ARGV[9]   instant before which records are old
--- ARGV[10…] field, value, …: further fields of the state to set
+-- ARGV[10]  name of the view
+-- ARGV[11]  the view's field of the pointer when the run began; '-' for any
+-- ARGV[12…] field, value, …: further fields of the state to set
 -- returns   the watermark ('' before there is one); false when the run's marker is gone: Redis lost data meanwhile;
---           'overtaken' when a run with another definition has ended meanwhile
+--           'overtaken' when a run with another definition has ended meanwhile; 'switched' when readers see another
+--           generation by now
 --
 -- The watermark only moves forward, and only over what runs have covered: windows that begin after it are kept in
 -- "pending" until a run closes the gap.
 
-local state, runs, marker = KEYS[1], KEYS[2], KEYS[3]
+local state, runs, marker, pointer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 local ends = ARGV[3] ~= ''
 if redis.call(ends and 'DEL' or 'EXISTS', marker) == 0 then
   -- Or the run has ended already, and only the reply was lost; this is not found if the user may not read the history.
   return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
+end
+
+-- What readers see by now may lack what a window has read.
+if ARGV[11] ~= '-' and (redis.call('HGET', pointer, ARGV[10]) or '') ~= ARGV[11] then
+  return 'switched'
 end
 
 -- A run with another definition has ended since: neither moves the watermark, because rows of both are online.
@@ -55,7 +63,7 @@ for _, window in ipairs(pending) do
   end
 end
 
-redis.call('HSET', state, 'fingerprint', ARGV[8], unpack(ARGV, 10))
+redis.call('HSET', state, 'fingerprint', ARGV[8], unpack(ARGV, 12))
 redis.call('HINCRBY', state, 'commits', 1)
 if watermark then
   redis.call('HSET', state, 'watermark', watermark)
