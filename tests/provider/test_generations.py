@@ -118,6 +118,7 @@ def test_builds_are_published_together_and_events_come_from_publishing(views: Vi
         extra = run.events[view.name].extra
         assert (extra["generation"], extra["rows_written"]) == (generations[view.name], 1)
         assert (extra["feature_view"], extra["is_published"]) == (str(view), True)
+        assert extra["source"].endswith("/public/rows")
     assert run.execute(tasks.publish) == generations  # a retry
     assert len(run.events) == 2
 
