@@ -65,7 +65,7 @@ def batch_of(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     return pa.record_batch(arrays, names=[str(i) for i in range(len(ARROW_TYPES))])
 
 
-NO_OWN_WORDS = "0"
+OWN_WORDS = ("0", "1")  # none of the layout, and the flags of tombstones
 
 
 def words_of(view: FeatureView, row: tuple[Any, ...]) -> tuple[str, list[str]]:
@@ -88,7 +88,7 @@ def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: i
     for start in range(0, len(rows), rows_per_call):
         some = [words_of(view, row) for row in rows[start : start + rows_per_call]]
         keys, arguments = [key for key, _ in some], [word for _, words in some for word in words]
-        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, NO_OWN_WORDS, *arguments))
+        packed += b"".join(packer.pack("EVALSHA", sha, str(len(keys)), *keys, *OWN_WORDS, *arguments))
     return packed
 
 

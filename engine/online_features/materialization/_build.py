@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from online_features.common.instants import to_text
@@ -52,12 +52,13 @@ class Build:
     _newest_pushed: datetime | None = field(default=None, init=False)
 
     def make(
-        self, seen: GenerationList, published: ViewState, survey: Survey, query_plan: QueryPlan
+        self, survey: Survey, query_plan: QueryPlan, *, published: ViewState, synced: str, began: datetime
     ) -> datetime | None:
         """Build a generation and publish it, and return its watermark.
 
-        :param seen: the generations when the run began.
-        :param published: the state of the published one.
+        :param published: the state of the published generation when the run began.
+        :param synced: the :func:`.sync_point` before the survey: what is committed after it has to be caught up.
+        :param began: when that was read.
         :raises PublishError: when it may not be published; it stays, and can be read by its name.
         """
         if not self.options.ignore_memory:
@@ -65,8 +66,9 @@ class Build:
         with self.online_run.build(self.options.origin) as writer:
             self.generation = writer.generation
             say(log.info, f"Building generation {self.generation} of feature view {self.view.name!r}")
-            # Before the snapshot: what is committed from here on has to be caught up.
-            synced, began = self.online_run.sync_point(), datetime.now(UTC)
+            # Another build may have been published while this one waited for the lease.
+            seen = self.online_run.generations()
+            published = self.online_run.state(seen.published)
             self.transfer.copy(query_plan, writer)
             self._rows = self.transfer.counter.counts.rows_written
             self._carry_pushes(writer, published, survey)
@@ -111,7 +113,7 @@ class Build:
         return max(filter(None, [self.transfer.counter.times.newest, self._newest_pushed]), default=None)
 
     def _carry_pushes(self, writer: GenerationWriter, published: ViewState, survey: Survey) -> None:
-        # Read again: a producer may have pushed for the first time since the run began.
+        # Read again: a producer may have pushed for the first time since the build began.
         published = self.online_run.state(published.generation)
         if not published.is_pushed:
             return
@@ -119,7 +121,7 @@ class Build:
         carried = writer.carry_pushes(published, since=since, now=survey.now)
         self._rows += carried.counts.rows_written
         self._newest_pushed = carried.newest
-        self.transfer.counter.entities_pruned = carried.left_out
+        self.transfer.counter.entities_pruned = carried.removed
         name = f"Feature view {self.view.name!r}"
         say(log.info, f"{name}: carried over {carried.counts.rows_written} rows that were pushed, "
                       f"{carried.counts.rows_stale} were older than the source's")  # fmt: skip

@@ -74,6 +74,7 @@ def run_once(
         if not options.full:
             online_run.wait_for_closing()
             seen = online_run.generations()
+        read_at, synced = datetime.now(UTC), online_run.sync_point()
         has_generations = LAYOUTS[view.layout].has_generations
         state = online_run.state(seen.published if has_generations else FIRST_GENERATION)
         surveyor = Surveyor(
@@ -98,7 +99,7 @@ def run_once(
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
         if builds:
             build = Build(view, online, online_run, surveyor, transfer, options, record)
-            watermark = build.make(seen, state, survey, query_plan)
+            watermark = build.make(survey, query_plan, published=state, synced=synced, began=read_at)
             generation, is_published = build.generation, build.is_published
         else:
             generation, is_published = state.generation, True

@@ -1,5 +1,5 @@
 -- Layout "hash": a row is a hash, one field per feature that is not NULL. A tombstone has its event timestamp in "_gone"
--- instead of "_ts".
+-- instead of "_ts". What a producer has pushed has the field "_pushed".
 --
 -- A row's words: the number of words that follow, and field, value, field, value, …. The first field is "_ts", the second
 -- "_created" if the row has a created timestamp.
@@ -16,7 +16,7 @@ local function stamp_of(key)
   if stored[1] then
     return readable(stored[1]), created, stored[4] and PUSHED or 0
   elseif stored[3] then
-    return readable(stored[3]), created, TOMBSTONE
+    return readable(stored[3]), created, stored[4] and TOMBSTONE + PUSHED or TOMBSTONE
   end
   return false
 end
@@ -47,8 +47,11 @@ local function put(key, first, last, expiry, is_replaced)
   expire(key, expiry)
 end
 
-local function bury(key, timestamp, created, expiry)
+local function bury(key, timestamp, created, expiry, flags)
   remove(key)
   redis.call('HSET', key, '_gone', timestamp, '_created', created)
+  if flags ~= TOMBSTONE then
+    redis.call('HSET', key, '_pushed', '1')
+  end
   expire(key, expiry)
 end

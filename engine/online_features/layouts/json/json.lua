@@ -47,9 +47,9 @@ local function put(key, first, _, expiry)
   set(key, ARGV[first], expiry)
 end
 
-local function bury(key, timestamp, created, expiry)
+local function bury(key, timestamp, created, expiry, flags)
   if created ~= no_created then
     created = ',"_created":"' .. created .. '"'
   end
-  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. TOMBSTONE .. created .. '}', expiry)
+  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. flags .. created .. '}', expiry)
 end

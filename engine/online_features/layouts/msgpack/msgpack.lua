@@ -61,6 +61,6 @@ local function put(key, first, _, expiry)
   set(key, ARGV[first], expiry)
 end
 
-local function bury(key, timestamp, created, expiry)
-  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(TOMBSTONE), expiry)
+local function bury(key, timestamp, created, expiry, flags)
+  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(flags), expiry)
 end

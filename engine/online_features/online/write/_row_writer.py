@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from online_features.counters import RowCounts
 from online_features.errors import OnlineDataError
+from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
 from online_features.online.redis.deployment import Deployment, Session
 from online_features.online.redis.scripts import row_script
@@ -55,7 +56,8 @@ class RowWriter:
         self._deployment = deployment
         self._encoder = layout.encoder(schema, is_pushed=is_pushed)
         self._script = row_script("write", type(layout))
-        self._own_words = layout.script_words(names, set(features).difference(names))
+        flags = keyspace.TOMBSTONE | (keyspace.PUSHED if is_pushed else 0)
+        self._own_words = [*layout.script_words(names, set(features).difference(names)), str(flags)]
         self._creates_first = layout.creates_first
         self._mostly_creates = False
 

@@ -1,7 +1,9 @@
 -- Writes rows, each only if it is not older than what its entity already has.
 --
 -- KEYS      the entity keys, one per row
--- ARGV      the layout's own words, then per row, in the order of KEYS:
+-- ARGV      the layout's own words, then
+--             the flags of tombstones
+--             per row, in the order of KEYS:
 --             end      milliseconds since the epoch at which the row or its tombstone expires, 0: never; with a minus
 --                      sign if the row deletes its entity
 --             …        the words of the row, as its layout has them
@@ -12,7 +14,8 @@ local minus = string.byte('-')
 local written, stale, expired, deleted = 0, 0, 0, 0
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local at = own_words + 1
+local flags = tonumber(ARGV[own_words + 1])
+local at = own_words + 2
 
 for _, key in ipairs(KEYS) do
   local expiry, is_deleted = math.abs(tonumber(ARGV[at])), string.byte(ARGV[at]) == minus
@@ -31,7 +34,7 @@ for _, key in ipairs(KEYS) do
   elseif not is_newest then
     stale = stale + 1
   elseif is_deleted then
-    bury(key, timestamp, created, expiry)
+    bury(key, timestamp, created, expiry, flags)
     deleted = deleted + 1
   else
     put(key, first, last, expiry, held_timestamp)
