@@ -262,7 +262,8 @@ def _named(view: FeatureView, seen: GenerationList, named: str) -> Generation:
     target = seen.get(named)
     if target is None or named == FIRST_GENERATION:
         known = [each.id for each in seen.generations if each.id != FIRST_GENERATION]
-        raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} -> name one of them"))
+        raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} "
+                                     "-> name one of them, or build again"))  # fmt: skip
     match target.state:
         case GenerationState.BUILDING:
             raise PublishError(_of(view, f"generation {named} is being built by run {target.run_id} -> wait for it"))
