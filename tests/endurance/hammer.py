@@ -258,6 +258,7 @@ def moving(servers: Cluster, done: Counter[str]) -> Iterator[None]:
 
 def on_one_server(postgres_uri: str, folder: Path, seconds: float) -> dict[str, Any]:
     """Hammer one server."""
+    folder.mkdir()
     with redis_server(folder) as url, new_database(postgres_uri) as database:
         port = redis.Redis.from_url(url).connection_pool.connection_kwargs["port"]
         return Hammer(database, Address((port,)), "hammer").work(seconds)
@@ -265,6 +266,7 @@ def on_one_server(postgres_uri: str, folder: Path, seconds: float) -> dict[str, 
 
 def in_a_cluster(postgres_uri: str, folder: Path, seconds: float) -> dict[str, Any]:
     """Hammer a cluster whose slots move, and then one of whose nodes fails over."""
+    folder.mkdir()
     with cluster(folder) as servers, new_database(postgres_uri) as database:
         servers.await_health()
         hammer = Hammer(database, Address(tuple(node.port for node in servers.nodes)), "hammer", replicas=1)
