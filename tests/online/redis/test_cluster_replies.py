@@ -19,7 +19,7 @@ class Client:
     def __init__(self, replies: list[Any]) -> None:
         self._replies = replies
 
-    def pipeline(self, transaction: bool) -> Any:
+    def pipeline(self, **_: bool) -> Any:
         return self
 
     def execute_command(self, *_: Any) -> None: ...
@@ -29,7 +29,7 @@ class Client:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def execute(self, raise_on_error: bool) -> list[Any]:
+    def execute(self, **_: bool) -> list[Any]:
         return self._replies
 
 
@@ -41,7 +41,7 @@ class AsyncClient(Client):
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def execute(self, raise_on_error: bool) -> list[Any]:  # type: ignore[override]
+    async def execute(self, **_: bool) -> list[Any]:  # type: ignore[override]
         return self._replies
 
 
