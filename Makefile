@@ -89,7 +89,7 @@ soak: $(INSTALLED)
 	@exec $(BIN)/python -m tests.endurance.soak --minutes $(MINUTES)
 
 fuzz: $(FUZZ_INSTALLED)
-	@for layout in hash json feast; do \
+	@for layout in msgpack hash json feast; do \
 		$(BIN)/python -m tests.endurance.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
 
 $(FUZZ_INSTALLED): $(INSTALLED)

@@ -1,19 +1,26 @@
 // Online features in Node, by the documented keyspace alone (docs/keyspace.md). Node 22 or newer, npm package "redis".
 
+import { RESP_TYPES } from 'redis'
+
+import { integer, parseJson, rowOf } from './msgpack_row.mjs'
+
 const NEEDED = 22 // of Node: before, JSON.parse does not tell the digits of a number
 if (Number(process.versions.node.split('.')[0]) < NEEDED) {
   throw new Error(`reading.mjs needs Node ${NEEDED} or newer, and this is ${process.versions.node}`)
 }
 
 const STATE_FIELDS = ['schema_fingerprint', 'layout', 'watermark']
+const LAYOUTS = ['msgpack', 'hash', 'json']
 
 export class FeatureReader {
   #client
-  #known = new Map() // name of a view -> what its rows look like
+  #binary // the same client, for replies that are bytes
+  #known = new Map() // name of a view -> the generation that is published, and what its rows look like
 
   // client: of createClient() from "redis", connected
   constructor(client) {
     this.#client = client
+    this.#binary = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer })
   }
 
   // The rows of entities, null where there is none, and the watermark: { watermark, rows: [{ eventTimestamp, values }] }
@@ -23,33 +30,47 @@ export class FeatureReader {
     let known = this.#known.get(view) ?? (await this.#learn(view))
     while (known) {
       // Sent in one round trip; the state comes first, so that the rows are at least as fresh as the watermark says.
-      const state = this.#client.hmGet(stateKey(view), STATE_FIELDS)
+      const published = this.#published(view)
+      const state = this.#client.hmGet(stateKey(view, known.generation), STATE_FIELDS)
       const rows = Promise.allSettled(entities.map((entity) => this.#row(view, known, entity)))
-      const [fingerprint, layout, watermark] = await state
-      if (fingerprint === known.schema_fingerprint && layout === known.layout) {
+      const [generation, [fingerprint, layout, watermark]] = await Promise.all([published, state])
+      if (generation === known.generation && fingerprint === known.schema_fingerprint && layout === known.layout) {
         return { watermark, rows: (await rows).map(valueOrThrow) }
       }
-      known = await this.#learn(view) // a run has changed the view
+      known = await this.#learn(view) // another generation has been published, or a push has changed the view
     }
     return { watermark: null, rows: entities.map(() => null) }
   }
 
-  // Types and layout of the view; null when nothing of it is online.
+  // The generation that is published; '0' when pushes alone have written.
+  async #published(view) {
+    const [project, name] = view.split(':')
+    const pointer = await this.#client.hGet(`@online_features:published:{${project}}`, name)
+    return pointer?.split(' ')[0] ?? '0'
+  }
+
+  // Generation, types and layout of the view; null when nothing of it is online.
   async #learn(view) {
-    const [schema_fingerprint, layout, schema] = await this.#client.hmGet(stateKey(view), [
+    const generation = await this.#published(view)
+    const [schema_fingerprint, layout, schema] = await this.#client.hmGet(stateKey(view, generation), [
       'schema_fingerprint', 'layout', 'schema',
     ])
-    if (![null, 'hash', 'json'].includes(layout)) throw new Error(`${view} has layout ${layout}`)
-    const known = schema && { schema_fingerprint, layout, ...JSON.parse(schema) }
+    if (layout !== null && !LAYOUTS.includes(layout)) throw new Error(`${view} has layout ${layout}`)
+    const known = schema && { generation, schema_fingerprint, layout, ...JSON.parse(schema) }
     this.#known.set(view, known)
     return known
   }
 
-  async #row(view, { keys, features, layout }, entity) {
-    const key = [view, ...keys.map(({ name }) => escape(entity[name]))].join(':')
+  async #row(view, { generation, keys, features, layout }, entity) {
+    const key = `${view}:${generation}:{${keys.map(({ name }) => escape(entity[name])).join(':')}}`
+    if (layout === 'msgpack') {
+      const stored = await this.#binary.get(key)
+      return stored && rowOf(stored, features)
+    }
     if (layout === 'json') {
       const row = parseJson(await this.#client.get(key))
-      return row && { eventTimestamp: row._ts, values: byName(features, ({ name, encoding }) => fromJson(encoding, row[name])) }
+      if (row === null || row._flags & 1) return null // a tombstone
+      return { eventTimestamp: row._ts, values: byName(features, ({ name, encoding }) => fromJson(encoding, row[name] ?? null)) }
     }
     const names = features.map(({ name }) => name)
     const [eventTimestamp, ...texts] = await this.#client.hmGet(key, ['_ts', ...names])
@@ -57,8 +78,9 @@ export class FeatureReader {
   }
 }
 
-function stateKey(view) {
-  return `@online_features:view:{${view}}`
+function stateKey(view, generation) {
+  const [project, name] = view.split(':')
+  return `@online_features:generation:{${project}}:${name}:${generation}`
 }
 
 // A join key as part of a key. Integers, texts, uuids in lower case and booleans are as String() writes them.
@@ -77,12 +99,13 @@ function fromText(encoding, text) {
     case 'boolean':
       return text === 'true'
     case 'integer':
-      return integer(text)
+      return integer(BigInt(text))
     case 'float':
       return float(text)
     case 'base64':
       return Buffer.from(text, 'base64')
     case 'json':
+    case 'vector':
       return parseJson(text)
     default:
       return text
@@ -98,19 +121,6 @@ function fromJson(encoding, value) {
 
 function float(value) {
   return { nan: NaN, inf: Infinity, '-inf': -Infinity }[value] ?? Number(value)
-}
-
-// A number, or a BigInt where a number would lose digits.
-function integer(digits) {
-  const number = Number(digits)
-  return Number.isSafeInteger(number) ? number : BigInt(digits)
-}
-
-// JSON.parse, but integers keep all their digits.
-function parseJson(text) {
-  return JSON.parse(text, (_, value, { source }) =>
-    typeof value === 'number' && /^-?\d+$/.test(source) ? integer(source) : value,
-  )
 }
 
 function valueOrThrow({ status, value, reason }) {

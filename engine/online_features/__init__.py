@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from online_features.layouts.feast.feast_repository import load_feature_views as load_feature_views
     from online_features.materialization.materialize import materialize as materialize
     from online_features.materialization.progress import Progress as Progress
+    from online_features.materialization.publication import publish as publish
     from online_features.materialization.result import MaterializationResult as MaterializationResult
     from online_features.offline.notifications import drop_notification_sql as drop_notification_sql
     from online_features.offline.notifications import notification_sql as notification_sql
@@ -60,6 +61,7 @@ _EXPORTS = {
     "layouts.feast.feast_repository": ("load_feature_views",),
     "materialization.materialize": ("materialize",),
     "materialization.progress": ("Progress",),
+    "materialization.publication": ("publish",),
     "materialization.result": ("MaterializationResult",),
     "offline.notifications": ("drop_notification_sql", "notification_sql"),
     "offline.store": ("OfflineStore",),
@@ -78,7 +80,7 @@ _EXPORTS = {
     "schema": ("Column", "RowSchema"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
-_PURPOSES = {"materialize": "to materialize"}
+_PURPOSES = {"materialize": "to materialize", "publish": "to publish"}
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605
 

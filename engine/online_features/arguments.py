@@ -69,6 +69,8 @@ RULES = {
     "overwrite": FLAG,
     "allow_empty": FLAG,
     "ignore_missed": FLAG,
+    "ignore_memory": FLAG,
+    "ends_hold": FLAG,
     "with_erasures": FLAG,
     "full_feature_names": FLAG,
     "generations": Rule(_is(Mapping), "a mapping from name of a view to generation"),

@@ -15,7 +15,7 @@ from online_features.errors import FeatureViewError
 from online_features.layouts.feast.feast_types import FeastType
 
 FutureRows = Literal["warn", "reject", "allow"]
-Layout = Literal["hash", "json", "feast"]
+Layout = Literal["msgpack", "hash", "json", "feast"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 LONGEST_TTL = timedelta(days=36525)  # a century: more would lead out of the years that datetime supports
@@ -119,8 +119,8 @@ class FeatureView:
     :param source: where the history is.
     :param ttl: how long after its event timestamp a row may be served; ``None`` means for ever.
     :param project: namespace of the view in Redis.
-    :param layout: how a row is stored in Redis: ``"hash"``, ``"json"``, or as Feast's own online store does,
-        ``"feast"``.
+    :param layout: how a row is stored in Redis: ``"msgpack"``, ``"hash"``, ``"json"``, or ``"feast"``, as Feast's own
+        online store does.
     :param feast: types and key ttl for layout ``"feast"``.
     :param transform: a function of a module that computes the features from the source's columns, batch by batch, in
         runs and pushes alike: from a DataFrame to a DataFrame, or from an Arrow table to an Arrow table, as its first
@@ -135,7 +135,7 @@ class FeatureView:
     source: PostgresSource
     ttl: timedelta | None = None
     project: str = "default"
-    layout: Layout = "hash"
+    layout: Layout = "msgpack"
     feast: FeastOptions = FeastOptions()
     transform: Callable[[Any], Any] | None = field(default=None, repr=False)
 

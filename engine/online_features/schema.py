@@ -27,6 +27,7 @@ class Encoding(StrEnum):
     TIME = "time"  # ISO-8601
     INTERVAL = "interval"  # ISO-8601 duration
     BASE64 = "base64"  # RFC 4648, no line breaks
+    VECTOR = "vector"  # JSON array of numbers
     JSON = "json"
 
 

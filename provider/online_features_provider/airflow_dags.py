@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 from airflow.sdk import DAG, BaseOperator, TaskGroup
-from online_features.errors import FeatureViewError
+from online_features.errors import FeatureViewError, OptionError
 from online_features.feature_view import FeatureView
 
+from online_features_provider.operators._rendered_fields import is_template
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator, OnStale
 from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.view_reference import check_reference
+
+Publishing = Literal["each", "together"]
 
 # A store that restarts is back by the second or third retry.
 RETRIES: dict[str, Any] = {
@@ -29,18 +33,22 @@ def materialization_dag(
     feature_views: Iterable[FeatureView | str],
     *,
     dag_id: str = "materialization",
+    publish: Publishing = "each",
     max_staleness: timedelta | None = None,
     on_stale: OnStale = "fail",
     default_args: Mapping[str, Any] | None = None,
     tags: Iterable[str] = ("online features",),
     **dag_arguments: Any,
 ) -> DAG:
-    """Make a DAG with an independent :func:`materialization_group` for each feature view.
+    """Make a DAG with a :func:`materialization_group` for each feature view.
 
     By default, tasks have three retries, after one, two and four minutes, one run is active at a time, and there is no
     catch-up. The DAG's documentation lists the views.
 
     :param feature_views: the views, or their import paths.
+    :param publish: ``"each"``: the groups are independent of each other; or ``"together"``: each task builds a
+        generation in full, ``publish`` behind them lets readers see all of them in one step, and ``is_fresh.<view>``
+        checks each view then. Increments write to what is published, so they need a DAG of their own.
     :param max_staleness: as for :func:`materialization_group`.
     :param on_stale: as for :func:`materialization_group`.
     :param default_args: arguments of all tasks, including those of :class:`.MaterializeOperator`, such as
@@ -49,11 +57,31 @@ def materialization_dag(
     """
     if isinstance(feature_views, (str, FeatureView)):
         raise FeatureViewError(f"feature_views={feature_views!r} is one view -> give a list of views")
-    views = list(feature_views)
+    if publish not in get_args(Publishing):
+        raise OptionError(f"publish={publish!r} is unknown -> choose one of {', '.join(get_args(Publishing))}")
+    views, defaults = list(feature_views), {**RETRIES, **(default_args or {})}
+    if publish == "together":
+        window = defaults.setdefault("window", "full")
+        if window != "full" and not is_template(window):
+            raise OptionError(
+                f"publish='together' publishes full builds, and runs with window={window!r} write to what is published "
+                "-> leave window= out, and make another DAG for such runs"
+            )
+        defaults["publish"] = False
     arguments = {"catchup": False, "max_active_runs": 1, "doc_md": _documentation(views), **dag_arguments}
-    with DAG(dag_id, default_args={**RETRIES, **(default_args or {})}, tags=list(tags), **arguments) as dag:
-        for view in views:
-            materialization_group(view, max_staleness=max_staleness, on_stale=on_stale)
+    with DAG(dag_id, default_args=defaults, tags=list(tags), **arguments) as dag:
+        if publish == "together":
+            published = [materialization_group(view) for view in views] >> PublishOperator(
+                task_id="publish", feature_views=views
+            )
+            if max_staleness is not None:
+                with TaskGroup("is_fresh") as fresh:
+                    for view in views:
+                        _check(view, _group_id(view), max_staleness, on_stale)
+                published >> fresh
+        else:
+            for view in views:
+                materialization_group(view, max_staleness=max_staleness, on_stale=on_stale)
     return dag
 
 
@@ -79,13 +107,18 @@ def materialization_group(
     """
     check_reference(feature_view)
     with TaskGroup(group_id or _group_id(feature_view), **group_arguments) as group:
-        what: dict[str, Any] = {"feature_view": feature_view}
-        materialize = MaterializeOperator(task_id="materialize", **what)
+        materialize = MaterializeOperator(task_id="materialize", feature_view=feature_view)
         if max_staleness is not None:
-            materialize >> FeatureViewFreshnessCheckOperator(
-                task_id="is_fresh", **what, max_staleness=max_staleness, on_stale=on_stale
-            )
+            materialize >> _check(feature_view, "is_fresh", max_staleness, on_stale)
     return group
+
+
+def _check(
+    view: FeatureView | str, task_id: str, max_staleness: timedelta, on_stale: OnStale
+) -> FeatureViewFreshnessCheckOperator:
+    return FeatureViewFreshnessCheckOperator(
+        task_id=task_id, feature_view=view, max_staleness=max_staleness, on_stale=on_stale
+    )
 
 
 def _group_id(view: FeatureView | str) -> str:

@@ -30,7 +30,11 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": INTEGRATION, "external-doc-url": "https://redis.io/", "tags": ["software"]}
         ],
         "hooks": [_modules("hooks.offline", "hooks.online")],
-        "operators": [_modules("operators.check", "operators.materialize", "operators.push")],
+        "operators": [
+            _modules(
+                "operators.check", "operators.materialize", "operators.publish", "operators.push", "operators.rollback"
+            )
+        ],
         "extra-links": ["online_features_provider.operators.links.OnlineFeaturesLink"],
         "config": {"online_features": {"description": "Features kept in Redis.", "options": {"link_url": LINK_URL}}},
         "task-decorators": [

@@ -81,3 +81,8 @@ def test_node(guide: list[tuple[str, str]], views: dict[str, Any]) -> None:
     (expected,) = blocks(guide, "")
     assert node.run(program) == expected
     assert heart in (node.EXAMPLES / "reading.mjs").read_text()
+
+
+def test_plain_python(guide: list[tuple[str, str]]) -> None:
+    (reader,) = blocks(guide, "py")
+    assert (node.EXAMPLES / "msgpack_row.py").read_text().endswith(reader)

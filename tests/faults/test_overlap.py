@@ -15,6 +15,7 @@ from online_features.layouts import keyspace
 
 from tests.conftest import Database
 from tests.support.model import Model, Row
+from tests.support.online import published
 
 pytestmark = pytest.mark.faults
 
@@ -117,10 +118,12 @@ def test_overlapping_runs_and_pushes_end_as_the_model_says(
     # Every row is older than the erasure of its entity, whichever of them came first.
     model.delete(erased)
     view = view_of(project)
-    live = {
-        keyspace.entity_values(view, key)[0]: client.hgetall(key)
-        for key in client.scan_iter(f"{keyspace.entity_prefix(view)}*", count=1000)
+    generation = published(client, view)
+    found = {
+        keyspace.entity_values(view, generation, key)[0]: client.hgetall(key)
+        for key in client.scan_iter(f"{keyspace.entity_prefix(view, generation)}*", count=1000)
     }
+    live = {name: fields for name, fields in found.items() if keyspace.GONE_FIELD not in fields}
+    assert {fields.pop(keyspace.PUSHED_FIELD, None) for fields in live.values()} == {None, "1"}
     assert live == {name: held.hash for name, held in model.online.items() if held.fields is not None}
-    buried = set(client.scan_iter(f"{keyspace.tombstone_prefix(view)}*", count=1000))
-    assert len(buried) == sum(held.fields is None for held in model.online.values()) > ERASED
+    assert len(found) - len(live) == sum(held.fields is None for held in model.online.values()) > ERASED

@@ -20,11 +20,12 @@ from online_features.schema import Column, Encoding, RowSchema
 
 from tests.support.fuzzing import KINDS, Kind, column_of, floating, instant, integer, text
 from tests.support.layouts import write_calls
+from tests.support.msgpack_rows import packed_row
 
 pytestmark = pytest.mark.faults
 
 ROWS = 100
-BATCHES = {"hash": 20, "json": 20, "feast": 30}
+BATCHES = {"msgpack": 20, "hash": 20, "json": 20, "feast": 30}
 SEED = random.randrange(1_000_000)
 INSTANTS = pa.timestamp("us", "UTC")
 SOURCE = PostgresSource(table="rows", timestamp_field="ts", created_timestamp_column="created")
@@ -71,7 +72,7 @@ def row_words(layout: str, words: Sequence[bytes], features: Sequence[Column]) -
     match layout:
         case "hash":
             return 2 + int(words[1])
-        case "json":
+        case "json" | "msgpack":
             return 2
     return 4 + len(features)
 
@@ -155,6 +156,15 @@ def test_objects_hold_what_was_given() -> None:
         assert not fields
         inputs += len(given)
     report("json", inputs)
+
+
+def test_arrays_hold_what_was_given() -> None:
+    inputs = 0
+    for given, (written,) in fuzzed("msgpack", COLUMNS, ARRAYS):
+        values = [given[column.name] for column in COLUMNS]
+        assert written == packed_row(COLUMNS, values, given["ts"], given["created"]), (SEED, given)
+        inputs += len(given)
+    report("msgpack", inputs)
 
 
 def naive_instant(chance: random.Random) -> datetime:

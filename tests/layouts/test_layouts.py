@@ -80,9 +80,15 @@ def test_hash_has_one_field_per_feature_that_is_not_null(
 def test_another_layout_replaces_what_was_online(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
-    for layout, kind in (("hash", "hash"), ("json", "string"), ("hash", "hash")):
+    for layout, kind in (
+        ("hash", "hash"),
+        ("json", "string"),
+        ("hash", "hash"),
+        ("msgpack", "string"),
+        ("hash", "hash"),
+    ):
         view = make_view(features=["n"], layout=layout)
-        assert materialize(view, offline, online).rows_written == 2
+        assert materialize(view, offline, online, full=True).rows_written == 2
         assert client.type(row_key(client, view, ["a"])) == kind
         assert online.get_online_features(view, [{"id": "a"}])[0].values == {"n": 7}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from online_features.layouts.row_format import DAMAGE, RowFormat
 from online_features.schema import Column, Encoding
 from online_features.types.registry import typed_column
 
+from tests.support.msgpack_rows import packed_row
 from tests.support.views import VIEW
 
 TIMESTAMP = "2026-01-01T00:00:00.000001Z"
@@ -32,9 +35,11 @@ TEXTS = {
     "interval": ["P1Y2M3DT4H", "infinity"],
     "bytea": ["AAE="],
     "jsonb": ['{"a": [1, -0.5, null]}', "null"],
-    "bigint[]": ["[1, null, [2]]"],
-    "numeric[]": ['[0.10, "NaN"]'],
-    "double precision[]": ['[-0, 0.5, "Infinity"]'],
+    "bigint[]": ["[1,null,2]", "[[1],[2]]", "[]", "[3]"],
+    "numeric[]": ['[0.10,"NaN"]'],
+    "double precision[]": ['[-0,0.5,"Infinity"]'],
+    "real[]": ["[0.1,2]"],
+    "uuid": ["00000000-0000-0000-0000-0000000000ff"],
 }
 COLUMNS = [typed_column(name, name) for name in TEXTS]
 
@@ -63,6 +68,21 @@ def document(timestamp: str, texts: list[str | None]) -> str:
     return "{" + ",".join(parts) + "}"
 
 
+def msgpack_replies() -> list[Any]:
+    """The same rows, of texts as the source returns them, or of the types that it has for some."""
+    rows = []
+    for timestamp, *texts in hash_replies():
+        given = [text if text is None else AS_GIVEN.get(column.encoding, str)(text)
+                 for column, text in zip(COLUMNS, texts, strict=True)]  # fmt: skip
+        rows.append(None if timestamp is None else packed_row(COLUMNS, given, datetime.fromisoformat(timestamp)))
+    return rows
+
+
+AS_GIVEN: dict[str, Callable[[str], Any]] = {
+    Encoding.BOOLEAN: lambda text: text == "true", Encoding.INTEGER: int, Encoding.FLOAT: float,
+}  # fmt: skip
+
+
 def as_bytes(reply: Any) -> Any:
     if isinstance(reply, list):
         return [as_bytes(item) for item in reply]
@@ -74,11 +94,12 @@ REPLIES = {
     "hash in bytes": as_bytes(hash_replies()),
     "json": json_replies(),
     "json in bytes": as_bytes(json_replies()),
+    "msgpack": msgpack_replies(),
 }
 
 
 def format_of(name: str, columns: list[Column]) -> RowFormat:
-    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW, FIRST_GENERATION).row_format(columns)
+    return LAYOUTS[name.split(maxsplit=1)[0]](VIEW, FIRST_GENERATION).row_format(columns, COLUMNS)
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -89,6 +110,12 @@ def test_many_rows_are_read_as_each_of_them_is(name: str) -> None:
     present = [(timestamp, values if timestamp else {}) for timestamp, values in together]
     assert repr(present) == repr(one_by_one)
     assert [timestamp is None for timestamp, _ in together] == [False] * 6 + [True]
+
+
+def test_every_layout_reads_the_same_rows() -> None:
+    read = {name: list(format_of(name, COLUMNS).rows(replies)) for name, replies in REPLIES.items()}
+    for rows in read.values():
+        assert repr(rows) == repr(read["hash"])
 
 
 @pytest.mark.parametrize("name", REPLIES)

@@ -361,6 +361,6 @@ def test_a_key_that_holds_something_else(
     view = make_view()
     client.set(row_key(client, view, ["a"]), "mine")
     with pytest.raises(OnlineDataError, match="WRONGTYPE"):
-        materialize(view, offline, online)
+        materialize(view, offline, online, start=at(0))
     assert client.get(row_key(client, view, ["a"])) == "mine"
     assert not online.freshness(view).is_materialized

@@ -23,7 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import held
 from tests.support.postgres_values import VALUES
 
@@ -75,7 +75,7 @@ def test_rows_that_are_appended_and_pushed_are_what_the_next_run_writes(
     assert [held(online, view, name) for name in "ab"] == pushed
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_what_was_pushed_and_appended_is_byte_for_byte_what_a_run_reads_whatever_the_types(
     typed: Database,
     make_view: MakeView,

@@ -12,11 +12,11 @@ from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataInte
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from online_features.errors import FeatureViewError, WindowError
 from online_features_provider.operators._rendered_fields import count, duration, number, parse_bool
-from online_features_provider.operators._write_operator import TaskKilled
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.links import links
 from online_features_provider.operators.materialize import MaterializeOperator, window_arguments
 from online_features_provider.operators.push import PushOperator
+from online_features_provider.operators.task_failure import TaskKilled
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
 from tests.conftest import at
@@ -142,8 +142,9 @@ def _window(timetable: Timetable, interval: DataInterval) -> dict[str, Any]:
 def test_what_users_template_is_templated() -> None:
     operator = MaterializeOperator(task_id="t", feature_view=VIEW)
     assert set(operator.template_fields) == {
-        "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "lookback",
-        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
+        "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "publish",
+        "in_place", "overwrite", "allow_empty", "keep_generations", "lookback", "retry_for", "wait_for_replicas",
+        "replica_timeout", "statement_timeout",
     }  # fmt: skip
     assert (operator.postgres_conn_id, operator.redis_conn_id) == ("offline_store", "online_store")
 

@@ -121,7 +121,7 @@ def json_value(chance: random.Random, depth: int = 3) -> Any:
 
 
 def array(element: MakeValue) -> MakeValue:
-    """Return a maker of arrays in JSON: empty, with NULLs, and of up to three dimensions, never ragged."""
+    """Return a maker of arrays in Postgres's JSON: empty, with NULLs, of up to three dimensions, never ragged."""
 
     def items(chance: random.Random, lengths: Sequence[int]) -> Any:
         if not lengths:
@@ -130,7 +130,8 @@ def array(element: MakeValue) -> MakeValue:
 
     def make(chance: random.Random) -> str:
         lengths = [chance.randrange(1, 4) for _ in range(chance.choice([1, 1, 2, 3]))]
-        return json.dumps([] if chance.random() < 0.1 else items(chance, lengths), ensure_ascii=False)
+        made = [] if chance.random() < 0.1 else items(chance, lengths)
+        return json.dumps(made, ensure_ascii=False, separators=(",", ":"))
 
     return make
 

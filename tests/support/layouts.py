@@ -13,7 +13,8 @@ from online_features.online.redis._single_server import SingleServer
 from online_features.online.write._row_writer import RowWriter
 from online_features.schema import RowSchema
 
-LAYOUTS_OF_TEXTS = ("hash", "json")  # they hold every type of Postgres, and rows expire by the view's ttl
+LAYOUTS_OF_TEXTS = ("hash", "json")  # a client may decode them
+LAYOUTS_OF_EVERY_TYPE = ("msgpack", "hash", "json")  # of Postgres; their rows expire by the view's ttl
 
 
 def write_calls(view: FeatureView, schema: RowSchema, batch: pa.RecordBatch) -> Iterator[list[Any]]:

@@ -15,6 +15,7 @@ from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.msgpack.msgpack_layout import FLAGS_AT
 from online_features.layouts.row_format import naming
 from online_features.online.generations.pointer import published_from
 from online_features.online.generations.view_state import ViewState, as_online, read_state
@@ -22,6 +23,11 @@ from online_features.online.read.entity_keys import entity_key
 from online_features.online.write._row_script import RowScript, entities
 from online_features.resp.replies import text
 from online_features.schema import Column, Encoding
+from online_features.types import values
+
+STRING_LAYOUTS = ("msgpack", "json")
+
+CREATED_STAMP = slice(13, 21)  # in rows of layout msgpack
 
 
 def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -57,7 +63,7 @@ def generation_online(
     found = list(_stamped(online, view, generation))
     return GenerationOnline(
         rows={
-            texts[0]: _fields(online._client, view, key, features)
+            texts[0]: _fields(online, view, key, features)
             for key, texts, flags in found
             if not flags & keyspace.TOMBSTONE
         },
@@ -99,7 +105,7 @@ def published(client: Any, view: FeatureView) -> str:
 def held(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     """Return the raw value at the key of an entity, of a view with the join key ``id``."""
     key = key_of(online, view, id=entity)
-    return online._client.get(key) if view.layout == "json" else online._client.hgetall(key)
+    return online._client.get(key) if view.layout in STRING_LAYOUTS else online._client.hgetall(key)
 
 
 def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
@@ -109,6 +115,9 @@ def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     """
     stored = held(online, view, entity)
     match view.layout:
+        case "msgpack":
+            assert stored[FLAGS_AT] == keyspace.PUSHED
+            stored = stored[:FLAGS_AT] + b"\0" + stored[FLAGS_AT + 1 :]
         case "hash":
             assert stored.pop(keyspace.PUSHED_FIELD.encode(), None) == b"1"
         case "json":
@@ -152,8 +161,11 @@ def from_feast(column: Column, message: bytes) -> Any:
     return value
 
 
-def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: Iterable[str]) -> dict[str, str]:
+def _fields(online: OnlineStore, view: FeatureView, key: str | bytes, features: Iterable[str]) -> dict[str, str]:
+    client = online._client
     match view.layout:
+        case "msgpack":
+            return _texts(online, view, client.get(key))
         case "hash":
             fields = {text(field): text(value) for field, value in client.hgetall(key).items()}
             return {name: value for name, value in fields.items() if name != keyspace.PUSHED_FIELD}
@@ -164,13 +176,25 @@ def _fields(client: redis.Redis, view: FeatureView, key: str | bytes, features: 
     stored = client.hgetall(key)
     timestamp = feast_values.decode_timestamp(stored.pop(feast_format.timestamp_field(view.name)))
     by_field = {feast_format.feature_field(view.name, name): name for name in features}
-    values = {
+    found = {
         by_field[field]: from_feast(Column(by_field[field], "", Encoding.TEXT), value)
         for field, value in stored.items()
     }
     return {
-        "_ts": to_text(timestamp), **{name: str(value) for name, value in values.items() if value is not None}
+        "_ts": to_text(timestamp), **{name: str(value) for name, value in found.items() if value is not None}
     }  # fmt: skip
+
+
+def _texts(online: OnlineStore, view: FeatureView, stored: bytes) -> dict[str, str]:
+    """Return what layout ``json`` holds of a row of layout ``msgpack``."""
+    layout, schema = _layout(online, view), online.state(view).schema
+    assert schema is not None
+    timestamp, found = layout.row_format(schema.features, schema.features).row(stored)
+    assert timestamp is not None
+    created = stored[CREATED_STAMP]
+    stamps = {"_ts": to_text(timestamp)} | ({"_created": to_text(layout.instant(created))} if any(created) else {})
+    present = ((column, found[column.name]) for column in schema.features)
+    return stamps | {column.name: values.encode(column, value) for column, value in present if value is not None}
 
 
 def replies(client: redis.Redis) -> Callable[..., Any]:

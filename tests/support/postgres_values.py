@@ -132,6 +132,10 @@ VALUES: list[tuple[str, str, Any]] = [
     ("datemultirange", "{}", "{}"),
     ("tsmultirange", "{}", "{}"),
     ("tstzmultirange", "{}", "{}"),
+    ("smallint[]", "{-32768,32767}", SAME),
+    ("bigint[]", "{-9223372036854775808,9223372036854775807}", SAME),
+    ("real[]", "{NaN,-Infinity,-0,1e-45,16777216,0.33333334}", SAME),
+    ("double precision[]", "{NaN,Infinity,-0,5e-324,0.1}", SAME),
 ]
 NOT_EVERYWHERE = {"xml"}  # needs a server built with libxml, which the embedded one is not: it has a test of its own
 TYPES = "CREATE TYPE mood AS ENUM ('so so', 'good'); CREATE DOMAIN positive AS int CHECK (value > 0);"

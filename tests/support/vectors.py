@@ -12,16 +12,17 @@ from typing import Any
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.embedded import postgres_server, redis_server
+from online_features.layouts import keyspace
 from online_features.schema import Column, Encoding
 
 from demo.workplace import PROJECT, workplace
 from tests.conftest import Database, new_database
-from tests.support.online import held, key_of, state_key
+from tests.support.online import held, state_key
 from tests.support.postgres_values import ADDRESS, TYPES, VALUES
 
 FILE = PROJECT / "docs" / "examples" / "vectors.json"
 PROJECT_NAME = "vectors"
-LAYOUTS = ("hash", "json")
+LAYOUTS = ("msgpack", "hash", "json")
 LONGEST_TEXT = 1000
 
 SAMPLES = [(kind, text) for kind, text, _ in VALUES if len(text) <= LONGEST_TEXT]
@@ -73,12 +74,20 @@ def _row(offline: OfflineStore, online: OnlineStore, layout: str) -> dict[str, A
     schema = {"schema": state["schema"]} if layout == "hash" else {}
     return {
         "view": f"{PROJECT_NAME}:{layout}",
-        "key": str(key_of(online, view, id="a")),
-        "stored": {name.decode(): value.decode() for name, value in stored.items()}
-        if layout == "hash"
-        else stored.decode(),
+        "key": keyspace.entity_key(view, keyspace.FIRST_GENERATION, ["a"]),
+        "stored": _readable(stored, layout),
         **schema,
     }
+
+
+def _readable(stored: Any, layout: str) -> Any:
+    """Return what Redis holds as JSON has it: bytes in hexadecimal."""
+    match layout:
+        case "msgpack":
+            return stored.hex()
+        case "hash":
+            return {name.decode(): value.decode() for name, value in sorted(stored.items())}
+    return stored.decode()
 
 
 def _values(online: OnlineStore, stored: dict[str, str]) -> list[dict[str, Any]]:
@@ -122,12 +131,13 @@ def _key(
     schema = online.state(view).schema
     assert schema is not None
     (key,) = online._client.scan_iter(f"{PROJECT_NAME}:{table}:*", count=10_000)
+    generation = online.state(view).generation
     return {
         "types": [column.type for column in schema.keys],
         "encodings": [column.encoding.value for column in schema.keys],
         "postgres": [text for _, text in columns],
         "view": f"{PROJECT_NAME}:{table}",
-        "key": key.decode(),
+        "key": key.decode().replace(f":{generation}:", f":{keyspace.FIRST_GENERATION}:", 1),
     }
 
 

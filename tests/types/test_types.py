@@ -17,11 +17,11 @@ from online_features.errors import InvalidRowsError, UnsupportedTypeError
 from online_features.types.registry import CODECS, REFUSED, PostgresType
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_online
 from tests.support.postgres_values import NOT_EVERYWHERE, SAME, VALUES
 
-pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+pytestmark = pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 
 MakeView = Callable[..., FeatureView]
 

@@ -1,8 +1,16 @@
-"""Instants as text: ISO-8601, UTC, always with microseconds, so that texts order as the instants do."""
+"""Instants as text or as a count.
+
+Texts are ISO-8601, UTC, always with microseconds, so that they order as the instants do. Counts are microseconds since
+the beginning of the year 1, UTC.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def to_text(instant: datetime) -> str:
@@ -19,3 +27,16 @@ def from_text(text: str) -> datetime:
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     return instant
+
+
+def to_microseconds(instant: datetime) -> int:
+    """Count the microseconds from the beginning of the year 1 to an aware datetime."""
+    return (instant - FIRST) // MICROSECOND
+
+
+def from_microseconds(counts: Iterable[int]) -> list[datetime]:
+    """Return the aware UTC datetimes of counts.
+
+    :raises OverflowError: when one is not in the years 1 to 9999.
+    """
+    return list(map(FIRST.__add__, map(MICROSECOND.__mul__, counts)))

@@ -125,10 +125,11 @@ class RowLayout(ABC):
         """
 
     @abstractmethod
-    def row_format(self, columns: Sequence[Column]) -> RowFormat:
+    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:
         """Return how rows are read.
 
         :param columns: the features to read.
+        :param features: all that rows have, in their order.
         """
 
 

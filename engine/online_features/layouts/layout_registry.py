@@ -9,8 +9,11 @@ from online_features.layouts.feast.feast_layout import FeastLayout
 from online_features.layouts.hash.hash_layout import HashLayout
 from online_features.layouts.json.json_layout import JsonLayout
 from online_features.layouts.layout import RowLayout
+from online_features.layouts.msgpack.msgpack_layout import MsgpackLayout
 
-LAYOUTS: Mapping[str, type[RowLayout]] = {layout.name: layout for layout in (HashLayout, JsonLayout, FeastLayout)}
+LAYOUTS: Mapping[str, type[RowLayout]] = {
+    layout.name: layout for layout in (MsgpackLayout, HashLayout, JsonLayout, FeastLayout)
+}
 
 
 def layout_of(view: FeatureView, generation: str) -> RowLayout:

@@ -69,14 +69,19 @@ class RowFormat:
         return reply[0] is None  # fields without the timestamp are not a row
 
 
+def each(decode: Callable[[Any], Any]) -> Decoder:
+    """Return a decoder of a column from that of one value."""
+    return lambda stored: list(map(decode, stored))
+
+
 def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:
     """Return a decoder of a column with NULLs, whose errors name the column and the damaged value."""
     return _finding_damage(decode, partial(damage, column))
 
 
-def timestamps(decode: Callable[[Any], datetime]) -> Decoder:
+def timestamps(decode: Decoder) -> Decoder:
     """Return a decoder of event timestamps, whose errors name the damaged one; an absent row has ``None``."""
-    return _finding_damage(lambda stored: list(map(decode, stored)), _damaged_timestamp)
+    return _finding_damage(decode, _damaged_timestamp)
 
 
 def _damaged_timestamp(stored: Any, error: Exception) -> OnlineDataError:  # noqa: ARG001
@@ -100,5 +105,8 @@ def _finding_damage(decode: Decoder, damage: Callable[[Any, Exception], OnlineDa
 
 def _around_nulls(decode: Decoder, stored: Sequence[Any]) -> Sequence[Any]:
     present = [value for value in stored if value is not None]
-    decoded = iter(decode(present) if present else ())
-    return [None if value is None else next(decoded) for value in stored]
+    decoded = decode(present) if present else ()
+    if decoded is present:  # values are stored as they are read
+        return stored
+    remaining = iter(decoded)
+    return [None if value is None else next(remaining) for value in stored]

@@ -49,6 +49,7 @@ def materialize(
     in_place: bool = False,
     overwrite: bool = False,
     allow_empty: bool = False,
+    ignore_memory: bool = False,
     keep_generations: int = KEEP_GENERATIONS,
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -75,6 +76,7 @@ def materialize(
     :param in_place: with ``full``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``full``, for layout ``feast``, which has no generations: remove all rows before writing.
     :param allow_empty: with ``full``, let a generation without rows replace one with rows.
+    :param ignore_memory: with ``full``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to.
     :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
         declares a created timestamp and shows its transactions in flight, else one hour.
@@ -108,6 +110,7 @@ def materialize(
         in_place=in_place,
         overwrite=overwrite,
         allow_empty=allow_empty,
+        ignore_memory=ignore_memory,
         keep_generations=keep_generations,
         lookback=lookback,
         on_progress=on_progress,
@@ -126,7 +129,7 @@ def materialize(
         return run_once(view, offline, online, options, retry_budget=retry_budget, record=record)
 
     try:
-        return retry_budget.attempt(run, _is_repeated_after)
+        return retry_budget.attempt(run, is_repeated_after)
     except BaseException as error:
         # An attempt that failed before it began to write has not recorded its failure.
         if not record.is_failed and not isinstance(error, OnlineStoreUnavailableError):
@@ -134,6 +137,7 @@ def materialize(
         raise
 
 
-def _is_repeated_after(failure: BaseException) -> bool:
+def is_repeated_after(failure: BaseException) -> bool:
+    """Return whether what failed is to be tried again from its beginning."""
     # A query that took too long would take as long again; one that somebody cancelled must not come back.
     return isinstance(failure, REPEATED_AFTER) and not isinstance(failure, QueryCanceledError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
 from online_features.online.generations import switching
 from online_features.online.generations.generation_list import GenerationList, read_generations
+from online_features.online.generations.leases import closing
 from online_features.online.generations.pointer import read_published
 from online_features.online.generations.push_states import PushStates
 from online_features.online.generations.removal import drop
@@ -34,12 +37,14 @@ from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
+    from online_features.online.generations.switching import Publication
     from online_features.online.write.online_run import OnlineRun
     from online_features.online.write.push import PushResult
     from online_features.producers.given_rows import PushableRows
 
 
 RETRY_PUSH_FOR = timedelta(seconds=10)  # the producer's own caller may be waiting
+COMMAND = ("dag_id", "run_id", "task_id", "map_index")  # of a task, all of whose tries are one command
 
 
 class OnlineStore:
@@ -207,10 +212,9 @@ class OnlineStore:
         """
         arguments.check(views=views, ignore_missed=ignore_missed)
         arguments.check_given(generations=generations, origin=origin)
-        with translated(self._client, *views), turn(self._client, writes=True):
-            published = switching.publish(
-                self._deployment, views, generations=generations or {}, ignore_missed=ignore_missed, origin=origin
-            )
+        published = self._publish(
+            views, generations=generations or {}, by_run=False, ignore_missed=ignore_missed, origin=origin
+        )
         published.require()
         return dict(published.generations)
 
@@ -227,14 +231,17 @@ class OnlineStore:
 
         :param views: of one project.
         :param ignore_missed: go back also to a generation that lacks pushed rows, which its definition did not allow.
-        :param origin: who rolls back, for the list of generations.
+        :param origin: who rolls back, for the list of generations. A task of Airflow that is tried again, which its
+            ``dag_id``, ``run_id``, ``task_id`` and ``map_index`` tell, does not go back twice while the views are held.
         :returns: name of each view to its published generation.
         :raises RollbackError: naming a view and why it cannot go back; then none does.
         """
         arguments.check(views=views, ignore_missed=ignore_missed)
         arguments.check_given(origin=origin)
         with translated(self._client, *views), turn(self._client, writes=True):
-            return switching.rollback(self._deployment, views, ignore_missed=ignore_missed, origin=origin)
+            return switching.rollback(
+                self._deployment, views, by=_command(origin), ignore_missed=ignore_missed, origin=origin
+            )
 
     def release(self, views: Sequence[FeatureView]) -> None:
         """End what holds the views after a rollback; the next run of each is a full one.
@@ -297,6 +304,28 @@ class OnlineStore:
         with translated(self._client, view), turn(self._client):
             return read_state(self._deployment, view, read_published(self._deployment, view).generation)
 
+    def _publish(
+        self,
+        views: Sequence[FeatureView],
+        *,
+        generations: Mapping[str, str],
+        by_run: bool,
+        ignore_missed: bool,
+        origin: Mapping[str, str | int] | None,
+    ) -> Publication:
+        """Publish generations, unless a build is behind; see :func:`.switching.publish`."""
+        with translated(self._client, *views), turn(self._client, writes=True):
+            return switching.publish(
+                self._deployment, views, generations=generations, by_run=by_run, ignore_missed=ignore_missed,
+                origin=origin,
+            )  # fmt: skip
+
+    @contextmanager
+    def _closing(self, view: FeatureView) -> Iterator[None]:
+        """Let increments wait while a build catches up for the last time."""
+        with translated(self._client, view), closing(self._deployment, view, uuid.uuid4().hex):
+            yield
+
     def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it began to write."""
         # Imported here: a process that only reads needs no Arrow.
@@ -325,3 +354,10 @@ class OnlineStore:
         )  # fmt: skip
         with translated(self._client, view), turn(self._client, writes=True), run.open():
             yield run
+
+
+def _command(origin: Mapping[str, str | int] | None) -> str | None:
+    """Return what names the command of a task, in all its tries; ``None`` if it does not come from a task."""
+    if origin is None or not origin.keys() >= set(COMMAND):
+        return None
+    return json.dumps([origin[name] for name in COMMAND])

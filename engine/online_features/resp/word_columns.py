@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -34,7 +35,13 @@ class Lookup:
 
 def words(column: pa.Array) -> list[Piece]:
     """Return the pieces of one word per row, of text or bytes."""
-    return [by_length(column, lambda length: b"$%d%b" % (length, END)), column, END]
+    return word_of([column])
+
+
+def word_of(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces of one word per row, which these pieces make up."""
+    lengths = reduce(pc.add, map(_lengths, pieces))
+    return [_by_number(lengths, lambda length: b"$%d%b" % (length, END)), *pieces, END]
 
 
 def by_length(column: pa.Array, text: Callable[[int], bytes | None]) -> Piece:
@@ -42,11 +49,7 @@ def by_length(column: pa.Array, text: Callable[[int], bytes | None]) -> Piece:
 
     :param text: for a length in bytes; ``None`` makes the piece NULL.
     """
-    lengths = pc.binary_length(column).dictionary_encode()
-    texts = [text(length) for length in lengths.dictionary.to_pylist()]
-    if len(texts) == 1 and texts[0] is not None and not lengths.null_count:
-        return texts[0]
-    return Lookup(texts, lengths.indices)
+    return _by_number(pc.binary_length(column), text)
 
 
 def joined(pieces: Sequence[Piece]) -> pa.BinaryArray:
@@ -64,3 +67,20 @@ def joined(pieces: Sequence[Piece]) -> pa.BinaryArray:
         else:
             merged += [before, piece.cast(pa.binary())] if before else [piece.cast(pa.binary())]
     return pc.binary_join_element_wise(*merged, b"")
+
+
+def _by_number(numbers: pa.Array, text: Callable[[int], bytes | None]) -> Piece:
+    encoded = numbers.dictionary_encode()
+    texts = [text(number) for number in encoded.dictionary.to_pylist()]
+    if len(texts) == 1 and texts[0] is not None and not encoded.null_count:
+        return texts[0]
+    return Lookup(texts, encoded.indices)
+
+
+def _lengths(piece: Piece) -> pa.Array | pa.Scalar:
+    """Return the length of a piece in bytes, in each row."""
+    if isinstance(piece, (str, bytes)):
+        return pa.scalar(len(piece if isinstance(piece, bytes) else piece.encode()))
+    if isinstance(piece, Lookup):
+        return pa.array([None if text is None else len(text) for text in piece.texts]).take(piece.indices)
+    return pc.binary_length(piece)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from online_features.common.instants import to_text
 from online_features.schema import Encoding
 from online_features.types import _printing as printing
-from online_features.types.codec import EXACT_JSON, NULL_TYPES, PLAIN_JSON, Codec, MisfitError
+from online_features.types.codec import EXACT_JSON, FLOATING_JSON, NULL_TYPES, PLAIN_JSON, Codec, MisfitError, all_of
+from online_features.types.number_arrays import as_lists
+from online_features.types.shortest import shortest
 
 if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement
@@ -126,6 +130,9 @@ class ArrayCodec(Codec):
             raise TypeError(value)
         return value if self.element.encoding == Encoding.JSON else self._decoded_item(value)
 
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return _decoded_arrays(self, values)
+
     @property
     def needs_exact_json(self) -> bool:
         return self.element.json_decoder is EXACT_JSON
@@ -152,6 +159,48 @@ class ArrayCodec(Codec):
         if isinstance(item, list):
             return [self._decoded_item(inner) for inner in item]
         return None if item is None else self.element.decode_element(item)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorCodec(Codec):
+    """Vectors of the extension pgvector, which prints them as JSON."""
+
+    encoding = Encoding.VECTOR
+    is_json = True
+    accepted = (list, tuple)
+    json_decoder = FLOATING_JSON
+
+    def fitted(self, value: Any) -> Any:
+        return value.tolist() if hasattr(value, "tolist") else super().fitted(value)  # of NumPy
+
+    def encode(self, value: Any) -> str:
+        return f"[{','.join(map(self._encoded_number, value))}]"
+
+    def decode(self, text: str) -> Any:
+        return self.decode_json(self.json_decoder.decode(text))
+
+    def decode_json(self, value: Any) -> Any:
+        if not isinstance(value, list) or not {float, int}.issuperset(map(type, value)):
+            raise TypeError(value)
+        return list(map(float, value))
+
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return _decoded_arrays(self, values)
+
+    def _encoded_number(self, number: Any) -> str:
+        if isinstance(number, bool) or not isinstance(number, (float, int)) or not math.isfinite(number):
+            raise MisfitError(self.name, number)
+        narrow = f"<{self.number_format}"
+        (held,) = struct.unpack(narrow, struct.pack(narrow, number))  # raises OverflowError when it does not fit
+        return printing.in_json(shortest(held))
+
+
+def _decoded_arrays(codec: Codec, values: Sequence[Any]) -> Sequence[Any]:
+    """Read arrays as MessagePack holds them: as raw numbers where the codec says so, else as JSON."""
+    if codec.number_format is None:
+        return codec.decode_all(all_of(str, values))
+    lists = iter(as_lists(codec.number_format, [value for value in values if type(value) is not str]))
+    return [codec.decode(value) if type(value) is str else next(lists) for value in values]
 
 
 def _is_rectangular(items: Sequence[Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.schema import Encoding
 from online_features.types import _printing as printing
-from online_features.types.codec import EXACT_JSON, FLOATING_JSON, Codec, as_text, made_of
+from online_features.types.codec import EXACT_JSON, FLOATING_JSON, Codec, all_of, as_text, made_of
 
 if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement
@@ -53,6 +53,9 @@ class BooleanCodec(Codec):
             raise TypeError(value)
         return value
 
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return all_of(bool, values)
+
     decode_element = decode_json
 
 
@@ -87,15 +90,15 @@ class IntegerCodec(Codec):
         return self.decode_all([text])[0]
 
     def decode_all(self, texts: Sequence[Any]) -> Sequence[Any]:
-        numbers = list(map(int, made_of(INTEGER_CHARACTERS, texts)))
-        if min(numbers) not in self.bounds or max(numbers) not in self.bounds:
-            raise ValueError(texts)
-        return numbers
+        return self._bounded(list(map(int, made_of(INTEGER_CHARACTERS, texts))))
 
     def decode_json(self, value: Any) -> Any:
         if type(value) is not int or value not in self.bounds:
             raise ValueError(value)
         return value
+
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return self._bounded(all_of(int, values))
 
     def encode_element(self, value: Any) -> str:
         # int() first: for a subclass of int, such as IntEnum, `in` iterates over the range.
@@ -104,6 +107,11 @@ class IntegerCodec(Codec):
         return self.encode(value)
 
     decode_element = decode_json
+
+    def _bounded(self, numbers: Sequence[int]) -> Sequence[int]:
+        if min(numbers) not in self.bounds or max(numbers) not in self.bounds:
+            raise ValueError(numbers)
+        return numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +170,9 @@ class FloatCodec(Codec):
             return value
         return self.decode(repr(value) if type(value) is int else as_text(value))
 
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return all_of(float, values)
+
     def encode_element(self, value: Any) -> str:
         if self.is_single:
             struct.pack("<f", value)  # raises OverflowError when it does not fit
@@ -213,11 +224,11 @@ def _rounded(value: Decimal | int) -> Any:
 
 NUMBERS = (
     BooleanCodec(name="boolean", can_be_key=True),
-    IntegerCodec(name="smallint", can_be_key=True, bounds=range(-(2**15), 2**15)),
-    IntegerCodec(name="integer", can_be_key=True, bounds=range(-(2**31), 2**31)),
-    IntegerCodec(name="bigint", can_be_key=True, bounds=range(-(2**63), 2**63)),
+    IntegerCodec(name="smallint", can_be_key=True, bounds=range(-(2**15), 2**15), number_format="h"),
+    IntegerCodec(name="integer", can_be_key=True, bounds=range(-(2**31), 2**31), number_format="i"),
+    IntegerCodec(name="bigint", can_be_key=True, bounds=range(-(2**63), 2**63), number_format="q"),
     OidCodec(name="oid", can_be_key=True, bounds=range(2**32)),
-    FloatCodec(name="real", is_single=True),
-    FloatCodec(name="double precision", is_single=False),
+    FloatCodec(name="real", is_single=True, number_format="f"),
+    FloatCodec(name="double precision", is_single=False, number_format="d"),
     NumericCodec(name="numeric", can_be_key=True),
 )

@@ -12,10 +12,12 @@ from uuid import UUID
 
 from online_features.schema import Encoding
 from online_features.types import _printing as printing
-from online_features.types.codec import Codec, as_text
+from online_features.types.codec import Codec, all_of, as_text
 
 if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement
+
+UUID_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,14 @@ class CharacterCodec(TextCodec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UuidCodec(TextCodec):
+    """UUIDs, in lower case."""
+
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return [_uuid(value) for value in all_of(bytes, values)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class InetCodec(TextCodec):
     """Addresses of hosts."""
 
@@ -88,11 +98,21 @@ class BytesCodec(Codec):
     def decode(self, text: str) -> Any:
         return base64.b64decode(text, validate=True)
 
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return all_of(bytes, values)
+
     def encode_element(self, value: Any) -> str:
         return printing.in_json(bytes(value))
 
     def decode_element(self, value: Any) -> Any:
         return bytes.fromhex(as_text(value).removeprefix("\\x"))
+
+
+def _uuid(value: bytes) -> str:
+    if len(value) != UUID_BYTES:
+        raise ValueError(value)
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _inet(text: str) -> str:
@@ -157,7 +177,7 @@ TEXTS = (
     CharacterCodec(name="character", can_be_key=True, is_read_as_text=True),
     TextCodec(name="name", can_be_key=True),
     TextCodec(name='"char"', can_be_key=True),
-    TextCodec(name="uuid", can_be_key=True, canonical=lambda text: str(UUID(text))),
+    UuidCodec(name="uuid", can_be_key=True, canonical=lambda text: str(UUID(text))),
     InetCodec(name="inet", can_be_key=True, canonical=_inet),
     TextCodec(name="cidr", can_be_key=True, canonical=_cidr),
     TextCodec(name="macaddr", can_be_key=True, canonical=_macaddr),

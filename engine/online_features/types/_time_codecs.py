@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from online_features.common.instants import from_text, to_text
+from online_features.common.instants import MICROSECOND, from_microseconds, from_text, to_text
 from online_features.schema import Encoding
 from online_features.types import _printing as printing
-from online_features.types.codec import Codec
+from online_features.types.codec import Codec, all_of
 from online_features.window import FIRST_INSTANT, LAST_INSTANT
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class DateCodec(Codec):
     def decode(self, text: str) -> Any:
         return _parsed(text, date.min, date.max, date.fromisoformat)
 
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return _counted(values, lambda counts: [date.fromordinal(days + 1) for days in counts], self.decode)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TimestampCodec(Codec):
@@ -70,6 +73,9 @@ class TimestampCodec(Codec):
 
     def decode(self, text: str) -> Any:
         return _parsed(text, datetime.min, datetime.max, datetime.fromisoformat)
+
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return _counted(values, _naive_from_microseconds, self.decode)
 
     def encode_element(self, value: Any) -> str:
         return printing.in_json(value.replace(tzinfo=None))
@@ -95,6 +101,9 @@ class InstantCodec(Codec):
 
     def decode(self, text: str) -> Any:
         return _parsed(text, FIRST_INSTANT, LAST_INSTANT, from_text)
+
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        return _counted(values, from_microseconds, self.decode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +156,22 @@ def _parsed(text: str, least: Any, greatest: Any, parse: Callable[[str], Any]) -
         if text not in INFINITE:
             raise
     return greatest if text == "infinity" else least
+
+
+def _counted(
+    values: Sequence[Any], from_counts: Callable[[Sequence[int]], list[Any]], decode: Callable[[str], Any]
+) -> Sequence[Any]:
+    """Read times as MessagePack holds them: days or microseconds since the beginning of the year 1, or else text.
+
+    :raises ValueError: or ``ArithmeticError`` or ``TypeError``, when one is not such a time.
+    """
+    if str not in set(map(type, values)):
+        return from_counts(all_of(int, values))
+    return [decode(value) if type(value) is str else from_counts(all_of(int, [value]))[0] for value in values]
+
+
+def _naive_from_microseconds(counts: Sequence[int]) -> list[datetime]:
+    return list(map(datetime.min.__add__, map(MICROSECOND.__mul__, counts)))
 
 
 def _iso_text(value: ColumnElement[Any], naive: ColumnElement[Any], zone: str) -> ColumnElement[Any]:

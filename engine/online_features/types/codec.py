@@ -52,11 +52,13 @@ class Codec(ABC):
     :param can_be_key: whether it can be the type of a join key: equal values have one text, and different values
         different texts. That holds neither for floats (0.0 and -0.0) nor for intervals (1 day and 24 hours).
     :param is_ordered: whether ``ORDER BY`` takes its values as they are; else they are ordered by their text.
+    :param number_format: of numbers, as :mod:`struct` writes it, where MessagePack holds arrays of them as raw numbers.
     """
 
     name: str
     can_be_key: bool = False
     is_ordered: bool = True
+    number_format: str | None = None
 
     encoding: ClassVar[Encoding]
     accepted: ClassVar[tuple[type, ...]]  # types of the Python values that it encodes
@@ -117,6 +119,12 @@ class Codec(ABC):
         """Whether the parser must return decimals instead of floats."""
         return False
 
+    # MessagePack: in layout msgpack, where most values are strings with their text
+
+    def decode_msgpack(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Read a column of unpacked values: at least one, none of them nil; errors are those of :meth:`decode`."""
+        return self.decode_all(all_of(str, values))
+
     # JSON as Postgres prints it: in arrays
 
     def encode_element(self, value: Any) -> str:
@@ -142,6 +150,16 @@ def as_text(value: Any) -> str:
     if type(value) is not str:
         raise TypeError(value)
     return value
+
+
+def all_of(kind: type, values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values if all are exactly of this kind.
+
+    :raises TypeError: when another is among them.
+    """
+    if set(map(type, values)) != {kind}:
+        raise TypeError(values)
+    return values
 
 
 def made_of(characters: bytes, texts: Sequence[Any]) -> Sequence[Any]:

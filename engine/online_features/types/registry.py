@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from online_features.schema import ARRAY_SUFFIX, Column, Encoding
-from online_features.types._json_codecs import DOCUMENTS, ArrayCodec, CompositeCodec
+from online_features.types._json_codecs import DOCUMENTS, ArrayCodec, CompositeCodec, VectorCodec
 from online_features.types._number_codecs import NUMBERS
 from online_features.types._text_codecs import TEXTS, TextCodec
 from online_features.types._time_codecs import TIMES
@@ -23,6 +23,9 @@ REFUSED = frozenset({
     "gtsvector", "pg_node_tree", "pg_ndistinct", "pg_dependencies", "pg_mcv_list", "pg_brin_bloom_summary",
     "pg_brin_minmax_multi_summary",
 })  # fmt: skip
+
+# Vector types of the extension pgvector, and the format of their numbers, as module struct writes it.
+VECTOR_FORMATS = {"vector": "f", "halfvec": "e"}
 
 # Types of event and created timestamps.
 TIMESTAMP_TYPES = frozenset(
@@ -55,9 +58,15 @@ def _codec(name: str, encoding: Encoding) -> Codec:
         return CODECS[name]
     if name.endswith(ARRAY_SUFFIX):
         element = _codec(name.removesuffix(ARRAY_SUFFIX), Encoding.JSON)
-        return ArrayCodec(name=name, element=element, is_ordered=False)
+        return ArrayCodec(name=name, element=element, is_ordered=False, number_format=element.number_format)
+    if encoding == Encoding.VECTOR:
+        return VectorCodec(name=name, number_format=VECTOR_FORMATS[_without_schema(name)])
     codec = CompositeCodec if encoding == Encoding.JSON else TextCodec
     return codec(name=name, is_ordered=False)
+
+
+def _without_schema(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,8 @@ class PostgresType:
             return None
         if self.is_array or self.typtype == "c":
             return Encoding.JSON
+        if self.typtype == "b" and not self.is_built_in and _without_schema(self.name) in VECTOR_FORMATS:
+            return Encoding.VECTOR
         return None if self.is_built_in else Encoding.TEXT
 
     @property

@@ -1,45 +1,37 @@
-"""The base of operators that write a feature view: errors, kills, asset events and lineage."""
+"""The base of operators that write a feature view: errors, asset events and lineage."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseHook
 from online_features.errors import FeatureViewError
 
 from online_features_provider.assets.feature_view import feature_view_asset
+from online_features_provider.operators._emitting_operator import EmittingOperator
 from online_features_provider.operators._feature_view_operator import FeatureViewOperator
 from online_features_provider.operators.links import links
-from online_features_provider.operators.task_failure import readable_errors
+from online_features_provider.operators.task_failure import KillableOperator, readable_errors
 from online_features_provider.view_reference import check_reference, feature_view_of
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
-    from airflow.sdk import Asset, BaseOperatorLink, Context
+    from airflow.sdk import BaseOperatorLink, Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from online_features.feature_view import FeatureView
     from online_features.online.store import OnlineStore
 
     from online_features_provider.assets.lineage import Lineage
 
-Emission = Literal["changed", "always", "never"]
-
 CHANGES = ("rows_written", "rows_deleted", "entities_pruned")  # counters of changes that readers can see
 
 
-class TaskKilled(SystemExit):
-    """Airflow has killed the task; it may have retries left."""
-
-
-class WriteOperator(FeatureViewOperator):
+class WriteOperator(KillableOperator, EmittingOperator, FeatureViewOperator):
     """Base of operators that write a feature view.
 
     :param postgres_conn_id: Airflow connection of the offline store.
-    :param emit: when a successful task emits an event of the view's asset: ``"changed"`` if rows were written or
-        removed, ``"always"``, or ``"never"``. By default, a run that finds nothing new starts no DAG that is scheduled
-        on the view.
     """
 
     template_fields: Sequence[str] = (*FeatureViewOperator.template_fields, "postgres_conn_id")
@@ -48,18 +40,13 @@ class WriteOperator(FeatureViewOperator):
     mapped_name: ClassVar[str] = "{{ task.feature_view }}"
     """The name of each mapped task in the UI, unless ``map_index_template=`` is given."""
 
-    _is_working = False
-
-    def __init__(self, *, postgres_conn_id: str = "offline_store", emit: Emission = "changed", **kwargs: Any) -> None:
+    def __init__(self, *, postgres_conn_id: str = "offline_store", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if emit not in get_args(Emission):
-            raise FeatureViewError(f"emit={emit!r} is unknown -> choose one of {', '.join(get_args(Emission))}")
         self.postgres_conn_id = postgres_conn_id
-        self.emit = emit
         self._lineage: Lineage | None = None
         # A template, or a view that only workers can import, is known when the task runs.
         with suppress(FeatureViewError):
-            self._add_outlet(feature_view_asset(self.feature_view))
+            self.add_outlet(feature_view_asset(self.feature_view))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -74,12 +61,9 @@ class WriteOperator(FeatureViewOperator):
 
         :raises AirflowFailException: in place of a terminal error, with its cure in the message.
         """
-        self._is_working = True
-        try:
-            with readable_errors(self.log, postgres_conn_id=self.postgres_conn_id, redis_conn_id=self.redis_conn_id):
-                yield self._view()
-        finally:
-            self._is_working = False
+        conn_ids = {"postgres_conn_id": self.postgres_conn_id, "redis_conn_id": self.redis_conn_id}
+        with self.doing(f"wrote feature view {str(self.feature_view)!r}"), readable_errors(self.log, **conn_ids):
+            yield self._view()
 
     def _view(self) -> FeatureView:
         try:
@@ -87,18 +71,6 @@ class WriteOperator(FeatureViewOperator):
         except FeatureViewError:
             self.operator_extra_links = ()  # a link needs a view
             raise
-
-    def on_kill(self) -> None:
-        """End the work by an exception.
-
-        Airflow calls this from a signal handler, in the thread that works. It also calls it after a time-out, when its
-        own exception has already ended the work.
-
-        :raises TaskKilled: while there is work.
-        """
-        if self._is_working:
-            self._is_working = False  # a second signal must not interrupt the clean-up
-            raise TaskKilled(f"the task was killed while it wrote feature view {str(self.feature_view)!r}")
 
     def begin_lineage(
         self,
@@ -130,27 +102,26 @@ class WriteOperator(FeatureViewOperator):
         if source is not None:
             self.add_inlets([source.asset])
 
-    def emit_event(self, context: Context, view: FeatureView, result: dict[str, Any]) -> None:
+    def emit_event(
+        self, context: Context, view: FeatureView, result: dict[str, Any], *, is_switched: bool = False
+    ) -> None:
         """Emit the asset event of the task, if one is due.
 
         :param result: of the run or push; the event's extra.
+        :param is_switched: whether readers have come to see other rows, although none may have been written.
         """
         asset = feature_view_asset(view)
         if self._lineage is not None:
             self._lineage.result = result
-        if self.emit == "changed" and not any(result.get(counter) for counter in CHANGES):
-            # Airflow emits an event for each outlet that the task has when it ends.
-            self.outlets = [outlet for outlet in self.outlets if getattr(outlet, "uri", None) != asset.uri]
+        if not result.get("is_published", True):
+            self.withhold_event(asset)
+            self.log.info("No asset event of feature view %r: its new generation is not published", view.name)
+        elif self.emit == "changed" and not is_switched and not any(result.get(counter) for counter in CHANGES):
+            self.withhold_event(asset)
             self.log.info("No asset event of feature view %r: no row online has changed", view.name)
-        elif self.emit != "never" and (events := context.get("outlet_events")) is not None:
-            self._add_outlet(asset)
+        else:
             source = self._lineage.source if self._lineage is not None else None
-            events[asset].extra = {**result, "source": source.asset.uri if source is not None else None}
-
-    def _add_outlet(self, asset: Asset) -> None:
-        """Add the view's asset to the user's outlets."""
-        if self.emit != "never" and all(getattr(outlet, "uri", None) != asset.uri for outlet in self.outlets):
-            self.add_outlets([asset])
+            self.put_event(context, asset, {**result, "source": source.asset.uri if source is not None else None})
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage of a finished task for OpenLineage; of a failed one, without counts and columns."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from online_features.errors import WindowError
 
 from online_features_provider.metrics import emit_result
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 WindowMode = Literal["incremental", "data_interval", "full"]
 DEFAULT_WINDOW: WindowMode = "incremental"
 
+FULL_OPTIONS = {"publish": True, "in_place": False, "overwrite": False, "allow_empty": False}  # with their defaults
+
 
 class MaterializeOperator(WriteOperator):
     """Copy the newest row of each entity from Postgres to Redis.
 
-    Retries, backfills and overlapping runs are safe: a row never replaces a newer one. An error that no retry can cure
+    Retries, backfills and overlapping runs are safe: a row never replaces a newer one. A full run builds a new
+    generation of rows, and readers see all of it or nothing. While the view is held after a rollback, an increment or a
+    window is a skipped task. An error that no retry can cure
     fails the task at once, with the cure in its message. A task that is killed or timed out cancels its query.
 
     All parameters but ``emit`` are templated. A parameter whose template renders to nothing counts as not given.
@@ -39,7 +44,14 @@ class MaterializeOperator(WriteOperator):
         ISO-8601 text.
     :param end: instead of ``window``: read rows with an event timestamp before this aware datetime, or its ISO-8601
         text.
-    :param prune: with ``window="full"``, also remove online entities that the source no longer has.
+    :param prune: with ``window="full"``, leave out pushed rows with an event timestamp before the beginning of the run;
+        with ``in_place``, remove online entities that the source no longer has, too.
+    :param publish: with ``window="full"``, let readers see the new generation; otherwise it is left to a
+        :class:`.PublishOperator` downstream.
+    :param in_place: with ``window="full"``, write to the published generation, row by row, and replace no newer row.
+    :param overwrite: with ``window="full"``, for layout ``feast``, which has no generations: remove all rows first.
+    :param allow_empty: with ``window="full"``, let a generation without rows replace one with rows.
+    :param keep_generations: how many generations to keep to roll back to; default one.
     :param lookback: how far an incremental run reads back before the end of the last one: a timedelta or its ISO-8601
         text.
     :param retry_for: how long to retry within one attempt of the task when a store cannot be reached; default one
@@ -49,13 +61,14 @@ class MaterializeOperator(WriteOperator):
     :param statement_timeout: how long each statement may take in Postgres, including the one that reads all rows;
         default: the setting of connection, role or server.
     :param emit: when a successful task emits an event of the view's asset: ``"changed"``, the default, if rows were
-        written or removed; ``"always"``; or ``"never"``.
+        written or removed; ``"always"``; or ``"never"``. A full run that is not published emits none.
     :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
     """
 
     template_fields: Sequence[str] = (
-        *WriteOperator.template_fields, "window", "start", "end", "prune", "lookback",
-        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
+        *WriteOperator.template_fields, "window", "start", "end", "prune", "publish", "in_place", "overwrite",
+        "allow_empty", "keep_generations", "lookback", "retry_for", "wait_for_replicas", "replica_timeout",
+        "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -69,6 +82,11 @@ class MaterializeOperator(WriteOperator):
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         prune: bool | str = False,
+        publish: bool | str = True,
+        in_place: bool | str = False,
+        overwrite: bool | str = False,
+        allow_empty: bool | str = False,
+        keep_generations: int | str | None = None,
         lookback: timedelta | str | None = None,
         retry_for: timedelta | str | None = None,
         wait_for_replicas: int | str | None = None,
@@ -78,10 +96,20 @@ class MaterializeOperator(WriteOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_window(window)
+        if start is None and end is None:
+            check_full_options(
+                DEFAULT_WINDOW if window is None else window,
+                publish=publish, in_place=in_place, overwrite=overwrite, allow_empty=allow_empty,
+            )  # fmt: skip
         self.window = window
         self.start = start
         self.end = end
         self.prune = prune
+        self.publish = publish
+        self.in_place = in_place
+        self.overwrite = overwrite
+        self.allow_empty = allow_empty
+        self.keep_generations = keep_generations
         self.lookback = lookback
         self.retry_for = retry_for
         self.wait_for_replicas = wait_for_replicas
@@ -92,6 +120,8 @@ class MaterializeOperator(WriteOperator):
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Set the arguments that all mapped tasks share."""
         check_window(kwargs.get("window"))
+        if kwargs.get("window") is not None:
+            check_full_options(kwargs["window"], **{name: kwargs[name] for name in FULL_OPTIONS if name in kwargs})
         return super().partial(**kwargs)
 
     def _do_render_template_fields(self, *arguments: Any, **named_arguments: Any) -> None:
@@ -113,19 +143,29 @@ class MaterializeOperator(WriteOperator):
             offline = hook.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout))
             online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
             self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
+            window = window_arguments(context, window=self.window, start=self.start, end=self.end)
             result = materialize(
                 view,
                 offline,
                 online,
                 prune=parse_bool("prune", self.prune),
+                publish=given(self.publish) is None or parse_bool("publish", self.publish),
+                in_place=parse_bool("in_place", self.in_place),
+                overwrite=parse_bool("overwrite", self.overwrite),
+                allow_empty=parse_bool("allow_empty", self.allow_empty),
                 origin=origin_of(context),
                 lookback=duration("lookback", self.lookback),
                 **{name: option for name, option in self._options().items() if option is not None},
-                **window_arguments(context, window=self.window, start=self.start, end=self.end),
+                **window,
             )
+            if result.skipped:
+                raise AirflowSkipException(f"feature view {view.name!r}: {result.skipped}")
         emit_result("materialize", view, result)
         returned = {"feature_view": str(view), **result.to_dict()}
-        self.emit_event(context, view, returned)
+        del returned["skipped"]
+        self.emit_event(
+            context, view, returned, is_switched="full" in window and not parse_bool("in_place", self.in_place)
+        )
         return returned
 
     def _options(self) -> dict[str, Any]:
@@ -134,6 +174,7 @@ class MaterializeOperator(WriteOperator):
             "retry_for": duration("retry_for", self.retry_for),
             "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
             "replica_timeout": duration("replica_timeout", self.replica_timeout),
+            "keep_generations": count("keep_generations", self.keep_generations),
         }
 
 
@@ -172,6 +213,19 @@ def check_window(window: WindowMode | str | None) -> None:
     """
     if not is_template(window) and given(window) not in (None, *get_args(WindowMode)):
         raise _unknown(window)
+
+
+def check_full_options(window: WindowMode | str, **options: bool | str) -> None:
+    """Validate options of full runs, unless they or the mode are templates.
+
+    :raises WindowError: naming an option that contradicts the mode, or another option.
+    """
+    changed = {name: value for name, value in options.items() if value is not FULL_OPTIONS[name]}
+    for name, value in changed.items():
+        if not is_template(window) and window != "full" and not is_template(value) and given(value) is not None:
+            raise WindowError(f"{name}={value!r} is of full runs -> give window='full' with it")
+    if changed.get("publish") is False and changed.get("in_place") is True:
+        raise WindowError("in_place=True writes to what is published -> leave publish=False out")
 
 
 def _unknown(window: object) -> WindowError:

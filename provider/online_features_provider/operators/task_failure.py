@@ -7,8 +7,43 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk import BaseOperator
 from online_features.common.log_lines import in_two_lines, say
 from online_features.errors import OnlineFeaturesError, TerminalError
+
+
+class TaskKilled(SystemExit):
+    """Airflow has killed the task; it may have retries left."""
+
+
+class KillableOperator(BaseOperator):
+    """Base of operators whose work ends when Airflow kills the task."""
+
+    _work = ""  # what the task is doing
+
+    @contextmanager
+    def doing(self, work: str) -> Iterator[None]:
+        """Let a kill end what is done in this context.
+
+        :param work: what the task is doing, in words, such as "wrote …".
+        """
+        self._work = work
+        try:
+            yield
+        finally:
+            self._work = ""
+
+    def on_kill(self) -> None:
+        """End the work by an exception.
+
+        Airflow calls this from a signal handler, in the thread that works. It also calls it after a time-out, when its
+        own exception has already ended the work.
+
+        :raises TaskKilled: while there is work.
+        """
+        if work := self._work:
+            self._work = ""  # a second signal must not interrupt the clean-up
+            raise TaskKilled(f"the task was killed while it {work}")
 
 
 def task_failure(log: Any, message: str) -> AirflowFailException:

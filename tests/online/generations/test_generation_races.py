@@ -367,6 +367,22 @@ def test_after_the_loss_of_the_pointer_the_next_run_mends_it(
     assert rollback(deployment, [trips]) == {"trips": old}
 
 
+@pytest.mark.parametrize("moment", range(1, 1 + LAST_OF_PUBLISHING))
+def test_a_pointer_that_is_lost_while_a_build_is_published_leaves_generation_zero_to_its_readers(
+    deployment: Deployment, client: redis.Redis, trips: FeatureView, moment: int
+) -> None:
+    build_and_publish(deployment, trips)
+    make_older(client, trips, timedelta(minutes=11))
+    retire(deployment, trips)
+    assert sweep(deployment, trips, pause=lambda _: None).is_done
+    new = build(deployment, trips)
+    assert FIRST_GENERATION not in read_generations(deployment, trips).written
+    access = Between(deployment, {moment: lambda: client.hdel(keyspace.published_key(trips.project), "trips")})
+    assert publish(access, [trips]).outcome == PUBLISHED
+    assert read_generations(deployment, trips).pointer == (new, 2)
+    assert FIRST_GENERATION in read_generations(deployment, trips).written
+
+
 def test_a_lost_pointer_is_restored_by_publishing_and_found_by_a_rollback(
     deployment: Deployment, client: redis.Redis, trips: FeatureView
 ) -> None:

@@ -13,14 +13,14 @@ from online_features import FeatureView, OfflineStore, OnlineStore, Progress, ma
 from online_features.errors import InvalidRowsError
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online, row_key
 
 pytestmark = pytest.mark.layouts
 
 MakeView = Callable[..., FeatureView]
 
-OTHER: dict[str, Any] = {"hash": "json", "json": "feast", "feast": "hash"}
+OTHER: dict[str, Any] = {"msgpack": "hash", "hash": "json", "json": "feast", "feast": "hash"}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_rows_of_other_entities_or_of_feasts_layout_are_not_pushed(
     assert [found.values["x"] for found in rows] == [1, 2]
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_producer_of_another_layout_writes_in_the_one_that_is_online(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
@@ -179,7 +179,7 @@ def test_a_key_that_feast_cannot_hold_is_refused(
             ask(view, [{"id": 2**31}])
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_layout_of_text_ends_rows_where_feasts_does_not(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

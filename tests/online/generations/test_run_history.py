@@ -14,7 +14,7 @@ from online_features.errors import OfflineStoreUnavailableError, OnlineDataError
 from online_features.layouts import keyspace
 from online_features.online.generations.runs import RUNS_KEPT, RUNS_KEPT_FOR
 
-from tests.conftest import Database
+from tests.conftest import Database, at
 from tests.support.online import row_key
 
 MakeView = Callable[..., FeatureView]
@@ -128,7 +128,7 @@ def test_what_redis_says_while_a_run_writes_is_told_with_its_cure(
     key = row_key(online._client, view, ["a"])
     online._client.set(key, "somebody else's")
     with pytest.raises(OnlineDataError):
-        materialize(view, offline, online)
+        materialize(view, offline, online, start=at(0))
     (run,) = online.runs(view)
     assert run["outcome"] == "OnlineDataError"
     assert f"(key {key})" in run["error"]

@@ -231,6 +231,32 @@ def test_a_build_is_behind_when_a_run_has_committed_since(
     assert publish(deployment, [trips]).outcome == PUBLISHED
 
 
+def test_a_build_that_is_behind_may_have_an_earlier_watermark(
+    deployment: Deployment, client: redis.Redis, trips: FeatureView
+) -> None:
+    """A catch-up brings both."""
+    early, late = "2026-01-01T00:00:00.000000Z", "2026-01-02T00:00:00.000000Z"
+    old = build_and_publish(deployment, trips, watermark=early)
+    build(deployment, trips, watermark=early)
+    hash_of(client, trips, old, commits=1, watermark=late)
+    assert publish(deployment, [trips]).outcome == BEHIND
+
+
+@pytest.mark.parametrize("act", ["publish", "rollback"])
+def test_what_has_lost_its_schema_is_not_published(
+    deployment: Deployment, client: redis.Redis, trips: FeatureView, act: str
+) -> None:
+    target = build_and_publish(deployment, trips)
+    if act == "publish":
+        target = build(deployment, trips)
+    else:
+        build_and_publish(deployment, trips)
+    client.delete(keyspace.generation_key(trips, target))
+    switch = publish if act == "publish" else rollback
+    with pytest.raises(GenerationError, match=f"lost the schema of generation {target}"):
+        switch(deployment, [trips])
+
+
 def test_a_build_is_behind_windows_of_before_the_first_full_run(
     deployment: Deployment, client: redis.Redis, trips: FeatureView
 ) -> None:

@@ -11,7 +11,7 @@ from online_features.layouts.feast import feast_format
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import key_of
 
 pytestmark = pytest.mark.layouts
@@ -31,7 +31,9 @@ def view(database: Database, make_view: MakeView, offline: OfflineStore, online:
 
 def damage(online: OnlineStore, view: FeatureView, entity: str, timestamp: str) -> None:
     key = key_of(online, view, id=entity)
-    if view.layout == "json":
+    if view.layout == "msgpack":
+        online._client.set(key, b"\xdc\0\x04\xcf" + timestamp.encode()[:8].ljust(8, b"\xff") + b"\xcf" + bytes(10))
+    elif view.layout == "json":
         online._client.set(key, f'{{"_ts":"{timestamp}","x":1}}')
     else:
         field = feast_format.timestamp_field(view.name) if view.layout == "feast" else "_ts"
@@ -76,7 +78,7 @@ def test_what_is_no_row_at_the_key_of_one_is_named(view: FeatureView, online: On
     assert re.search(r"the row of \{'id': '2'\}.*WRONGTYPE", foreign.reason)
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_row_of_a_type_that_its_column_had_once_is_told_by_itself(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.faults
 
 SEED = random.randrange(1_000_000)
 ROWS = 40  # that are read together, one of them damaged
-REQUESTS = {"hash": 12_000, "json": 12_000, "feast": 12_000}
+REQUESTS = {"msgpack": 12_000, "hash": 12_000, "json": 12_000, "feast": 12_000}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 KEY = Column("id", "bigint", Encoding.INTEGER)
@@ -42,6 +42,7 @@ HOSTILE: Sequence[Any] = (
     b"nan", b"sNaN", b"null", b"true", b"[", b"[]", b"{}", b"[5]", b'["x"]', b"[[1], null]", b"[NaN]", b'"\\ud800"',
     b"[" * 100_000, b'{"a":' * 100_000, b'{"_ts":5}', b'{"_ts":null}', b'{"_ts":"2026-01-01T00:00:00"}', b"infinity",
     b"x infinity", b"2026-13-01", b"20261-99-99", b"x BC", b"P", b"PT", b"\x08" + b"\xff" * 20,
+    b"\xdd\xff\xff\xff\xff", b"\x91" * 100_000, b"\xdc\0\3\0\0\0", b"\xd6\xff\0\0\0\0", b"\xdc\0\3" + b"\xff" * 3,
     b"\x20" + b"\x80" * 100_000 + b"\x01", b"\x12\xff\xff\xff\x7f",
     redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
 )  # fmt: skip
@@ -86,7 +87,7 @@ class Online:
 
     def reply(self, words: Sequence[bytes]) -> Any:
         match self.layout:
-            case "json":
+            case "json" | "msgpack":
                 return words[0]
             case "feast":
                 return list(words[2:])

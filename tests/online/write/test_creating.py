@@ -14,17 +14,20 @@ import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common import retry_budget
+from online_features.common.backoff import Backoff
 from online_features.common.retry_budget import RetryBudget
 from online_features.counters import RowCounts
 from online_features.embedded import HOST
 from online_features.layouts.keyspace import FIRST_GENERATION, entity_prefix
 from online_features.layouts.layout_registry import layout_of
-from online_features.online.redis import deployment_of
+from online_features.online.redis import _call_pipeline, deployment_of, row_calls
 from online_features.online.redis.replication import Replication
 from online_features.online.write import _row_writer
 from online_features.online.write._row_writer import PROBED_ROWS, RowWriter, row_counts
 from online_features.schema import Column, Encoding, RowSchema
+from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.retry import Retry
 
 from tests.conftest import Database, at
 from tests.support.servers.proxy import Fault, proxied
@@ -225,6 +228,34 @@ def test_a_row_that_is_sent_again_counts_once(
     found = online_of(client, view)
     assert len(found) == len(rows)
     assert '"x":99' in found["r3}"][0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_connection_that_breaks_changes_neither_rows_nor_counts(
+    redis_url: str, client: redis.Redis, make_view: MakeView, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(retry_budget, "BACKOFF", Backoff(base=0.01, longest=0.1, jitter=1.0))
+    monkeypatch.setattr(row_calls, "ROWS_PER_CALL", 8)
+    monkeypatch.setattr(_call_pipeline, "CALLS_PER_PACKET", 3)  # two packets in flight, and many after them
+    monkeypatch.setattr(_row_writer, "PROBED_ROWS", 50)
+    calm, troubled = (make_view(name=name) for name in ("calm", "troubled"))
+    held = [row(f"r{i}", chance.choice([1, 2, 3])) for i in range(0, 600, 5)]
+    batches = [[row(f"r{i}", 2, i, gone=i % 50 == 0) for i in range(some, some + 300)] for some in (0, 300)]
+    for view in (calm, troubled):
+        Writer(client, view)(held, by_script=True)
+    expected = Writer(client, calm)(*batches)
+    ends = chance.choice(("close", "reset", "stall"))
+    fault = chance.choice([
+        Fault(after_client=chance.randrange(500, 40_000), ends=ends),
+        Fault(since=b"NX", after_server=chance.randrange(2_000), ends=ends, swallows=chance.random() < 0.5),
+    ])  # fmt: skip
+    with proxied(HOST, parse_url(redis_url)["port"]) as proxy:
+        proxy.arm(fault)
+        with redis.Redis(host=HOST, port=proxy.port, socket_timeout=0.3, retry=Retry(NoBackoff(), 0)) as through:
+            assert Writer(through, troubled, retry_for=30)(*batches) == expected
+        assert proxy.connections[0].has_struck
+    assert online_of(client, troubled) == online_of(client, calm)
 
 
 def test_a_run_creates_what_is_not_online(

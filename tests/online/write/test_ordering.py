@@ -12,7 +12,7 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 
 pytestmark = pytest.mark.layouts
 
@@ -105,7 +105,7 @@ def test_ties_go_to_the_greater_values_whatever_the_order_of_insertion(
     assert online_x(online, view) == 7
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_ties_are_broken_in_types_that_have_no_order(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

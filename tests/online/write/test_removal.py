@@ -13,11 +13,14 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts.layout_registry import layout_of
 from online_features.materialization.progress import Progress
+from online_features.online.read._entity_sample import sample_online
+from online_features.online.redis.conversation import hold
 from online_features.online.write import erasure
 from online_features.online.write._row_script import RowScript
+from online_features.online.write.row_removal import prune
 
 from tests.conftest import Database, at
-from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online, row_key
 
 pytestmark = pytest.mark.layouts
@@ -81,7 +84,7 @@ def test_what_is_erased_in_the_source_too_stays_gone_after_a_flush(
     assert names_buried(online, view) == {"marked"}
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_tombstone_lasts_as_long_as_an_older_row_could_be_written(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis
 ) -> None:
@@ -108,6 +111,27 @@ def test_erased_entities_are_gone_and_stay_gone(
     assert status(online, view, "a") == "not_found"
     online.push(view, [{"id": "a", "ts": datetime.now(UTC) + timedelta(seconds=1), "x": 2}])
     assert status(online, view, "a") == "present"
+
+
+def test_a_tombstone_is_not_a_row_to_readers_samples_and_pruning(view: FeatureView, online: OnlineStore) -> None:
+    rows = [{"id": name, "ts": at(1), "gone": name == "marked", "x": 1} for name in ("erased", "marked", "there")]
+    online.push(view, rows)
+    assert online.delete(view, [{"id": "erased"}]) == 1
+    state = online.state(view)
+    assert state.schema is not None
+    layout = layout_of(view, state.generation)
+    for name, expected in (("erased", "not_found"), ("marked", "not_found"), ("there", "present")):
+        assert status(online, view, name) == expected
+    assert hold(online._deployment, sample_online(view, 10, 1)) == [{"id": "there"}]
+    found: list[Any] = []
+
+    def none_exists(asked: Any) -> set[int]:
+        found.extend(asked)
+        return set()
+
+    assert prune(online._deployment, layout, state.schema.keys, datetime.max.replace(tzinfo=UTC), none_exists) == 1
+    assert found == [["there"]]
+    assert names_buried(online, view) == {"erased", "marked"}
 
 
 def test_a_row_from_the_future_is_erased_too(view: FeatureView, online: OnlineStore) -> None:
@@ -144,8 +168,6 @@ def test_pruning_removes_what_the_source_no_longer_has_and_nothing_else(
 def test_an_entity_written_while_it_is_being_pruned_stays(
     table: Database, view: FeatureView, offline: OfflineStore, online: OnlineStore
 ) -> None:
-    from online_features.online.write.erasure import prune
-
     online.push(view, [{"id": "a", "ts": at(1), "x": 1}])
 
     def none_exists_but_a_push_comes(_: Any) -> set[int]:
@@ -181,7 +203,7 @@ def test_other_entities_leave_no_orphans_behind(
     assert names_online(online, by_x) == {"7"}
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_were_fresh(
     table: Database,
     view: FeatureView,
@@ -201,7 +223,7 @@ def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_w
     assert names_online(online, view) == set()
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 @pytest.mark.parametrize("ttl, expected", [(timedelta(hours=2), 3600), (timedelta(hours=5), 4 * 3600), (None, -1)])
 def test_a_changed_ttl_is_applied_to_rows_that_are_online(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, client: redis.Redis,
@@ -281,7 +303,7 @@ def test_what_is_online_is_neither_read_nor_erased_by_other_entities(
         online.delete(finer, [{"id": "a", "x": 9}])
 
 
-@pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+@pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 def test_join_keys_that_are_spelled_differently_in_another_type_leave_no_orphans_behind(
     table: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore
 ) -> None:

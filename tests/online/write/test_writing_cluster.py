@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -249,6 +250,28 @@ def test_a_row_is_asked_for_where_its_slot_is_going(make_view: MakeView, steady_
         assert online.push(view, [{"id": "moved", "ts": at(2), "x": 2}], retry_for=AT_ONCE).rows_written == 1
         move.finish()
         assert online.get_online_features(view, [{"id": "moved"}])[0].values == {"x": 2}
+    steady_servers.await_health()
+
+
+def test_rows_are_created_where_their_slots_are_and_are_going(
+    make_view: MakeView, table: Database, offline: OfflineStore, online: OnlineStore, steady_servers: Cluster
+) -> None:
+    view = replace(view_in(make_view, "json"), ttl=timedelta(days=36_500))
+    expected = counters(materialize(view, offline, online))
+    with steady_servers.client() as client:
+        of_cluster = OnlineStore(client)
+        moves = []
+        for entity in (b"e2", b"e3"):
+            source = steady_servers.owner(key_slot(entity))
+            target = next(node for node in steady_servers.nodes if node.is_primary and node is not source)
+            moves.append(steady_servers.migration(key_slot(entity), target))
+        going, gone = moves
+        going.begin()
+        gone.begin()
+        gone.finish()  # which the client does not know
+        assert counters(materialize(view, offline, of_cluster)) == expected
+        going.finish()
+        assert online_rows(of_cluster, view) == online_rows(online, view)
     steady_servers.await_health()
 
 

@@ -11,7 +11,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key, Keys, RowLayout
-from online_features.layouts.row_format import RowFormat, naming, timestamps
+from online_features.layouts.row_format import RowFormat, each, naming, timestamps
 from online_features.resp.commands import CommandForm
 from online_features.schema import Column, RowSchema
 
@@ -89,7 +89,7 @@ class FeastLayout(RowLayout):
 
         return FeastEncoder(self, schema)
 
-    def row_format(self, columns: Sequence[Column]) -> RowFormat:
+    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:  # noqa: ARG002
         """Return how rows are read."""
         return FeastFormat(self.view.name, columns)
 
@@ -101,4 +101,4 @@ class FeastFormat(RowFormat):
         fields = (feast_format.feature_field(view_name, column.name) for column in columns)
         command = CommandForm("HMGET", (feast_format.timestamp_field(view_name), *fields))
         decoders = (naming(column, feast_values.decoder(column), feast_values.damage) for column in columns)
-        super().__init__(command, columns, [timestamps(feast_values.decode_timestamp), *decoders])
+        super().__init__(command, columns, [timestamps(each(feast_values.decode_timestamp)), *decoders])

@@ -1,5 +1,5 @@
 -- Layout "hash": a row is a hash, one field per feature that is not NULL. A tombstone has its event timestamp in "_gone"
--- instead of "_ts".
+-- instead of "_ts". What a producer has pushed has the field "_pushed".
 --
 -- A row's words: the number of words that follow, and field, value, field, value, …. The first field is "_ts", then come
 -- "_created" if the row has a created timestamp, and "_pushed" if a producer has pushed it.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from online_features.common.instants import from_text
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_format import Decoder, RowFormat, naming, timestamps
+from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
@@ -40,7 +40,7 @@ class HashLayout(OwnKeyLayout):
 
         return HashEncoder(self, schema, is_pushed=is_pushed)
 
-    def row_format(self, columns: Sequence[Column]) -> RowFormat:
+    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:  # noqa: ARG002
         """Return how rows are read."""
         return HashFormat(columns)
 
@@ -51,7 +51,7 @@ class HashFormat(RowFormat):
     def __init__(self, columns: Sequence[Column]) -> None:
         command = CommandForm("HMGET", (keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)))
         decoders = (naming(column, _decoder(codec_of(column)), values.damage) for column in columns)
-        super().__init__(command, columns, [timestamps(lambda stored: from_text(text(stored))), *decoders])
+        super().__init__(command, columns, [timestamps(each(lambda stored: from_text(text(stored)))), *decoders])
 
 
 def _decoder(codec: Codec) -> Decoder:

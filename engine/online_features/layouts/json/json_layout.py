@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from online_features.common.instants import from_text
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_format import Decoder, RowFormat, naming, timestamps
+from online_features.layouts.row_format import RowFormat, each, naming, timestamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
@@ -47,7 +47,7 @@ class JsonLayout(OwnKeyLayout):
 
         return JsonEncoder(self, schema, is_pushed=is_pushed)
 
-    def row_format(self, columns: Sequence[Column]) -> RowFormat:
+    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:  # noqa: ARG002
         """Return how rows are read."""
         return JsonFormat(columns)
 
@@ -73,8 +73,8 @@ class JsonFormat(RowFormat):
     """Reads a row as one JSON document."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        decoders = (naming(column, _each(codec_of(column).decode_json), values.damage) for column in columns)
-        super().__init__(CommandForm("GET"), columns, [timestamps(from_text), *decoders])
+        decoders = (naming(column, each(codec_of(column).decode_json), values.damage) for column in columns)
+        super().__init__(CommandForm("GET"), columns, [timestamps(each(from_text)), *decoders])
         self._exact = [column.name for column in columns if codec_of(column).needs_exact_json]
         self._nothing = [None] * len(self._decoders)
 
@@ -96,7 +96,3 @@ class JsonFormat(RowFormat):
 
     def _is_absent(self, reply: Any) -> bool:
         return reply is None
-
-
-def _each(decode: Callable[[Any], Any]) -> Decoder:
-    return lambda stored: list(map(decode, stored))

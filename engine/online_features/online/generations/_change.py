@@ -24,6 +24,7 @@ from online_features.online.generations.generation_list import (
     GenerationList,
     entry_text,
     read_lists,
+    read_on_primary,
 )
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text
@@ -129,5 +130,5 @@ def change(
 
 def hash_fields(access: Access, view: FeatureView, generation: str, fields: Sequence[str]) -> dict[str, str | None]:
     """Return fields of a generation's own hash."""
-    values = access.command("HMGET", keyspace.generation_key(view, generation), *fields)
+    values = read_on_primary(access, "HMGET", keyspace.generation_key(view, generation), *fields)
     return dict(zip(fields, map(optional_text, values), strict=True))

@@ -99,19 +99,20 @@ def sync_point(access: Access, view: FeatureView) -> str:
 
 
 def mark_ready(
-    access: Access, view: FeatureView, generation: str, *, run_id: str, synced: str, rows: int, size: int,
+    access: Access, view: FeatureView, generation: str, *, run_id: str, synced: str, rows: int | None, size: int | None,
     fields: Mapping[str, str] = NOTHING,
 ) -> None:  # fmt: skip
     """Mark a build as ready to be published when all its rows are acknowledged; again after each catch-up.
 
     :param run_id: of the run that has the lease.
     :param synced: see :func:`sync_point`.
-    :param rows: how many the build has written.
-    :param size: their bytes.
+    :param rows: how many the build has written; ``None`` leaves what is recorded.
+    :param size: their bytes; ``None`` leaves what is recorded.
     :param fields: further fields of the generation's hash.
     :raises LeaseLostError: when the run has lost the lease, or Redis the generation.
     """
-    recorded = {"synced": synced, "rows": str(rows), "bytes": str(size), **fields}
+    sizes = {name: str(value) for name, value in (("rows", rows), ("bytes", size)) if value is not None}
+    recorded = {"synced": synced, **sizes, **fields}
 
     def decide(lists: list[GenerationList]) -> tuple[Change, None]:
         (seen,) = lists

@@ -15,7 +15,7 @@ from online_features.common.batches import batched
 from online_features.common.instants import from_text, to_text
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.online.generations.generation_list import Access
+from online_features.online.generations.generation_list import Access, read_on_primary
 from online_features.online.generations.view_state import named
 from online_features.online.redis.deployment import KEYS_PER_CALL, SCAN_COUNT
 from online_features.online.redis.scripts import state_script
@@ -58,15 +58,14 @@ def read_erasures(access: Access, view: FeatureView) -> Iterator[dict[str, datet
     for bucket in range(BUCKETS):
         key, cursor = keyspace.erased_key(view, bucket), "0"
         while True:
-            reply, found = access.command("HSCAN", key, cursor, "COUNT", SCAN_COUNT)
+            # A build that missed an erasure would bring the entity back.
+            cursor, found = read_on_primary(access, "HSCAN", key, cursor, "COUNT", SCAN_COUNT)
             with named(key):
-                # A client parses what a session returns as Redis sends it.
-                pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
+                pairs = zip(found[::2], found[1::2], strict=True)
                 batch = {text(field): from_text(text(until)) for field, until in pairs}
             if batch:
                 yield batch
-            cursor = str(reply) if isinstance(reply, int) else text(reply)
-            if cursor == "0":
+            if text(cursor) == "0":
                 break
 
 

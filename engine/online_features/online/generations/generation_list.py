@@ -181,6 +181,11 @@ def read_lists(access: Access, views: Sequence[FeatureView]) -> list[GenerationL
     return [_list_from(view, now, *parts[3 * i : 3 * i + 3]) for i, view in enumerate(views)]
 
 
+def read_on_primary(access: Access, command: str, key: str, *words: str | int) -> Any:
+    """Return the reply to a command that reads a key, from the primary also if the client reads from replicas."""
+    return access.command(*state_script("read_on_primary").call_in_full([key], [command, *words]))
+
+
 def entry_text(generation: Generation) -> str:
     """Return a generation as the list holds it: JSON without what is unknown, and without what its own hash holds."""
     entry = {name: value for name, value in vars(generation).items() if name not in ("id", *DETAILS)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 
@@ -108,6 +109,16 @@ def begin_closing(access: Access, view: FeatureView, run_id: str) -> None:
 def end_closing(access: Access, view: FeatureView, run_id: str) -> None:
     """Let increments go on, unless they wait for another run."""
     access.command(*_renewal(keyspace.closing_key(view), run_id, 0))
+
+
+@contextmanager
+def closing(access: Access, view: FeatureView, run_id: str) -> Iterator[None]:
+    """Let increments wait, for up to a minute, while the context is open."""
+    begin_closing(access, view, run_id)
+    try:
+        yield
+    finally:
+        end_closing(access, view, run_id)
 
 
 def closing_run(access: Access, view: FeatureView) -> str | None:

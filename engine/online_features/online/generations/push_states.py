@@ -181,13 +181,22 @@ def push_command(
 
     :param missed: generation to the number of rows that could not be written to it.
     """
-    generations = [target.generation for target in known.targets]
-    keys = [
-        keyspace.generations_key(view),
-        keyspace.published_key(view.project),
-        *(keyspace.generation_key(view, generation) for generation in generations),
-    ]
-    counts = [(missed or {}).get(generation, 0) for generation in generations]
+    counts = [(missed or {}).get(target.generation, 0) for target in known.targets]
     words = [word for field in fields.items() for word in field]
     newest_text = "" if newest is None else to_text(newest)
-    return state_script("push").call_in_full(keys, [view.name, known.version, newest_text, *counts, *words])
+    return state_script("push").call_in_full(
+        _pushed_keys(view, known), [view.name, known.version, newest_text, *counts, *words]
+    )
+
+
+def version_command(view: FeatureView, known: PushState) -> Command:
+    """Return the command that returns the version, and records nothing."""
+    return state_script("push").call_in_full(_pushed_keys(view, known), [view.name, ""])
+
+
+def _pushed_keys(view: FeatureView, known: PushState) -> list[str]:
+    return [
+        keyspace.generations_key(view),
+        keyspace.published_key(view.project),
+        *(keyspace.generation_key(view, target.generation) for target in known.targets),
+    ]

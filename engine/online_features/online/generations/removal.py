@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from online_features.common.batches import batched
 from online_features.common.instants import from_text, to_text
 from online_features.errors import BuildInProgressError
 from online_features.feature_view import FeatureView
@@ -33,10 +34,11 @@ from online_features.online.generations.generation_list import (
     GenerationList,
     GenerationState,
     read_lists,
+    read_on_primary,
 )
 from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import Deployment
-from online_features.resp.commands import CommandForm
+from online_features.resp.commands import Command, CommandForm
 from online_features.resp.replies import optional_text, text
 
 KEEP_GENERATIONS = 1  # to go back to
@@ -48,6 +50,7 @@ LATE_SWEEP_EVERY = timedelta(days=1)
 
 SWEEP_SECONDS = 10.0  # of a call
 SCANNED_PER_STEP = 500  # keys; a step keeps Redis busy for a fraction of a millisecond
+UNLINKED_PER_COMMAND = 100  # keys; Redis answers readers between two commands
 SCANNED_PER_SECOND, REMOVED_PER_SECOND = 500_000, 100_000  # keys, at most: a small part of Redis's time
 
 # Fields of the list: the pass under way, when the last one ended, and when a generation was last retired.
@@ -230,7 +233,7 @@ def _progress(
 ) -> tuple[str | None, _Pass | None]:
     """Return the pass under way as the list has it, if there is one, and the pass to go on with, if one is due."""
     key = keyspace.generations_key(view)
-    stored, *instants = map(optional_text, access.command("HMGET", key, SWEEP, SWEPT, RETIRED))
+    stored, *instants = map(optional_text, read_on_primary(access, "HMGET", key, SWEEP, SWEPT, RETIRED))
     with named(key):
         if stored is not None:
             known = json_object(stored)
@@ -268,12 +271,21 @@ def _step(
     # Read the list after the scan: a generation that was registered meanwhile may have rows already.
     (seen,) = read_lists(deployment, [view])
     removing = [generation for generation in by_generation if is_removable(seen, generation)]
-    unlink = CommandForm("UNLINK")
-    counts = deployment.replies([(unlink, key) for generation in removing for key in by_generation[generation]])
-    unknown = [generation for generation in removing if seen.get(generation) is None]
-    deployment.replies([(unlink, keyspace.generation_key(view, generation)) for generation in unknown])
+    rows = [key for generation in removing for key in by_generation[generation]]
+    hashes = [keyspace.generation_key(view, generation) for generation in removing if seen.get(generation) is None]
+    count = _unlink(deployment, rows)
+    _unlink(deployment, hashes)
     found = tuple(sorted({*current.found, *removing}))
-    return replace(current, primary=primary, cursor=cursor, found=found), sum(counts)
+    return replace(current, primary=primary, cursor=cursor, found=found), count
+
+
+def _unlink(deployment: Deployment, keys: Sequence[Key]) -> int:
+    """Remove keys by short commands, between which Redis answers readers; return how many there were."""
+    commands: list[Command] = []
+    for part in deployment.parts(keys):
+        for first, *others in batched((keys[i] for i in part), UNLINKED_PER_COMMAND):
+            commands.append((CommandForm("UNLINK", tuple(others)), first))
+    return sum(deployment.replies(commands)) if commands else 0
 
 
 def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
@@ -301,9 +313,10 @@ def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
 
 def _removable(seen: GenerationList, generation: str) -> bool:
     """Return whether nobody reads a generation, and nobody can publish it."""
-    known = seen.get(generation)
-    if generation == seen.published or known is not None:
-        return generation != seen.published and known is not None and known.state == GenerationState.RETIRED
+    if generation == seen.published:
+        return False
+    if (known := seen.get(generation)) is not None:
+        return known.state == GenerationState.RETIRED
     # After the loss of a list, slow readers may still read what the new one does not know.
     return seen.listed is not None and seen.read_at - seen.listed >= READABLE_FOR
 

@@ -94,6 +94,7 @@ def commit_run(
     :raises OnlineDataLostError: the run's marker is gone, or Redis is another server than before.
     :raises OnlineStoreFullError: Redis has evicted keys since the run began.
     :raises NotReplicatedError: too few replicas have the rows.
+    :raises SwitchedError: readers see another generation by now.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
     :raises SwitchedError: readers read another generation by now.
     """
@@ -171,7 +172,7 @@ def commit_run(
 
 def end_run(access: Session | Deployment, view: FeatureView, run_id: str, *, run: Mapping[str, Any]) -> None:
     """End a run and record it in the history; no watermark moves."""
-    keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id))
+    keys = (keyspace.runs_key(view), keyspace.run_key(view, run_id), keyspace.published_key(view.project))
     words = (run_id, RUNS_KEPT, _record(run), _oldest_kept(run))
     access.command(*state_script("end_run").call_in_full(keys, words))
 

@@ -112,7 +112,7 @@ def publish(
                 behind.append(view.name)
             old = seen.last_published
             before = target.before if old is None or old.id == target.id else old.id
-            switch.to(view, seen, replace(target, before=before), GenerationState.UNPUBLISHED)
+            switch.point_to(view, seen, replace(target, before=before), GenerationState.UNPUBLISHED)
             switch.change.remove(keyspace.generations_key(view), HOLD)
             switch.change.remove(keyspace.generations_key(view), NEEDS_FULL)
         if behind:
@@ -152,7 +152,7 @@ def rollback(
         for view, seen in switched:
             target = _before(view, seen, leaving)
             switch.judge(view, target, RollbackError)
-            switch.to(view, seen, target, GenerationState.ROLLED_BACK)
+            switch.point_to(view, seen, target, GenerationState.ROLLED_BACK)
             hold = {"since": to_text(seen.read_at), "by": by}
             switch.change.put(keyspace.generations_key(view), HOLD, json.dumps(hold))
             now[view.name] = target.id
@@ -186,8 +186,10 @@ def withdraw(access: Access, view: FeatureView) -> None:
         (seen,) = lists
         changing = Change.of([view], lists)
         changing.remove(keyspace.published_key(view.project), view.name)
+        changing.remove(keyspace.generations_key(view), FIRST_GENERATION)
         for known in seen.generations:
-            changing.list(view, replace(known, state=GenerationState.RETIRED, retired=seen.read_at))
+            if known.id != FIRST_GENERATION:
+                changing.list(view, replace(known, state=GenerationState.RETIRED, retired=seen.read_at))
         return changing, None
 
     change(access, [view], decide)
@@ -260,7 +262,8 @@ def _named(view: FeatureView, seen: GenerationList, named: str) -> Generation:
     target = seen.get(named)
     if target is None or named == FIRST_GENERATION:
         known = [each.id for each in seen.generations if each.id != FIRST_GENERATION]
-        raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} -> name one of them"))
+        raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} "
+                                     "-> name one of them, or build again"))  # fmt: skip
     match target.state:
         case GenerationState.BUILDING:
             raise PublishError(_of(view, f"generation {named} is being built by run {target.run_id} -> wait for it"))
@@ -318,9 +321,10 @@ class _Switch:
 
         :raises GenerationError: of the type given.
         """
-        known = self._expected(view, target.id, ("rows", "servers", *([] if self.ignore_missed else ["missed"])))
-        if known["rows"] is None:
-            raise error(_of(view, f"Redis has lost what it kept of generation {target.id} -> build again"))
+        fields = ("synced", "servers") if self.ignore_missed else ("synced", "servers", "missed")
+        known = self._expected(view, target.id, fields)
+        if known["synced"] is None:  # every build has it
+            raise error(_of(view, f"Redis has lost the schema of generation {target.id} -> build again"))
         if self.servers is not None and known["servers"] != self.servers:
             raise error(_of(view, f"the rows of generation {target.id} were written to other servers: Redis was "
                                   "restarted or failed over since and may have lost some -> build again"))  # fmt: skip
@@ -331,7 +335,7 @@ class _Switch:
     def is_behind(self, view: FeatureView, seen: GenerationList, target: Generation) -> bool:
         """Return whether runs have committed since a build that was never published last read the source.
 
-        :raises PublishError: when the watermark would go back.
+        :raises PublishError: when the watermark would go back, although the target is not behind.
         """
         there = self._expected(view, seen.published, ("watermark", "commits"))
         known = self._expected(view, target.id, ("watermark", "synced"))
@@ -346,7 +350,7 @@ class _Switch:
                                          "-> build again, or roll back"))  # fmt: skip
         return False
 
-    def to(self, view: FeatureView, seen: GenerationList, target: Generation, left: GenerationState) -> None:
+    def point_to(self, view: FeatureView, seen: GenerationList, target: Generation, left: GenerationState) -> None:
         """Let readers read the target.
 
         :param left: the state of the generation that they leave.

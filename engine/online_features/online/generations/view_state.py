@@ -53,6 +53,7 @@ class ViewState:
     :param evicted: how many keys each of the servers had evicted.
     :param is_pushed: whether producers have pushed rows.
     :param rows: that the build of the generation has put online.
+    :param bytes: of them in Redis, by estimate.
     """
 
     generation: str
@@ -70,6 +71,7 @@ class ViewState:
     evicted: dict[str, int] | None
     is_pushed: bool = False
     rows: int | None = None
+    bytes: int | None = None
 
 
 def read_state(deployment: Deployment, view: FeatureView, generation: str) -> ViewState:
@@ -106,6 +108,7 @@ def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) ->
             evicted=_counts(stored["evicted"]) if "evicted" in stored else None,
             is_pushed="pushed" in stored,
             rows=int(stored["rows"]) if "rows" in stored else None,
+            bytes=int(stored["bytes"]) if "bytes" in stored else None,
         )
 
 

@@ -21,14 +21,14 @@ PLANS_KEPT = 100  # per view: a process rarely reads more selections of features
 class RowPlan:
     """How to read rows with certain features; made once for many reads.
 
-    :param keys: the join key columns.
+    :param schema: of the rows.
     :param features: the columns to read.
     """
 
-    def __init__(self, layout: RowLayout, keys: Sequence[Column], features: Sequence[Column]) -> None:
+    def __init__(self, layout: RowLayout, schema: RowSchema, features: Sequence[Column]) -> None:
         self.names = [feature.name for feature in features]
-        self.key = entity_keys(layout, keys)
-        self.format = layout.row_format(features)
+        self.key = entity_keys(layout, schema.keys)
+        self.format = layout.row_format(features, schema.features)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class CachedView:
         plan = self._plans.get((view.layout, names))
         if plan is None:
             features = [self.feature_by_name[name] for name in names]
-            plan = RowPlan(layout_of(view, self.generation), self.schema.keys, features)
+            plan = RowPlan(layout_of(view, self.generation), self.schema, features)
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
             self._plans[view.layout, names] = plan

@@ -168,7 +168,9 @@ class Deployment(ABC):
 
     @abstractmethod
     def packed_creates(self, rows: EncodedRows, chosen: np.ndarray) -> Iterator[PackedCall]:
-        """Make calls that create rows unless their keys hold something; the reply to each is those that it did not.
+        """Make calls that create rows whose keys hold nothing.
+
+        The reply to each call is the numbers of the rows that it did not create.
 
         :param chosen: the numbers of the rows, each of which has one word and does not delete its entity.
         """

@@ -21,11 +21,15 @@ class Server:
     :param identity: of the process and of the data set that its replicas copy.
     :param policy: by which the server evicts keys when its memory is full; empty if it never does.
     :param evicted: how many keys it has evicted; ``None`` if that is unknown.
+    :param memory_used: bytes; ``None`` if that is unknown.
+    :param memory_limit: ``maxmemory`` in bytes; 0 if there is none, or it is unknown.
     """
 
     identity: str
     policy: str = field(default="", compare=False)
     evicted: int | None = field(default=None, compare=False)
+    memory_used: int | None = field(default=None, compare=False)
+    memory_limit: int = field(default=0, compare=False)
 
 
 def server(info: Mapping[str, Any], anonymous: str) -> Server:
@@ -34,10 +38,13 @@ def server(info: Mapping[str, Any], anonymous: str) -> Server:
     :param anonymous: its identity if there is no ``run_id``.
     """
     policy, evicted = info.get("maxmemory_policy", "noeviction"), info.get("evicted_keys")
+    used, limit = info.get("used_memory"), info.get("maxmemory")
     return Server(
         identity=f"{info['run_id']}:{info.get('master_replid')}" if "run_id" in info else anonymous,
         policy=str(policy) if info.get("maxmemory") and policy != "noeviction" else "",
         evicted=evicted if isinstance(evicted, int) else None,
+        memory_used=used if isinstance(used, int) else None,
+        memory_limit=limit if isinstance(limit, int) else 0,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from online_features.common.batches import batched
+from online_features.layouts.keyspace import TOMBSTONE
 from online_features.layouts.layout import Key, RowLayout
 from online_features.online.generations.view_state import features_online
-from online_features.online.redis.deployment import Deployment
+from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
 from online_features.online.redis.scripts import row_script
 from online_features.schema import Column
 
@@ -36,6 +38,21 @@ class RowScript:
     def parts(self, keys: Sequence[Key]) -> list[list[int]]:
         """Return the indices of the keys for each call: of all keys, or in a cluster of those of one slot."""
         return self._deployment.parts(keys)
+
+
+def has_rows(deployment: Deployment, layout: RowLayout, keys: Sequence[Column]) -> bool:
+    """Return whether a generation has a row that is not a tombstone; look until one is found.
+
+    :param keys: the join keys of the rows.
+    """
+    stamps_of = RowScript(deployment, layout, "stamps")
+    for found in batched(entities(deployment, layout, keys), KEYS_PER_CALL):
+        for stamps in stamps_of([key for key, _ in found]):
+            if any(
+                timestamp and not flags & TOMBSTONE for timestamp, flags in zip(stamps[::3], stamps[2::3], strict=True)
+            ):
+                return True
+    return False
 
 
 def entities(deployment: Deployment, layout: RowLayout, keys: Sequence[Column]) -> Iterator[tuple[Key, list[str]]]:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from online_features.common.batches import batched
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
 from online_features.online.generations.runs import RunClaims, commit_run
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
-from online_features.online.redis.deployment import Deployment, Session
+from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, check_evictions, evicts
-from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes
+from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes, count_left_out
+from online_features.online.write._memory import check_left, free_bytes
+from online_features.online.write._row_script import RowScript
 from online_features.online.write._row_writer import RowWriter
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.row_removal import Lookup, drop_view_data, prune
@@ -35,6 +38,7 @@ class GenerationWriter:
     :param servers: that held the rows when the run began.
     :param replication: what has to be copied before the run counts.
     :param check_lease: raises an error if the run may no longer write.
+    :param leaves_memory: whether to stop before the memory of Redis is full.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class GenerationWriter:
         servers: frozenset[Server],
         replication: Replication,
         check_lease: Callable[[], object],
+        leaves_memory: bool,
     ) -> None:
         self.layout = layout
         self._deployment = deployment
@@ -57,6 +62,7 @@ class GenerationWriter:
         self._servers = servers
         self._replication = replication
         self._check_lease = check_lease
+        self._watches_memory = leaves_memory and free_bytes(servers) is not None
         self._measured: pa.RecordBatch | None = None
         self._writer = self._row_writer()
 
@@ -86,12 +92,20 @@ class GenerationWriter:
         def write(batch: pa.RecordBatch) -> RowCounts:
             return self._write(writer, writer.encode(batch))
 
-        carried = carry_pushes(self._deployment, published, write, self.layout, self._schema, since=since, now=now)
+        carried = carry_pushes(
+            self._deployment, published, self.layout, self._schema, write=write, since=since, now=now
+        )
         if carried.missed:
             self._check_lease()
             key = keyspace.generation_key(self._view, self.generation)
             self._session.command("HINCRBY", key, "missed", carried.missed)
         return carried
+
+    def count_left_out(self, published: ViewState, *, before: datetime, now: datetime) -> int:
+        """Return how many pushed rows are gone with their entities; see :func:`.count_left_out`."""
+        return count_left_out(
+            self._deployment, published, self.layout, self._schema, absent=self._absent, before=before, now=now
+        )
 
     def commit(self, claims: RunClaims, *, pointer: str | None = None) -> datetime | None:
         """Commit what was written; parameters and errors are those of :func:`.commit_run`."""
@@ -144,10 +158,24 @@ class GenerationWriter:
     def _write(self, writer: RowWriter, rows: EncodedRows) -> RowCounts:
         self._check_lease()
         counts = writer.write(self._session, rows)
-        if evicts(self._view, self._servers):
+        if self._watches_memory or evicts(self._view, self._servers):
             # After every batch: a run that continues despite evictions evicts more and more keys of others.
-            check_evictions(self._view, self._servers, self._session.steadily(self._session.servers))
+            now = self._session.steadily(self._session.servers)
+            check_evictions(self._view, self._servers, now)
+            if self._watches_memory:
+                check_left(self._view, now)
         return counts
+
+    def _absent(self, batch: pa.RecordBatch) -> int:
+        """Return how many rows of the batch have no entity in the generation."""
+        keys = self._writer.encode(batch).keys.to_pylist()
+        stamps_of = RowScript(self._deployment, self.layout, "stamps")
+        return sum(
+            not timestamp
+            for some in batched(keys, KEYS_PER_CALL)
+            for stamps in stamps_of(some)
+            for timestamp in stamps[::3]
+        )
 
     def _row_writer(self, *, is_pushed: bool = False) -> RowWriter:
         names = [feature.name for feature in self._schema.features]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from online_features.common.concurrency import run_with_timeout
@@ -23,16 +23,18 @@ from online_features.online.generations.building import (
     take_lease,
 )
 from online_features.online.generations.generation_list import GenerationList, read_lists
-from online_features.online.generations.leases import CLOSING, Lease, begin_closing, closing_run, end_closing
+from online_features.online.generations.leases import CLOSING, Lease, closing, closing_run
 from online_features.online.generations.removal import retire, sweep
 from online_features.online.generations.runs import begin_run, build_fields, end_run, identities
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
-from online_features.online.generations.view_state import ViewState, read_state
+from online_features.online.generations.view_state import ViewState, as_online, read_state
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import rows_evicted_since, warn_of_eviction
+from online_features.online.write._memory import ROW_BYTES, check_room, free_bytes
+from online_features.online.write._row_script import has_rows
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.row_removal import drop_view_data
@@ -100,9 +102,16 @@ class OnlineRun:
         """Read the state of a generation."""
         return read_state(self._deployment, self._view, generation)
 
+    def has_rows(self, state: ViewState) -> bool:
+        """Return whether a generation has rows."""
+        if state.schema is None:
+            return False
+        layout = layout_of(as_online(self._view, state.layout), state.generation)
+        return has_rows(self._deployment, layout, state.schema.keys)
+
     @contextmanager
     def in_place(self, generation: str, *, is_alone: bool) -> Iterator[GenerationWriter]:
-        """Yield what writes to a generation that readers may see.
+        """Yield what writes to a generation that is there already.
 
         :param is_alone: whether no build may be under way.
         :raises BuildInProgressError: when another run is building and may not.
@@ -113,6 +122,23 @@ class OnlineRun:
         take_lease(self._session, self._view, self._run_id)
         with Lease(self._deployment, self._view, self._run_id) as lease:
             yield self._writer(generation, lease.check)
+
+    def make_room(self, published: ViewState, expected_rows: int) -> None:
+        """Make sure that Redis has room for a build; remove what there is to go back to if need be.
+
+        :param published: the state of the published generation.
+        :param expected_rows: of the build.
+        :raises OnlineStoreFullError: when there is too little room.
+        """
+        needed = published.bytes or expected_rows * ROW_BYTES
+        free = free_bytes(self._servers)
+        if free is not None and needed > free and (gone := retire(self._session, self._view, keep_generations=0)):
+            say(log.warning, f"Feature view {self._view.name!r}: generation {', '.join(gone)} is removed to make room "
+                             "for a build, so a rollback cannot go back to it")  # fmt: skip
+            while not sweep(self._deployment, self._view).is_done:
+                pass
+            free = free_bytes(self._session.steadily(self._session.servers))
+        check_room(self._view, needed, free)
 
     @contextmanager
     def build(self, origin: Mapping[str, Any] | None) -> Iterator[GenerationWriter]:
@@ -127,7 +153,7 @@ class OnlineRun:
         )  # fmt: skip
         try:
             with Lease(self._deployment, self._view, self._run_id) as lease:
-                writer = self._writer(generation, lease.check)
+                writer = self._writer(generation, lease.check, leaves_memory=True)
                 # After the registration: what is erased from now on is erased from this generation, too.
                 bury_erased(self._deployment, writer.layout, self._schema.keys)
                 yield writer
@@ -145,14 +171,16 @@ class OnlineRun:
         """Return what a build that now reads the source is in step with; see :func:`.sync_point`."""
         return sync_point(self._session, self._view)
 
-    def mark_ready(self, build: GenerationWriter, *, synced: str, rows: int, is_pushed: bool = False) -> None:
+    def mark_ready(
+        self, build: GenerationWriter, *, synced: str, rows: int | None = None, is_pushed: bool = False
+    ) -> None:
         """Mark a build as ready to be published; again after each catch-up.
 
         :param synced: see :meth:`sync_point`.
-        :param rows: that the build has put online.
+        :param rows: that the build has put online; ``None`` leaves what is recorded.
         :param is_pushed: whether producers may have pushed some of them.
         """
-        size = (build.row_bytes() or 0) * rows
+        size = (build.row_bytes() or 0) * rows if rows is not None else None
         mark_ready(
             self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
             fields={"pushed": "1"} if is_pushed else {},
@@ -170,14 +198,9 @@ class OnlineRun:
             servers=identities(self._servers), origin=origin,
         )  # fmt: skip
 
-    @contextmanager
-    def closing(self) -> Iterator[None]:
+    def closing(self) -> AbstractContextManager[None]:
         """Let increments of other runs wait while a build catches up for the last time."""
-        begin_closing(self._session, self._view, self._run_id)
-        try:
-            yield
-        finally:
-            end_closing(self._session, self._view, self._run_id)
+        return closing(self._session, self._view, self._run_id)
 
     def wait_for_closing(self, wait: Callable[[float], object] = time.sleep) -> None:
         """Wait while a build catches up for the last time, but no longer than a minute.
@@ -228,10 +251,13 @@ class OnlineRun:
         """Record a run that went on after it had committed; see :func:`.end_run`."""
         end_run(self._session, self._view, self._run_id, run=run)
 
-    def _writer(self, generation: str, check_lease: Callable[[], object]) -> GenerationWriter:
+    def _writer(
+        self, generation: str, check_lease: Callable[[], object], *, leaves_memory: bool = False
+    ) -> GenerationWriter:
         return GenerationWriter(
             self._deployment, self._session, layout_of(self._view, generation), self._schema, self._run_id,
             servers=self._servers, replication=self._replication, check_lease=check_lease,
+            leaves_memory=leaves_memory,
         )  # fmt: skip
 
 

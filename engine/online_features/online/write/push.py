@@ -17,8 +17,14 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError, SourceError
 from online_features.event_times import EventTimes, warn_of_future
 from online_features.feature_view import FeatureView
-from online_features.layouts.layout_registry import layout_of
-from online_features.online.generations.push_states import PushState, PushStates, PushTarget, push_command
+from online_features.layouts.layout_registry import LAYOUTS, layout_of
+from online_features.online.generations.push_states import (
+    PushState,
+    PushStates,
+    PushTarget,
+    push_command,
+    version_command,
+)
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import is_passing, lasting
 from online_features.online.redis.replication import Replication
@@ -275,6 +281,11 @@ class _Push(Generic[Given]):
         calls = [call for of_target in ready.calls for call in of_target]
         command = push_command(self._view, known, newest, ready.missed)
         with self._deployment.session(self._retry_budget, self._replication) as session:
+            if not LAYOUTS[known.published.view.layout].has_generations:
+                # Its types change in place, so a row of the types before must not be written.
+                current = session.command(*version_command(self._view, known))
+                if text(current) != known.version:
+                    return None
             *replies, version = session.send(calls, command)
             self._bytes_sent += session.bytes_sent
         if text(version) != known.version:

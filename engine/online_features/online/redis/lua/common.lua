@@ -12,7 +12,7 @@
 --
 -- ARGV[1] is the number of words that the layout has for itself, ARGV[2] the first of them.
 --
--- A tombstone is a row without features. A row without a created timestamp is older than one that has it at the same
+-- A tombstone is a row without features; PUSHED marks those that a producer has pushed, as it does rows. A row without a created timestamp is older than one that has it at the same
 -- event timestamp.
 
 local own_words = ARGV[1] + 1

@@ -2,7 +2,7 @@
 --
 -- KEYS      the view's list of generations, the project's pointer, then each generation that the producer knows
 -- ARGV[1]   name of the view
--- ARGV[2]   the version that the producer has read
+-- ARGV[2]   the version that the producer has read; '' to record nothing
 -- ARGV[3]   newest event timestamp that was pushed; '' when none was
 -- ARGV[4…]  per generation: how many rows could not be written to it; 0 when all were
 -- ARGV[…]   field, value, …: what to record of how rows look in the last generation; nothing to leave that as it is

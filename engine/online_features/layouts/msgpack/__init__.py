@@ -1,0 +1,1 @@
+"""Layout ``msgpack``: a row is a string that holds one MessagePack array."""

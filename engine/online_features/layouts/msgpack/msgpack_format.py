@@ -1,0 +1,79 @@
+"""Rows of layout ``msgpack``, read without Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import msgpack
+
+from online_features.common.instants import from_microseconds
+from online_features.errors import OnlineDataError
+from online_features.layouts import keyspace
+from online_features.layouts.row_format import DAMAGE, Decoder, RowFormat, naming, timestamps
+from online_features.resp.commands import CommandForm
+from online_features.schema import Column, Encoding
+from online_features.types import values
+from online_features.types.codec import Codec, all_of
+from online_features.types.number_arrays import NumberArray, as_numpy
+from online_features.types.registry import codec_of
+
+# Items before the features: event timestamp, created timestamp and flags.
+HEADER, FLAGS = 3, 2
+
+
+class MsgpackFormat(RowFormat):
+    """Reads a row as one MessagePack array.
+
+    :param features: all that rows have, in their order.
+    :param columns: the features to read.
+    :param with_numpy: whether arrays of numbers come as NumPy arrays, read-only and in their own width, not as lists.
+    """
+
+    def __init__(self, features: Sequence[Column], columns: Sequence[Column], *, with_numpy: bool = False) -> None:
+        decoders = (naming(column, _decoder(column, with_numpy=with_numpy), values.damage) for column in columns)
+        super().__init__(CommandForm("GET"), columns, [timestamps(_instants), *decoders])
+        place_of = {feature.name: place for place, feature in enumerate(features, HEADER)}
+        places = [place_of[column.name] for column in columns]
+        self._chosen = itemgetter(0, *places) if places else lambda row: row[:1]
+        self._length = HEADER + len(features)
+        self._nothing = [None] * (1 + len(columns))
+
+    def _parts(self, reply: Any) -> Sequence[Any]:
+        if reply is None:
+            return self._nothing
+        try:
+            row = msgpack.unpackb(reply, ext_hook=NumberArray)
+            if row[FLAGS] & keyspace.TOMBSTONE:
+                return self._nothing
+            if len(row) < self._length:
+                # A producer with an older definition leaves newer features out, which are NULL, as in other layouts.
+                row += [None] * (self._length - len(row))
+            return self._chosen(row)  # type: ignore[no-any-return]
+        except DAMAGE as error:
+            raise OnlineDataError(
+                f"{reply[:50]!r} is not a row of layout msgpack; materialize with full=True"
+            ) from error
+
+    def _is_absent(self, reply: Any) -> bool:
+        return reply is None
+
+
+def _instants(stamps: Sequence[Any]) -> Sequence[datetime]:
+    return from_microseconds([stamp - 1 for stamp in all_of(int, stamps)])
+
+
+def _decoder(column: Column, *, with_numpy: bool) -> Decoder:
+    codec = codec_of(column)
+    if codec.number_format is None or not with_numpy or codec.encoding not in (Encoding.JSON, Encoding.VECTOR):
+        return codec.decode_msgpack
+    return partial(_numpy_arrays, codec)
+
+
+def _numpy_arrays(codec: Codec, stored: Sequence[Any]) -> Sequence[Any]:
+    """Read arrays of numbers as NumPy arrays; those that NumPy does not hold remain lists."""
+    assert codec.number_format is not None
+    return [codec.decode(value) if type(value) is str else as_numpy(codec.number_format, value) for value in stored]
