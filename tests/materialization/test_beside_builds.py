@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +12,9 @@ import redis
 from online_features import (
     FeatureView,
     InvalidRowsError,
-    OfflineStore,
     OnlineStore,
     PublishError,
     RollbackError,
-    materialize,
 )
 from online_features.layouts import keyspace
 from online_features.online.write import online_run
@@ -27,15 +25,9 @@ from tests.conftest import Database
 from tests.support.generations import make_older
 from tests.support.moments import just_before
 from tests.support.online import key_of
+from tests.support.stores import COLUMNS, Stores, at
 
 pytestmark = pytest.mark.layouts("hash", "json")
-
-NOW = datetime.now(UTC)
-COLUMNS = "id text, ts timestamptz, created timestamptz DEFAULT clock_timestamp(), gone bool, x int"
-
-
-def at(minutes: int) -> datetime:
-    return NOW - timedelta(days=1) + timedelta(minutes=minutes)
 
 
 @pytest.fixture
@@ -44,27 +36,6 @@ def view(database: Database, make_view: Callable[..., FeatureView], layout: str)
     return make_view(
         features=["x"], layout=layout, source={"created_timestamp_column": "created", "deleted_field": "gone"}
     )
-
-
-class Stores:
-    """Both stores and a view, with calls of few words."""
-
-    def __init__(self, database: Database, online: OnlineStore, view: FeatureView) -> None:
-        self.database, self.online, self.view = database, online, view
-        self.offline = OfflineStore(database.uri)
-
-    def insert(self, name: str, minutes: int, x: int) -> None:
-        self.database("INSERT INTO rows (id, ts, x) VALUES (%s, %s, %s)", name, at(minutes), x)
-
-    def push(self, name: str, minutes: int, x: int | None, **columns: Any) -> None:
-        self.online.push(self.view, [{"id": name, "ts": at(minutes), "x": x, **columns}])
-
-    def run(self, **options: Any) -> Any:
-        return materialize(self.view, self.offline, self.online, **options)
-
-    def x(self, *names: str, **options: Any) -> list[Any]:
-        rows = self.online.get_online_features(self.view, [{"id": name} for name in names], **options)
-        return [row.values["x"] for row in rows]
 
 
 @pytest.fixture
