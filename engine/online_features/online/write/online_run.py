@@ -171,16 +171,20 @@ class OnlineRun:
         """Return what a build that now reads the source is in step with; see :func:`.sync_point`."""
         return sync_point(self._session, self._view)
 
-    def mark_ready(self, build: GenerationWriter, *, synced: str, rows: int | None = None) -> None:
+    def mark_ready(
+        self, build: GenerationWriter, *, synced: str, rows: int | None = None, is_pushed: bool = False
+    ) -> None:
         """Mark a build as ready to be published; again after each catch-up.
 
         :param synced: see :meth:`sync_point`.
         :param rows: that the build has put online; ``None`` leaves what is recorded.
+        :param is_pushed: whether producers may have pushed some of them.
         """
         size = (build.row_bytes() or 0) * rows if rows is not None else None
         mark_ready(
-            self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size
-        )
+            self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
+            fields={"pushed": "1"} if is_pushed else {},
+        )  # fmt: skip
         self._ready = build.generation
 
     def publish(self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None) -> Publication:
