@@ -16,7 +16,6 @@ from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.generations.generation_list import read_lists
-from online_features.online.generations.pointer import Published
 from online_features.online.generations.view_state import (
     ViewState,
     as_online,
@@ -65,11 +64,13 @@ class PushTarget:
 class PushState:
     """All generations that a push is written to.
 
+    :param view: as the producer has defined it.
     :param list_version: of the list of generations.
     :param pointer: of the view, as Redis holds it.
     :param targets: every generation that may still be published; the published one is the last.
     """
 
+    view: FeatureView
     list_version: str
     pointer: str
     targets: Sequence[PushTarget]
@@ -98,14 +99,16 @@ class PushStates:
 
     def known(self, view: FeatureView) -> PushState:
         """Return the state as last seen; read it if it was never seen."""
-        return self._known.get(keyspace.view_id(view)) or self.read(view)
+        known = self._known.get(keyspace.view_id(view))
+        # A process may use several definitions of a view, which differ in ttl.
+        return known if known is not None and known.view == view else self.read(view)
 
     def read(self, view: FeatureView) -> PushState:
         """Read the state."""
         # The list first: what changes after it shows at the next push.
         list_version, pointer, generations = read_live(self._deployment, view)
         targets = [self._target(view, generation) for generation in generations]
-        return self._keep(view, PushState(list_version=list_version, pointer=pointer, targets=targets))
+        return self._keep(view, PushState(view=view, list_version=list_version, pointer=pointer, targets=targets))
 
     def record(self, view: FeatureView, known: PushState, schema: RowSchema) -> PushState:
         """Record the types of columns that are pushed before the first run records the source's.
@@ -149,7 +152,7 @@ def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, Sequ
     The published generation is the last.
     """
     (seen,) = read_lists(deployment, [view])
-    return seen.version or "", Published(seen.published, seen.switch).stored, seen.written
+    return seen.version or "", seen.pointer_text, seen.written
 
 
 def push_command(

@@ -14,11 +14,12 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
 from online_features.online.generations.runs import RunClaims, commit_run
+from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, check_evictions, evicts
-from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes
+from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes, count_left_out
 from online_features.online.write._memory import check_left, free_bytes
 from online_features.online.write._row_script import RowScript
 from online_features.online.write._row_writer import RowWriter
@@ -71,6 +72,11 @@ class GenerationWriter:
         """The generation that is written to."""
         return self.layout.generation
 
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the definition of what is written."""
+        return definition_fingerprint(self._view, self._schema)
+
     def encode(self, batch: pa.RecordBatch) -> EncodedRows:
         """Return the rows of the batch, ready for the wire."""
         if self._measured is None and batch.num_rows:
@@ -93,23 +99,22 @@ class GenerationWriter:
             return self._write(writer, writer.encode(batch))
 
         carried = carry_pushes(
-            self._deployment,
-            published,
-            self.layout,
-            self._schema,
-            write=write,
-            absent=self._absent,
-            since=since,
-            now=now,
+            self._deployment, published, self.layout, self._schema, write=write, since=since, now=now
         )
-        key = keyspace.generation_key(self._view, self.generation)
-        self._session.command("HSET", key, "pushed", "1")
         if carried.missed:
+            self._check_lease()
+            key = keyspace.generation_key(self._view, self.generation)
             self._session.command("HINCRBY", key, "missed", carried.missed)
         return carried
 
-    def commit(self, claims: RunClaims) -> datetime | None:
-        """Commit what was written; see :func:`.commit_run`."""
+    def count_left_out(self, published: ViewState, *, before: datetime, now: datetime) -> int:
+        """Return how many pushed rows are gone with their entities; see :func:`.count_left_out`."""
+        return count_left_out(
+            self._deployment, published, self.layout, self._schema, absent=self._absent, before=before, now=now
+        )
+
+    def commit(self, claims: RunClaims, *, pointer: str | None = None) -> datetime | None:
+        """Commit what was written; parameters and errors are those of :func:`.commit_run`."""
         self._check_lease()
         return commit_run(
             self._session,
@@ -120,6 +125,7 @@ class GenerationWriter:
             schema=self._schema,
             servers=self._servers,
             replication=self._replication,
+            pointer=pointer,
         )
 
     def prepare(self, recorded: ViewState, fingerprint: str, *, clears: bool) -> None:
