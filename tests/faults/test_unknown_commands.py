@@ -31,7 +31,7 @@ pytestmark = pytest.mark.faults
 MakeView = Callable[..., FeatureView]
 
 # That a run does without. Scripts that are needed call some of them, too: then the run is refused.
-WANTED = {"info", "restore", "lrange", "client"}
+WANTED = {"info", "memory", "lrange", "client"}
 # Of the tests, and of a server's own.
 NOT_OURS = {"flushall", "config", "command", "role", "select", "ping"}
 

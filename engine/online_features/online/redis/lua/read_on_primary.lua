@@ -4,4 +4,9 @@
 -- ARGV      the command, and its words after the key
 -- returns   its reply
 
-return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))
+local reply = redis.pcall(ARGV[1], KEYS[1], unpack(ARGV, 2))
+if type(reply) == 'table' and reply.err then
+  -- Redis does not name the command that it refuses.
+  return redis.error_reply(reply.err .. ' (' .. ARGV[1] .. ')')
+end
+return reply
