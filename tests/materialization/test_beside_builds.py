@@ -17,7 +17,6 @@ from online_features import (
     RollbackError,
 )
 from online_features.layouts import keyspace
-from online_features.materialization._build import Build
 from online_features.online.write import online_run
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.online_run import OnlineRun
@@ -123,16 +122,16 @@ def test_increments_wait_until_a_build_that_is_closing_is_published(
     stores.insert("a", 0, 1)
     stores.run()
     seen: list[bool] = []
-    original = Build._try_to_publish
+    original = OnlineRun.publish
 
-    def publish(self: Build, *args: Any) -> bool:
+    def publish(self: OnlineRun, *args: Any) -> Any:
         closing = stores.online._client.exists(keyspace.closing_key(stores.view)) == 1
         if not closing:
             stores.run()  # an increment, which leaves the build behind
         seen.append(closing)
         return original(self, *args)
 
-    monkeypatch.setattr(Build, "_try_to_publish", publish)
+    monkeypatch.setattr(OnlineRun, "publish", publish)
     assert stores.run(full=True).is_published
     assert seen == [False, False, False, True]
     assert not stores.online._client.exists(keyspace.closing_key(stores.view))
@@ -201,7 +200,7 @@ def test_a_truncation_during_a_build_is_an_error_and_then_cured(
 
     just_before(monkeypatch, GenerationWriter, "commit", truncate)
     # The first commit is that of the increment within truncate().
-    with pytest.raises(PublishError, match="cannot catch up, because .* -> run again"):
+    with pytest.raises(PublishError, match="cannot catch up, because .* -> build again"):
         stores.run(full=True)
     assert stores.x("a", "b") == [1, None]
     assert stores.run(full=True).is_published
@@ -226,7 +225,7 @@ def test_a_generation_whose_record_is_lost_is_not_gone_back_to(stores: Stores) -
     first = stores.run()
     stores.run(full=True)
     stores.online._client.delete(keyspace.generation_key(stores.view, first.generation))
-    with pytest.raises(RollbackError, match=f"has lost what it kept of generation {first.generation}"):
+    with pytest.raises(RollbackError, match=f"has lost the schema of generation {first.generation}"):
         stores.online.rollback([stores.view])
     assert stores.x("a") == [1]
 
