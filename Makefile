@@ -10,7 +10,7 @@ DEBIAN_REDIS := /usr/bin
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak fuzz bench bench-small docs lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small docs lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -24,6 +24,7 @@ help:
 	@echo 'make test-debian  the tests that meet the stores, on Debian packages postgresql-15 and redis-server'
 	@echo 'make coverage     the tests of make test, and the lines that they do not run'
 	@echo 'make soak         everything that happens to a view, at once, for MINUTES=30: fails where anything grows'
+	@echo 'make hammer       readers of three views beside builds, switches and removals, for MINUTES=30, and 100 runs killed'
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make bench-small  the same, as small as can be: whether the benchmark works'
@@ -80,11 +81,15 @@ coverage: $(INSTALLED)
 
 MINUTES ?= 30
 
+hammer: $(INSTALLED)
+	@$(BIN)/python -m tests.endurance.hammer --minutes $(MINUTES)
+	@KILLS=100 exec $(BIN)/python -m pytest -n 0 tests/faults/test_killed_builds.py $(PYTEST_ARGS)
+
 soak: $(INSTALLED)
 	@exec $(BIN)/python -m tests.endurance.soak --minutes $(MINUTES)
 
 fuzz: $(FUZZ_INSTALLED)
-	@for layout in hash json feast; do \
+	@for layout in msgpack hash json feast; do \
 		$(BIN)/python -m tests.endurance.fuzz $$layout -max_total_time=$$((60 * $(MINUTES))) || exit; done
 
 $(FUZZ_INSTALLED): $(INSTALLED)

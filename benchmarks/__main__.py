@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.machine import machine
-from benchmarks.parts import catalog, imports, pushing, reading, reference, scaling
+from benchmarks.parts import catalog, generations, imports, pushing, reading, reference, scaling, wide
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment
@@ -22,6 +22,8 @@ PARTS = {
     "scaling": scaling,
     "reading": reading,
     "pushing": pushing,
+    "generations": generations,
+    "wide": wide,
     "imports": imports,
     "catalog": catalog,
 }

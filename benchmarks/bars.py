@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.contenders import FEAST, REDIS_ALONE
+from benchmarks.contenders import DEFAULT, FEAST, IN_PLACE, POSTGRES_ALONE, REDIS_ALONE
+from benchmarks.parts.generations import BUILD, QUIET, REMOVAL, SWITCH
 from benchmarks.parts.scaling import FULL
+from benchmarks.parts.wide import WIDE
 from benchmarks.results import Results
 
 MEBIBYTE = 2**20
@@ -48,13 +50,17 @@ def _full(parts: Parts, contender: str) -> float | None:
     return _median(parts, "reference", "seconds", contender=contender)
 
 
-def _mebibytes(parts: Parts) -> float | None:
-    return _ratio(_median(parts, "reference", "peak_bytes", contender="ours, hash"), MEBIBYTE)
+def _ours(parts: Parts, field: str) -> float | None:
+    return _median(parts, "reference", field, contender=DEFAULT)
+
+
+def _sent(parts: Parts) -> float | None:
+    return _ratio(_ours(parts, "bytes_to_redis"), _median(parts, "reference", "entities"))
 
 
 def _memory_growth(parts: Parts) -> float | None:
     def peak(entities: int) -> float | None:
-        return _median(parts, "scaling", "peak_bytes", sweep="entities", value=entities, contender="ours, hash")
+        return _median(parts, "scaling", "peak_bytes", sweep="entities", value=entities, contender=DEFAULT)
 
     return _ratio(peak(10_000_000), peak(1_000_000))
 
@@ -80,14 +86,35 @@ def _records_per_second(parts: Parts) -> float | None:
     scaling = parts.get("scaling")
     if scaling is None or not (entities := scaling.values("entities", sweep="record")):
         return None
-    return _ratio(entities[0], scaling.median("seconds", sweep="record", contender="ours, hash"))
+    return _ratio(entities[0], scaling.median("seconds", sweep="record", contender=DEFAULT))
 
 
-def _reading(parts: Parts) -> float | None:
-    def p50(contender: str) -> float | None:
-        return _median(parts, "reading", "p50", keys=100, contender=contender)
+def _reading(keys: int) -> Callable[[Parts], float | None]:
+    def measured(parts: Parts) -> float | None:
+        feast, ours = (_median(parts, "reading", "p50", contender=each, keys=keys) for each in (FEAST, DEFAULT))
+        return _ratio(feast, ours)
 
-    return _ratio(p50(FEAST), p50("ours, hash"))
+    return measured
+
+
+def _peak_of(generations: int) -> Callable[[Parts], float | None]:
+    return lambda parts: _median(parts, "generations", "redis_peak_per_entity", generations=generations)
+
+
+def _p99(phase: str) -> Callable[[Parts], float | None]:
+    def measured(parts: Parts) -> float | None:
+        during, before = (_median(parts, "generations", "p99", phase=each) for each in (phase, QUIET))
+        return _ratio(during, before)
+
+    return measured
+
+
+def _reads_per_second(parts: Parts) -> float | None:
+    return _median(parts, "generations", "reads_per_second", phase=QUIET)
+
+
+def _wide(parts: Parts, contender: str) -> float | None:
+    return _median(parts, "wide", "seconds", rows=WIDE, contender=contender)
 
 
 def _import(parts: Parts) -> float | None:
@@ -109,15 +136,29 @@ def _catalog(parts: Parts) -> float | None:
 
 
 BARS = (
-    Bar("Feast ÷ ours, full run, layout hash", 16, lambda p: _ratio(_full(p, FEAST), _full(p, "ours, hash")), True),
-    Bar("Feast ÷ ours, full run, layout feast", 14, lambda p: _ratio(_full(p, FEAST), _full(p, "ours, feast")), True),
-    Bar("ours, hash ÷ `redis-cli --pipe`", 2.0, lambda p: _ratio(_full(p, "ours, hash"), _full(p, REDIS_ALONE))),
-    Bar("peak memory of a full run", 300, _mebibytes, unit=" MiB"),
+    Bar("Feast ÷ ours, full run", 28, lambda p: _ratio(_full(p, FEAST), _full(p, DEFAULT)), True),
+    Bar("layout hash ÷ ours, full run", 1.7, lambda p: _ratio(_full(p, "ours, hash"), _full(p, DEFAULT)), True),
+    Bar("ours ÷ `redis-cli --pipe`", 1.1, lambda p: _ratio(_full(p, DEFAULT), _full(p, REDIS_ALONE))),
+    Bar("ours ÷ the query alone", 1.45, lambda p: _ratio(_full(p, DEFAULT), _full(p, POSTGRES_ALONE))),
+    Bar("Feast ÷ ours, in place, each row replaced", 18, lambda p: _ratio(_full(p, FEAST), _full(p, IN_PLACE)), True),
+    Bar("Redis, an entity of one generation", 215, lambda p: _ours(p, "redis_bytes_per_entity"), unit=" bytes"),
+    Bar("peak of Redis, an entity, full run beside the published generation", 430, _peak_of(2), unit=" bytes"),
+    Bar("the same with one retained", 640, _peak_of(3), unit=" bytes"),
+    Bar("sent to Redis, an entity", 170, _sent, unit=" bytes"),
+    Bar("reading 100 entities, p50, Feast ÷ ours", 14, _reading(100), True),
+    Bar("reading 1 entity, p50, Feast ÷ ours", 2.3, _reading(1), True),
+    Bar("reading 1,000 entities, p50, Feast ÷ ours", 14, _reading(1_000), True),
+    Bar("200 features, ours ÷ the query alone", 1.6, lambda p: _ratio(_wide(p, DEFAULT), _wide(p, POSTGRES_ALONE))),
+    Bar("200 features, layout feast", 16, lambda p: _wide(p, "ours, feast"), unit=" s"),
     Bar("peak memory, 10,000,000 ÷ 1,000,000 entities", 1.1, _memory_growth),
+    Bar("peak memory of a full run", 260, lambda p: _ratio(_ours(p, "peak_bytes"), MEBIBYTE), unit=" MiB"),
+    Bar("reads a second of each reader", 1_000, _reads_per_second, True),
+    Bar("readers' p99, during a build ÷ before", 2, _p99(BUILD)),
+    Bar("readers' p99, around a switch of three views ÷ before", 1.5, _p99(SWITCH)),
+    Bar("readers' p99, during removal ÷ before", 1.2, _p99(REMOVAL)),
     Bar("incremental with 1% changed ÷ full, without what a run costs in itself", 0.05, _increment),
     Bar("history of 100 ÷ 5 rows per entity", 2.0, _depth),
     Bar("records of 1 kB per second", 30_000, _records_per_second, True),
-    Bar("reading 100 entities, p50, Feast ÷ ours", 5, _reading, True),
     Bar("import of the slowest module for DAG files", 50, _import, unit=" ms"),
     Bar("increment of up to 3,000 rows beside 5,000 tables of 100 columns", 0.4, _catalog, unit=" s"),
 )

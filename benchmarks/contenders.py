@@ -17,8 +17,8 @@ from benchmarks.worker import VIEW
 from demo.workplace import PROJECT
 from tests.feast.environment import Feast, feast_process, feast_stores
 
-LAYOUTS = ("hash", "json", "feast")
-OURS = tuple(f"ours, {layout}" for layout in LAYOUTS)
+LAYOUTS = ("msgpack", "json", "hash", "feast")
+DEFAULT, IN_PLACE = "ours, msgpack", "ours, msgpack, in place"
 FEAST, BY_HAND, REDIS_ALONE, POSTGRES_ALONE = "Feast", "pandas, by hand", "redis-cli --pipe", "COPY to /dev/null"
 
 
@@ -57,7 +57,7 @@ def in_feast(do: str, **arguments: Any) -> Callable[[Servers, Source], Record]:
 
     def work(servers: Servers, source: Source) -> Record:
         with feast_process(servers.folder / "feast.log") as process:
-            feast = Feast(process, project="bench_theirs", **feast_stores(servers.postgres_uri, servers.redis_url))
+            feast = Feast(process, project="them", **feast_stores(servers.postgres_uri, servers.redis_url))
             feast.views = [feast_view(source)]
             return feast.measured(do, **arguments)
 
@@ -77,6 +77,11 @@ def ours(layout: str, *, full: bool = True) -> Contender:
     return Contender(f"ours, {layout}", in_worker("materialize", layout=layout, full=full))
 
 
+def in_place() -> Contender:
+    """Return our guarded full run into the rows that are online as a contender."""
+    return Contender(IN_PLACE, in_worker("materialize", layout="msgpack", in_place=True))
+
+
 def feast() -> Contender:
     """Return Feast's ``materialize`` of the same history as a contender."""
     now = datetime.now(UTC)
@@ -85,14 +90,15 @@ def feast() -> Contender:
 
 
 def measure(servers: Servers, source: Source, contender: Contender, *, empty: bool = True) -> Record:
-    """Run a contender once and return what it cost.
+    """Run a contender once and return what it cost, and the most memory that Redis used above what it used before.
 
     :param empty: whether to empty Redis before it.
     """
     if empty:
         servers.redis.flushdb()
     before = servers.usage()
-    work = contender.work(servers, source)
+    with servers.peak_memory() as peak:
+        work = contender.work(servers, source)
     used = servers.usage() - before
     if empty and contender.name != POSTGRES_ALONE and servers.redis.dbsize() < source.entities:
         raise RuntimeError(f"{contender.name} left {servers.redis.dbsize()} keys of {source.entities}")
@@ -106,4 +112,5 @@ def measure(servers: Servers, source: Source, contender: Contender, *, empty: bo
         "peak_bytes": work["peak_bytes"],
         "bytes_to_redis": used.bytes_to_redis,
         "redis_bytes_per_entity": used.redis_bytes / source.entities,
+        "redis_peak_per_entity": (peak() - before.redis_bytes) / source.entities,
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from threading import Event
 
 import psutil
 import redis
@@ -14,6 +16,8 @@ from online_features.embedded import embedded_postgres, embedded_redis, packaged
 from psycopg2 import sql
 
 from benchmarks.source import session
+
+SAMPLE_SECONDS = 0.05  # between two looks at the memory of Redis: some 10,000 rows
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,25 @@ class Servers:
             bytes_to_redis=stats["total_net_input_bytes"],
             redis_bytes=memory["used_memory"],
         )
+
+    @contextmanager
+    def peak_memory(self) -> Iterator[Callable[[], float]]:
+        """Sample the memory of Redis, and yield a function that returns the most that it was, in bytes."""
+        samples: list[float] = []
+        is_over = Event()
+
+        def sample() -> None:
+            while not is_over.wait(SAMPLE_SECONDS):
+                samples.append(self.redis.info("memory")["used_memory"])
+
+        samples.append(self.redis.info("memory")["used_memory"])
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            sampling = thread.submit(sample)
+            try:
+                yield lambda: max(samples)
+            finally:
+                is_over.set()
+                sampling.result()
 
 
 def _own_seconds(process: psutil.Process) -> float:

@@ -52,6 +52,12 @@ def texts(length: int, width: int = 1) -> tuple[Feature, ...]:
     return tuple(Feature(f"text_{i}", "text", value, "String") for i in range(width))
 
 
+def embedding(dimensions: int) -> tuple[Feature, ...]:
+    """Return one feature, a vector of floats."""
+    value = f"ARRAY(SELECT sin(e * {dimensions} + h + i)::real FROM generate_series(1, {dimensions}) AS i)"
+    return (Feature("embedding", "real[]", value, "Array(Float32)"),)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Size and shape of the table.

@@ -7,6 +7,7 @@ because the peak memory of the process counts.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -30,17 +31,23 @@ if TYPE_CHECKING:
 Job: TypeAlias = Callable[[], Any]
 
 VIEW = "view"
+DEFAULT = "msgpack"
 COMMANDS_PER_PIPELINE = 10_000  # about what people choose who write it by hand
 
 
-def materialize(job: dict[str, Any], *, layout: str, full: bool = True) -> Job:
-    """Materialize by our engine: guarded, each row acknowledged, the watermark set."""
+def materialize(
+    job: dict[str, Any], *, layout: str, full: bool = True, in_place: bool = False, publish: bool = True,
+    keep_generations: int = 1, name: str = VIEW,
+) -> Job:  # fmt: skip
+    """Materialize by our engine: each row acknowledged, the watermark set, and a full run published."""
     import online_features.online.write.online_run  # noqa: F401 - what the first call would import
     from online_features import OfflineStore, OnlineStore, materialize
 
-    view = view_of(job, layout)
+    view = view_of(job, layout, name)
     offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
-    return lambda: materialize(view, offline, online, full=full).rows_written
+    return lambda: materialize(
+        view, offline, online, full=full, in_place=in_place, publish=publish, keep_generations=keep_generations,
+    ).rows_written  # fmt: skip
 
 
 def by_hand(job: dict[str, Any]) -> Job:
@@ -109,7 +116,7 @@ def postgres_alone(job: dict[str, Any]) -> Job:
     from online_features.window import Window
     from psycopg2.extensions import parse_dsn
 
-    view = view_of(job, "hash")
+    view = view_of(job, DEFAULT)
     query = sql_text(newest_rows(view.source, OfflineStore(job["postgres_uri"]).describe(view), Window()))
     # By environment variables, so that no list of processes shows the password.
     names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
@@ -122,7 +129,7 @@ def push(job: dict[str, Any], *, way: str, rows: int, times: int) -> Job:
     """Push newer rows of known entities online, into the table, or both."""
     from online_features import OfflineStore, OnlineStore
 
-    view = view_of(job, "hash")
+    view = view_of(job, DEFAULT)
     if way == "online, transformed":
         view = replace(view, transform=unchanged)
     offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
@@ -150,18 +157,81 @@ def read_online(job: dict[str, Any], *, layout: str, times: int, keys: int) -> J
     return lambda: [seconds(partial(online.get_online_features, view, request)) for request in requests]
 
 
+def watch(job: dict[str, Any], *, views: list[str], pause: float, until: str) -> Job:
+    """Read one entity of each view in turn until a file is there; each read is its instant and its seconds."""
+    from online_features import OnlineStore
+
+    online = OnlineStore.from_url(job["redis_url"])
+    turns = itertools.cycle([view_of(job, DEFAULT, name) for name in views])
+    keys = random.Random(os.getpid())
+    is_over = Path(until).exists
+
+    def run() -> list[tuple[float, float]]:
+        reads: list[tuple[float, float]] = []
+        due = time.perf_counter()
+        while not is_over():
+            request = [{KEY: keys.randint(1, job["entities"])}]
+            taken = seconds(partial(online.get_online_features, next(turns), request))
+            reads.append((time.time(), taken))
+            due += pause
+            time.sleep(max(0.0, due - time.perf_counter()))
+        return reads
+
+    return run
+
+
+def switch(job: dict[str, Any], *, views: list[str], times: int, pause: float) -> Job:
+    """Roll all views back and publish them again, in turn; the answer is the instants of the switches."""
+    from online_features import OnlineStore
+
+    online = OnlineStore.from_url(job["redis_url"])
+    of_views = [view_of(job, DEFAULT, name) for name in views]
+    newest = {view.name: online.generations(view).published for view in of_views}
+    ways = [partial(online.rollback, of_views), partial(online.publish, of_views, generations=newest)]
+
+    def run() -> list[float]:
+        switches = []
+        for way in itertools.islice(itertools.cycle(ways), times):
+            time.sleep(pause)
+            way()
+            switches.append(time.time())
+        time.sleep(pause)
+        return switches
+
+    return run
+
+
+def remove(job: dict[str, Any], *, views: list[str]) -> Job:
+    """Remove the unpublished generations of the views as runs do, ten minutes before it is due."""
+    from datetime import timedelta
+
+    from online_features import OfflineStore, OnlineStore, materialize
+    from online_features.online.generations import removal
+
+    removal.READABLE_FOR = timedelta(0)
+    offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
+
+    def run() -> None:
+        for name in views:
+            materialize(view_of(job, DEFAULT, name), offline, online, keep_generations=0)
+
+    return run
+
+
 def read_by_hand(job: dict[str, Any], *, times: int, keys: int) -> Job:
     """Read as people do by hand: a pipeline of HMGET; each value is a string."""
     import redis
 
     client = redis.Redis.from_url(job["redis_url"], decode_responses=True)
     names = job["features"]
-    prefix = f"{view_of(job, 'hash').project}:{VIEW}"
+    project = view_of(job, "hash").project
+    published: Any = client.hget(f"@online_features:published:{{{project}}}", VIEW)
+    prefix = f"{project}:{VIEW}:{published.split()[0]}"
 
     def read(some: list[int]) -> list[dict[str, str]]:
         pipeline = client.pipeline(transaction=False)
         for key in some:
-            pipeline.hmget(f"{prefix}:{key}", names)
+            pipeline.hmget(f"{prefix}:{{{key}}}", names)
         return [dict(zip(names, values, strict=True)) for values in pipeline.execute()]
 
     requests = chosen(job["entities"], keys, times)
@@ -183,12 +253,15 @@ def unchanged(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def view_of(job: dict[str, Any], layout: str) -> FeatureView:
-    """Return the table as a feature view, in a project of the layout's own."""
+def view_of(job: dict[str, Any], layout: str, name: str = VIEW) -> FeatureView:
+    """Return the table as a feature view, in a project of the layout's own.
+
+    Its name has four letters as that of Feast's: Redis holds it in every key.
+    """
     from online_features import FeatureView, PostgresSource
 
     return FeatureView(
-        name=VIEW, project=f"bench_{layout}", entities=[KEY], features=job["features"], layout=layout,  # type: ignore[arg-type]
+        name=name, project=layout[:4], entities=[KEY], features=job["features"], layout=layout,  # type: ignore[arg-type]
         source=PostgresSource(table=TABLE, timestamp_field=EVENT, created_timestamp_column=CREATED),
     )  # fmt: skip
 
@@ -206,11 +279,12 @@ def seconds(work: Job) -> float:
 
 
 def measured(work: Job) -> dict[str, Any]:
-    """Do the work and return its answer, wall time, CPU time of process and children, and peak memory."""
-    cpu_began, began = _cpu_seconds(), time.perf_counter()
+    """Do the work and return its answer, when it began, wall time, CPU time with children, and peak memory."""
+    at, cpu_began, began = time.time(), _cpu_seconds(), time.perf_counter()
     answer = work()
     return {
         "answer": answer,
+        "began": at,
         "seconds": time.perf_counter() - began,
         "cpu_seconds": _cpu_seconds() - cpu_began,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),

@@ -18,7 +18,7 @@ with DAG("flights_gusts", schedule=[feature_view_asset(airport_weather)], catchu
     def gusts(triggering_asset_events: Any = None) -> dict[str, float | None]:
         """Return the gusts at New York's airports, in miles per hour, at least as new as the events of this run."""
         for uri, events in triggering_asset_events.items():
-            log.info("%s: %d rows", uri, sum(event.extra["rows_written"] for event in events))
+            log.info("%s: %d rows", uri, sum(event.extra.get("rows_written", 0) for event in events))
         store = OnlineStoreHook(redis_conn_id="online_store").get_store()
         airports = [{"origin": origin} for origin in ("EWR", "JFK", "LGA")]
         rows = store.get_online_features(airport_weather, airports, ["wind_gust"])

@@ -29,7 +29,7 @@ from tests.support.views import SOURCE, VIEW
         ({"source": "rows"}, "must be a PostgresSource"),
         ({"ttl": timedelta(0)}, "ttl"),
         ({"ttl": 60}, "ttl=60 must be a timedelta of at most 100 years"),
-        ({"layout": "yaml"}, "layout='yaml' is unknown; choose one of hash, json"),
+        ({"layout": "yaml"}, "layout='yaml' is unknown; choose one of msgpack, hash, json"),
     ],
 )
 def test_a_wrong_view_is_refused_by_field(change: dict[str, object], message: str) -> None:

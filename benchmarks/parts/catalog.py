@@ -21,14 +21,14 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
     """Measure increments of no rows and of a few thousand, without and with the other tables."""
     source = Source(entities=ENTITIES // 10 if settings.small else ENTITIES, history=1)
     source.load(servers.postgres_uri)
-    measure(servers, source, ours("hash"))
+    measure(servers, source, ours("msgpack"))
     for tables in (0, TABLES // 100 if settings.small else TABLES):
         _make(servers.postgres_uri, tables)
         for round_number in range(settings.rounds):
             for changed in CHANGED:
                 source.change(servers.postgres_uri, changed / source.entities)
                 about = {"tables": tables, "changed": changed, "round": round_number}
-                yield {**about, **measure(servers, source, ours("hash", full=False), empty=False)}
+                yield {**about, **measure(servers, source, ours("msgpack", full=False), empty=False)}
         _drop(servers.postgres_uri, tables)
 
 

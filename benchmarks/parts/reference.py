@@ -11,6 +11,7 @@ from benchmarks.contenders import (
     REDIS_ALONE,
     Contender,
     feast,
+    in_place,
     in_worker,
     measure,
     ours,
@@ -22,7 +23,7 @@ from benchmarks.source import Source
 
 
 def records(servers: Servers, settings: Settings) -> Iterator[Record]:
-    """Run each contender in each round, one after the other."""
+    """Run each contender in each round, one after the other; then replace all rows in place."""
     source = Source(entities=settings.entities, history=settings.history)
     source.load(servers.postgres_uri)
     commands = servers.folder / "commands"
@@ -40,3 +41,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
         for contender in contenders:
             yield {"round": round_number, **measure(servers, source, contender)}
     commands.unlink()
+    measure(servers, source, ours("msgpack"))
+    for round_number in range(settings.rounds):
+        source.change(servers.postgres_uri, 1.0)  # so that each row replaces one
+        yield {"round": round_number, **measure(servers, source, in_place(), empty=False)}

@@ -35,7 +35,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
         yield from _sweep(servers, settings, source, contenders, entities=entities)
     for depth in _chosen(DEPTHS, settings):
         source = Source(entities=fewest, history=depth)
-        yield from _sweep(servers, settings, source, [ours("hash")], history=depth)
+        yield from _sweep(servers, settings, source, [ours("msgpack")], history=depth)
     for width in _chosen(WIDTHS, settings):
         source = Source(entities=fewer, history=1, features=mixed(width))
         yield from _sweep(servers, settings, source, layouts, features=width)
@@ -64,10 +64,10 @@ def _increments(servers: Servers, settings: Settings) -> Iterator[Record]:
     source.load(servers.postgres_uri)
     for round_number in range(settings.rounds):
         about = {"sweep": "changed", "round": round_number}
-        yield {**about, "value": FULL, **measure(servers, source, ours("hash"))}
+        yield {**about, "value": FULL, **measure(servers, source, ours("msgpack"))}
         for share in _chosen(SHARES, settings):
             source.change(servers.postgres_uri, share)
-            yield {**about, "value": share, **measure(servers, source, ours("hash", full=False), empty=False)}
+            yield {**about, "value": share, **measure(servers, source, ours("msgpack", full=False), empty=False)}
 
 
 def _entities(settings: Settings) -> Iterator[int]:

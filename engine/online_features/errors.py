@@ -35,9 +35,9 @@
         ├── BuildInProgressError          another run is building a generation of the view
         └── LeaseLostError                a run lost the lease under which it was building a generation
 
-A run repeats itself after unavailable stores and lost data, until its retry budget is spent; not after a cancelled
-query. ``online/redis/redis_failures.py`` maps the errors of redis-py to these, ``offline/postgres/sqlstates.py`` those
-of Postgres.
+A run repeats itself after unavailable stores, lost data and switches, until its retry budget is spent; not after a
+cancelled query. ``online/redis/redis_failures.py`` maps the errors of redis-py to these,
+``offline/postgres/sqlstates.py`` those of Postgres.
 
 Each takes one message, so each survives pickling on its way between Airflow's processes.
 """
@@ -162,7 +162,7 @@ class OvertakenError(TransientError):
 
 
 class SwitchedError(TransientError):
-    """Another generation was published while a run was writing to the one before."""
+    """Readers were switched to another generation while a run was writing, so the run must not claim its rows."""
 
 
 class BuildInProgressError(TransientError):

@@ -135,7 +135,7 @@ class FeatureView:
     source: PostgresSource
     ttl: timedelta | None = None
     project: str = "default"
-    layout: Layout = "hash"
+    layout: Layout = "msgpack"
     feast: FeastOptions = FeastOptions()
     transform: Callable[[Any], Any] | None = field(default=None, repr=False)
 

@@ -24,7 +24,9 @@ from airflow.sdk import DAG, Asset
 from online_features import FeatureView, PostgresSource
 from online_features_provider.assets.feature_view import feature_view_asset
 from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.push import PushOperator
+from online_features_provider.operators.rollback import RollbackOperator
 
 def view(name, table="rows"):
     source = PostgresSource(table=table, timestamp_field="ts", created_timestamp_column="created")
@@ -41,6 +43,18 @@ for emit in ("changed", "always", "never"):
 with DAG("mapped", schedule=None) as mapped:
     MaterializeOperator.partial(task_id="run").expand(feature_view=[view("one"), view("two")])
 
+with DAG("together", schedule=None) as together:
+    views = [view("one"), view("two")]
+    build = MaterializeOperator.partial(task_id="build", window="full", publish=False).expand(feature_view=views)
+    build >> PublishOperator(task_id="publish", feature_views=views)
+
+with DAG("back", schedule=None) as back:
+    RollbackOperator(task_id="roll_back", feature_views=[view("one"), view("two")])
+
+with DAG("held", schedule=None) as held:
+    MaterializeOperator(task_id="skipped", feature_view=view("one"), emit="always")
+    MaterializeOperator(task_id="ready", feature_view=view("two"), window="full", emit="always")
+
 with DAG("push", schedule=None) as push:
     PushOperator(task_id="push", feature_view=view("changed"), rows=[{"id": "b", "ts": NOW, "x": 2}])
 
@@ -53,7 +67,7 @@ with DAG("following", schedule=[feature_view_asset(view(name)) for name in ("cha
 if __name__ == "__main__":
     import sys
     for name in sys.argv[1:]:
-        next(dag for dag in (*dags, mapped, push, missing) if dag.dag_id == name).test()
+        next(dag for dag in (*dags, mapped, together, back, held, push, missing) if dag.dag_id == name).test()
 """
 
 
@@ -105,18 +119,26 @@ def heard(tmp_path: Path, database: Database, redis_url: str, project: str) -> H
 
 
 def test_events_and_lineage_of_runs_and_pushes(heard: Heard, database: Database, project: str) -> None:
-    heard.run("changed", "changed", "always", "always", "never", "mapped", "push", "missing")
+    heard.run(
+        "changed", "changed", "always", "always", "never", "mapped", "push", "missing", "together", "back", "held"
+    )  # fmt: skip
 
     events = heard.events()
     assert [dag for dag, uri, _ in events if uri == "own"] == ["changed", "changed", "always", "always", "never"]
     views = [(dag, uri.removeprefix(f"online-features://{project}/")) for dag, uri, _ in events if uri != "own"]
     assert sorted(views) == [
         ("always", "always"), ("always", "always"),
+        ("back", "one"), ("back", "two"),
         ("changed", "changed"),  # and not a second time, when there was nothing new
         ("mapped", "one"), ("mapped", "two"), ("push", "changed"),
+        ("together", "one"), ("together", "two"),  # from publishing, not from building
     ]  # fmt: skip
     run = next(extra for dag, uri, extra in events if dag == "changed" and uri != "own")
-    push = events[-1][2]
+    push = next(extra for dag, _, extra in events if dag == "push")
+    switches = {
+        (dag, uri[-3:]): extra["generation"] for dag, uri, extra in events if dag in ("mapped", "together", "back")
+    }
+    assert switches["back", "one"] == switches["mapped", "one"] < switches["together", "one"]
     url = make_url(database.uri)
     assert (run["rows_written"], run["start"], run["end"]) == (1, None, run["watermark"])
     assert run["source"] == f"postgres://{url.host}:{url.port}/{url.database}/public/rows"

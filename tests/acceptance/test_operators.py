@@ -40,6 +40,10 @@ GUIDES: tuple[dict[str, Any], ...] = (
     {"dag_id": "landed"},
     {"dag_id": "keep_fresh"},
     {"dag_id": "features_after_load"},
+    {"dag_id": "nightly"},
+    {"dag_id": "switched"},
+    {"dag_id": "roll_back"},
+    {"dag_id": "release"},
 )
 
 # Of a run that reads slowly; its other sessions come and go.

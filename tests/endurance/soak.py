@@ -59,6 +59,11 @@ class Latencies:
     def add(self, seconds: float) -> None:
         self._counts[min(int(seconds / self.STEP), len(self._counts) - 1)] += 1
 
+    def __add__(self, other: Latencies) -> Latencies:
+        both = Latencies()
+        both._counts = self._counts + other._counts
+        return both
+
     def quantile(self, share: float) -> float:
         """Return a quantile in milliseconds."""
         reached = np.searchsorted(np.cumsum(self._counts), share * self._counts.sum())

@@ -88,7 +88,7 @@ def test_another_layout_replaces_what_was_online(
         ("hash", "hash"),
     ):
         view = make_view(features=["n"], layout=layout)
-        assert materialize(view, offline, online).rows_written == 2
+        assert materialize(view, offline, online, full=True).rows_written == 2
         assert client.type(row_key(client, view, ["a"])) == kind
         assert online.get_online_features(view, [{"id": "a"}])[0].values == {"n": 7}
 

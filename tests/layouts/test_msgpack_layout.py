@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import hiredis
+import numpy as np
 import pyarrow as pa
 import pytest
 from online_features import FeatureView, PostgresSource
@@ -107,6 +108,7 @@ def test_integers_have_the_smallest_width() -> None:
 def test_floats_have_the_width_that_gives_them_back() -> None:
     numbers = [0.0, -0.0, 0.1, 0.5, 1400.0, 1e300, 5e-324, 2.0**-149, float("nan"), float("inf"), float("-inf"), None]
     check("double precision", pa.array(numbers))
+    check("double precision", pa.array(np.array([-1], dtype=np.int64).view(np.float64)))  # a NaN of other bits
     check("real", pa.array([0.1, 0.5, 3.4028235e38, -1e-45, float("nan"), float("-inf"), -0.0, None], pa.float32()))
 
 

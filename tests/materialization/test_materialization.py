@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,17 @@ def outcomes(result: MaterializationResult) -> dict[str, int]:
 def values(online: OnlineStore, view: FeatureView, *ids: str) -> list[dict[str, Any] | None]:
     rows = online.get_online_features(view, [{"id": id} for id in ids])  # noqa: A001
     return [dict(row.values) if row.status == "present" else None for row in rows]
+
+
+def test_a_run_logs_which_side_was_the_limit(
+    rows: Any, make_view: MakeView, offline: OfflineStore, online: OnlineStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows(("a", at(1)))
+    with caplog.at_level(logging.INFO):
+        materialize(make_view(), offline, online, full=True)
+    assert re.search(
+        r"(Postgres|encoding|Redis) was the limit; busy: Postgres \d+%, encoding \d+%, Redis \d+%", caplog.text
+    )
 
 
 def test_the_newest_row_of_each_entity_goes_online(

@@ -11,13 +11,14 @@ from typing import Any
 
 import psycopg2
 import pytest
-from airflow.sdk import DAG, BaseSensorOperator
+from airflow.sdk import DAG, BaseSensorOperator, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.utils.file import might_contain_dag
-from online_features import FeatureView, FeatureViewError
+from online_features import FeatureView, FeatureViewError, OptionError
 from online_features_provider.airflow_dags import materialization_dag, materialization_group
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.publish import PublishOperator
 
 from tests.conftest import Database
 from tests.support.views import VIEW
@@ -97,6 +98,30 @@ def test_one_view_in_place_of_a_list_and_a_list_in_place_of_a_view_are_refused()
         materialization_dag("features.views.plane_trips", schedule=None)
     with DAG("mine", schedule=None), pytest.raises(FeatureViewError, match="is a list, and a task is for one view"):
         materialization_group([VIEW])  # type: ignore[arg-type]
+
+
+def test_full_builds_are_published_together_by_one_task() -> None:
+    views = [replace(VIEW, name="trips.v2"), VIEW]
+    dag = materialization_dag(views, publish="together", schedule=None, max_staleness=timedelta(minutes=15))
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "trips_v2.materialize": {"publish"}, "view.materialize": {"publish"},
+        "publish": {"is_fresh.trips_v2", "is_fresh.view"}, "is_fresh.trips_v2": set(), "is_fresh.view": set(),
+    }  # fmt: skip
+    assert [group.label for group in dag.task_group.topological_sort() if isinstance(group, TaskGroup)]
+    build, publish = dag.get_task("view.materialize"), dag.get_task("publish")
+    assert (build.window, build.publish, build.retries) == ("full", False, 3)
+    assert isinstance(publish, PublishOperator)
+    assert (publish.feature_views, publish.retries) == (views, 3)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"publish": "all"}, "publish='all' is unknown -> choose one of each, together"),
+    ({"publish": "together", "default_args": {"window": "incremental"}},
+     "runs with window='incremental' write to what is published -> leave window= out"),
+])  # fmt: skip
+def test_what_cannot_be_published_together_is_refused(options: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        materialization_dag([VIEW], schedule=None, **options)
 
 
 def test_a_group_is_part_of_a_dag_of_the_users() -> None:

@@ -42,7 +42,9 @@ from online_features_provider.airflow_dags import materialization_dag
 from online_features_provider.assets.changes import source_changes
 from online_features_provider.operators.check import EntityFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.push import PushOperator
+from online_features_provider.operators.rollback import ReleaseOperator, RollbackOperator
 from online_features_provider.sensors.freshness import EntityFreshnessSensor, FeatureViewFreshnessSensor
 
 
@@ -58,6 +60,8 @@ materialization_dag([made, feast, "flights_views.plane_trips"], dag_id="whole", 
 
 with DAG("kinds", schedule=None, tags={"x", "y", "z"}, params={"b": 1, "a": 2}):
     MaterializeOperator.partial(task_id="mapped", lookback=timedelta(1)).expand(feature_view=[made, "a.b", feast])
+    for kind in (PublishOperator, RollbackOperator, ReleaseOperator):
+        kind(task_id=kind.__name__, feature_views=[made, "a.b"])
     PushOperator(task_id="frame", feature_view=made, rows=pd.DataFrame({"id": [1]}))
     PushOperator(task_id="made", feature_view=made, rows=lambda: [{"id": 1}])
     PushOperator(task_id="generated", feature_view=made, rows=({"id": n} for n in range(3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -14,9 +15,10 @@ from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
+from online_features.layouts.msgpack.msgpack_layout import FLAGS_AT
 from online_features.layouts.row_format import naming
 from online_features.online.generations.pointer import published_from
-from online_features.online.generations.view_state import as_online
+from online_features.online.generations.view_state import ViewState, as_online, read_state
 from online_features.online.read.entity_keys import entity_key
 from online_features.online.write._row_script import RowScript, entities
 from online_features.resp.replies import text
@@ -33,12 +35,46 @@ def rows_online(online: OnlineStore, view: FeatureView, features: Iterable[str])
 
     :param features: that the rows may have.
     """
-    return {name: _fields(online, view, key, features) for name, key in _keys(online, view)}
+    return generation_online(online, view, features).rows
+
+
+@dataclass(frozen=True)
+class GenerationOnline:
+    """What Redis holds of a generation, by the first join key of entities.
+
+    :param rows: the fields that are not NULL, as texts.
+    :param buried: entities that have a tombstone.
+    :param pushed: those whose row or tombstone is marked as pushed.
+    """
+
+    rows: dict[str, dict[str, str]]
+    buried: set[str]
+    pushed: set[str]
+
+
+def generation_online(
+    online: OnlineStore, view: FeatureView, features: Iterable[str], generation: str | None = None
+) -> GenerationOnline:
+    """Return what Redis holds of a generation.
+
+    :param features: that the rows may have.
+    :param generation: ``None`` for the published one.
+    """
+    found = list(_stamped(online, view, generation))
+    return GenerationOnline(
+        rows={
+            texts[0]: _fields(online, view, key, features)
+            for key, texts, flags in found
+            if not flags & keyspace.TOMBSTONE
+        },
+        buried={texts[0] for _, texts, flags in found if flags & keyspace.TOMBSTONE},
+        pushed={texts[0] for _, texts, flags in found if flags & keyspace.PUSHED},
+    )
 
 
 def names_online(online: OnlineStore, view: FeatureView) -> set[str]:
     """Return the first join key of every entity that has a row."""
-    return {name for name, _ in _keys(online, view)}
+    return {texts[0] for _, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE}
 
 
 def names_buried(online: OnlineStore, view: FeatureView) -> set[str]:
@@ -79,6 +115,9 @@ def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     """
     stored = held(online, view, entity)
     match view.layout:
+        case "msgpack":
+            assert stored[FLAGS_AT] == keyspace.PUSHED
+            stored = stored[:FLAGS_AT] + b"\0" + stored[FLAGS_AT + 1 :]
         case "hash":
             assert stored.pop(keyspace.PUSHED_FIELD.encode(), None) == b"1"
         case "json":
@@ -89,27 +128,29 @@ def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     return stored
 
 
-def _keys(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str, str | bytes]]:
-    return ((texts[0], key) for key, texts, flags in _stamped(online, view) if not flags & keyspace.TOMBSTONE)
-
-
-def _stamped(online: OnlineStore, view: FeatureView) -> Iterator[tuple[str | bytes, list[str], int]]:
+def _stamped(
+    online: OnlineStore, view: FeatureView, generation: str | None = None
+) -> Iterator[tuple[str | bytes, list[str], int]]:
     """Yield the key, the texts of the join keys and the flags of every row and tombstone."""
-    layout = _layout(online, view)
+    layout, columns = _layout(online, view, generation), _columns(online, view, generation)
     stamps_of = RowScript(online._deployment, layout, "stamps")
-    for key, texts in entities(online._deployment, layout, _columns(online, view)):
+    for key, texts in entities(online._deployment, layout, columns):
         ((timestamp, _, flags),) = stamps_of([key])
         if timestamp:
             yield key, texts, flags
 
 
-def _layout(online: OnlineStore, view: FeatureView) -> RowLayout:
-    state = online.state(view)
+def _state(online: OnlineStore, view: FeatureView, generation: str | None) -> ViewState:
+    return online.state(view) if generation is None else read_state(online._deployment, view, generation)
+
+
+def _layout(online: OnlineStore, view: FeatureView, generation: str | None = None) -> RowLayout:
+    state = _state(online, view, generation)
     return layout_of(as_online(view, state.layout), state.generation)
 
 
-def _columns(online: OnlineStore, view: FeatureView) -> tuple[Column, ...]:
-    schema = online.state(view).schema
+def _columns(online: OnlineStore, view: FeatureView, generation: str | None = None) -> tuple[Column, ...]:
+    schema = _state(online, view, generation).schema
     texts = (Column(name, "text", Encoding.TEXT) for name in view.entities)
     return schema.keys if schema else tuple(feast_column(view, KEY, column) for column in texts)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from online_features.types import number_arrays
-from online_features.types._shortest import all_shortest, shortest
 from online_features.types.number_arrays import EXTENSION_TYPES, FEW, NumberArray, as_lists, as_numpy
+from online_features.types.shortest import all_shortest, shortest
 
 CHANCE = np.random.default_rng()
 

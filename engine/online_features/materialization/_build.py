@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from online_features.common.instants import to_text
 from online_features.common.log_lines import say
 from online_features.errors import PublishError
 from online_features.feature_view import FeatureView
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.materialization._catch_up import CatchUp, commit, publish_caught_up
 from online_features.materialization._options import RunOptions
 from online_features.materialization._run_record import RunRecord
@@ -51,13 +52,11 @@ class Build:
     _rows: int = field(default=0, init=False)
     _newest_pushed: datetime | None = field(default=None, init=False)
 
-    def make(
-        self, seen: GenerationList, published: ViewState, survey: Survey, query_plan: QueryPlan
-    ) -> datetime | None:
+    def make(self, survey: Survey, query_plan: QueryPlan, *, published: ViewState, synced: str) -> datetime | None:
         """Build a generation and publish it, and return its watermark.
 
-        :param seen: the generations when the run began.
-        :param published: the state of the published one.
+        :param published: the state of the published generation when the run began.
+        :param synced: the :func:`.sync_point` before the survey: what is committed after it has to be caught up.
         :raises PublishError: when it may not be published; it stays, and can be read by its name.
         """
         if not self.options.ignore_memory:
@@ -65,16 +64,23 @@ class Build:
         with self.online_run.build(self.options.origin) as writer:
             self.generation = writer.generation
             say(log.info, f"Building generation {self.generation} of feature view {self.view.name!r}")
-            # Before the snapshot: what is committed from here on has to be caught up.
-            synced, began = self.online_run.sync_point(), datetime.now(UTC)
-            self.transfer.copy(query_plan, writer)
-            self._rows = self.transfer.counter.counts.rows_written
+            # After the registration: another run may have published a generation before it.
+            seen = self.online_run.generations()
+            last = seen.last_published
+            published = self.online_run.state(last.id if last else FIRST_GENERATION)
+            # Before the source's rows, which replace pushed ones with equal timestamps.
             self._carry_pushes(writer, published, survey)
+            self.transfer.copy(query_plan, writer)
+            if self.options.prune:
+                self.transfer.counter.entities_pruned = writer.count_left_out(
+                    published, before=survey.horizon.claim, now=survey.now
+                )
+            self._rows += self.transfer.counter.counts.rows_written
             self._check_rows(published)
             commit(writer, survey, self._newest)
-            self.online_run.mark_ready(writer, synced=synced, rows=self._rows)
+            self.online_run.mark_ready(writer, synced=synced, rows=self._rows, is_pushed=published.is_pushed)
             if self.options.publish:
-                self._publish(writer, seen, began)
+                self._publish(writer, seen)
             watermark = self.online_run.state(self.generation).watermark
         if self.is_published and published.layout == "feast":
             self.online_run.clear_first_generation()
@@ -84,11 +90,14 @@ class Build:
         )
         return watermark
 
-    def _publish(self, writer: GenerationWriter, seen: GenerationList, began: datetime) -> None:
-        """Publish the build, after it has caught up with what runs have committed meanwhile."""
+    def _publish(self, writer: GenerationWriter, seen: GenerationList) -> None:
+        """Publish the build, after it has caught up with what runs have committed meanwhile.
+
+        :param seen: the generations when the build was registered.
+        """
         catch_up = CatchUp(
             view=self.view, online=self.online, online_run=self.online_run, surveyor=self.surveyor,
-            transfer=self.transfer, writer=writer, began=began,
+            transfer=self.transfer, writer=writer,
         )  # fmt: skip
         publication = publish_caught_up(
             lambda: self.online_run.publish(self.generation, seen.pointer, self.options.origin),
@@ -111,18 +120,14 @@ class Build:
         return max(filter(None, [self.transfer.counter.times.newest, self._newest_pushed]), default=None)
 
     def _carry_pushes(self, writer: GenerationWriter, published: ViewState, survey: Survey) -> None:
-        # Read again: a producer may have pushed for the first time since the run began.
-        published = self.online_run.state(published.generation)
         if not published.is_pushed:
             return
         since = survey.horizon.claim if self.options.prune else None
         carried = writer.carry_pushes(published, since=since, now=survey.now)
         self._rows += carried.counts.rows_written
         self._newest_pushed = carried.newest
-        self.transfer.counter.entities_pruned = carried.left_out
         name = f"Feature view {self.view.name!r}"
-        say(log.info, f"{name}: carried over {carried.counts.rows_written} rows that were pushed, "
-                      f"{carried.counts.rows_stale} were older than the source's")  # fmt: skip
+        say(log.info, f"{name}: carried over {carried.counts.rows_written} rows that were pushed")
         if carried.missed:
             say(log.warning, f"{name}: generation {self.generation} cannot hold {carried.missed} pushed rows, whose "
                              "join keys or types are others")  # fmt: skip

@@ -29,7 +29,6 @@ from online_features.materialization._transfer import Transfer
 from online_features.materialization.progress import RunCounter
 from online_features.materialization.result import MaterializationResult
 from online_features.online.generations.generation_list import GenerationList, GenerationState
-from online_features.online.generations.pointer import Published
 from online_features.online.generations.runs import RunClaims
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.producers.transformation import Transformation
@@ -68,12 +67,12 @@ def run_once(
         failed=record.failed, retry_budget=retry_budget, replication=options.replication,
     ) as online_run:  # fmt: skip
         # Read after the run is marked in Redis: state that is lost from here on makes the commit fail.
-        seen = online_run.generations()
-        if seen.hold is not None and not options.full:
-            return _skipped(view, online_run, seen, record, began)
         if not options.full:
             online_run.wait_for_closing()
-            seen = online_run.generations()
+        seen = online_run.generations()
+        if seen.hold is not None and (not options.full or options.in_place):
+            return _skipped(view, online_run, seen, record, began)
+        synced = online_run.sync_point()
         has_generations = LAYOUTS[view.layout].has_generations
         state = online_run.state(seen.published if has_generations else FIRST_GENERATION)
         surveyor = Surveyor(
@@ -98,7 +97,7 @@ def run_once(
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
         if builds:
             build = Build(view, online, online_run, surveyor, transfer, options, record)
-            watermark = build.make(seen, state, survey, query_plan)
+            watermark = build.make(survey, query_plan, published=state, synced=synced)
             generation, is_published = build.generation, build.is_published
         else:
             generation, is_published = state.generation, True
@@ -117,8 +116,8 @@ def run_once(
                         source=survey.note,
                         max_event_timestamp=counter.times.newest,
                         materialized_at=datetime.now(UTC),
-                        published=Published(seen.published, seen.switch) if has_generations else None,
-                    )
+                    ),
+                    pointer=seen.pointer_text if has_generations else None,
                 )
         online_run.clean_up(seen, options.keep_generations)
         warn_of_future(view, counter.times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from online_features.common.concurrency import prefetch
 from online_features.event_times import EventTimes
+from online_features.materialization._stage_times import Stage
 from online_features.materialization.progress import RunCounter
 from online_features.producers.transformation import Transformation
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from online_features.layouts.encoder import EncodedRows
     from online_features.offline.query_plan import QueryPlan
+    from online_features.offline.snapshot import Snapshot
     from online_features.offline.source_access import SourceAccess
     from online_features.online.write.generation_writer import GenerationWriter
 
@@ -39,18 +42,25 @@ class Transfer:
 
     def copy(self, query_plan: QueryPlan, writer: GenerationWriter) -> None:
         """Read, transform and encode, and write, in three stages that overlap."""
+        stages = self.counter.stages
         event_timestamp = len(self.transformation.schema.keys)  # its column follows the join keys
 
         def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
-            rows = self.transformation.apply(batch)
-            *keys, instants = rows.columns[: event_timestamp + 1]
-            return EventTimes.of(keys, instants, self.now), writer.encode(rows)
+            with stages.busy(Stage.ENCODING):
+                rows = self.transformation.apply(batch)
+                *keys, instants = rows.columns[: event_timestamp + 1]
+                return EventTimes.of(keys, instants, self.now), writer.encode(rows)
+
+        def read(snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
+            return stages.each(Stage.POSTGRES, snapshot.batches(self.batch_rows))
 
         with (
             self.source.snapshot(query_plan) as snapshot,
-            closing(prefetch(snapshot.batches(self.batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
+            closing(prefetch(read(snapshot), BATCHES_AHEAD, snapshot.cancel)) as batches,
             closing(prefetch(map(encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
         ):
             for times, rows in encoded:
-                self.counter.add(writer.write(rows), times)
+                with stages.busy(Stage.REDIS):
+                    counts = writer.write(rows)
+                self.counter.add(counts, times)
             self.counter.reject(snapshot.rejected, snapshot.rejected_sample)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 50_000  # of ordinary width about 4 MiB: encoded by column at full speed, and memory stays flat
 
-# After these, a run is repeated from its beginning: its snapshot is lost, or what it has written does not count.
+# After these, a run is repeated from its beginning: its snapshot is lost, or rows that it had written are, or nobody
+# reads them.
 REPEATED_AFTER = (OfflineStoreUnavailableError, OnlineStoreUnavailableError, OnlineDataLostError, SwitchedError)
 
 
@@ -119,6 +120,7 @@ def materialize(
         ),
         origin=origin,
     )
+    options.check_layout(view)
     retry_budget = RetryBudget(retry_for)
     record = RunRecord(origin)
 

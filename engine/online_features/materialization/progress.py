@@ -12,6 +12,7 @@ from online_features.common.log_lines import say
 from online_features.counters import RowCounts
 from online_features.event_times import EventTimes
 from online_features.feature_view import FeatureView
+from online_features.materialization._stage_times import StageTimes
 from online_features.rejection import log_rejected
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class RunCounter:
     :ivar counts: of the rows so far.
     :ivar times: event timestamps of the rows so far.
     :ivar entities_pruned: online entities removed so far.
+    :ivar stages: how long each stage of the transfer was busy so far.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class RunCounter:
         self.counts = RowCounts()
         self.times = EventTimes()
         self.entities_pruned = 0
+        self.stages = StageTimes()
         self._view = view
         self._expected_rows = expected_rows
         self._on_progress = on_progress
@@ -113,13 +116,14 @@ class RunCounter:
         log_rejected(self._view, rows, sample)
 
     def log_total(self) -> None:
-        """Log the counts of the whole run."""
+        """Log the counts of the whole run, and which side was the limit."""
         counts, seconds = self.counts, self.seconds
         pruned = f", {self.entities_pruned} entities pruned" if self.entities_pruned else ""
         for line in (
             f"{counts.rows_read} rows read in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)",
             f"{counts.rows_written} written, {counts.rows_stale} stale, {counts.rows_expired} expired, "
             f"{counts.rows_deleted} deleted, {counts.rows_rejected} rejected{pruned}",
+            self.stages.in_words(seconds),
         ):
             log.info("Materialized feature view %r: %s", self._view.name, line)
 

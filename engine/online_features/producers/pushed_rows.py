@@ -111,11 +111,14 @@ def aligned(schema: RowSchema, batch: pa.RecordBatch, wanted: RowSchema) -> pa.R
     """Return the rows with the columns of another schema: NULL where they have none, without those it does not have.
 
     :param schema: of the batch.
-    :raises InvalidRowsError: when a column is of another type, or the join keys are others.
+    :raises InvalidRowsError: when a column is of another type, the join keys are others, or a row deletes its entity
+        and the other schema has no such column.
     """
     if schema == wanted:
         return batch
     given = {column.name: (column, values) for column, values in zip(schema.columns, batch.columns, strict=True)}
+    if schema.deleted is not None and wanted.deleted is None and pc.any(given[schema.deleted.name][1]).as_py():
+        raise InvalidRowsError(f"column {schema.deleted.name!r} is new, and what is online cannot hold deletions yet")
     columns = []
     for column in wanted.columns:
         own, values = given.get(column.name, (None, None))

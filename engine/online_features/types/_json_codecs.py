@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from online_features.common.instants import to_text
 from online_features.schema import Encoding
 from online_features.types import _printing as printing
-from online_features.types._shortest import shortest
 from online_features.types.codec import EXACT_JSON, FLOATING_JSON, NULL_TYPES, PLAIN_JSON, Codec, MisfitError, all_of
 from online_features.types.number_arrays import as_lists
+from online_features.types.shortest import shortest
 
 if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement

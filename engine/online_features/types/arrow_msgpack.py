@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,7 +11,6 @@ import pyarrow.types as kinds
 
 from online_features.schema import Column, Encoding
 from online_features.types._text_codecs import UUID_BYTES, UuidCodec
-from online_features.types.arrow_bytes import binary, bytes_of
 from online_features.types.registry import codec_of
 
 FIRST_DAY, FIRST_MICROSECOND = -719_162, -62_135_596_800_000_000  # the beginning of the year 1, from 1970 on
@@ -59,6 +60,17 @@ def as_msgpack(feature: Column, column: pa.Array) -> tuple[pa.Array, pa.StringAr
     return column, None
 
 
+def binary(data: np.ndarray, lengths: np.ndarray) -> pa.BinaryArray:
+    """Return byte strings that stand in ``data`` one after the other.
+
+    :param lengths: of each in bytes.
+    """
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.Array.from_buffers(pa.binary(), len(lengths), buffers)
+
+
 def _since_year_1(column: pa.Array) -> pa.Array:
     """Return days or microseconds since the beginning of the year 1."""
     if kinds.is_date(column.type):
@@ -84,7 +96,7 @@ def _where(condition: pa.BooleanArray, column: pa.Array) -> pa.Array:
 
 
 def _uuids(column: pa.StringArray) -> pa.BinaryArray:
-    characters = bytes_of(column.fill_null(NO_UUID)).reshape(-1, len(NO_UUID))
+    characters = _bytes_of(column.fill_null(NO_UUID)).reshape(-1, len(NO_UUID))
     digits = HEXADECIMAL[characters[:, UUID_DIGITS]]
     data = digits[:, ::2] << 4 | digits[:, 1::2]
     return _where(column.is_valid(), binary(data, np.full(len(column), UUID_BYTES)))
@@ -92,7 +104,7 @@ def _uuids(column: pa.StringArray) -> pa.BinaryArray:
 
 def _base64_decoded(column: pa.StringArray) -> pa.BinaryArray:
     texts = column.fill_null("")
-    characters = bytes_of(texts).reshape(-1, 4)
+    characters = _bytes_of(texts).reshape(-1, 4)
     first, second, third, fourth = BASE64[characters].T
     data = np.stack([first << 2 | second >> 4, second << 4 | third >> 2, third << 6 | fourth], axis=1)
     is_data = np.ones(data.shape, dtype=bool)
@@ -103,15 +115,30 @@ def _base64_decoded(column: pa.StringArray) -> pa.BinaryArray:
 
 
 def _number_lists(column: pa.StringArray, number: pa.DataType) -> tuple[pa.ListArray, pa.StringArray | None]:
-    others = None
+    if not pc.any(pc.starts_with(column, "[[")).as_py():
+        with suppress(pa.ArrowInvalid):  # raised by a NULL among the numbers
+            return _flat_lists(column, number), None
     is_flat = pc.invert(pc.match_substring_regex(column, NOT_FLAT))
-    if pc.any(pc.invert(is_flat)).as_py():
-        column, others = _where(is_flat, column), _where(pc.invert(is_flat), column)
+    return _flat_lists(_where(is_flat, column), number), _where(pc.invert(is_flat), column)
+
+
+def _flat_lists(column: pa.StringArray, number: pa.DataType) -> pa.ListArray:
     present = column.fill_null("[]")
-    items = pc.split_pattern(pc.replace_substring(pc.utf8_trim(present, "[]"), '"', ""), ",")
+    items = pc.split_pattern(pc.replace_substring(pc.ascii_trim(present, "[]"), '"', ""), ",")
     # An empty array is split into one empty text.
     counts = pc.if_else(pc.equal(present, "[]"), 0, pc.list_value_length(items)).to_numpy()
     texts = items.flatten()
     numbers = texts.filter(pc.not_equal(texts, "")).cast(number)
     offsets = np.concatenate(([0], np.cumsum(counts, dtype=np.int32)), dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, numbers, mask=column.is_null()), others
+    return pa.ListArray.from_arrays(offsets, numbers, mask=column.is_null())
+
+
+def _bytes_of(column: pa.Array) -> np.ndarray:
+    """Return the bytes of all texts or byte strings of a column, one after the other, as uint8.
+
+    :param column: without NULLs.
+    """
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int32)
+    start, end = bounds[column.offset], bounds[column.offset + len(column)]
+    return np.frombuffer(data, dtype=np.uint8)[start:end] if end > start else np.empty(0, dtype=np.uint8)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from online_features.types._shortest import all_shortest, shortest
+from online_features.types.shortest import all_shortest, shortest
 
 if TYPE_CHECKING:
     import numpy as np

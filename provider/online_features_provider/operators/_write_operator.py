@@ -120,12 +120,8 @@ class WriteOperator(KillableOperator, EmittingOperator, FeatureViewOperator):
             self.withhold_event(asset)
             self.log.info("No asset event of feature view %r: no row online has changed", view.name)
         else:
-            self.put_event(context, asset, {**result, "source": self.source_uri()})
-
-    def source_uri(self) -> str | None:
-        """Return the URI of the table that the task reads, if it is known."""
-        source = self._lineage.source if self._lineage is not None else None
-        return source.asset.uri if source is not None else None
+            source = self._lineage.source if self._lineage is not None else None
+            self.put_event(context, asset, {**result, "source": source.asset.uri if source is not None else None})
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
         """Return the lineage of a finished task for OpenLineage; of a failed one, without counts and columns."""

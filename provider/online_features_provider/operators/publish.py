@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.sdk import BaseHook
 from online_features.common.log_lines import say
 from online_features.errors import PublishError
 
@@ -108,8 +109,16 @@ class PublishOperator(KillableOperator, SwitchOperator):
                 self.log.info,
                 f"Feature view {view.name!r}: generation {publication.generations[view.name]} is published",
             )
-        self.emit_events(context, [(view, {**builds[str(view)], "is_published": True}) for view in views])
+        self.emit_events(context, [(view, self._extra(view, builds[str(view)])) for view in views])
         return dict(publication.generations)
+
+    def _extra(self, view: FeatureView, build: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the extra of a view's event: the result of the build, as of a full run that publishes."""
+        # Imported here: parsing a DAG file needs none of it.
+        from online_features_provider.assets.dataset_locations import source_location
+
+        source = source_location(BaseHook.get_connection(self.postgres_conn_id), view)
+        return {**build, "is_published": True, "source": source.asset.uri if source else None}
 
     def _options(self) -> dict[str, Any]:
         """Return options of :func:`~online_features.publish`, ``None`` if not given."""

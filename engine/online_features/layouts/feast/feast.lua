@@ -90,7 +90,7 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  return ARGV[at], ARGV[at + 1], at + 2, at + 1 + fields
+  return ARGV[at], ARGV[at + 1], at + 2, at + 1 + fields, 0
 end
 
 local function remove(key)

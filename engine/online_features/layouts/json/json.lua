@@ -27,8 +27,8 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  local timestamp, created = stamps_in(ARGV[at])
-  return timestamp, created, at, at
+  local timestamp, created, flags = stamps_in(ARGV[at])
+  return timestamp, created, at, at, flags
 end
 
 local function remove(key)
@@ -47,9 +47,9 @@ local function put(key, first, _, expiry)
   set(key, ARGV[first], expiry)
 end
 
-local function bury(key, timestamp, created, expiry)
+local function bury(key, timestamp, created, expiry, flags)
   if created ~= no_created then
     created = ',"_created":"' .. created .. '"'
   end
-  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. TOMBSTONE .. created .. '}', expiry)
+  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. TOMBSTONE + flags .. created .. '}', expiry)
 end

@@ -87,7 +87,7 @@ class JsonFormat(RowFormat):
             if self._exact:
                 exact = _parsed(EXACT_JSON, document)
                 row |= {name: exact.get(name) for name in self._exact}
-            if row.get(keyspace.FLAGS_FIELD) == keyspace.TOMBSTONE:
+            if row.get(keyspace.FLAGS_FIELD, 0) & keyspace.TOMBSTONE:
                 return self._nothing
             # A producer with an older definition leaves newer features out, which are NULL, as in the other layouts.
             return [row[keyspace.TIMESTAMP_FIELD], *map(row.get, self._names)]

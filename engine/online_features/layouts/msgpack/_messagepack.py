@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.resp.word_columns import Piece, by_length, joined
-from online_features.types._shortest import all_shortest
-from online_features.types.arrow_bytes import binary
+from online_features.types.arrow_msgpack import binary
 from online_features.types.number_arrays import EXTENSION_TYPES
+from online_features.types.shortest import all_shortest
 
 NIL, FALSE, FLOAT32, FLOAT64, UINT64, ARRAY16 = 0xC0, 0xC2, 0xCA, 0xCB, 0xCF, 0xDC
 

@@ -41,8 +41,8 @@ local function stamp_of(key)
 end
 
 local function row(at)
-  local timestamp, created = stamps_in(ARGV[at])
-  return timestamp, created, at, at
+  local timestamp, created, flags = stamps_in(ARGV[at])
+  return timestamp, created, at, at, flags
 end
 
 local function remove(key)
@@ -61,6 +61,6 @@ local function put(key, first, _, expiry)
   set(key, ARGV[first], expiry)
 end
 
-local function bury(key, timestamp, created, expiry)
-  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(TOMBSTONE), expiry)
+local function bury(key, timestamp, created, expiry, flags)
+  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(TOMBSTONE + flags), expiry)
 end

@@ -16,7 +16,15 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 from online_features.feature_view import PostgresSource
 from online_features.offline.sql._feast_casts import as_feast
 from online_features.offline.sql.source_rows import column_of, own_prefix, rows_of
-from online_features.offline.sql.time_conditions import bounded, inside, instant_of, is_valid, ordered, within
+from online_features.offline.sql.time_conditions import (
+    bounded,
+    inside,
+    instant_of,
+    is_rejected,
+    is_valid,
+    ordered,
+    within,
+)
 from online_features.schema import Column, RowSchema
 from online_features.types.registry import codec_of
 from online_features.window import Arrivals, Window
@@ -93,10 +101,9 @@ def any_rows(source: PostgresSource, schema: RowSchema, window: Window | Arrival
 
 def rejected_rows(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> Select[*tuple[Any, ...]]:
     """Select, in the columns of :func:`shown`, the rows in ``window`` without an entity or a valid event timestamp."""
-    # "Not valid" must also hold where a NULL makes validity unknown.
     return shown(schema, rows_of(source)).where(
-        is_valid(source, schema, window.latest).is_not(sa.true()), inside(source, schema, window)
-    )
+        is_rejected(source, schema, window.latest), inside(source, schema, window)
+    )  # fmt: skip
 
 
 def any_outside(

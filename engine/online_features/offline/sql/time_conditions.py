@@ -48,6 +48,17 @@ def is_valid(source: PostgresSource, schema: RowSchema, latest: datetime) -> Col
     )
 
 
+def is_rejected(source: PostgresSource, schema: RowSchema, latest: datetime) -> ColumnElement[bool]:
+    """Select all other rows than :func:`is_valid`. Indexes can serve each alternative, so that no table is scanned."""
+    timestamp = ordered(source, schema.event_timestamp)
+    first, last = first_and_last(source, schema.event_timestamp, latest)
+    return sa.or_(
+        *(column_of(column).is_(None) for column in (*schema.keys, schema.event_timestamp)),
+        timestamp < first,
+        timestamp > last,
+    )
+
+
 def first_and_last(
     source: PostgresSource, column: Column, latest: datetime
 ) -> tuple[ColumnElement[Any], ColumnElement[Any]]:

@@ -15,7 +15,6 @@ from online_features.common.instants import to_text
 from online_features.errors import OnlineStoreUnavailableError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations.generation_list import (
     EPOCH,
     LISTED,
@@ -60,9 +59,8 @@ class Change:
         new = cls(lists[0].read_at)
         for view, seen in zip(views, lists, strict=True):
             key = keyspace.generations_key(view)
-            pointer = None if seen.published == FIRST_GENERATION else f"{seen.published} {seen.switch}"
             new.expect(key, VERSION, seen.version)
-            new.expect(keyspace.published_key(view.project), view.name, pointer)
+            new.expect(keyspace.published_key(view.project), view.name, seen.pointer_text or None)
             new.expect(keyspace.lease_key(view), "", seen.builder)
             new.put(key, VERSION, new.version)
             if seen.version is None:

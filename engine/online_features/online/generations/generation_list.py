@@ -139,6 +139,11 @@ class GenerationList:
         return self.published, self.switch
 
     @property
+    def pointer_text(self) -> str:
+        """The field of the view in the pointer; ``""`` if there is none."""
+        return "" if self.published == FIRST_GENERATION else f"{self.published} {self.switch}"
+
+    @property
     def last_published(self) -> Generation | None:
         """The published generation; if the pointer was lost, the one that the list has as published."""
         if self.published != FIRST_GENERATION:

@@ -27,11 +27,6 @@ class Published:
     generation: str
     switch: int
 
-    @property
-    def stored(self) -> str:
-        """The field of the pointer; empty if nothing is published."""
-        return f"{self.generation} {self.switch}" if self.generation != keyspace.FIRST_GENERATION else ""
-
 
 NOTHING_PUBLISHED = Published(keyspace.FIRST_GENERATION, 0)
 

@@ -15,27 +15,22 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields
-from online_features.online.generations.generation_list import GenerationState
-from online_features.online.generations.pointer import published_from
+from online_features.online.generations.generation_list import read_lists
+from online_features.online.generations.pointer import Published
 from online_features.online.generations.view_state import (
     ViewState,
     as_online,
     features_online,
-    json_object,
-    named,
     read_state,
 )
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.scripts import state_script
-from online_features.resp.replies import optional_text, text
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
 
 Command: TypeAlias = "tuple[str | int, ...]"
 
 NOTHING: Mapping[str, str] = {}
-
-# A generation in one of these states cannot be published any more.
-ENDED = (GenerationState.FAILED, GenerationState.RETIRED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +65,13 @@ class PushTarget:
 class PushState:
     """All generations that a push is written to.
 
+    :param view: as the producer has defined it.
     :param list_version: of the list of generations.
     :param pointer: of the view, as Redis holds it.
     :param targets: every generation that may still be published; the published one is the last.
     """
 
+    view: FeatureView
     list_version: str
     pointer: str
     targets: Sequence[PushTarget]
@@ -103,14 +100,16 @@ class PushStates:
 
     def known(self, view: FeatureView) -> PushState:
         """Return the state as last seen; read it if it was never seen."""
-        return self._known.get(keyspace.view_id(view)) or self.read(view)
+        known = self._known.get(keyspace.view_id(view))
+        # A process may use several definitions of a view, which differ in ttl.
+        return known if known is not None and known.view == view else self.read(view)
 
     def read(self, view: FeatureView) -> PushState:
         """Read the state."""
         # The list first: what changes after it shows at the next push.
         list_version, pointer, generations = read_live(self._deployment, view)
         targets = [self._target(view, generation) for generation in generations]
-        return self._keep(view, PushState(list_version=list_version, pointer=pointer, targets=targets))
+        return self._keep(view, PushState(view=view, list_version=list_version, pointer=pointer, targets=targets))
 
     def record(self, view: FeatureView, known: PushState, schema: RowSchema) -> PushState:
         """Record the types of columns that are pushed before the first run records the source's.
@@ -148,22 +147,13 @@ class PushStates:
         return known
 
 
-def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, list[str]]:
+def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, Sequence[str]]:
     """Read which generations may still be published: the list's version, the pointer, and their ids.
 
     The published generation is the last.
     """
-    key = keyspace.generations_key(view)
-    # The pointer second: it never changes without the version of the list.
-    stored = deployment.command("HGETALL", key)
-    pointer = optional_text(deployment.command("HGET", keyspace.published_key(view.project), view.name)) or ""
-    published = published_from(view.project, pointer or None).generation
-    with named(key):
-        texts = {text(field): text(value) for field, value in stored.items()}
-        entries = {field: json_object(value) for field, value in texts.items() if not field.startswith("@")}
-        live = [generation for generation, entry in entries.items() if entry["state"] not in ENDED]
-    others = sorted(generation for generation in live if generation != published)
-    return texts.get("@version", ""), pointer, [*others, published]
+    (seen,) = read_lists(deployment, [view])
+    return seen.version or "", Published(seen.published, seen.switch).stored, seen.written
 
 
 def push_command(

@@ -14,7 +14,6 @@ from online_features.errors import OnlineDataLostError, OvertakenError, Switched
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.generations._stored_schema import schema_fields
-from online_features.online.generations.pointer import Published
 from online_features.online.generations.view_definition import definition, definition_fingerprint
 from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
@@ -42,7 +41,6 @@ class RunClaims:
     :param source: a note on the source for the next run, or ``None`` to leave the one there unchanged.
     :param max_event_timestamp: the newest that the run has read, unless it is in the future.
     :param materialized_at: when the run ended.
-    :param published: the pointer when the run began, if the run counts only as long as readers see this generation.
     """
 
     run: Mapping[str, Any] | None
@@ -52,7 +50,6 @@ class RunClaims:
     source: SourceNote | None
     max_event_timestamp: datetime | None
     materialized_at: datetime
-    published: Published | None = None
 
 
 def build_fields(view: FeatureView, schema: RowSchema) -> dict[str, str]:
@@ -85,17 +82,21 @@ def commit_run(
     schema: RowSchema,
     servers: frozenset[Server],
     replication: Replication,
+    pointer: str | None,
 ) -> datetime | None:
     """Commit what a run has written to a generation when all rows are acknowledged, in one atomic step.
 
     :param servers: as returned by :func:`begin_run`.
     :param replication: what must be replicated before the watermark moves.
+    :param pointer: of the view when the run began, see :attr:`.GenerationList.pointer_text`; ``None`` for a generation
+        that readers need not read.
     :returns: the watermark, which has moved forward or not at all.
     :raises OnlineDataLostError: the run's marker is gone, or Redis is another server than before.
     :raises OnlineStoreFullError: Redis has evicted keys since the run began.
     :raises NotReplicatedError: too few replicas have the rows.
     :raises SwitchedError: readers see another generation by now.
     :raises OvertakenError: a run with another definition of the view has ended meanwhile; the next run is a full one.
+    :raises SwitchedError: readers read another generation by now.
     """
     fields = {
         "materialized_at": to_text(claims.materialized_at),
@@ -110,12 +111,9 @@ def commit_run(
     if claims.source is not None:
         fields["source"] = json.dumps(claims.source.to_dict())
     start, end = claims.covered or (None, None)
-    keys = (
-        keyspace.generation_key(view, generation),
-        keyspace.runs_key(view),
-        keyspace.run_key(view, run_id),
-        keyspace.published_key(view.project),
-    )
+    keys = [keyspace.generation_key(view, generation), keyspace.runs_key(view), keyspace.run_key(view, run_id)]
+    if pointer is not None:
+        keys.append(keyspace.published_key(view.project))
     words: tuple[str | int, ...] = (
         run_id,
         RUNS_KEPT,
@@ -127,7 +125,7 @@ def commit_run(
         definition_fingerprint(view, schema),
         _oldest_kept(claims.run) if claims.run else "",
         view.name,
-        claims.published.stored if claims.published else "-",
+        pointer or "",
         *(word for field in fields.items() for word in field),
     )
     commit = state_script("commit_run").call_in_full(keys, words)
@@ -166,8 +164,8 @@ def commit_run(
         )
     if text(watermark) == "switched":
         raise SwitchedError(
-            f"feature view {view.name!r}: another generation was published while this run was writing to generation "
-            f"{generation} -> run again"
+            f"feature view {view.name!r}: another generation than {generation} was published while the run was "
+            "writing, so readers do not see its rows -> run again"
         )
     return from_text(text(watermark)) if watermark else None
 

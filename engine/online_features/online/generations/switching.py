@@ -262,7 +262,8 @@ def _named(view: FeatureView, seen: GenerationList, named: str) -> Generation:
     target = seen.get(named)
     if target is None or named == FIRST_GENERATION:
         known = [each.id for each in seen.generations if each.id != FIRST_GENERATION]
-        raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} -> name one of them"))
+        raise PublishError(_of(view, f"generation {named!r} is not among its generations {known} "
+                                     "-> name one of them, or build again"))  # fmt: skip
     match target.state:
         case GenerationState.BUILDING:
             raise PublishError(_of(view, f"generation {named} is being built by run {target.run_id} -> wait for it"))
@@ -338,11 +339,12 @@ class _Switch:
         """
         there = self._expected(view, seen.published, ("watermark", "commits"))
         known = self._expected(view, target.id, ("watermark", "synced"))
-        is_first = seen.published == FIRST_GENERATION and there["commits"] is None
-        is_synced = is_first or known["synced"] == f"{seen.published} {there['commits'] or 0}"
-        if target.state == GenerationState.READY and not is_synced:
-            return True
-        if (there["watermark"] or "") > (known["watermark"] or ""):
+        has_runs = seen.published != FIRST_GENERATION or there["commits"] is not None
+        goes_back = (there["watermark"] or "") > (known["watermark"] or "")
+        if target.state == GenerationState.READY and has_runs:
+            # A run may have committed after the build had planned what to claim, and before it read the source.
+            return goes_back or known["synced"] != f"{seen.published} {there['commits'] or 0}"
+        if goes_back:
             raise PublishError(_of(view, f"with generation {target.id} the watermark would go back from "
                                          f"{there['watermark']} to {known['watermark'] or 'none'} "
                                          "-> build again, or roll back"))  # fmt: skip

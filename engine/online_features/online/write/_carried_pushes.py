@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,12 +32,14 @@ class PushedRow:
     """A row that a producer has pushed, as it is online.
 
     :param key: values of the join keys, by name.
+    :param is_deleted: whether the producer has deleted the entity, so that a tombstone is online.
     """
 
-    key: dict[str, Any]
     timestamp: datetime
     created: datetime | None
-    features: dict[str, Any]
+    is_deleted: bool
+    key: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,23 +48,21 @@ class CarriedPushes:
 
     :param counts: of the rows that were written to the build.
     :param missed: how many rows the build cannot hold.
-    :param left_out: how many rows were from before the instant from which rows are carried over.
     :param newest: event timestamp of them that is not in the future.
     """
 
     counts: RowCounts
     missed: int
-    left_out: int
     newest: datetime | None
 
 
 def carry_pushes(
     deployment: Deployment,
     published: ViewState,
-    write: Callable[[pa.RecordBatch], RowCounts],
     layout: RowLayout,
     schema: RowSchema,
     *,
+    write: Callable[[pa.RecordBatch], RowCounts],
     since: datetime | None,
     now: datetime,
 ) -> CarriedPushes:
@@ -73,10 +74,9 @@ def carry_pushes(
     :param schema: of the build.
     :param since: leave out rows with an earlier event timestamp; ``None`` leaves out none.
     """
-    counts, missed, left_out, times = RowCounts(), 0, 0, []
+    counts, missed, times = RowCounts(), 0, []
     for rows in _pushed(deployment, layout.view, published):
         carried = rows if since is None else [row for row in rows if row.timestamp >= since]
-        left_out += len(rows) - len(carried)
         times += [row.timestamp for row in carried if row.timestamp <= now]
         times = [max(times)] if times else []
         whole = _batch(layout.view, schema, carried, now)
@@ -86,7 +86,29 @@ def carry_pushes(
                 missed += 1
             else:
                 counts += write(batch)
-    return CarriedPushes(counts=counts, missed=missed, left_out=left_out, newest=max(times, default=None))
+    return CarriedPushes(counts=counts, missed=missed, newest=max(times, default=None))
+
+
+def count_left_out(
+    deployment: Deployment,
+    published: ViewState,
+    layout: RowLayout,
+    schema: RowSchema,
+    *,
+    absent: Callable[[pa.RecordBatch], int],
+    before: datetime,
+    now: datetime,
+) -> int:
+    """Return how many pushed rows from before an instant are of entities that a build does not have.
+
+    :param absent: returns how many rows' entities are not in the build.
+    """
+    count = 0
+    for rows in _pushed(deployment, layout.view, published):
+        if past := [row for row in rows if row.timestamp < before and not row.is_deleted]:
+            batch = _batch(layout.view, schema, past, now)
+            count += absent(batch) if batch else len(past)
+    return count
 
 
 def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> Iterator[list[PushedRow]]:
@@ -96,42 +118,47 @@ def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> 
     columns, stamps_of = published.schema.keys, RowScript(deployment, layout, "stamps")
     for found in batched(entities(deployment, layout, columns), KEYS_PER_CALL):
         keys = [key for key, _ in found]
-        marked: list[tuple[Key, list[str], datetime | None]] = []
+        marked: list[tuple[Key, list[str], PushedRow]] = []
         for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
-            for i, created, flags in zip(part, stamps[1::3], stamps[2::3], strict=True):
+            for i, at, created, flags in zip(part, stamps[::3], stamps[1::3], stamps[2::3], strict=True):
                 if flags & keyspace.PUSHED:
-                    key, texts = found[i]
-                    marked.append((key, texts, layout.created(created)))
+                    is_deleted = bool(flags & keyspace.TOMBSTONE)
+                    row = PushedRow(
+                        timestamp=layout.instant(at), created=layout.created(created), is_deleted=is_deleted
+                    )
+                    marked.append((*found[i], row))
         yield _read(deployment, layout, published.schema, marked)
 
 
 def _read(
-    deployment: Deployment,
-    layout: RowLayout,
-    schema: RowSchema,
-    marked: Sequence[tuple[Key, list[str], datetime | None]],
+    deployment: Deployment, layout: RowLayout, schema: RowSchema, marked: Sequence[tuple[Key, list[str], PushedRow]]
 ) -> list[PushedRow]:
+    """Add keys and features to the rows; leave out those that no reader could read either."""
     row_format = layout.row_format(schema.features, schema.features)
     replies = deployment.replies([(row_format.command, key) for key, *_ in marked]) if marked else []
     rows = []
-    for (_, texts, created), reply in zip(marked, replies, strict=True):
-        try:
-            timestamp, features = row_format.row(reply)
+    for (_, texts, row), reply in zip(marked, replies, strict=True):
+        with suppress(*DAMAGE):
             key = {column.name: values.decode(column, text) for column, text in zip(schema.keys, texts, strict=True)}
-        except DAMAGE:  # no reader could read it either
-            continue
-        if timestamp is not None:
-            rows.append(PushedRow(key=key, timestamp=timestamp, created=created, features=dict(features)))
+            timestamp, features = row_format.row(reply)
+            if row.is_deleted:
+                rows.append(replace(row, key=key))
+            elif timestamp is not None:
+                rows.append(replace(row, key=key, timestamp=timestamp, features=features))
     return rows
 
 
 def _batch(view: FeatureView, schema: RowSchema, rows: Sequence[PushedRow], now: datetime) -> pa.RecordBatch | None:
     """Return the rows as a batch of the build; ``None`` if it cannot hold one of them."""
+    if schema.deleted is None and any(row.is_deleted for row in rows):
+        return None
     try:
         columns: dict[str, list[Any]] = {key.name: [row.key[key.name] for row in rows] for key in schema.keys}
         columns[schema.event_timestamp.name] = [row.timestamp for row in rows]
         if schema.created_timestamp is not None:
             columns[schema.created_timestamp.name] = [row.created for row in rows]
+        if schema.deleted is not None:
+            columns[schema.deleted.name] = [row.is_deleted for row in rows]
         for feature in schema.features:
             columns[feature.name] = [row.features.get(feature.name) for row in rows]
         return pushed_rows(view, schema, GivenBatch(columns, len(rows)), now=now).batch

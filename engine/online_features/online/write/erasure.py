@@ -41,6 +41,7 @@ def erase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mappi
     record_erasures(deployment, view, {entities.field(i): now for i in until})
     erased: int | None = None
     while True:
+        till = dict(until)
         for generation in seen[-1]:
             count, later = entities.bury(generation, until)
             until |= later
@@ -48,7 +49,7 @@ def erase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Mappi
             record_erasures(deployment, view, {entities.field(i): instant for i, instant in later.items()})
         erased = count if erased is None else erased
         seen, before = read_live(deployment, view), seen
-        if seen == before:
+        if (seen, until) == (before, till):
             return erased
 
 

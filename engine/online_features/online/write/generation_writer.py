@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from online_features.common.batches import batched
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
 from online_features.online.generations.runs import RunClaims, commit_run
+from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
-from online_features.online.redis.deployment import Deployment, Session
+from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.servers import Server, check_evictions, evicts
-from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes
+from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes, count_left_out
 from online_features.online.write._memory import check_left, free_bytes
+from online_features.online.write._row_script import RowScript
 from online_features.online.write._row_writer import RowWriter
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.row_removal import Lookup, drop_view_data, prune
@@ -69,6 +72,11 @@ class GenerationWriter:
         """The generation that is written to."""
         return self.layout.generation
 
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the definition of what is written."""
+        return definition_fingerprint(self._view, self._schema)
+
     def encode(self, batch: pa.RecordBatch) -> EncodedRows:
         """Return the rows of the batch, ready for the wire."""
         if self._measured is None and batch.num_rows:
@@ -90,15 +98,23 @@ class GenerationWriter:
         def write(batch: pa.RecordBatch) -> RowCounts:
             return self._write(writer, writer.encode(batch))
 
-        carried = carry_pushes(self._deployment, published, write, self.layout, self._schema, since=since, now=now)
-        key = keyspace.generation_key(self._view, self.generation)
-        self._session.command("HSET", key, "pushed", "1")
+        carried = carry_pushes(
+            self._deployment, published, self.layout, self._schema, write=write, since=since, now=now
+        )
         if carried.missed:
+            self._check_lease()
+            key = keyspace.generation_key(self._view, self.generation)
             self._session.command("HINCRBY", key, "missed", carried.missed)
         return carried
 
-    def commit(self, claims: RunClaims) -> datetime | None:
-        """Commit what was written; see :func:`.commit_run`."""
+    def count_left_out(self, published: ViewState, *, before: datetime, now: datetime) -> int:
+        """Return how many pushed rows are gone with their entities; see :func:`.count_left_out`."""
+        return count_left_out(
+            self._deployment, published, self.layout, self._schema, absent=self._absent, before=before, now=now
+        )
+
+    def commit(self, claims: RunClaims, *, pointer: str | None = None) -> datetime | None:
+        """Commit what was written; parameters and errors are those of :func:`.commit_run`."""
         self._check_lease()
         return commit_run(
             self._session,
@@ -109,6 +125,7 @@ class GenerationWriter:
             schema=self._schema,
             servers=self._servers,
             replication=self._replication,
+            pointer=pointer,
         )
 
     def prepare(self, recorded: ViewState, fingerprint: str, *, clears: bool) -> None:
@@ -154,6 +171,17 @@ class GenerationWriter:
             if self._watches_memory:
                 check_left(self._view, now)
         return counts
+
+    def _absent(self, batch: pa.RecordBatch) -> int:
+        """Return how many rows of the batch have no entity in the generation."""
+        keys = self._writer.encode(batch).keys.to_pylist()
+        stamps_of = RowScript(self._deployment, self.layout, "stamps")
+        return sum(
+            not timestamp
+            for some in batched(keys, KEYS_PER_CALL)
+            for stamps in stamps_of(some)
+            for timestamp in stamps[::3]
+        )
 
     def _row_writer(self, *, is_pushed: bool = False) -> RowWriter:
         names = [feature.name for feature in self._schema.features]

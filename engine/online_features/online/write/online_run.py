@@ -11,7 +11,7 @@ from typing import Any
 from online_features.common.concurrency import run_with_timeout
 from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
-from online_features.errors import OnlineFeaturesError
+from online_features.errors import OnlineDataError, OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
@@ -25,7 +25,7 @@ from online_features.online.generations.building import (
 from online_features.online.generations.generation_list import GenerationList, read_lists
 from online_features.online.generations.leases import CLOSING, Lease, closing, closing_run
 from online_features.online.generations.removal import retire, sweep
-from online_features.online.generations.runs import begin_run, build_fields, end_run, identities
+from online_features.online.generations.runs import begin_run, build_fields, end_run, identities, read_runs
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, as_online, read_state
@@ -149,7 +149,7 @@ class OnlineRun:
         generation = register_build(
             self._session, self._view, run_id=self._run_id, origin=origin,
             fingerprint=definition_fingerprint(self._view, self._schema),
-            fields=build_fields(self._view, self._schema),
+            fields={**build_fields(self._view, self._schema), "last_run": self._last_run()},
         )  # fmt: skip
         try:
             with Lease(self._deployment, self._view, self._run_id) as lease:
@@ -171,16 +171,20 @@ class OnlineRun:
         """Return what a build that now reads the source is in step with; see :func:`.sync_point`."""
         return sync_point(self._session, self._view)
 
-    def mark_ready(self, build: GenerationWriter, *, synced: str, rows: int | None = None) -> None:
+    def mark_ready(
+        self, build: GenerationWriter, *, synced: str, rows: int | None = None, is_pushed: bool = False
+    ) -> None:
         """Mark a build as ready to be published; again after each catch-up.
 
         :param synced: see :meth:`sync_point`.
         :param rows: that the build has put online; ``None`` leaves what is recorded.
+        :param is_pushed: whether producers may have pushed some of them.
         """
         size = (build.row_bytes() or 0) * rows if rows is not None else None
         mark_ready(
-            self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size
-        )
+            self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
+            fields={"pushed": "1"} if is_pushed else {},
+        )  # fmt: skip
         self._ready = build.generation
 
     def publish(self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None) -> Publication:
@@ -246,6 +250,12 @@ class OnlineRun:
     def end(self, run: Mapping[str, Any]) -> None:
         """Record a run that went on after it had committed; see :func:`.end_run`."""
         end_run(self._session, self._view, self._run_id, run=run)
+
+    def _last_run(self) -> str:
+        """Return the id of the last run in the history; empty if there is none, or the user may not read it."""
+        with suppress(*DRIVER_ERRORS, OnlineDataError):
+            return str(next((run["run_id"] for run in read_runs(self._deployment, self._view, 1)), ""))
+        return ""
 
     def _writer(
         self, generation: str, check_lease: Callable[[], object], *, leaves_memory: bool = False

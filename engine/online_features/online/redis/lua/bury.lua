@@ -10,6 +10,6 @@ for i, key in ipairs(KEYS) do
   -- A tombstone that is there already keeps its expiry.
   if not held_timestamp or is_before(held_timestamp, timestamp)
       or (held_timestamp == timestamp and is_before(held_created, created)) then
-    bury(key, timestamp, created, 0)
+    bury(key, timestamp, created, 0, 0)
   end
 end

@@ -1,7 +1,8 @@
 -- Commits what a run has written: moves the watermark of the generation, if the run's marker is still there, and ends the
 -- run: adds it to the view's history. Follows history.lua.
 --
--- KEYS      the generation that the run has written to, history of the view, marker of the run, pointer of the project
+-- KEYS      the generation that the run has written to, history of the view, marker of the run; the project's pointer if
+--           the generation must still be the one that readers read
 -- ARGV[1]   id of the run
 -- ARGV[2]   number of records to keep
 -- ARGV[3]   the run as JSON, to which the watermark is added; '' if the run goes on, and ends by end_run.lua
@@ -12,11 +13,11 @@
 -- ARGV[8]   fingerprint of the run's own definition
 -- ARGV[9]   instant before which records are old
 -- ARGV[10]  name of the view
--- ARGV[11]  the view's field of the pointer when the run began; '-' for any
+-- ARGV[11]  the pointer of the view when the run began; '' for none
 -- ARGV[12…] field, value, …: further fields of the state to set
 -- returns   the watermark ('' before there is one); false when the run's marker is gone: Redis lost data meanwhile;
---           'overtaken' when a run with another definition has ended meanwhile; 'switched' when readers see another
---           generation by now
+--           'overtaken' when a run with another definition has ended meanwhile; 'switched' when readers read another
+--           generation
 --
 -- The watermark only moves forward, and only over what runs have covered: windows that begin after it are kept in
 -- "pending" until a run closes the gap.
@@ -29,8 +30,7 @@ if redis.call(ends and 'DEL' or 'EXISTS', marker) == 0 then
   return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
 end
 
--- What readers see by now may lack what a window has read.
-if ARGV[11] ~= '-' and (redis.call('HGET', pointer, ARGV[10]) or '') ~= ARGV[11] then
+if pointer and (redis.call('HGET', pointer, ARGV[10]) or '') ~= ARGV[11] then
   return 'switched'
 end
 

@@ -4,15 +4,15 @@
 --   is_before(a, b)                             whether a timestamp is before another one
 --   stamp_of(key)                               event timestamp, created timestamp and flags of what is at the key; false
 --                                               when it is empty
---   row(at)                                     both timestamps of the row whose words begin at ARGV[at], and the places
---                                               of the first and the last of the words to put
+--   row(at)                                     both timestamps of the row whose words begin at ARGV[at], the places of
+--                                               the first and the last of the words to put, and its flags
 --   put(key, first, last, expiry, is_replaced)  writes these words in place of what is at the key, if something is
---   bury(key, timestamp, created, expiry)       leaves a tombstone in place of what is at the key
+--   bury(key, timestamp, created, expiry, flags)  leaves a tombstone in place of what is at the key; flags: 0 or PUSHED
 --   remove(key)                                 removes what is at the key
 --
 -- ARGV[1] is the number of words that the layout has for itself, ARGV[2] the first of them.
 --
--- A tombstone is a row without features. A row without a created timestamp is older than one that has it at the same
+-- A tombstone is a row without features; PUSHED marks those that a producer has pushed, as it does rows. A row without a created timestamp is older than one that has it at the same
 -- event timestamp.
 
 local own_words = ARGV[1] + 1

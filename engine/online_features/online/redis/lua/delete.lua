@@ -19,7 +19,7 @@ for i, key in ipairs(KEYS) do
   if timestamp and is_before(till, timestamp) then
     till = timestamp
   end
-  bury(key, till, last_of_all, 0)
+  bury(key, till, last_of_all, 0, 0)
   outcomes[2 * i] = till
 end
 

@@ -16,7 +16,7 @@ local at = own_words + 1
 
 for _, key in ipairs(KEYS) do
   local expiry, is_deleted = math.abs(tonumber(ARGV[at])), string.byte(ARGV[at]) == minus
-  local timestamp, created, first, last = row(at + 1)
+  local timestamp, created, first, last, flags = row(at + 1)
   at = last + 1
 
   local held_timestamp, held_created = stamp_of(key)
@@ -31,7 +31,7 @@ for _, key in ipairs(KEYS) do
   elseif not is_newest then
     stale = stale + 1
   elseif is_deleted then
-    bury(key, timestamp, created, expiry)
+    bury(key, timestamp, created, expiry, flags)
     deleted = deleted + 1
   else
     put(key, first, last, expiry, held_timestamp)

@@ -1,0 +1,65 @@
+"""The example DAGs that build and publish generations, in runs of Airflow's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from online_features import OnlineStore
+
+from demo.airflow import DemoAirflow
+from demo.flights import Flights
+from demo.workplace import PROJECT
+from tests.conftest import Database
+
+pytestmark = pytest.mark.airflow
+
+PATH = os.pathsep.join(str(PROJECT / folder) for folder in (".", "engine", "provider", "dags_examples"))
+
+
+def test_the_examples_build_publish_roll_back_and_release_together(
+    tmp_path: Path, redis_url: str, database: Database, online: OnlineStore, client: redis.Redis
+) -> None:
+    from flights_views import airport_weather, plane_trips
+
+    for key in client.scan_iter("*flights:*"):
+        client.delete(key)
+    flights = Flights(database.uri)
+    flights.stage()
+    flights.release(timedelta(days=1))
+    airflow = DemoAirflow(tmp_path / "home", postgres_uri=database.uri, redis_url=redis_url, PYTHONPATH=PATH)
+    airflow.run("db", "migrate")
+    dags = ["flights_nightly", "flights_features", "flights_nightly", "flights_rollback", "flights_features",
+            "flights_nightly", "flights_release", "flights_nightly", "flights_features"]  # fmt: skip
+    arguments = [json.dumps({"dag_id": dag}) for dag in dags]
+    command = [sys.executable, "-m", "tests.acceptance.dag_runs", *arguments]
+    process = subprocess.run(command, env=airflow.environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    runs = [{task["task_id"]: task for task in run} for run in json.loads(process.stdout.splitlines()[-1])]
+
+    first, increment, second, rolled_back, skipped, held, released, third, last = runs
+    for nightly in (first, second, third):
+        assert {task["state"] for task in nightly.values()} == {"success"}
+        built = {view: nightly[f"{view}.materialize"]["return_value"] for view in ("plane_trips", "airport_weather")}
+        assert not any(result["is_published"] for result in built.values())
+        assert nightly["publish"]["return_value"] == {view: result["generation"] for view, result in built.items()}
+    for run, nightly in ((increment, first), (last, third)):
+        for view, generation in nightly["publish"]["return_value"].items():
+            assert run[f"materialize_{view}"]["return_value"]["generation"] == generation
+    assert rolled_back["roll_back"]["return_value"] == first["publish"]["return_value"]
+    assert {task["state"] for task in skipped.values()} == {"skipped"}
+    assert {name: task["state"] for name, task in held.items() if "materialize" not in name} == {
+        "publish": "skipped", "is_fresh.plane_trips": "skipped", "is_fresh.airport_weather": "skipped"
+    }  # fmt: skip
+    assert released["release"]["state"] == "success"
+    for view in (plane_trips, airport_weather):
+        assert online.generations(view).published == third["publish"]["return_value"][view.name]
+        assert [run["kind"] for run in online.runs(view) if run["outcome"] == "success"] == [
+            "incremental", "full", "full", "full", "incremental", "full"
+        ]  # fmt: skip
