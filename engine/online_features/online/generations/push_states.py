@@ -16,7 +16,6 @@ from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.generations.generation_list import read_lists
-from online_features.online.generations.pointer import Published
 from online_features.online.generations.view_state import (
     ViewState,
     as_online,
@@ -153,7 +152,7 @@ def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, Sequ
     The published generation is the last.
     """
     (seen,) = read_lists(deployment, [view])
-    return seen.version or "", Published(seen.published, seen.switch).stored, seen.written
+    return seen.version or "", seen.pointer_text, seen.written
 
 
 def push_command(
