@@ -42,6 +42,7 @@ READERS = 2
 SWITCH_SECONDS = 0.1  # before and after a switch, that count as around it
 PHASES = ("before", "build", "switch", "removal")
 SLOTS = 16384
+SAMPLES = 5  # of what no reader should see
 OF_READERS = multiprocessing.get_context("forkserver")
 
 
@@ -81,6 +82,7 @@ class Seen:
     mixes: int = 0
     holes: int = 0
     failures: int = 0
+    samples: list[str] = field(default_factory=list)  # of mixes and holes
     latencies: Mapping[str, Latencies] = field(default_factory=lambda: {phase: Latencies() for phase in PHASES})
 
     def read(self, online: OnlineStore, views: Sequence[FeatureView], names: Sequence[str], phase: str) -> None:
@@ -93,8 +95,12 @@ class Seen:
             return
         self.latencies[phase].add(time.perf_counter() - began)
         self.vectors += len(found)
-        self.holes += sum(not vector.is_complete for vector in found)
-        self.mixes += len({number for vector in found for number in vector.values.values() if number is not None}) > 1
+        incomplete = [vector for vector in found if not vector.is_complete]
+        is_mixed = len({number for vector in found for number in vector.values.values() if number is not None}) > 1
+        self.holes += len(incomplete)
+        self.mixes += is_mixed
+        if (incomplete or is_mixed) and len(self.samples) < SAMPLES:
+            self.samples.append(f"{time.time():.2f} {phase} {found.generations} {(incomplete or found)[0].rows}")
 
 
 def read_until_over(address: Address, views: Sequence[FeatureView], phase: Any, over: Any, found: Any) -> None:
@@ -174,7 +180,7 @@ class Hammer:
                 self.done["rollbacks"] += 1
             if chance.random() < 0.5:
                 self._remove(phase)
-        except TransientError as failure:  # a node has failed
+        except (TransientError, redis.RedisError) as failure:  # a node has failed
             self.done[f"interruptions ({type(failure).__name__})"] += 1
         phase.value = PHASES.index("before")
         time.sleep(0.2)
@@ -217,6 +223,7 @@ class Hammer:
             "mixes": sum(each.mixes for each in seen),
             "holes": sum(each.holes for each in seen),
             "failed reads": sum(each.failures for each in seen),
+            "samples": [sample for each in seen for sample in each.samples],
             **self.done,
             "p99 in milliseconds": {name: round(latencies.quantile(0.99), 2) for name, latencies in merged.items()},
         }
@@ -258,6 +265,7 @@ def moving(servers: Cluster, done: Counter[str]) -> Iterator[None]:
 
 def on_one_server(postgres_uri: str, folder: Path, seconds: float) -> dict[str, Any]:
     """Hammer one server."""
+    folder.mkdir()
     with redis_server(folder) as url, new_database(postgres_uri) as database:
         port = redis.Redis.from_url(url).connection_pool.connection_kwargs["port"]
         return Hammer(database, Address((port,)), "hammer").work(seconds)
@@ -265,6 +273,7 @@ def on_one_server(postgres_uri: str, folder: Path, seconds: float) -> dict[str, 
 
 def in_a_cluster(postgres_uri: str, folder: Path, seconds: float) -> dict[str, Any]:
     """Hammer a cluster whose slots move, and then one of whose nodes fails over."""
+    folder.mkdir()
     with cluster(folder) as servers, new_database(postgres_uri) as database:
         servers.await_health()
         hammer = Hammer(database, Address(tuple(node.port for node in servers.nodes)), "hammer", replicas=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,14 +12,11 @@ import redis
 from online_features import (
     FeatureView,
     InvalidRowsError,
-    OfflineStore,
     OnlineStore,
     PublishError,
     RollbackError,
-    materialize,
 )
 from online_features.layouts import keyspace
-from online_features.materialization._build import Build
 from online_features.online.write import online_run
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.online_run import OnlineRun
@@ -28,15 +25,9 @@ from tests.conftest import Database
 from tests.support.generations import make_older
 from tests.support.moments import just_before
 from tests.support.online import key_of
+from tests.support.stores import COLUMNS, Stores, at
 
 pytestmark = pytest.mark.layouts("hash", "json")
-
-NOW = datetime.now(UTC)
-COLUMNS = "id text, ts timestamptz, created timestamptz DEFAULT clock_timestamp(), gone bool, x int"
-
-
-def at(minutes: int) -> datetime:
-    return NOW - timedelta(days=1) + timedelta(minutes=minutes)
 
 
 @pytest.fixture
@@ -45,27 +36,6 @@ def view(database: Database, make_view: Callable[..., FeatureView], layout: str)
     return make_view(
         features=["x"], layout=layout, source={"created_timestamp_column": "created", "deleted_field": "gone"}
     )
-
-
-class Stores:
-    """Both stores and a view, with calls of few words."""
-
-    def __init__(self, database: Database, online: OnlineStore, view: FeatureView) -> None:
-        self.database, self.online, self.view = database, online, view
-        self.offline = OfflineStore(database.uri)
-
-    def insert(self, name: str, minutes: int, x: int) -> None:
-        self.database("INSERT INTO rows (id, ts, x) VALUES (%s, %s, %s)", name, at(minutes), x)
-
-    def push(self, name: str, minutes: int, x: int | None, **columns: Any) -> None:
-        self.online.push(self.view, [{"id": name, "ts": at(minutes), "x": x, **columns}])
-
-    def run(self, **options: Any) -> Any:
-        return materialize(self.view, self.offline, self.online, **options)
-
-    def x(self, *names: str, **options: Any) -> list[Any]:
-        rows = self.online.get_online_features(self.view, [{"id": name} for name in names], **options)
-        return [row.values["x"] for row in rows]
 
 
 @pytest.fixture
@@ -152,16 +122,16 @@ def test_increments_wait_until_a_build_that_is_closing_is_published(
     stores.insert("a", 0, 1)
     stores.run()
     seen: list[bool] = []
-    original = Build._try_to_publish
+    original = OnlineRun.publish
 
-    def publish(self: Build, *args: Any) -> bool:
+    def publish(self: OnlineRun, *args: Any) -> Any:
         closing = stores.online._client.exists(keyspace.closing_key(stores.view)) == 1
         if not closing:
             stores.run()  # an increment, which leaves the build behind
         seen.append(closing)
         return original(self, *args)
 
-    monkeypatch.setattr(Build, "_try_to_publish", publish)
+    monkeypatch.setattr(OnlineRun, "publish", publish)
     assert stores.run(full=True).is_published
     assert seen == [False, False, False, True]
     assert not stores.online._client.exists(keyspace.closing_key(stores.view))
@@ -230,7 +200,7 @@ def test_a_truncation_during_a_build_is_an_error_and_then_cured(
 
     just_before(monkeypatch, GenerationWriter, "commit", truncate)
     # The first commit is that of the increment within truncate().
-    with pytest.raises(PublishError, match="cannot catch up, because .* -> run again"):
+    with pytest.raises(PublishError, match="cannot catch up, because .* -> build again"):
         stores.run(full=True)
     assert stores.x("a", "b") == [1, None]
     assert stores.run(full=True).is_published
@@ -255,7 +225,7 @@ def test_a_generation_whose_record_is_lost_is_not_gone_back_to(stores: Stores) -
     first = stores.run()
     stores.run(full=True)
     stores.online._client.delete(keyspace.generation_key(stores.view, first.generation))
-    with pytest.raises(RollbackError, match=f"has lost what it kept of generation {first.generation}"):
+    with pytest.raises(RollbackError, match=f"has lost the schema of generation {first.generation}"):
         stores.online.rollback([stores.view])
     assert stores.x("a") == [1]
 

@@ -27,7 +27,7 @@ WEEK, DAY = (replace(VIEW, ttl=timedelta(days=days)) for days in (7, 1))
          ["feature 'y' added (text)"]),
         (VIEW, replace(PRICED, features=(*SCHEMA.features, Column("price", "double precision", Encoding.FLOAT))),
          ["feature 'price': numeric → double precision"]),
-        (replace(VIEW, layout="json"), PRICED, ["layout hash → json"]),
+        (replace(VIEW, layout="json"), PRICED, ["layout msgpack → json"]),
         (replace(VIEW, source=replace(VIEW.source, table="other", timezone="Europe/Paris")), PRICED,
          ["table rows → other", "timezone UTC → Europe/Paris"]),
         (replace(VIEW, source=replace(VIEW.source, table=None, query="SELECT 'secret'")), PRICED,

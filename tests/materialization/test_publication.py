@@ -13,6 +13,7 @@ from online_features import (
     GenerationState,
     OfflineStore,
     OnlineStore,
+    OptionError,
     PublicationOutcome,
     PublishError,
     materialize,
@@ -22,7 +23,7 @@ from online_features.online.generations.leases import closing_run
 
 from tests.conftest import Database
 
-pytestmark = pytest.mark.layouts("hash", "json")
+pytestmark = pytest.mark.layouts("hash", "json", "msgpack")
 
 Views = tuple[FeatureView, FeatureView]
 NOW = datetime.now(UTC)
@@ -161,3 +162,15 @@ def test_a_task_that_is_tried_again_does_not_go_back_twice(
             "one": second.id
         }  # not a second time
     assert online.rollback([one], origin={**task, "run_id": "another"}) == {"one": first.id}
+
+
+@pytest.mark.layouts("hash", "feast")
+def test_a_layout_refuses_what_it_cannot_do(offline: OfflineStore, online: OnlineStore, views: Views) -> None:
+    one, _ = views
+    if one.layout == "feast":
+        with pytest.raises(OptionError, match="layout 'feast' has one generation, .* -> leave publish=False out"):
+            materialize(one, offline, online, full=True, publish=False)
+        assert materialize(one, offline, online, full=True, overwrite=True).is_published
+    else:
+        with pytest.raises(OptionError, match="overwrite=True is for layout 'feast' -> leave it out"):
+            materialize(one, offline, online, full=True, overwrite=True)

@@ -52,14 +52,11 @@ class Build:
     _rows: int = field(default=0, init=False)
     _newest_pushed: datetime | None = field(default=None, init=False)
 
-    def make(
-        self, survey: Survey, query_plan: QueryPlan, *, published: ViewState, synced: str, began: datetime
-    ) -> datetime | None:
+    def make(self, survey: Survey, query_plan: QueryPlan, *, published: ViewState, synced: str) -> datetime | None:
         """Build a generation and publish it, and return its watermark.
 
         :param published: the state of the published generation when the run began.
         :param synced: the :func:`.sync_point` before the survey: what is committed after it has to be caught up.
-        :param began: when that was read.
         :raises PublishError: when it may not be published; it stays, and can be read by its name.
         """
         if not self.options.ignore_memory:
@@ -83,7 +80,7 @@ class Build:
             commit(writer, survey, self._newest)
             self.online_run.mark_ready(writer, synced=synced, rows=self._rows, is_pushed=published.is_pushed)
             if self.options.publish:
-                self._publish(writer, seen, began)
+                self._publish(writer, seen)
             watermark = self.online_run.state(self.generation).watermark
         if self.is_published and published.layout == "feast":
             self.online_run.clear_first_generation()
@@ -93,14 +90,14 @@ class Build:
         )
         return watermark
 
-    def _publish(self, writer: GenerationWriter, seen: GenerationList, began: datetime) -> None:
+    def _publish(self, writer: GenerationWriter, seen: GenerationList) -> None:
         """Publish the build, after it has caught up with what runs have committed meanwhile.
 
         :param seen: the generations when the build was registered.
         """
         catch_up = CatchUp(
             view=self.view, online=self.online, online_run=self.online_run, surveyor=self.surveyor,
-            transfer=self.transfer, writer=writer, began=began,
+            transfer=self.transfer, writer=writer,
         )  # fmt: skip
         publication = publish_caught_up(
             lambda: self.online_run.publish(self.generation, seen.pointer, self.options.origin),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from online_features.common.instants import from_text
@@ -33,10 +34,7 @@ MOST_ROUNDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class CatchUp:
-    """Catches a build up, under the lease of its view.
-
-    :param began: when the build began; windows that ended later are read again.
-    """
+    """Catches a build up, under the lease of its view."""
 
     view: FeatureView
     online: OnlineStore
@@ -44,7 +42,6 @@ class CatchUp:
     surveyor: Surveyor
     transfer: Transfer
     writer: GenerationWriter
-    began: datetime
 
     def run(self) -> None:
         """Read what has come since the build last read the source, and commit it.
@@ -71,12 +68,9 @@ class CatchUp:
 
     def _windows(self, state: ViewState) -> Iterator[Survey]:
         """Plan each window that another run has read since the build began: it may reach where increments do not."""
-        for run in self.online.runs(self.view, RUNS_KEPT):
-            if (
-                run.get("kind") == "window"
-                and run.get("outcome") == "success"
-                and from_text(run["ended"]) >= self.began
-            ):
+        since = takewhile(lambda run: run.get("run_id") != state.last_run, self.online.runs(self.view, RUNS_KEPT))
+        for run in since:
+            if run.get("kind") == "window" and run.get("outcome") == "success":
                 start, end = (from_text(run[bound]) if run[bound] else None for bound in ("start", "end"))
                 yield self.surveyor.survey(state, asked=Window(start=start, end=end), full=False)
 
@@ -89,7 +83,7 @@ def commit(writer: GenerationWriter, survey: Survey, newest: datetime | None) ->
     return writer.commit(
         RunClaims(
             run=None,
-            fingerprint_before=None,
+            fingerprint_before=writer.fingerprint,  # as it was registered
             covered=survey.plan.covered,
             cursor=survey.plan.cursor,
             source=survey.note,

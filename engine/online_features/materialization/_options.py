@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from online_features import arguments
-from online_features.errors import WindowError
+from online_features.errors import OptionError, WindowError
+from online_features.feature_view import FeatureView
+from online_features.layouts.layout_registry import LAYOUTS
 from online_features.materialization.progress import Progress
 from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.redis.replication import Replication
@@ -57,7 +59,7 @@ class RunOptions:
             raise WindowError("full=True reads all of history: give it, or start= and end=, not both")
         for option, is_given in {
             "publish=False": not self.publish, "in_place=True": self.in_place, "overwrite=True": self.overwrite,
-            "allow_empty=True": self.allow_empty,
+            "allow_empty=True": self.allow_empty, "ignore_memory=True": self.ignore_memory,
         }.items():  # fmt: skip
             if is_given and not self.full:
                 raise WindowError(f"{option} is of full runs: give full=True with it")
@@ -67,3 +69,20 @@ class RunOptions:
             raise WindowError(f"lookback={self.lookback!r} must not be negative")
         if self.lookback is not None and (self.full or not self.window.is_open):
             raise WindowError("lookback= widens an incremental run: leave it out with full=True, start= or end=")
+
+    def check_layout(self, view: FeatureView) -> None:
+        """Refuse what the layout of the view cannot do.
+
+        :raises OptionError: naming the option and the cure.
+        """
+        has_generations, name = LAYOUTS[view.layout].has_generations, f"feature view {view.name!r}"
+        if self.overwrite and has_generations:
+            raise OptionError(
+                f"{name}: overwrite=True is for layout 'feast' -> leave it out: a full run of layout {view.layout!r} "
+                "builds a new generation"
+            )
+        if not self.publish and not has_generations:
+            raise OptionError(
+                f"{name}: layout 'feast' has one generation, written in place -> leave publish=False out, or give the "
+                "view another layout"
+            )

@@ -120,6 +120,7 @@ def materialize(
         ),
         origin=origin,
     )
+    options.check_layout(view)
     retry_budget = RetryBudget(retry_for)
     record = RunRecord(origin)
 

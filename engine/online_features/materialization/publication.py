@@ -19,7 +19,6 @@ from online_features.materialization._survey import Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.materialization.materialize import BATCH_ROWS, is_repeated_after
 from online_features.materialization.progress import RunCounter
-from online_features.online.generations.generation_list import EPOCH
 from online_features.online.generations.switching import Publication
 from online_features.online.redis.replication import REPLICA_TIMEOUT, Replication
 from online_features.producers.transformation import Transformation
@@ -117,8 +116,6 @@ def _catch_up(
         view, transformation.schema, record.run_id,
         failed=record.failed, retry_budget=retry_budget, replication=options.replication,
     ) as online_run:  # fmt: skip
-        known = online_run.generations().get(generation)
-        began = known.registered if known else None
         record.note(Plan(kind="incremental", window=Window(), covered=None), counter, watermark=None)
         surveyor = Surveyor(
             view=view, source=source, transformation=transformation, options=options, online_run=online_run
@@ -126,7 +123,6 @@ def _catch_up(
         with online_run.in_place(generation, is_alone=True) as writer:
             CatchUp(
                 view=view, online=online, online_run=online_run, surveyor=surveyor, transfer=transfer, writer=writer,
-                began=began or EPOCH,
             ).run()  # fmt: skip
         watermark = online_run.state(generation).watermark
         online_run.end({

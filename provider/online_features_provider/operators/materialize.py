@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 WindowMode = Literal["incremental", "data_interval", "full"]
 DEFAULT_WINDOW: WindowMode = "incremental"
 
-FULL_OPTIONS = {"publish": True, "in_place": False, "overwrite": False, "allow_empty": False}  # with their defaults
+# Options of full runs, with their defaults.
+FULL_OPTIONS = {
+    "publish": True, "in_place": False, "overwrite": False, "allow_empty": False, "ignore_memory": False
+}  # fmt: skip
 
 
 class MaterializeOperator(WriteOperator):
@@ -51,6 +54,7 @@ class MaterializeOperator(WriteOperator):
     :param in_place: with ``window="full"``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``window="full"``, for layout ``feast``, which has no generations: remove all rows first.
     :param allow_empty: with ``window="full"``, let a generation without rows replace one with rows.
+    :param ignore_memory: with ``window="full"``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to; default one.
     :param lookback: how far an incremental run reads back before the end of the last one: a timedelta or its ISO-8601
         text.
@@ -67,8 +71,8 @@ class MaterializeOperator(WriteOperator):
 
     template_fields: Sequence[str] = (
         *WriteOperator.template_fields, "window", "start", "end", "prune", "publish", "in_place", "overwrite",
-        "allow_empty", "keep_generations", "lookback", "retry_for", "wait_for_replicas", "replica_timeout",
-        "statement_timeout",
+        "allow_empty", "ignore_memory", "keep_generations", "lookback", "retry_for", "wait_for_replicas",
+        "replica_timeout", "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -86,6 +90,7 @@ class MaterializeOperator(WriteOperator):
         in_place: bool | str = False,
         overwrite: bool | str = False,
         allow_empty: bool | str = False,
+        ignore_memory: bool | str = False,
         keep_generations: int | str | None = None,
         lookback: timedelta | str | None = None,
         retry_for: timedelta | str | None = None,
@@ -100,6 +105,7 @@ class MaterializeOperator(WriteOperator):
             check_full_options(
                 DEFAULT_WINDOW if window is None else window,
                 publish=publish, in_place=in_place, overwrite=overwrite, allow_empty=allow_empty,
+                ignore_memory=ignore_memory,
             )  # fmt: skip
         self.window = window
         self.start = start
@@ -109,6 +115,7 @@ class MaterializeOperator(WriteOperator):
         self.in_place = in_place
         self.overwrite = overwrite
         self.allow_empty = allow_empty
+        self.ignore_memory = ignore_memory
         self.keep_generations = keep_generations
         self.lookback = lookback
         self.retry_for = retry_for
@@ -153,6 +160,7 @@ class MaterializeOperator(WriteOperator):
                 in_place=parse_bool("in_place", self.in_place),
                 overwrite=parse_bool("overwrite", self.overwrite),
                 allow_empty=parse_bool("allow_empty", self.allow_empty),
+                ignore_memory=parse_bool("ignore_memory", self.ignore_memory),
                 origin=origin_of(context),
                 lookback=duration("lookback", self.lookback),
                 **{name: option for name, option in self._options().items() if option is not None},

@@ -167,3 +167,13 @@ def test_features_that_are_new_to_generation_0_come_last(make_view: MakeView, on
         {"m": 1, "a": 1, "z": 1, "b": None},
         {"m": None, "a": None, "z": None, "b": 1},
     ]
+
+
+def test_a_generation_whose_hash_is_lost_does_not_get_one_from_a_push(
+    view: FeatureView, online: OnlineStore, client: redis.Redis
+) -> None:
+    add(client, view, READY, "ready")
+    client.delete(keyspace.generation_key(view, READY))
+    online.push(view, [{"id": "b", "ts": at(2), "x": 2}])
+    assert not client.exists(keyspace.generation_key(view, READY))
+    assert recorded(client, view, published(client, view)) == ["1", None]

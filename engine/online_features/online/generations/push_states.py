@@ -15,27 +15,21 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields
-from online_features.online.generations.generation_list import GenerationState
-from online_features.online.generations.pointer import published_from
+from online_features.online.generations.generation_list import read_lists
 from online_features.online.generations.view_state import (
     ViewState,
     as_online,
     features_online,
-    json_object,
-    named,
     read_state,
 )
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.scripts import state_script
-from online_features.resp.replies import optional_text, text
+from online_features.resp.replies import text
 from online_features.schema import RowSchema
 
 Command: TypeAlias = "tuple[str | int, ...]"
 
 NOTHING: Mapping[str, str] = {}
-
-# A generation in one of these states cannot be published any more.
-ENDED = (GenerationState.FAILED, GenerationState.RETIRED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,22 +146,13 @@ class PushStates:
         return known
 
 
-def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, list[str]]:
+def read_live(deployment: Deployment, view: FeatureView) -> tuple[str, str, Sequence[str]]:
     """Read which generations may still be published: the list's version, the pointer, and their ids.
 
     The published generation is the last.
     """
-    key = keyspace.generations_key(view)
-    # The pointer second: it never changes without the version of the list.
-    stored = deployment.command("HGETALL", key)
-    pointer = optional_text(deployment.command("HGET", keyspace.published_key(view.project), view.name)) or ""
-    published = published_from(view.project, pointer or None).generation
-    with named(key):
-        texts = {text(field): text(value) for field, value in stored.items()}
-        entries = {field: json_object(value) for field, value in texts.items() if not field.startswith("@")}
-        live = [generation for generation, entry in entries.items() if entry["state"] not in ENDED]
-    others = sorted(generation for generation in live if generation != published)
-    return texts.get("@version", ""), pointer, [*others, published]
+    (seen,) = read_lists(deployment, [view])
+    return seen.version or "", seen.pointer_text, seen.written
 
 
 def push_command(

@@ -54,6 +54,7 @@ class ViewState:
     :param is_pushed: whether producers have pushed rows.
     :param rows: that the build of the generation has put online.
     :param bytes: of them in Redis, by estimate.
+    :param last_run: id of the last run in the history when the build was registered.
     """
 
     generation: str
@@ -72,6 +73,7 @@ class ViewState:
     is_pushed: bool = False
     rows: int | None = None
     bytes: int | None = None
+    last_run: str | None = None
 
 
 def read_state(deployment: Deployment, view: FeatureView, generation: str) -> ViewState:
@@ -109,6 +111,7 @@ def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) ->
             is_pushed="pushed" in stored,
             rows=int(stored["rows"]) if "rows" in stored else None,
             bytes=int(stored["bytes"]) if "bytes" in stored else None,
+            last_run=stored.get("last_run"),
         )
 
 

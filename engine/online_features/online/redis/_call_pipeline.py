@@ -88,7 +88,7 @@ class CallPipeline:
         """Return the replies to the oldest packet in flight, or to all packets if the server lacks a script."""
         calls = in_flight.popleft()
         replies = self._replies(calls)
-        if missing := unknown(replies):
+        if unknown(replies):
             for later in in_flight:
                 calls = calls + later
                 replies += self._replies(later)
@@ -96,11 +96,17 @@ class CallPipeline:
             for script in {calls[i].script for i in unknown(replies)}:
                 if script is not None:
                     self.exchange(*script.load)
-            # From the first one on, to keep the order; a call that is made twice does no harm.
-            first = missing[0]
-            self._send(calls[first:])
-            replies[first:] = self._replies(calls[first:])
+            self._send_again(calls, replies)
+            # A proxy may send each call to another server, which has a script cache of its own.
+            if unknown(replies):
+                self._send_again([call.in_full() for call in calls], replies)
         return replies
+
+    def _send_again(self, calls: Sequence[PackedCall], replies: list[Any]) -> None:
+        """Send calls again from the first whose script the server lacked, to keep their order; that does no harm."""
+        first = unknown(replies)[0]
+        self._send(calls[first:])
+        replies[first:] = self._replies(calls[first:])
 
     def _check_lengths(self, calls: Sequence[PackedCall]) -> None:
         """Find out whether Redis has closed the connection because a value is too long.

@@ -48,7 +48,7 @@ class Cluster(Deployment):
             for form, key in commands:
                 pipeline.execute_command(*form.on(key), **_target(self.client, form))
             replies: list[Any] = pipeline.execute(raise_on_error=False)
-        return replies
+        return _answered(replies)
 
     @property
     def primaries(self) -> int:
@@ -227,12 +227,23 @@ class AsyncCluster:
             for form, key in commands:
                 pipeline.execute_command(*form.on(key), **_target(self.client, form))
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
+        return _answered(replies)
 
     async def primaries(self) -> int:
         """Return how many nodes have keys of their own."""
         await self.client.initialize()  # so that its primaries are known
         return len(self.client.get_primaries())
+
+
+def _answered(replies: list[Any]) -> list[Any]:
+    """Return the replies, refusals of a node among them.
+
+    :raises redis.RedisError: when a node did not answer, which redis-py returns among the replies.
+    """
+    for reply in replies:
+        if isinstance(reply, Exception) and not isinstance(reply, redis.ResponseError):
+            raise reply
+    return replies
 
 
 def _target(client: Any, form: CommandForm) -> dict[str, Any]:

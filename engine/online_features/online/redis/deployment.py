@@ -150,12 +150,16 @@ class Deployment(ABC):
         :param calls: keys of rows and words of each call.
         :raises redis.RedisError: the first error among the replies.
         """
-        commands = [script.call(keys, words) for keys, words in calls]
-        replies = self._replies(commands)
-        # Only some nodes of a cluster may lack the script. The other calls are not repeated: their counts would differ.
-        if again := unknown(replies):
+        replies = self._replies([script.call(keys, words) for keys, words in calls])
+        if unknown(replies):
             self.client.script_load(script.source)
-            for i, reply in zip(again, self._replies([commands[i] for i in again]), strict=True):
+        # In full if it is still unknown: a proxy may send each call to another server, which has a script cache of its
+        # own.
+        for form in (script.call, script.call_in_full):
+            # Only some nodes of a cluster may lack the script. The other calls are not repeated: their counts would
+            # differ.
+            again = unknown(replies)
+            for i, reply in zip(again, self._replies([form(*calls[i]) for i in again]), strict=True):
                 replies[i] = reply
         return _raised(replies)
 

@@ -38,6 +38,15 @@ class PackedCall(NamedTuple):
     slot: int = 0
     creates: Sequence[int] = ()
 
+    def in_full(self) -> PackedCall:
+        """Return the call with the source of its script, in place of the name."""
+        if self.script is None:
+            return self
+        head, *rest = self.buffers
+        name = word("EVALSHA") + word(self.script.sha)
+        source = word("EVAL") + word(self.script.source)
+        return self._replace(buffers=[bytes(head).replace(name, source, 1), *rest])
+
 
 def calls_in_order(script: Script, rows: EncodedRows, own_words: Sequence[Word]) -> Iterator[PackedCall]:
     """Make calls of the rows in their order.

@@ -47,7 +47,7 @@ class Script:
         """Return the words of a call by name."""
         return ("EVALSHA", self.sha, len(keys), *keys, *words)
 
-    def call_in_full(self, keys: Sequence[Key], words: Sequence[str | int]) -> tuple[Any, ...]:
+    def call_in_full(self, keys: Sequence[Key], words: Sequence[Key | int]) -> tuple[Any, ...]:
         """Return the words of a call that contains the source."""
         return ("EVAL", self.source, len(keys), *keys, *words)
 

@@ -14,6 +14,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
 from online_features.online.generations.runs import RunClaims, commit_run
+from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment, Session
 from online_features.online.redis.replication import Replication
@@ -70,6 +71,11 @@ class GenerationWriter:
     def generation(self) -> str:
         """The generation that is written to."""
         return self.layout.generation
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the definition of what is written."""
+        return definition_fingerprint(self._view, self._schema)
 
     def encode(self, batch: pa.RecordBatch) -> EncodedRows:
         """Return the rows of the batch, ready for the wire."""

@@ -11,7 +11,7 @@ from typing import Any
 from online_features.common.concurrency import run_with_timeout
 from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
-from online_features.errors import OnlineFeaturesError
+from online_features.errors import OnlineDataError, OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
@@ -25,7 +25,7 @@ from online_features.online.generations.building import (
 from online_features.online.generations.generation_list import GenerationList, read_lists
 from online_features.online.generations.leases import CLOSING, Lease, closing, closing_run
 from online_features.online.generations.removal import retire, sweep
-from online_features.online.generations.runs import begin_run, build_fields, end_run, identities
+from online_features.online.generations.runs import begin_run, build_fields, end_run, identities, read_runs
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, as_online, read_state
@@ -149,7 +149,7 @@ class OnlineRun:
         generation = register_build(
             self._session, self._view, run_id=self._run_id, origin=origin,
             fingerprint=definition_fingerprint(self._view, self._schema),
-            fields=build_fields(self._view, self._schema),
+            fields={**build_fields(self._view, self._schema), "last_run": self._last_run()},
         )  # fmt: skip
         try:
             with Lease(self._deployment, self._view, self._run_id) as lease:
@@ -250,6 +250,12 @@ class OnlineRun:
     def end(self, run: Mapping[str, Any]) -> None:
         """Record a run that went on after it had committed; see :func:`.end_run`."""
         end_run(self._session, self._view, self._run_id, run=run)
+
+    def _last_run(self) -> str:
+        """Return the id of the last run in the history; empty if there is none, or the user may not read it."""
+        with suppress(*DRIVER_ERRORS, OnlineDataError):
+            return str(next((run["run_id"] for run in read_runs(self._deployment, self._view, 1)), ""))
+        return ""
 
     def _writer(
         self, generation: str, check_lease: Callable[[], object], *, leaves_memory: bool = False

@@ -31,17 +31,24 @@ if ARGV[4 + generations] then
   return version()
 end
 
-for i = 1, generations do
-  local generation, missed = KEYS[2 + i], tonumber(ARGV[3 + i])
+local function record(generation, missed)
+  -- A generation whose hash is lost must not seem to have one.
+  if redis.call('EXISTS', generation) == 0 then
+    return
+  end
   if missed > 0 then
     redis.call('HINCRBY', generation, 'missed', missed)
-  else
-    local newest = redis.call('HGET', generation, 'max_event_timestamp')
-    if ARGV[3] ~= '' and (not newest or newest < ARGV[3]) then
-      redis.call('HSET', generation, 'max_event_timestamp', ARGV[3])
-    end
-    redis.call('HSET', generation, 'pushed', '1')
+    return
   end
+  local newest = redis.call('HGET', generation, 'max_event_timestamp')
+  if ARGV[3] ~= '' and (not newest or newest < ARGV[3]) then
+    redis.call('HSET', generation, 'max_event_timestamp', ARGV[3])
+  end
+  redis.call('HSET', generation, 'pushed', '1')
+end
+
+for i = 1, generations do
+  record(KEYS[2 + i], tonumber(ARGV[3 + i]))
 end
 
 return now
