@@ -405,8 +405,10 @@ def test_what_no_retry_mends_fails_at_once_and_the_run_after_it_is_complete(
     message: str, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     with ExitStack() as lasting, connected(server) as client:
+        # Only a run in place meets what others have put at a row's key.
+        options = {"full": True, "in_place": True} if refusal is a_key_of_another_type else {}
         with pytest.raises(error, match=f"^feature view 'view', Redis: .*{message}"):
-            run(scene, client, view, {2: lambda: lasting.enter_context(refusal(server, view, folder))})
+            run(scene, client, view, {2: lambda: lasting.enter_context(refusal(server, view, folder))}, **options)
         # A connection that is killed is made again at once, and then it is over.
         assert caplog.text.count("Trying again in") == (refusal is another_password)
         lasting.close()
@@ -447,7 +449,13 @@ def test_an_evicting_policy_is_warned_of_once_a_run(
 
 
 # What a run without faults asks besides what its rows need: INFO as it begins and as it ends is the price of its truth.
-CONVERSATION = ["SADD", "SET", "INFO", "RESTORE", "HGETALL", "INFO", "EVAL"]
+CONVERSATION = [
+    "SADD", "SET", "INFO",
+    *["EVAL"] * 3, "HGETALL",  # the generations, and the state of the published one
+    *["EVAL"] * 3,  # takes the lease, and renews it
+    "INFO", "EVAL",  # commits
+    *["EVAL"] * 4,  # releases the lease, and looks for generations to remove
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", ["hash"])
@@ -456,15 +464,11 @@ def test_a_run_without_faults_asks_no_more_than_it_must(server: Server, scene: S
         run(scene, client, view)
         server.client.config_resetstat()
         with server.client.monitor() as monitor:
-            run(scene, client, view, full=True)
+            run(scene, client, view, full=True, in_place=True)
             server.client.echo("the end")
             asked = [command.split()[0] for command in iter(lambda: said(monitor), "ECHO the end") if command]
     assert asked.count("EVALSHA") == BATCHES * -(-BATCH_ROWS // ROWS_PER_CALL)
-    # Redis 6.2 refuses the form of packed rows that is tried first.
-    asked = [word for word in asked if word not in ("HELLO", "CLIENT", "EVALSHA")]
-    if asked.count("RESTORE") == 2:
-        asked.remove("RESTORE")
-    assert asked == CONVERSATION
+    assert [word for word in asked if word not in ("HELLO", "CLIENT", "EVALSHA")] == CONVERSATION
 
 
 def said(monitor: Any) -> str:
@@ -494,8 +498,8 @@ def replica(pair: tuple[Server, ...]) -> Server:
 def test_what_replicas_have_is_claimed(primary: Server, replica: Server, scene: Scene, view: FeatureView) -> None:
     with connected(primary) as client:
         result = run(scene, client, view, {3: lambda: clients_killed(primary)}, wait_for_replicas=1)
-        rows = OnlineStore(replica.client)
-        check_online(rows, view, model_of(scene, view))
+        with setting(replica, "replica-read-only", "no", "yes"):  # the scripts that read rows might write
+            check_online(OnlineStore(replica.client), view, model_of(scene, view))
     check(scene, primary, view, result, ONCE)
 
 
@@ -591,7 +595,9 @@ def test_a_layout_that_is_taken_back_after_a_run_broke_off_leaves_nothing(
             run(scene, client, view)
         with pytest.raises(LookupError):
             run(scene, client, scene.view("outages", "json"), {3: fail})
-        check_counts(run(scene, client, view), scene.model(view).run("full"))
+        if has_run:
+            check_online(OnlineStore(server.client), view, model_of(scene, view))
+        check_counts(run(scene, client, view, full=True), scene.model(view).run("full"))
         check_online(OnlineStore(server.client), view, model_of(scene, view))
 
 
@@ -617,5 +623,6 @@ def test_who_ends_a_run_does_not_wait_for_a_redis_that_hangs(server: Server, sce
 
         with redis.Redis(host=HOST, port=server.port) as patient, pytest.raises(KeyboardInterrupt):
             run(scene, patient, view, {2: hang_and_interrupt})
-        assert time.monotonic() - interrupted[0] < 2 * CLEANUP_SECONDS
+        # It gives up three times: to release its lease, to mark the build as failed, and to record the run.
+        assert time.monotonic() - interrupted[0] < 4 * CLEANUP_SECONDS
     until(lambda: set(threading.enumerate()) <= threads)

@@ -101,8 +101,9 @@ def run_once(
             generation, is_published = build.generation, build.is_published
         else:
             generation, is_published = state.generation, True
+            clears = plan.clears or options.overwrite
             with online_run.in_place(generation, is_alone=options.in_place) as writer:
-                writer.prepare(state, fingerprint, clears=plan.clears or options.overwrite)
+                writer.prepare(state, fingerprint, clears=clears)
                 transfer.copy(query_plan, writer)
                 if options.prune:
                     with source.lookup(transformation.source) as existing:
@@ -110,7 +111,7 @@ def run_once(
                 watermark = writer.commit(
                     RunClaims(
                         run={**record.succeeded(), "generation": generation},
-                        fingerprint_before=fingerprint if state.fingerprint == fingerprint else None,
+                        fingerprint_before=fingerprint if state.fingerprint == fingerprint and not clears else None,
                         covered=plan.covered,
                         cursor=plan.cursor,
                         source=survey.note,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
+from contextlib import suppress
 
 import pytest
 import redis
 from online_features import FeatureView
-from online_features.errors import LeaseLostError
+from online_features.errors import LeaseLostError, OnlineStoreUnavailableError
 from online_features.layouts import keyspace
 from online_features.online.generations import leases
 from online_features.online.generations.building import register_build, take_lease
 from online_features.online.generations.leases import Lease, begin_closing, closing_run, end_closing
 from online_features.online.redis import deployment_of
 from online_features.online.redis.deployment import Deployment
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.support.processes import until
 
@@ -107,6 +111,24 @@ def test_a_thread_renews_while_the_context_is_open(
     assert not [thread for thread in threading.enumerate() if thread.name == "lease of trips"]
 
 
+@pytest.mark.parametrize("lost", [1, 2], ids=["entering", "leaving"])
+def test_the_lease_is_released_though_an_answer_is_lost(
+    client: redis.Redis, trips: FeatureView, lease: Lease, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    command, numbers = lease._deployment.command, itertools.count(1)
+
+    def failing(*words: str | bytes | int) -> object:
+        if next(numbers) == lost:
+            raise redis.ConnectionError
+        return command(*words)
+
+    monkeypatch.setattr(lease._deployment, "command", failing)
+    with suppress(OnlineStoreUnavailableError), lease:
+        pass
+    assert not client.exists(keyspace.lease_key(trips))
+    assert next(numbers) > lost + 1
+
+
 def test_the_context_does_not_release_what_another_run_has(
     deployment: Deployment, client: redis.Redis, trips: FeatureView, lease: Lease
 ) -> None:
@@ -132,7 +154,8 @@ def test_renewals_that_fail_are_tried_again_until_the_lease_ends(
 
 
 def test_a_release_that_fails_hides_no_other_error(lease: Lease, caplog: pytest.LogCaptureFixture) -> None:
-    lease.renew = lambda: setattr(lease, "_deployment", deployment_of(redis.Redis(port=1)))  # type: ignore[method-assign]
+    nowhere = deployment_of(redis.Redis(port=1, retry=Retry(NoBackoff(), 0)))
+    lease.renew = lambda: setattr(lease, "_deployment", nowhere)  # type: ignore[method-assign]
     with pytest.raises(KeyError, match="what"), lease:
         raise KeyError("what")
     assert "was not released" in caplog.text

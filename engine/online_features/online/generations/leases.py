@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 
+from online_features.common.concurrency import run_with_timeout
 from online_features.common.log_lines import say
+from online_features.common.retry_budget import RetryBudget
 from online_features.errors import OnlineFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
@@ -18,11 +21,13 @@ from online_features.online.generations._change import LEASE_SECONDS, MILLISECON
 from online_features.online.generations.building import lease_lost
 from online_features.online.generations.generation_list import Access
 from online_features.online.redis.deployment import Deployment
-from online_features.online.redis.redis_failures import translated
+from online_features.online.redis.redis_failures import is_passing, translated
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text
 
 RENEW_SECONDS = 10.0  # two renewals may fail before the lease ends
+RELEASE_RETRY_FOR = timedelta(seconds=2)  # for longer, the next attempt of the run waits instead
+RELEASE_SECONDS = 5.0  # how long a run waits for Redis to release its lease, which ends by itself
 CLOSING = timedelta(minutes=1)  # how long increments wait for the last catch-up of a build
 
 log = logging.getLogger(__name__)
@@ -50,20 +55,18 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name=f"lease of {view.name}", daemon=True)
 
     def __enter__(self) -> Lease:
-        self.renew()
         self._thread.start()
+        try:
+            self.renew()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join()
-        try:
-            with translated(self._deployment.client, self._view):
-                release_lease(self._deployment, self._view, self._run_id)
-        except OnlineFeaturesError as failure:
-            say(log.warning, f"The lease of feature view {self._view.name!r} was not released: {failure}")
+        self._end()
 
     def check(self) -> None:
         """Make sure that the lease holds, without a call to Redis: before each packet of rows, for example.
@@ -87,6 +90,20 @@ class Lease:
             self._renewed = began
         else:
             self._is_lost = True
+
+    def _end(self) -> None:
+        self._ended.set()
+        run_with_timeout(self._release, RELEASE_SECONDS)
+
+    def _release(self) -> None:
+        self._thread.join()
+        release = partial(release_lease, self._deployment, self._view, self._run_id)
+        try:
+            with translated(self._deployment.client, self._view):
+                # The next attempt of the run needs the lease.
+                RetryBudget(RELEASE_RETRY_FOR).attempt(release, is_passing)
+        except OnlineFeaturesError as failure:
+            say(log.warning, f"The lease of feature view {self._view.name!r} was not released: {failure}")
 
     def _keep(self) -> None:
         while not self._is_lost and not self._ended.wait(RENEW_SECONDS):

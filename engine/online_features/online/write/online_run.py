@@ -214,7 +214,7 @@ class OnlineRun:
 
     def clear_first_generation(self) -> None:
         """Remove the rows of layout ``feast``, which the view has left."""
-        drop_view_data(self._deployment, self._view, FIRST_GENERATION)
+        self._session.steadily(lambda: drop_view_data(self._deployment, self._view, FIRST_GENERATION))
 
     def clean_up(self, seen: GenerationList, keep_generations: int) -> None:
         """Remove generations that nobody needs any more, for some seconds; the next run goes on.

@@ -25,7 +25,11 @@
 local state, runs, marker, pointer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 local ends = ARGV[3] ~= ''
-if redis.call(ends and 'DEL' or 'EXISTS', marker) == 0 then
+local is_marked = redis.call('EXISTS', marker) == 1
+if is_marked and ends then
+  redis.call('DEL', marker)
+end
+if not is_marked then
   -- Or the run has ended already, and only the reply was lost; this is not found if the user may not read the history.
   return has_ended(runs, ARGV[1]) and (redis.call('HGET', state, 'watermark') or '')
 end
