@@ -69,9 +69,7 @@ def test_python(guide: list[tuple[str, str]], views: dict[str, Any]) -> None:
         assert told(block, views) == ""
 
 
-def test_redis_cli(
-    guide: list[tuple[str, str]], views: dict[str, Any], redis_url: str, online: OnlineStore
-) -> None:
+def test_redis_cli(guide: list[tuple[str, str]], views: dict[str, Any], redis_url: str, online: OnlineStore) -> None:
     published = online.generations(views["airport_weather"]).published
     for words, expected in SHELL_COMMAND.findall("".join(blocks(guide, "sh")).replace(GENERATION, published)):
         # As on a terminal, unless the command says otherwise.
