@@ -15,7 +15,7 @@ from online_features.layouts.layout_registry import layout_of
 from online_features.materialization.progress import Progress
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.redis.conversation import hold
-from online_features.online.write import erasure
+from online_features.online.write import row_removal
 from online_features.online.write._row_script import RowScript
 from online_features.online.write.row_removal import prune
 
@@ -159,7 +159,9 @@ def test_pruning_removes_what_the_source_no_longer_has_and_nothing_else(
     def push_meanwhile(_: Progress) -> None:
         online.push(view, [{"id": "pushed:later", "ts": datetime.now(UTC) + timedelta(hours=1), "x": 2}])
 
-    result = materialize(view, offline, online, full=True, prune=True, on_progress=push_meanwhile)
+    result = materialize(
+        view, offline, online, full=True, in_place=True, prune=True, on_progress=push_meanwhile
+    )  # fmt: skip
     assert (result.rows_written, result.entities_pruned) == (1, 1)
     assert names_online(online, view) == {"kept", "ahead", "pushed:later"}
     assert online.runs(view)[0]["entities_pruned"] == 1
@@ -219,7 +221,7 @@ def test_a_newer_row_that_is_past_its_ttl_does_not_leave_an_older_one_as_if_it_w
     shorter = make_view(
         source={"created_timestamp_column": "created", "deleted_field": "gone"}, features=["x"], ttl=timedelta(hours=1)
     )
-    assert materialize(shorter, offline, online).rows_expired == 1
+    assert materialize(shorter, offline, online, full=True, in_place=True).rows_expired == 1
     assert names_online(online, view) == set()
 
 
@@ -236,6 +238,7 @@ def test_a_changed_ttl_is_applied_to_rows_that_are_online(
     assert client.ttl(row_key(client, after, ["a"])) == pytest.approx(expected, abs=60)
 
 
+@pytest.mark.layouts("feast")  # all others build beside what is there
 def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(
     table: Database,
     make_view: MakeView,
@@ -258,7 +261,7 @@ def test_a_crash_while_clearing_is_made_up_for_by_the_next_run(
         return clear(self, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(erasure, "KEYS_PER_CALL", 2)
+        patch.setattr(row_removal, "KEYS_PER_CALL", 2)
         patch.setattr(RowScript, "__call__", crash)
         with pytest.raises(KeyboardInterrupt):
             materialize(by_x, offline, online)

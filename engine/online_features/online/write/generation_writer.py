@@ -137,11 +137,12 @@ class GenerationWriter:
         """
         if clears:
             drop_view_data(self._deployment, self._view, self.generation)
-            bury_erased(self._deployment, self.layout, self._schema.keys)
             self._writer = self._row_writer()
         elif recorded.fingerprint not in (None, fingerprint):
             forget_definition(self._session, self._view, self.generation)
         if clears or recorded.definition is None:
+            # Tombstones of erasures are gone with the rows, or were in other generations only.
+            bury_erased(self._deployment, self.layout, self._schema.keys)
             record_schema(self._session, self._view, self.generation, self._schema)
 
     def prune(self, before: datetime, existing: Lookup) -> int:
