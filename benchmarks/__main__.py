@@ -56,7 +56,8 @@ def run_part(name: str, running: Servers, settings: Settings) -> None:
     console.print(f"\n[bold]{name}[/]")
     began = time.monotonic()
     context = {**machine(), **running.versions, "settings": settings.shown}
-    for record in keep(settings.results / f"{name}.jsonl", context, PARTS[name].records(running, settings)):
+    path, records = settings.results / f"{name}.jsonl", PARTS[name].records(running, settings)
+    for record in keep(path, context, records, append=settings.append):
         console.print(f"{time.monotonic() - began:7.1f} s  {in_words(record)}", soft_wrap=True)
 
 

@@ -36,11 +36,16 @@ class Results:
         return median(values) if values else None
 
 
-def keep(path: Path, context: Record, records: Iterable[Record]) -> Iterator[Record]:
-    """Yield the records and store each at once, so that a benchmark that is stopped keeps what it has."""
+def keep(path: Path, context: Record, records: Iterable[Record], *, append: bool = False) -> Iterator[Record]:
+    """Yield the records and store each at once, so that a benchmark that is stopped keeps what it has.
+
+    :param append: whether to keep what is stored, and its context.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as lines:
-        print(json.dumps({"context": context}), file=lines, flush=True)
+    append = append and path.exists()
+    with path.open("a" if append else "w", encoding="utf-8") as lines:
+        if not append:
+            print(json.dumps({"context": context}), file=lines, flush=True)
         for record in records:
             print(json.dumps(record), file=lines, flush=True)
             yield record

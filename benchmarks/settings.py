@@ -21,6 +21,8 @@ class Settings:
     :param rounds: how often each contender runs; medians are shown.
     :param work_mem: of Postgres, in its own notation; ``None`` leaves the server's default.
     :param small: few rows, one round and one size of each sweep, to see whether everything works.
+    :param contenders: of the reference part; empty for all.
+    :param append: whether to keep the figures of earlier runs of the part, so that a long one can be done in pieces.
     :param output: folder for page, plots and ``results``.
     """
 
@@ -30,6 +32,8 @@ class Settings:
     rounds: int
     work_mem: str | None
     small: bool
+    contenders: tuple[str, ...]
+    append: bool
     output: Path
 
     @property
@@ -40,7 +44,9 @@ class Settings:
     @property
     def shown(self) -> dict[str, Any]:
         """What figures depend on."""
-        return {name: value for name, value in asdict(self).items() if name != "output"}
+        return {
+            name: value for name, value in asdict(self).items() if name not in ("output", "contenders", "append")
+        }  # fmt: skip
 
 
 def settings_from_environment() -> Settings:
@@ -54,5 +60,7 @@ def settings_from_environment() -> Settings:
         rounds=int(os.environ.get("BENCH_ROUNDS", "1" if small else "3")),
         work_mem=os.environ.get("BENCH_WORK_MEM"),
         small=small,
+        contenders=tuple(filter(None, os.environ.get("BENCH_CONTENDERS", "").split(";"))),
+        append=os.environ.get("BENCH_APPEND", "0") != "0",
         output=Path(os.environ.get("BENCH_OUTPUT", PROJECT / ("build/benchmarks" if small else "benchmarks"))),
     )

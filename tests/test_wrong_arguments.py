@@ -35,7 +35,8 @@ RIGHT = {
     "ttl": ["None"], "transform": ["None"], "project": ["text"], "name": ["text"],
     "table": ["text"], "timestamp_field": ["text"], "created_timestamp_column": ["None", "text"],
     "deleted_field": ["None", "text"], "key_ttl": ["None"], "entity_rows": ["[]"],
-    "get_online_features.features": ["None", "[]"], "at_generation": ["None"],
+    "get_online_features.features": ["None", "[]"], "at_generation": ["None"], "generations": ["None"],
+    "keep_generations": ["0"],
     "push.offline": ["None"], "push.rows": ["[]"], "append.rows": ["[]"], "PostgresSource.query": ["None"],
 }  # fmt: skip
 
@@ -46,7 +47,7 @@ ENGINE = {"aclose", "before_transform", "check_feature_names", "description"}
 OTHERS = {
     "AppendResult", "CheckResult", "Column", "EntityFreshnessCheck", "FeatureVector", "FeatureVectors", "Freshness",
     "MaterializationResult", "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
-    "ViewState",
+    "ViewState", "Generation", "GenerationList", "GenerationState", "Hold", "Publication", "PublicationOutcome",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.contenders import (
     BY_HAND,
+    IN_PLACE,
     LAYOUTS,
     POSTGRES_ALONE,
     REDIS_ALONE,
@@ -37,11 +38,18 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
         Contender(REDIS_ALONE, in_worker("redis_alone", redis_cli=redis_cli, path=str(commands))),
         Contender(POSTGRES_ALONE, in_worker("postgres_alone")),
     ]
+    contenders = [contender for contender in contenders if _is_chosen(contender.name, settings)]
     for round_number in range(settings.rounds):
         for contender in contenders:
             yield {"round": round_number, **measure(servers, source, contender)}
     commands.unlink()
+    if not _is_chosen(IN_PLACE, settings):
+        return
     measure(servers, source, ours("msgpack"))
     for round_number in range(settings.rounds):
         source.change(servers.postgres_uri, 1.0)  # so that each row replaces one
         yield {"round": round_number, **measure(servers, source, in_place(), empty=False)}
+
+
+def _is_chosen(name: str, settings: Settings) -> bool:
+    return not settings.contenders or name in settings.contenders

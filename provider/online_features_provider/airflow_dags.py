@@ -13,10 +13,10 @@ from airflow.sdk import DAG, BaseOperator, TaskGroup
 from online_features.errors import FeatureViewError, OptionError
 from online_features.feature_view import FeatureView
 
-from online_features_provider.operators._rendered_fields import is_template
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator, OnStale
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
+from online_features_provider.operators.rendered_fields import is_template
 from online_features_provider.view_reference import check_reference
 
 Publishing = Literal["each", "together"]

@@ -17,6 +17,7 @@ from tests.conftest import Database
 from tests.support import node
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GENERATION = "mwz7cnzr"  # in the guide
 SHELL_COMMAND = re.compile(r"^\$ redis-cli (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
@@ -68,8 +69,9 @@ def test_python(guide: list[tuple[str, str]], views: dict[str, Any]) -> None:
         assert told(block, views) == ""
 
 
-def test_redis_cli(guide: list[tuple[str, str]], views: dict[str, Any], redis_url: str) -> None:
-    for words, expected in SHELL_COMMAND.findall("".join(blocks(guide, "sh"))):
+def test_redis_cli(guide: list[tuple[str, str]], views: dict[str, Any], redis_url: str, online: OnlineStore) -> None:
+    published = online.generations(views["airport_weather"]).published
+    for words, expected in SHELL_COMMAND.findall("".join(blocks(guide, "sh")).replace(GENERATION, published)):
         # As on a terminal, unless the command says otherwise.
         command = [packaged_redis() / "redis-cli", "-u", redis_url, "--no-raw", *shlex.split(words)]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -125,7 +125,7 @@ class Hammer:
     database: Database
     address: Address
     project: str
-    layout: str = "json"
+    layout: str = "msgpack"
     replicas: int = 0
     done: Counter[str] = field(default_factory=Counter)
     number: int = 0

@@ -8,7 +8,7 @@ import redis
 from tests.conftest import Database
 from tests.endurance.hammer import Address, Hammer
 
-pytestmark = [pytest.mark.faults, pytest.mark.layouts("hash", "json")]
+pytestmark = [pytest.mark.faults, pytest.mark.layouts("msgpack", "hash", "json")]
 
 SECONDS = 8
 

@@ -35,9 +35,9 @@ from tests.support.generations import make_older
 from tests.support.model import Model, Row
 from tests.support.online import generation_online
 
-pytestmark = [pytest.mark.faults, pytest.mark.layouts("hash", "json"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.faults, pytest.mark.layouts("msgpack", "hash", "json"), pytest.mark.timeout(3600)]
 
-KILLS = int(os.environ.get("KILLS", "13"))  # of each layout
+KILLS = int(os.environ.get("KILLS", "9"))  # of each layout
 ENTITIES = 60
 BATCH_ROWS = 5  # so that a build sends dozens of packets
 MOST_PACKETS = 45

@@ -22,6 +22,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineAccessError, OnlineAccessError
 from online_features.feature_view import LAYOUTS, FeastOptions
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.materialization.pending import has_pending_rows
 from online_features.offline.notifications import notification_sql
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
@@ -34,6 +35,7 @@ from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
 from tests.conftest import Database, new_database
+from tests.support.generations import make_older
 from tests.support.servers.redis_servers import STEADY, Cluster, cluster
 
 pytestmark = pytest.mark.faults
@@ -61,6 +63,11 @@ def rights(user: str, *occasions: str) -> list[str]:
     return list(dict.fromkeys(right for right in given if right[0] in "+~"))
 
 
+def of_layout(layout: str) -> tuple[str, ...]:
+    """Occasions of every user of a view in the layout."""
+    return ("always", layout) if layout == "feast" else ("always", "generations", layout)
+
+
 @pytest.fixture(scope="module")
 def source(postgres_uri: str) -> Iterator[Database]:
     with new_database(postgres_uri) as database:
@@ -68,7 +75,7 @@ def source(postgres_uri: str) -> Iterator[Database]:
         database("CREATE TABLE sales.orders (id text, ts timestamptz, gone bool, x int, note text)")
         stamps = {"new": NOW, "older": NOW, "wide": NOW, "gone": NOW, "back": NOW + DAY, "past": NOW - 2 * TTL}
         for name, ts in stamps.items():
-            note = "too long to be packed" * 20 if name == "wide" else ""
+            note = "a wide row" * 40 if name == "wide" else ""
             database("INSERT INTO sales.orders VALUES (%s, %s, %s, 1, %s)", name, ts, name == "gone", note)
         yield database
 
@@ -91,6 +98,50 @@ def materializing(view: FeatureView, offline: OfflineStore, online: OnlineStore,
     assert (result.rows_read, result.rows_deleted, result.rows_expired) == (6, 1, past[0])
     assert result.rows_written == 4 + past[1]
     assert admin.freshness(view).watermark
+
+
+def catching_up(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+    """A build beside which another run commits."""
+    began: list[object] = []
+
+    def commit(_: object) -> None:
+        if not began:
+            began.append(materialize(view, offline, admin, start=NOW - DAY, end=NOW))
+
+    materialize(view, offline, online, full=True, on_progress=commit)
+    assert began
+    assert admin.generations(view).published != FIRST_GENERATION
+
+
+def removing(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+    """A run that finds the rows of a generation that nobody needs."""
+    first = materialize(view, offline, admin, full=True).generation
+    second = materialize(view, offline, admin, full=True).generation
+    settings = admin._client.connection_pool.connection_kwargs | {"decode_responses": True}
+    with redis.Redis.from_pool(redis.ConnectionPool(**settings)) as client:
+        make_older(client, view, timedelta(minutes=11))
+    materialize(view, offline, online, keep_generations=0)
+    of_first, of_second = (
+        list(admin._client.scan_iter(f"{view.project}:{view.name}:{generation}:*")) for generation in (first, second)
+    )
+    assert of_second
+    if of_first:  # the run itself has succeeded, and says it in its log
+        raise OnlineAccessError("grant the Redis user the command and the keys")
+
+
+# Rights that the ordinary run does not use, and the job that needs them.
+OF_OTHER_JOBS: dict[tuple[Job, str], Job] = {
+    (materializing, "+unlink"): removing, (materializing, "+lrange"): catching_up,
+}  # fmt: skip
+
+
+def publishing(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+    materialize(view, offline, admin, full=True)
+    build = materialize(view, offline, admin, full=True, publish=False)
+    assert online.publish([view]) == {view.name: build.generation}
+    online.rollback([view])
+    online.release([view])
+    assert online.generations(view).needs_full
 
 
 def pruning(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
@@ -244,30 +295,41 @@ def users_of_cluster(servers: Cluster, make_view: MakeView, everything: OfflineS
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("job", [materializing, pushing, erasing, reading, watching])
 def test_each_right_of_a_job_is_needed_and_all_of_them_suffice(users: Users, job: Job, layout: str) -> None:
-    given = rights(job.__name__, "always", *(() if job is watching else (layout,)))
+    given = rights(job.__name__, *(("always",) if job is watching else of_layout(layout)))
     assert users.can(job, layout, given)
-    # Runs in layout json are those in layout hash, but for the layout's own rights.
-    taken = rights(job.__name__, layout) if job is materializing and layout == "json" else given
-    superfluous = [right for right in taken if users.can(job, layout, given, without=right)]
+    superfluous = [
+        right for right in given if users.can(OF_OTHER_JOBS.get((job, right), job), layout, given, without=right)
+    ]
     assert superfluous == []
-    assert users.denied == len(taken)
+    assert users.denied == len(given)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_pruning_needs_its_rights_besides(users: Users, layout: str) -> None:
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "feast"])
+def test_each_right_to_publish_is_needed_and_all_of_them_suffice(users: Users, layout: str) -> None:
+    given = rights("publishing", "generations")
+    assert users.can(publishing, layout, given)
+    assert [right for right in given if users.can(publishing, layout, given, without=right)] == []
+
+
+def test_pruning_needs_its_rights_besides(users: Users) -> None:
     besides = rights("materializing", "prune")
-    given = rights("materializing", "always", layout) + besides
-    assert users.can(pruning, layout, given)
-    assert not any(users.can(pruning, layout, given, without=right) for right in besides)
+    given = rights("materializing", *of_layout("feast")) + besides
+    assert users.can(pruning, "feast", given)
+    assert not any(users.can(pruning, "feast", given, without=right) for right in besides)
 
 
-def test_other_keys_need_their_rights_besides(users: Users) -> None:
-    besides = rights("materializing", "redefine")
+def test_other_layouts_need_the_rights_of_both(users: Users) -> None:
     for before, after in pairwise((*LAYOUTS, LAYOUTS[0])):
-        given = rights("materializing", "always", before, after) + besides
+        given = rights("materializing", *of_layout(before), *of_layout(after))
         assert users.can(redefining(before), after, given)
-        if "feast" not in (before, after):  # which has some of the rights for itself
-            assert not any(users.can(redefining(before), after, given, without=right) for right in besides)
+
+
+def test_other_join_keys_of_feast_need_their_rights_besides(users: Users) -> None:
+    besides = rights("materializing", "redefine")
+    given = rights("materializing", "always", "feast") + besides
+    job = redefining("feast")
+    assert users.can(job, "feast", given)
+    assert [right for right in besides if users.can(job, "feast", given, without=right)] == []
 
 
 def test_a_sample_needs_its_rights_besides(users: Users) -> None:
@@ -281,15 +343,16 @@ def test_a_sample_needs_its_rights_besides(users: Users) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_wanted_is_not_needed(users: Users, layout: str) -> None:
-    wanted = rights("materializing", "wanted")
-    given = rights("materializing", "always", layout) + wanted
+    needed = rights("materializing", *of_layout(layout))
+    wanted = [right for right in rights("materializing", "wanted") if right not in needed]
+    given = needed + wanted
     assert all(users.can(materializing, layout, given, without=right) for right in wanted)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("job", [materializing, pushing, erasing, reading, watching])
 def test_a_cluster_needs_its_rights_besides(users_of_cluster: Users, job: Job, layout: str) -> None:
-    given = rights(job.__name__, "always", *(() if job is watching else (layout,)), "cluster")
+    given = rights(job.__name__, *(("always",) if job is watching else of_layout(layout)), "cluster")
     assert users_of_cluster.can(job, layout, given)
     if job is materializing:
         assert not users_of_cluster.can(job, layout, given, without="+info")
@@ -329,7 +392,7 @@ def test_a_slot_that_moves_is_followed_by_a_right(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_run_that_fails_may_tell_so_in_the_history(users: Users, layout: str) -> None:
-    assert users.can(failing, layout, rights("materializing", "always", layout))
+    assert users.can(failing, layout, rights("materializing", *of_layout(layout)))
 
 
 def test_another_database_needs_select(redis_url: str, make_view: MakeView, client: redis.Redis) -> None:

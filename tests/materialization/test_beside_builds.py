@@ -27,7 +27,7 @@ from tests.support.moments import just_before
 from tests.support.online import key_of
 from tests.support.stores import COLUMNS, Stores, at
 
-pytestmark = pytest.mark.layouts("hash", "json")
+pytestmark = pytest.mark.layouts("msgpack", "hash", "json")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.conftest import Database
 from tests.support.moments import just_before
 from tests.support.stores import COLUMNS, Stores
 
-pytestmark = pytest.mark.layouts("hash", "json")
+pytestmark = pytest.mark.layouts("msgpack", "hash", "json")
 
 Check = Callable[[Stores, pytest.MonkeyPatch], None]
 Break = Callable[[Stores, pytest.MonkeyPatch], None]

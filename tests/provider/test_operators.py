@@ -11,11 +11,11 @@ from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
 from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from online_features.errors import FeatureViewError, WindowError
-from online_features_provider.operators._rendered_fields import count, duration, number, parse_bool
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.links import links
 from online_features_provider.operators.materialize import MaterializeOperator, window_arguments
 from online_features_provider.operators.push import PushOperator
+from online_features_provider.operators.rendered_fields import count, duration, number, parse_bool
 from online_features_provider.operators.task_failure import TaskKilled
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 

@@ -77,8 +77,6 @@ class Generation:
     :param number: greater than those of all generations before; 0 for rows from before any build.
     :param unread: rows that the next increment reads.
     :param defined: ttl and features of the view when the last run ended.
-    :param rows: that its build has written.
-    :param has_times: whether a row that is not in the future was read or pushed.
     :param commits: how many runs have ended in it.
     :param synced: the published generation and its commits, as of when the build read the source.
     :param id: in Redis; tests set it, and the watermark.
@@ -90,8 +88,6 @@ class Generation:
     unread: list[Row] = field(default_factory=list)
     has_cursor: bool = False
     defined: tuple[Any, ...] | None = None
-    rows: int | None = None
-    has_times: bool = False
     commits: int = 0
     synced: tuple[int, int] | None = None
     before: Generation | None = None
@@ -101,7 +97,7 @@ class Generation:
     @property
     def has_rows(self) -> bool:
         """Whether a build without rows may not replace it."""
-        return self.has_times if self.rows is None else self.rows > 0
+        return any(held.fields is not None for held in self.online.values())
 
 
 @dataclass
@@ -203,10 +199,10 @@ class Model:
             del self.online[name]
         return len(gone)
 
-    def left_out(self) -> int:
-        """Return how many pushed rows a pruning build leaves out."""
-        pushed = (held for held in self.online.values() if held.is_pushed and held.fields is not None)
-        return sum(held.stamp[0] <= self.now for held in pushed)
+    def dispensable(self) -> set[str]:
+        """Return the entities with a pushed row that a pruning build does not carry over."""
+        rows = ((name, held) for name, held in self.online.items() if held.is_pushed and held.fields is not None)
+        return {name for name, held in rows if held.stamp[0] <= self.now}
 
     def publish(self, target: Generation | None = None) -> Generation:
         """Publish a generation, or the newest that is ready, and return what is published."""
@@ -278,8 +274,8 @@ class Model:
             if held.is_pushed and not (prune and held.stamp[0] <= self.now)
         )
         outcomes = self._copy(self.source, build)
-        build.rows = carried["written"] + outcomes["written"]
-        if self.published.has_rows and not build.rows and not allow_empty:
+        written = carried["written"] + outcomes["written"]
+        if self.published.has_rows and not written and not allow_empty:
             raise RefusedError
         self.generations.append(build)
         if publish and not self.is_held:
@@ -295,7 +291,6 @@ class Model:
     def _write(self, into: Generation, row: Row, *, is_pushed: bool = False) -> str:
         """Write one row under the guard and name its outcome."""
         assert row.id is not None
-        into.has_times = into.has_times or row.ts <= datetime.now(UTC)
         names = set(self.features).intersection(into.defined[1] if into.defined else self.features)
         values = {name: getattr(row, name) for name in names}
         texts = {name: str(value) for name, value in values.items() if value is not None}

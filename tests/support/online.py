@@ -63,7 +63,7 @@ def generation_online(
     found = list(_stamped(online, view, generation))
     return GenerationOnline(
         rows={
-            texts[0]: _fields(online, view, key, features)
+            texts[0]: _fields(online, view, key, features, generation)
             for key, texts, flags in found
             if not flags & keyspace.TOMBSTONE
         },
@@ -161,11 +161,13 @@ def from_feast(column: Column, message: bytes) -> Any:
     return value
 
 
-def _fields(online: OnlineStore, view: FeatureView, key: str | bytes, features: Iterable[str]) -> dict[str, str]:
+def _fields(
+    online: OnlineStore, view: FeatureView, key: str | bytes, features: Iterable[str], generation: str | None
+) -> dict[str, str]:
     client = online._client
     match view.layout:
         case "msgpack":
-            return _texts(online, view, client.get(key))
+            return _texts(online, view, client.get(key), generation)
         case "hash":
             fields = {text(field): text(value) for field, value in client.hgetall(key).items()}
             return {name: value for name, value in fields.items() if name != keyspace.PUSHED_FIELD}
@@ -185,9 +187,9 @@ def _fields(online: OnlineStore, view: FeatureView, key: str | bytes, features: 
     }  # fmt: skip
 
 
-def _texts(online: OnlineStore, view: FeatureView, stored: bytes) -> dict[str, str]:
+def _texts(online: OnlineStore, view: FeatureView, stored: bytes, generation: str | None) -> dict[str, str]:
     """Return what layout ``json`` holds of a row of layout ``msgpack``."""
-    layout, schema = _layout(online, view), online.state(view).schema
+    layout, schema = _layout(online, view, generation), _state(online, view, generation).schema
     assert schema is not None
     timestamp, found = layout.row_format(schema.features, schema.features).row(stored)
     assert timestamp is not None

@@ -12,7 +12,7 @@ from online_features.feature_view import FeatureView
 
 from online_features_provider.assets.feature_view import feature_view_asset
 from online_features_provider.operators._emitting_operator import EmittingOperator
-from online_features_provider.operators._rendered_fields import is_template
+from online_features_provider.operators.rendered_fields import is_template
 from online_features_provider.view_reference import check_reference, feature_view_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from online_features.errors import WindowError
 
 from online_features_provider.operators._feature_view_operator import FeatureViewOperator
-from online_features_provider.operators._rendered_fields import count, duration, instant, number
+from online_features_provider.operators.rendered_fields import count, duration, instant, number
 from online_features_provider.operators.task_failure import readable_errors
 from online_features_provider.view_reference import feature_view_of
 

@@ -10,8 +10,8 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from online_features.errors import WindowError
 
 from online_features_provider.metrics import emit_result
-from online_features_provider.operators._rendered_fields import count, duration, given, instant, is_template, parse_bool
 from online_features_provider.operators._write_operator import WriteOperator
+from online_features_provider.operators.rendered_fields import count, duration, given, instant, is_template, parse_bool
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,8 +12,8 @@ from online_features.common.log_lines import say
 from online_features.errors import PublishError
 
 from online_features_provider.operators._feature_view_operator import SwitchOperator
-from online_features_provider.operators._rendered_fields import count, duration, parse_bool
 from online_features_provider.operators.materialize import MaterializeOperator, origin_of
+from online_features_provider.operators.rendered_fields import count, duration, parse_bool
 from online_features_provider.operators.task_failure import KillableOperator, readable_errors
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from online_features.common.log_lines import say
 from online_features.errors import FeatureViewError
 
 from online_features_provider.metrics import emit_result
-from online_features_provider.operators._rendered_fields import is_template
 from online_features_provider.operators._write_operator import WriteOperator
+from online_features_provider.operators.rendered_fields import is_template
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

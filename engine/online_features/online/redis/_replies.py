@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from types import NoneType
 from typing import Any
 
 import hiredis
 import redis
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 PLAIN = {bytes, str, int, list, NoneType}
 
@@ -34,9 +34,13 @@ def read_replies(connection: Any, count: int) -> list[Any]:
 
 def _parsed(connection: Any, most: int) -> list[Any]:
     """Return replies that have arrived; none if the connection has another parser than that of hiredis."""
-    # Both attributes are private: redis-py has no other way to many replies.
-    reader = getattr(getattr(connection, "_parser", None), "_reader", None)
-    return [] if reader is None else [*islice(iter(reader.gets, NOT_ENOUGH_DATA), most)]
+    # These names are private: redis-py has no other way to many replies.
+    parser = getattr(connection, "_parser", None)
+    reader = getattr(parser, "_reader", None)
+    if reader is None:
+        return []
+    nothing_left = sys.modules[type(parser).__module__].NOT_ENOUGH_DATA
+    return [*islice(iter(reader.gets, nothing_left), most)]
 
 
 def _checked(arrived: list[Any]) -> list[Any]:
