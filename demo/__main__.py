@@ -30,6 +30,7 @@ from flights_views import airport_weather, plane_trips
 HELD_BACK = timedelta(days=1)
 MAX_LAG = timedelta(minutes=10)
 PLANES_SHOWN = 3
+SHOWN_OF_GENERATION = ("layout", "rows", "watermark")
 FEATURES_SHOWN = ("carrier", "flight", "origin", "dest", "dep_delay")
 
 console = Console(width=80, highlight=False)
@@ -142,8 +143,8 @@ def show_planes(online: OnlineStore, flights: Flights) -> None:
 
 def show_keys(redis_url: str, generation: str) -> None:
     """Print a command to try by hand, and its output."""
-    key = keyspace.entity_key(airport_weather, generation, ["JFK"])
-    command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HGETALL", key]
+    key = keyspace.generation_key(airport_weather, generation)
+    command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HMGET", key, *SHOWN_OF_GENERATION]
     console.print(f"By hand, with {os.path.relpath(command[0])}, while the server runs (make up keeps one):")
     console.print(f"[bold]redis-cli {shlex.join(command[1:])}[/]", soft_wrap=True)
     console.print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, style="dim", end="")

@@ -34,7 +34,7 @@ FORKED.set_forkserver_preload(["tests.faults.test_overlap", "online_features.onl
 
 
 def view_of(project: str) -> FeatureView:
-    return FeatureView(name="view", project=project, entities=["id"], features=["x", "y"], source=SOURCE)
+    return FeatureView(name="view", project=project, entities=["id"], features=["x", "y"], source=SOURCE, layout="hash")
 
 
 def random_row(random: random.Random, number: int) -> Row:

@@ -94,7 +94,8 @@ def commands_of(view: FeatureView, rows: list[tuple[Any, ...]], rows_per_call: i
 
 @pytest.fixture(scope="module", params=[None, timedelta(days=3)])
 def view(request: pytest.FixtureRequest) -> FeatureView:
-    return FeatureView(name="view", project="p", entities=["user", "shop"], source=SOURCE, ttl=request.param)
+    return FeatureView(name="view", project="p", entities=["user", "shop"], source=SOURCE, ttl=request.param,
+                       layout="hash")  # fmt: skip
 
 
 @given(rows=st.lists(rows, min_size=1, max_size=12))

@@ -83,7 +83,7 @@ def test_a_timestamp_after_the_year_9999_is_damaged(store: redis.Redis, project:
 
 def test_a_tombstone_is_a_row_without_features(store: redis.Redis, project: str) -> None:
     for created in (None, LAST):
-        ask(store, "bury(KEYS[1], ARGV[2], ARGV[3], 0)", [project], LAYOUT.stamp(NOW), LAYOUT.stamp(created))
+        ask(store, "bury(KEYS[1], ARGV[2], ARGV[3], 0, 0)", [project], LAYOUT.stamp(NOW), LAYOUT.stamp(created))
         assert store.get(project) == packed_row([], [], NOW, created, TOMBSTONE)
     assert not LAYOUT.is_row(store.execute_command(*LAYOUT.read_presence.on(project)))
     store.set(project, ROW)

@@ -125,12 +125,12 @@ def test_join_keys_of_every_type_are_found_by_their_value_and_survive_pruning(
     typed(f"CREATE TABLE rows (id {kind}, also int, ts timestamptz, x int)")
     typed("INSERT INTO rows VALUES (%s, 7, %s, 1)", text, at(1))
     view = make_view(entities=["also", "id"])
-    result = materialize(view, offline, online, full=True, prune=True)
+    result = materialize(view, offline, online, full=True, in_place=True, prune=True)
     assert (result.rows_written, result.entities_pruned) == (1, 0)
     (row,) = online.get_online_features(view, [{"id": value, "also": 7}])
     assert (row.status, row.values) == ("present", {"x": 1})
     typed("DELETE FROM rows")
-    assert materialize(view, offline, online, full=True, prune=True).entities_pruned == 1
+    assert materialize(view, offline, online, full=True, in_place=True, prune=True).entities_pruned == 1
 
 
 def test_every_type_of_join_keys_has_a_value_in_these_tests() -> None:

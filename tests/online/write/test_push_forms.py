@@ -258,7 +258,9 @@ class CountingConnection(redis.Connection):
         super().send_packed_command(*arguments, **options)
 
 
-def test_a_push_of_a_view_that_is_known_takes_one_round_trip(make_view: MakeView, redis_url: str) -> None:
+def test_a_push_of_a_view_that_is_known_takes_one_round_trip_and_two_in_layout_feast(
+    make_view: MakeView, redis_url: str
+) -> None:
     pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
     with redis.Redis(connection_pool=pool) as counted:
         online, view = OnlineStore(counted), make_view()
@@ -266,9 +268,10 @@ def test_a_push_of_a_view_that_is_known_takes_one_round_trip(make_view: MakeView
         CountingConnection.packets = 0
         for hour in (2, 3, 4):
             assert online.push(view, [{"id": "a", "ts": at(hour), "x": hour}]).rows_written == 1
-        assert CountingConnection.packets == 3
+        each = 2 if view.layout == "feast" else 1  # its types change in place, so they are checked first
+        assert CountingConnection.packets == 3 * each
         online.push(view, pd.DataFrame({"id": ["a"], "ts": [at(5)], "x": [5]}))
-        assert CountingConnection.packets == 4
+        assert CountingConnection.packets == 4 * each
 
 
 def test_a_push_moves_the_newest_event_forward_and_never_the_watermark(
@@ -295,10 +298,11 @@ def test_a_push_notices_that_a_run_has_told_other_types(
     result = producer.push(view, [{"id": "a", "ts": at(2), "x": 2.5}])
     assert (result.rows_read, result.rows_written) == (1, 1)
     assert str(online.get_online_features(view, [{"id": "a"}])[0].values["x"]) == "2.5"
+    producer.push(view, [{"id": "a", "ts": at(3), "x": 2}])
     database("ALTER TABLE rows ALTER x TYPE int")
     materialize(view, offline, online)
     with pytest.raises(InvalidRowsError, match="column 'x': 2.5 is not of type integer"):
-        producer.push(view, [{"id": "a", "ts": at(3), "x": 2.5}])
+        producer.push(view, [{"id": "a", "ts": at(4), "x": 2.5}])
 
 
 def test_a_push_after_a_flush_records_the_types_again(make_view: MakeView, client: redis.Redis) -> None:
