@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import (
+    FeatureView,
+    GenerationError,
+    OfflineStore,
+    OnlineStore,
+    PublishError,
+    materialize,
+)
 from online_features.layouts import keyspace
 
 from tests.conftest import Database
@@ -45,9 +52,12 @@ def test_a_run_of_expired_rejected_or_vanished_rows_warns(
     assert warned(view) == ""
     assert warned(view) == ""
     database("UPDATE rows SET id = NULL")
-    assert "every one of 1 rows was rejected" in warned(view, full=True)
-    database("TRUNCATE rows")
-    assert "table 'rows' has no rows, where there were some before; what is online stays" in warned(view, full=True)
+    rejecting = replace(view, name="rejecting")
+    assert "every one of 1 rows was rejected" in warned(rejecting)
+    for change in ("SELECT 1", "TRUNCATE rows"):
+        database(change)
+        with pytest.raises(PublishError, match="has no rows, and the published one has 1 -> look at table 'rows'"):
+            warned(view, full=True)
     assert warned(replace(view, name="never")) == ""
 
 
@@ -63,11 +73,14 @@ def test_a_changed_definition_is_told_by_column(view: FeatureView, database: Dat
 def test_definitions_that_take_turns_are_told(view: FeatureView, warned: Warned, online: OnlineStore) -> None:
     week, day = (replace(view, ttl=timedelta(days=days)) for days in (7, 1))
     assert "another DAG" not in warned(week) + warned(day)
-    assert "another DAG or deployment writes this view with a different definition" in (told := warned(week))
+    with pytest.raises(GenerationError, match="which is unpublished, .* -> give all DAGs the same definition"):
+        warned(week)
+    told = warned(week, full=True)
+    assert "another DAG or deployment writes this view with a different definition" in told
     assert "ttl 1 day ↔ 7 days -> give the view one definition" in told
     assert warned(week) == ""
     online._client.delete(keyspace.runs_key(view))
-    assert "ttl 7 days → 1 day" in (told := warned(day))
+    assert "ttl 7 days → 1 day" in (told := warned(day, full=True))
     assert "another DAG" not in told
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
-from tests.support.online import held
+from tests.support.online import held, held_as_pushed
 from tests.support.postgres_values import VALUES
 
 pytestmark = [pytest.mark.oldest, pytest.mark.layouts]
@@ -70,7 +70,7 @@ def test_rows_that_are_appended_and_pushed_are_what_the_next_run_writes(
     generator = (row(name, 1, x) for name, x in (("a", 1), ("b", None)))
     result = online.push(view, generator, offline=offline)
     assert (result.rows_read, result.rows_written, result.rows_appended) == (2, 2, 2)
-    pushed = [held(online, view, name) for name in "ab"]
+    pushed = [held_as_pushed(online, view, name) for name in "ab"]
     assert materialize(view, offline, online).rows_written == 2
     assert [held(online, view, name) for name in "ab"] == pushed
 
@@ -94,7 +94,7 @@ def test_what_was_pushed_and_appended_is_byte_for_byte_what_a_run_reads_whatever
     (read,) = online.get_online_features(view, [{"id": "a"}])
     nothing = {"id": "c", "ts": at(1), **dict.fromkeys(columns)}
     online.push(view, [{"id": "b", "ts": at(1), **read.values}, nothing], offline=offline)
-    pushed = [held(online, view, name) for name in "bc"]
+    pushed = [held_as_pushed(online, view, name) for name in "bc"]
     assert materialize(view, offline, online, full=True).rows_written == 3
     assert [held(online, view, name) for name in "bc"] == pushed
 
@@ -134,7 +134,7 @@ def test_join_keys_and_timestamps_may_be_features_too(
     }  # fmt: skip
     result = online.push(view, [{"id": "a", "x": 7, **given}], offline=offline)
     assert (result.rows_written, result.rows_appended) == (1, 1)
-    pushed = held(online, view, "a")
+    pushed = held_as_pushed(online, view, "a")
     assert materialize(view, offline, online).rows_written == 1
     assert held(online, view, "a") == pushed
     (read,) = online.get_online_features(view, [{"id": "a"}])
@@ -156,7 +156,7 @@ def test_timestamps_and_deletions_agree_in_the_zone_of_the_source(
     ]
     result = online.push(view, rows, offline=offline)
     assert (result.rows_written, result.rows_deleted, result.rows_appended) == (2, 1, 3)
-    pushed = [held(online, view, name) for name in "abc"]
+    pushed = [held_as_pushed(online, view, name) for name in "abc"]
     assert materialize(view, offline, online).rows_written == 2
     assert [held(online, view, name) for name in "abc"] == pushed
 
@@ -192,7 +192,7 @@ def test_a_created_timestamp_that_rows_lack_is_the_same_in_both_stores(
     materialize(view, offline, online)
     ((before,),) = database(f"SET timezone = 'UTC'; SELECT now()::{kind}")
     online.push(view, [row("a", 1, 1)], offline=offline)
-    pushed = held(online, view, "a")
+    pushed = held_as_pushed(online, view, "a")
     assert database(f"SET timezone = 'UTC'; SELECT created BETWEEN %s AND now()::{kind} FROM rows", before) == [(True,)]
     assert materialize(view, offline, online).rows_written == 1
     assert held(online, view, "a") == pushed
@@ -257,7 +257,7 @@ def test_a_push_rounds_to_floats_of_feast_as_a_run_does(
     database(f"CREATE TABLE rows (id text, ts timestamptz, x {kind})")
     view = make_view(feast=FeastOptions(types={"x": declared}))
     assert online.push(view, [row("a", 1, value)], offline=offline).rows_written == 1
-    pushed = held(online, view, "a")
+    pushed = held_as_pushed(online, view, "a")
     assert materialize(view, offline, online).rows_written == 1
     assert held(online, view, "a") == pushed
 

@@ -163,7 +163,7 @@ def test_deleted_rows_of_a_table_with_one_row_per_entity_are_warned_of(
         materialize(view, offline, online)
         materialize(view, offline, online)
     assert told(caplog).count("2 row(s) were deleted since the last run and stay online") == 1
-    assert materialize(view, offline, online, full=True, prune=True).entities_pruned == 2
+    assert materialize(view, offline, online, full=True, in_place=True, prune=True).entities_pruned == 2
 
 
 def test_history_that_is_trimmed_is_not_warned_of(
@@ -255,10 +255,10 @@ def test_the_log_says_why_everything_is_read(
     online: OnlineStore,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for before, change, reason in REPLACED.values():
+    for number, (before, change, reason) in enumerate(REPLACED.values()):
         database("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         database(before)
-        view = make_view(source=CREATED, features=["plan"])
+        view = make_view(name=f"view_{number}", source=CREATED, features=["plan"])
         materialize(view, offline, online, full=True)
         database(change)
         with caplog.at_level(logging.INFO):
@@ -446,10 +446,7 @@ def test_a_row_from_the_future_is_put_right_as_the_guide_says(
 ) -> None:  # fmt: skip
     view = make_view(source=CREATED, features=["plan"])
     materialize(view, offline, online)
-    online.delete(view, [{"id": 1}])
     forecasts("UPDATE rows SET ts = now() WHERE plan = 'future'")
-    key = f"{view.project}:{view.name}:1"
-    online._client.delete(key, f"@online_features:gone:{{{key}}}")
     materialize(view, offline, online, full=True)
     assert plans(view)[0] == "future"
 

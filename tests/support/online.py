@@ -13,6 +13,7 @@ from online_features.common.instants import to_text
 from online_features.layouts import keyspace
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_columns import KEY, feast_column
+from online_features.layouts.json.json_layout import FLAGS_AT as JSON_FLAGS_AT
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
 from online_features.layouts.msgpack.msgpack_layout import FLAGS_AT
@@ -116,15 +117,15 @@ def held_as_pushed(online: OnlineStore, view: FeatureView, entity: Any) -> Any:
     stored = held(online, view, entity)
     match view.layout:
         case "msgpack":
-            assert stored[FLAGS_AT] == keyspace.PUSHED
-            stored = stored[:FLAGS_AT] + b"\0" + stored[FLAGS_AT + 1 :]
+            assert stored[FLAGS_AT] & keyspace.PUSHED
+            stored = stored[:FLAGS_AT] + bytes([stored[FLAGS_AT] & ~keyspace.PUSHED]) + stored[FLAGS_AT + 1 :]
         case "hash":
             assert stored.pop(keyspace.PUSHED_FIELD.encode(), None) == b"1"
         case "json":
-            flags = f',"{keyspace.FLAGS_FIELD}":'
-            front, pushed, back = stored.decode().partition(f"{flags}{keyspace.PUSHED},")
-            assert pushed
-            stored = f"{front}{flags}0,{back}".encode()
+            flags = stored[JSON_FLAGS_AT] - ord("0")
+            assert flags & keyspace.PUSHED
+            digit = str(flags & ~keyspace.PUSHED).encode()
+            stored = stored[:JSON_FLAGS_AT] + digit + stored[JSON_FLAGS_AT + 1 :]
     return stored
 
 
