@@ -174,9 +174,10 @@ class FloatCodec(Codec):
         return all_of(float, values)
 
     def encode_element(self, value: Any) -> str:
-        if self.is_single:
-            struct.pack("<f", value)  # raises OverflowError when it does not fit
-        return printing.in_json(float(value))
+        if not self.is_single:
+            return printing.float_in_json(float(value))
+        struct.pack("<f", value)  # raises OverflowError when it does not fit
+        return printing.float_in_json(float(value), printing.LEAST_SINGLE_WITH_EXPONENT)
 
     def decode_element(self, value: Any) -> Any:
         return float(value)

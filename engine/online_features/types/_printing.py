@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-LEAST_WITH_EXPONENT = 10**15  # Postgres prints floats from here on with an exponent, Python only from 10**16 on
+# Postgres prints floats from here on with an exponent, Python only from 10**16 on.
+LEAST_WITH_EXPONENT, LEAST_SINGLE_WITH_EXPONENT = 10**15, 10**6
 
 
 def is_aware(moment: datetime) -> bool:
@@ -82,7 +83,7 @@ def in_json(value: Any) -> str:
         case str() | UUID():
             return quoted(value)
         case float():
-            return _float_in_json(value)
+            return float_in_json(value)
         case Decimal():
             return exact(value) if value.is_finite() else quoted(exact(value))
         case datetime():
@@ -102,9 +103,15 @@ def _timestamp_in_json(value: datetime) -> str:
     return without_zeros(naive(value.astimezone(UTC))) + "+00:00" if is_aware(value) else without_zeros(naive(value))
 
 
-def _float_in_json(value: float) -> str:
+def float_in_json(value: float, least_with_exponent: int = LEAST_WITH_EXPONENT) -> str:
+    """Print a float as ``to_json`` does.
+
+    :param least_with_exponent: the least number that has an exponent; ``real`` has another one.
+    """
     number = Decimal(float.__repr__(value))
     if not number.is_finite():
         return quoted(exact(number))
-    has_exponent = abs(number) >= LEAST_WITH_EXPONENT
-    return format(number.normalize(), "e") if has_exponent else float.__repr__(value).removesuffix(".0")
+    if abs(number) < least_with_exponent:
+        return float.__repr__(value).removesuffix(".0")
+    digits, exponent = format(number.normalize(), "e").split("e")
+    return f"{digits}e{int(exponent):+03}"
