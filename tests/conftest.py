@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -128,10 +129,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with each of the layouts that its marker ``layouts`` names, or with all of them."""
+    """Run a test with each of the layouts that its marker ``layouts`` names, or with all of them.
+
+    Of these, ``TEST_LAYOUTS`` may choose some.
+    """
     marker = metafunc.definition.get_closest_marker("layouts")
     if marker and "layout" in metafunc.fixturenames:
-        metafunc.parametrize("layout", marker.args or LAYOUTS)
+        named = marker.args or LAYOUTS
+        chosen = os.environ.get("TEST_LAYOUTS", "").split()
+        metafunc.parametrize("layout", [layout for layout in named if layout in chosen] or named)
 
 
 @pytest.fixture
