@@ -13,10 +13,12 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError
 from online_features.layouts import keyspace
+from online_features.online.generations.push_states import PushStates
 from online_features.online.redis.scripts import state_script
 
 from tests.conftest import Database, at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.moments import just_before
 from tests.support.online import published
 
 pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
@@ -177,3 +179,20 @@ def test_a_generation_whose_hash_is_lost_does_not_get_one_from_a_push(
     online.push(view, [{"id": "b", "ts": at(2), "x": 2}])
     assert not client.exists(keyspace.generation_key(view, READY))
     assert recorded(client, view, published(client, view)) == ["1", None]
+
+
+def test_a_first_push_goes_to_a_generation_that_is_registered_while_types_are_recorded(
+    make_view: MakeView, online: OnlineStore, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = make_view(name="new")
+
+    def register() -> None:
+        OnlineStore(client).push(view, [{"id": "other", "ts": at(1), "x": 1}])  # records the same types
+        client.hset(keyspace.generation_key(view, BUILDING), "layout", view.layout)
+        client.hset(keyspace.generations_key(view), BUILDING, json.dumps({"state": "building"}))
+        client.hset(keyspace.generations_key(view), "@version", uuid.uuid4().hex)
+
+    just_before(monkeypatch, PushStates, "record", register)
+    online.push(view, [{"id": "a", "ts": at(1), "x": 1}])
+    assert is_there(client, view, BUILDING, "a")
+    assert is_there(client, view, keyspace.FIRST_GENERATION, "a")

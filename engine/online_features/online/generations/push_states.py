@@ -82,6 +82,11 @@ class PushState:
         return "|".join([self.list_version, self.pointer, *prints])
 
     @property
+    def generations(self) -> list[str]:
+        """The ids of the generations."""
+        return [target.generation for target in self.targets]
+
+    @property
     def published(self) -> PushTarget:
         """The published generation."""
         return self.targets[-1]

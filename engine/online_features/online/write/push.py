@@ -275,7 +275,8 @@ class _Push(Generic[Given]):
         known = ready.known
         if not known.published.is_materialized and known.published.schema != ready.schema:
             known = self._states.record(self._view, known, ready.schema)
-            if known.published.schema != ready.schema:
+            # Another generation may have been registered meanwhile, for which there are no calls.
+            if known.published.schema != ready.schema or known.generations != ready.known.generations:
                 return None
         # The published generation is written last: a reader never sees a row that a switch could take away.
         calls = [call for of_target in ready.calls for call in of_target]
