@@ -26,6 +26,7 @@ from online_features.online.generations.generation_list import (
     read_lists,
     read_on_primary,
 )
+from online_features.online.generations.view_state import named
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text
 
@@ -130,5 +131,7 @@ def change(
 
 def hash_fields(access: Access, view: FeatureView, generation: str, fields: Sequence[str]) -> dict[str, str | None]:
     """Return fields of a generation's own hash."""
-    values = read_on_primary(access, "HMGET", keyspace.generation_key(view, generation), *fields)
-    return dict(zip(fields, map(optional_text, values), strict=True))
+    key = keyspace.generation_key(view, generation)
+    values = read_on_primary(access, "HMGET", key, *fields)
+    with named(key):
+        return dict(zip(fields, map(optional_text, values), strict=True))
