@@ -37,7 +37,7 @@ from online_features.online.write._memory import ROW_BYTES, check_room, free_byt
 from online_features.online.write._row_script import has_rows
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.generation_writer import GenerationWriter
-from online_features.online.write.row_removal import drop_view_data
+from online_features.online.write.row_removal import drop_view_data, remove_first_generation
 from online_features.schema import RowSchema
 
 # How long a run that a signal or a time-out ends waits for Redis to record it; the run's marker expires by itself.
@@ -227,6 +227,7 @@ class OnlineRun:
         try:
             if not LAYOUTS[self._view.layout].has_generations and seen.published != FIRST_GENERATION:
                 withdraw(self._session, self._view)
+                remove_first_generation(self._deployment, self._view)
             retire(self._session, self._view, keep_generations=keep_generations)
             sweep(self._deployment, self._view)
         except (*DRIVER_ERRORS, OnlineFeaturesError) as error:

@@ -14,6 +14,7 @@ from online_features.layouts.layout_registry import layout_of
 from online_features.online.generations.view_state import CLAIMS, read_state
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment
 from online_features.online.write._row_script import RowScript, entities
+from online_features.resp.commands import CommandForm
 from online_features.schema import Column
 from online_features.types import values
 
@@ -72,6 +73,12 @@ def drop_view_data(deployment: Deployment, view: FeatureView, generation: str) -
     for some in batched(entities(deployment, layout, keys), KEYS_PER_CALL):
         remove([key for key, _ in some])
     deployment.command("DEL", keyspace.features_key(view), state_key)
+
+
+def remove_first_generation(deployment: Deployment, view: FeatureView) -> None:
+    """Remove what pushes and erasures have left at keys of the first generation, which layout ``feast`` does not use."""
+    for some in batched(deployment.scan(f"{keyspace.entity_prefix(view, keyspace.FIRST_GENERATION)}*"), KEYS_PER_CALL):
+        deployment.replies([(CommandForm("UNLINK"), key) for key in some])
 
 
 def _fits(keys: Sequence[Column], entity: Sequence[str]) -> bool:
