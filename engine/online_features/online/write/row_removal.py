@@ -76,7 +76,7 @@ def drop_view_data(deployment: Deployment, view: FeatureView, generation: str) -
 
 
 def remove_first_generation(deployment: Deployment, view: FeatureView) -> None:
-    """Remove what pushes and erasures have left at keys of the first generation, which layout ``feast`` does not use."""
+    """Remove what is left at keys of the first generation, which layout ``feast`` does not use."""
     for some in batched(deployment.scan(f"{keyspace.entity_prefix(view, keyspace.FIRST_GENERATION)}*"), KEYS_PER_CALL):
         deployment.replies([(CommandForm("UNLINK"), key) for key in some])
 
