@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from itertools import islice
 from types import NoneType
 from typing import Any
@@ -39,8 +40,14 @@ def _parsed(connection: Any, most: int) -> list[Any]:
     reader = getattr(parser, "_reader", None)
     if reader is None:
         return []
-    nothing_left = sys.modules[type(parser).__module__].NOT_ENOUGH_DATA
-    return [*islice(iter(reader.gets, nothing_left), most)]
+    return [*islice(iter(reader.gets, _nothing_left(type(parser))), most)]
+
+
+@cache
+def _nothing_left(parser: type) -> object:
+    """Return what a parser's reader returns when no whole reply is left; the module of its base class defines it."""
+    modules = (sys.modules[kind.__module__] for kind in parser.__mro__)
+    return next(module.NOT_ENOUGH_DATA for module in modules if hasattr(module, "NOT_ENOUGH_DATA"))
 
 
 def _checked(arrived: list[Any]) -> list[Any]:
