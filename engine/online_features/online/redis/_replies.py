@@ -36,7 +36,7 @@ def read_replies(connection: Any, count: int) -> list[Any]:
 def _parsed(connection: Any, most: int) -> list[Any]:
     """Return replies that have arrived; none if the connection has another parser than that of hiredis."""
     # These names are private: redis-py has no other way to many replies.
-    parser = getattr(connection, "_parser", None)
+    parser: Any = getattr(connection, "_parser", None)
     reader = getattr(parser, "_reader", None)
     if reader is None:
         return []
