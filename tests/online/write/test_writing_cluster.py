@@ -376,7 +376,8 @@ def test_a_cluster_that_is_down(
     view = view_in(make_view, "hash")
     with servers.client() as client:
         online = OnlineStore(client)
-        keeper = servers.owner(key_slot(state_key(client, view).encode()))
+        key = state_key(client, view)
+        keeper = servers.owner(key_slot(key.encode()))
         victim = next(node for node in servers.nodes[:3] if node is not keeper)
         heir = servers.replica(victim)
 
@@ -389,7 +390,7 @@ def test_a_cluster_that_is_down(
             materialize(view, offline, online, batch_rows=20, on_progress=kill, retry_for=timedelta(seconds=2))
     keeper.client.config_set("cluster-require-full-coverage", "no")
     until(lambda: b"cluster_state:ok" in keeper.client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
-    assert b"watermark" not in keeper.client.hgetall(state_key(client, view))
+    assert b"watermark" not in keeper.client.hgetall(key)
 
 
 def test_replicas_of_a_cluster_are_waited_for(

@@ -40,7 +40,7 @@ def _parsed(connection: Any, most: int) -> list[Any]:
     reader = getattr(parser, "_reader", None)
     if reader is None:
         return []
-    return [*islice(iter(reader.gets, _nothing_left(type(parser))), most)]
+    return [*islice(iter(reader.gets, _nothing_left(parser.__class__)), most)]
 
 
 @cache
