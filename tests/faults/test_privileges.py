@@ -358,6 +358,13 @@ def test_a_cluster_needs_its_rights_besides(users_of_cluster: Users, job: Job, l
         assert not users_of_cluster.can(job, layout, given, without="+info")
 
 
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "feast"])
+def test_publishing_in_a_cluster_needs_its_rights_besides(users_of_cluster: Users, layout: str) -> None:
+    given = rights("publishing", "generations", "cluster")
+    assert users_of_cluster.can(publishing, layout, given)
+    assert not users_of_cluster.can(publishing, layout, given, without="+info")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_sample_of_a_cluster_needs_no_more(users_of_cluster: Users, layout: str) -> None:
     given = rights("watching", "always", "sample", "cluster") + rights("reading", layout)

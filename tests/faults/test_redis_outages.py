@@ -451,7 +451,7 @@ def test_an_evicting_policy_is_warned_of_once_a_run(
 # What a run without faults asks besides what its rows need: INFO as it begins and as it ends is the price of its truth.
 CONVERSATION = [
     "SADD", "SET", "INFO",
-    *["EVAL"] * 3, "HGETALL",  # the generations, and the state of the published one
+    "EVAL", "HGETALL",  # the generations, and the state of the published one
     *["EVAL"] * 3,  # takes the lease, and renews it
     "INFO", "EVAL",  # commits
     *["EVAL"] * 4,  # releases the lease, and looks for generations to remove
@@ -623,6 +623,5 @@ def test_who_ends_a_run_does_not_wait_for_a_redis_that_hangs(server: Server, sce
 
         with redis.Redis(host=HOST, port=server.port) as patient, pytest.raises(KeyboardInterrupt):
             run(scene, patient, view, {2: hang_and_interrupt})
-        # It gives up three times: to release its lease, to mark the build as failed, and to record the run.
-        assert time.monotonic() - interrupted[0] < 4 * CLEANUP_SECONDS
+        assert time.monotonic() - interrupted[0] < 2 * CLEANUP_SECONDS
     until(lambda: set(threading.enumerate()) <= threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from online_features import (
     RollbackError,
     materialize,
 )
+
+from tests.support.online import key_of
 
 pytestmark = pytest.mark.layouts("hash", "json")
 
@@ -86,6 +89,34 @@ def test_pushes_and_erasures_survive_a_build_and_a_switch(
     online.release([view])
     materialize(view, offline, online)
     assert x_of(online, view, "a", "both", "pushed", "late") == [1, 7, None, 8]
+
+
+def test_a_damaged_row_that_was_pushed_is_warned_of(
+    database: Callable[..., Any], offline: OfflineStore, online: OnlineStore, view: FeatureView,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    database("INSERT INTO rows VALUES ('a', %s, now(), 1)", at(0))
+    online.push(view, [{"id": name, "ts": at(5), "created": at(5), "x": 7} for name in ("whole", "damaged")])
+    key, client = key_of(online, view, id="damaged"), online._client
+    if view.layout == "hash":
+        client.hset(key, "x", "seven")
+    else:
+        client.set(key, client.get(key).replace(b'"x":7', b'"x":"seven"'))
+    assert materialize(view, offline, online).is_published
+    assert x_of(online, view, "a", "whole", "damaged") == [1, 7, None]
+    assert "1 pushed rows are damaged, so they are not carried over" in caplog.text
+
+
+def test_an_erasure_is_taken_back_beside_a_build_of_other_entities(
+    database: Callable[..., Any], offline: OfflineStore, online: OnlineStore, view: FeatureView
+) -> None:
+    database("INSERT INTO rows VALUES ('a', %s, now(), 1)", at(0))
+    materialize(view, offline, online)
+    online.delete(view, [{"id": "a"}])
+    materialize(replace(view, entities=["x"], features=["id"]), offline, online, full=True, publish=False)
+    assert online.unerase(view, [{"id": "a"}]) == 1
+    materialize(view, offline, online, full=True)
+    assert x_of(online, view, "a") == [1]
 
 
 def test_a_build_without_rows_replaces_none(

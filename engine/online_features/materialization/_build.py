@@ -15,6 +15,7 @@ from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.materialization._catch_up import CatchUp, commit, publish_caught_up
 from online_features.materialization._options import RunOptions
 from online_features.materialization._run_record import RunRecord
+from online_features.materialization._run_warnings import run_warnings
 from online_features.materialization._survey import Survey, Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.online.generations.switching import PublicationOutcome
@@ -52,13 +53,14 @@ class Build:
     _rows: int = field(default=0, init=False)
     _newest_pushed: datetime | None = field(default=None, init=False)
 
-    def make(self, survey: Survey, query_plan: QueryPlan, *, published: ViewState, synced: str) -> datetime | None:
+    def make(self, survey: Survey, query_plan: QueryPlan, *, published: ViewState) -> datetime | None:
         """Build a generation and publish it, and return its watermark.
 
-        :param published: the state of the published generation when the run began.
-        :param synced: the :func:`.sync_point` before the survey: what is committed after it has to be caught up.
+        :param published: the state of the published generation before the survey: what runs commit in it from then on
+            has to be caught up.
         :raises PublishError: when it may not be published; it stays, and can be read by its name.
         """
+        synced = f"{published.generation} {published.commits}"  # as sync_point() returns it
         if not self.options.ignore_memory:
             self.online_run.make_room(published, query_plan.expected_rows)
         with self.online_run.build(self.options.origin) as writer:
@@ -128,6 +130,8 @@ class Build:
         self._newest_pushed = carried.newest
         name = f"Feature view {self.view.name!r}"
         say(log.info, f"{name}: carried over {carried.counts.rows_written} rows that were pushed")
+        if carried.damaged:
+            say(log.warning, f"{name}: {carried.damaged} pushed rows are damaged, so they are not carried over")
         if carried.missed:
             say(log.warning, f"{name}: generation {self.generation} cannot hold {carried.missed} pushed rows, whose "
                              "join keys or types are others")  # fmt: skip
@@ -140,6 +144,8 @@ class Build:
         before, now = published.rows, self._rows
         name = f"feature view {self.view.name!r}"
         if not now and not self.options.allow_empty and self.online_run.has_rows(published):
+            for warning in run_warnings(self.view, self.transfer.counter.counts, kind="full", had_rows=False):
+                say(log.warning, f"F{name[1:]}: {warning}")
             raise PublishError(
                 f"{name}: generation {self.generation} has no rows, and the published one has "
                 f"{f'{before:,}' if before else 'some'} -> look at {self.view.source.description}, or give "

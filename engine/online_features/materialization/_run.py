@@ -72,7 +72,6 @@ def run_once(
         seen = online_run.generations()
         if seen.hold is not None and (not options.full or options.in_place):
             return _skipped(view, online_run, seen, record, began)
-        synced = online_run.sync_point()
         has_generations = LAYOUTS[view.layout].has_generations
         state = online_run.state(seen.published if has_generations else FIRST_GENERATION)
         surveyor = Surveyor(
@@ -97,7 +96,7 @@ def run_once(
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
         if builds:
             build = Build(view, online, online_run, surveyor, transfer, options, record)
-            watermark = build.make(survey, query_plan, published=state, synced=synced)
+            watermark = build.make(survey, query_plan, published=state)
             generation, is_published = build.generation, build.is_published
         else:
             generation, is_published = state.generation, True

@@ -19,7 +19,7 @@ from online_features.online.generations.leases import closing
 from online_features.online.generations.pointer import read_published
 from online_features.online.generations.push_states import PushStates
 from online_features.online.generations.removal import drop
-from online_features.online.generations.runs import RUNS_SHOWN, read_runs
+from online_features.online.generations.runs import RUNS_SHOWN, identities, read_runs
 from online_features.online.generations.view_state import ViewState, read_state
 from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
@@ -240,8 +240,9 @@ class OnlineStore:
         arguments.check_given(origin=origin)
         with translated(self._client, *views), turn(self._client, writes=True):
             return switching.rollback(
-                self._deployment, views, by=_command(origin), ignore_missed=ignore_missed, origin=origin
-            )
+                self._deployment, views, by=_command(origin), ignore_missed=ignore_missed,
+                servers=self._servers(views), origin=origin,
+            )  # fmt: skip
 
     def release(self, views: Sequence[FeatureView]) -> None:
         """End what holds the views after a rollback; the next run of each is a full one.
@@ -317,8 +318,16 @@ class OnlineStore:
         with translated(self._client, *views), turn(self._client, writes=True):
             return switching.publish(
                 self._deployment, views, generations=generations, by_run=by_run, ignore_missed=ignore_missed,
-                origin=origin,
+                servers=self._servers(views), origin=origin,
             )  # fmt: skip
+
+    def _servers(self, views: Sequence[FeatureView]) -> str | None:
+        """Return the servers that hold rows now; ``None`` where the state of a view is lost together with its rows."""
+        if self._deployment.state_is_beside_rows:
+            return None
+        replication = Replication(what=f"feature view {views[0].name!r}")
+        with self._deployment.session(RetryBudget(timedelta(0)), replication) as session:
+            return identities(session.steadily(session.servers))
 
     @contextmanager
     def _closing(self, view: FeatureView) -> Iterator[None]:

@@ -17,7 +17,13 @@ import pytest
 import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST
-from online_features.errors import NotReplicatedError, OnlineAccessError, OnlineStoreUnavailableError
+from online_features.errors import (
+    NotReplicatedError,
+    OnlineAccessError,
+    OnlineStoreUnavailableError,
+    PublishError,
+    RollbackError,
+)
 from online_features.layouts import keyspace
 from online_features.materialization.progress import Progress
 from online_features.online.read._entity_sample import sample_online
@@ -367,6 +373,31 @@ def test_a_server_that_was_replaced_between_runs_makes_the_next_one_full(
         with caplog.at_level(logging.INFO):
             materialize(view, offline, online)
         assert "Because a server of the cluster has restarted, failed over or joined" in caplog.text
+        assert online_rows(online, view) == rows
+
+
+def test_what_a_server_has_lost_is_neither_published_nor_gone_back_to(
+    make_view: MakeView, table: Database, offline: OfflineStore, servers: Cluster
+) -> None:
+    view = view_in(make_view, "hash")
+    with servers.client() as client:
+        online = OnlineStore(client)
+        materialize(view, offline, online)
+        materialize(view, offline, online, full=True)
+        rows = online_rows(online, view)
+        materialize(view, offline, online, full=True, publish=False)
+        victim, *_ = (
+            node for node in servers.nodes[:3] if node is not servers.owner(key_slot(state_key(client, view).encode()))
+        )
+        heir = servers.replica(victim)
+        victim.kill()
+        servers.await_health(but=(victim,))
+        heir.client.flushall()
+        with pytest.raises(PublishError, match="were written to other servers: .* -> build again"):
+            online.publish([view])
+        with pytest.raises(RollbackError, match="were written to other servers: .* -> build again"):
+            online.rollback([view])
+        assert materialize(view, offline, online, full=True).is_published
         assert online_rows(online, view) == rows
 
 

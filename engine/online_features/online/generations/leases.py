@@ -27,7 +27,7 @@ from online_features.resp.replies import optional_text
 
 RENEW_SECONDS = 10.0  # two renewals may fail before the lease ends
 RELEASE_RETRY_FOR = timedelta(seconds=2)  # for longer, the next attempt of the run waits instead
-RELEASE_SECONDS = 5.0  # how long a run waits for Redis to release its lease, which ends by itself
+RELEASE_SECONDS = 3.0  # how long a run waits for Redis to release its lease, which ends by itself
 CLOSING = timedelta(minutes=1)  # how long increments wait for the last catch-up of a build
 
 log = logging.getLogger(__name__)

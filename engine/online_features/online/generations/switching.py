@@ -28,7 +28,6 @@ from online_features.online.generations.generation_list import (
 )
 
 NOTHING: Mapping[str, Any] = {}
-JUDGED = ("watermark", "synced", "missed", "servers")  # fields of a generation's hash by which it may be published
 
 
 class PublicationOutcome(StrEnum):

@@ -51,6 +51,7 @@ class ViewState:
     :param servers: that held the rows after the last run.
     :param source: the last full or incremental run's note of its source.
     :param evicted: how many keys each of the servers had evicted.
+    :param commits: how many runs have committed in it.
     :param is_pushed: whether producers have pushed rows.
     :param rows: that the build of the generation has put online.
     :param bytes: of them in Redis, by estimate.
@@ -70,6 +71,7 @@ class ViewState:
     servers: str | None
     source: SourceNote | None
     evicted: dict[str, int] | None
+    commits: int = 0
     is_pushed: bool = False
     rows: int | None = None
     bytes: int | None = None
@@ -108,6 +110,7 @@ def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) ->
             servers=stored.get("servers"),
             source=SourceNote.from_dict(json_object(stored["source"])) if "source" in stored else None,
             evicted=_counts(stored["evicted"]) if "evicted" in stored else None,
+            commits=int(stored.get("commits", 0)),
             is_pushed="pushed" in stored,
             rows=int(stored["rows"]) if "rows" in stored else None,
             bytes=int(stored["bytes"]) if "bytes" in stored else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -33,11 +32,13 @@ class PushedRow:
 
     :param key: values of the join keys, by name.
     :param is_deleted: whether the producer has deleted the entity, so that a tombstone is online.
+    :param is_damaged: whether it cannot be read.
     """
 
     timestamp: datetime
     created: datetime | None
     is_deleted: bool
+    is_damaged: bool = False
     key: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,11 +49,13 @@ class CarriedPushes:
 
     :param counts: of the rows that were written to the build.
     :param missed: how many rows the build cannot hold.
+    :param damaged: how many rows nobody can read.
     :param newest: event timestamp of them that is not in the future.
     """
 
     counts: RowCounts
     missed: int
+    damaged: int
     newest: datetime | None
 
 
@@ -74,9 +77,10 @@ def carry_pushes(
     :param schema: of the build.
     :param since: leave out rows with an earlier event timestamp; ``None`` leaves out none.
     """
-    counts, missed, times = RowCounts(), 0, []
+    counts, missed, damaged, times = RowCounts(), 0, 0, []
     for rows in _pushed(deployment, layout.view, published):
-        carried = rows if since is None else [row for row in rows if row.timestamp >= since]
+        damaged += sum(row.is_damaged for row in rows)
+        carried = [row for row in rows if not row.is_damaged and (since is None or row.timestamp >= since)]
         times += [row.timestamp for row in carried if row.timestamp <= now]
         times = [max(times)] if times else []
         whole = _batch(layout.view, schema, carried, now)
@@ -86,7 +90,7 @@ def carry_pushes(
                 missed += 1
             else:
                 counts += write(batch)
-    return CarriedPushes(counts=counts, missed=missed, newest=max(times, default=None))
+    return CarriedPushes(counts=counts, missed=missed, damaged=damaged, newest=max(times, default=None))
 
 
 def count_left_out(
@@ -105,7 +109,7 @@ def count_left_out(
     """
     count = 0
     for rows in _pushed(deployment, layout.view, published):
-        if past := [row for row in rows if row.timestamp < before and not row.is_deleted]:
+        if past := [row for row in rows if row.timestamp < before and not (row.is_deleted or row.is_damaged)]:
             batch = _batch(layout.view, schema, past, now)
             count += absent(batch) if batch else len(past)
     return count
@@ -133,18 +137,21 @@ def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> 
 def _read(
     deployment: Deployment, layout: RowLayout, schema: RowSchema, marked: Sequence[tuple[Key, list[str], PushedRow]]
 ) -> list[PushedRow]:
-    """Add keys and features to the rows; leave out those that no reader could read either."""
+    """Return the rows with their keys and features, without those that have expired meanwhile."""
     row_format = layout.row_format(schema.features, schema.features)
     replies = deployment.replies([(row_format.command, key) for key, *_ in marked]) if marked else []
     rows = []
     for (_, texts, row), reply in zip(marked, replies, strict=True):
-        with suppress(*DAMAGE):
+        try:
             key = {column.name: values.decode(column, text) for column, text in zip(schema.keys, texts, strict=True)}
             timestamp, features = row_format.row(reply)
-            if row.is_deleted:
-                rows.append(replace(row, key=key))
-            elif timestamp is not None:
-                rows.append(replace(row, key=key, timestamp=timestamp, features=features))
+        except DAMAGE:
+            rows.append(replace(row, is_damaged=True))
+            continue
+        if row.is_deleted:
+            rows.append(replace(row, key=key))
+        elif timestamp is not None:
+            rows.append(replace(row, key=key, timestamp=timestamp, features=features))
     return rows
 
 

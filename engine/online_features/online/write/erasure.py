@@ -58,8 +58,13 @@ def unerase(deployment: Deployment, view: FeatureView, entity_rows: Sequence[Map
     seen = read_live(deployment, view)
     taken = 0
     while True:
-        for generation in seen[-1]:
-            entities = _Entities(deployment, view, generation, entity_rows)
+        for generation in reversed(seen[-1]):  # the published one first: what does not fit it is refused
+            try:
+                entities = _Entities(deployment, view, generation, entity_rows)
+            except InvalidRowsError:
+                if generation == seen[-1][-1]:
+                    raise
+                continue  # it has other join keys, by which nothing was erased
             taken += take_back_erasures(deployment, view, {entities.field(i) for i in range(len(entity_rows))})
             entities.unbury()
         seen, before = read_live(deployment, view), seen

@@ -75,6 +75,7 @@ class OnlineRun:
         self._run_id = run_id
         self._failed = failed
         self._ready = ""  # the generation that this run has made ready
+        self._broken = ""  # the one that it could not
 
     @contextmanager
     def open(self) -> Iterator[OnlineRun]:
@@ -85,7 +86,7 @@ class OnlineRun:
                 warn_of_eviction(self._view, self._servers)
                 yield self
             except BaseException as error:
-                record_failure(self._deployment, self._view, self._failed(_as_ours(self._view, error)))
+                self._clean_up_after(error)
                 raise
 
     @property
@@ -157,14 +158,9 @@ class OnlineRun:
                 # After the registration: what is erased from now on is erased from this generation, too.
                 bury_erased(self._deployment, writer.layout, self._schema.keys)
                 yield writer
-        except BaseException as error:
-            reason = str(_as_ours(self._view, error)) or type(error).__name__
-
-            def fail() -> None:
-                mark_failed(self._deployment, self._view, generation, run_id=self._run_id, reason=reason)
-
+        except BaseException:
             if generation != self._ready:  # a build that is ready stays so if it cannot be published
-                _in_bounded_time(fail)
+                self._broken = generation
             raise
 
     def sync_point(self) -> str:
@@ -252,6 +248,20 @@ class OnlineRun:
         """Record a run that went on after it had committed; see :func:`.end_run`."""
         end_run(self._session, self._view, self._run_id, run=run)
 
+    def _clean_up_after(self, error: BaseException) -> None:
+        """Record that the run failed, and its build with it, in bounded time."""
+        ours = _as_ours(self._view, error)
+        run = self._failed(ours)
+
+        def fail() -> None:
+            reason = str(ours) or type(ours).__name__
+            mark_failed(self._deployment, self._view, self._broken, run_id=self._run_id, reason=reason)
+
+        def record() -> None:
+            end_run(self._deployment, self._view, self._run_id, run=run)
+
+        _in_bounded_time(*([fail] if self._broken else []), record)
+
     def _last_run(self) -> str:
         """Return the id of the last run in the history; empty if there is none, or the user may not read it."""
         with suppress(*DRIVER_ERRORS, OnlineDataError):
@@ -276,10 +286,13 @@ def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, 
     _in_bounded_time(lambda: end_run(deployment, view, run["run_id"], run=run))
 
 
-def _in_bounded_time(record: Callable[[], None]) -> None:
+def _in_bounded_time(*actions: Callable[[], None]) -> None:
+    """Do one after the other; an error of one does not keep the others from being done."""
+
     def attempt() -> None:
-        with suppress(*DRIVER_ERRORS, OnlineFeaturesError):
-            record()
+        for act in actions:
+            with suppress(*DRIVER_ERRORS, OnlineFeaturesError):
+                act()
 
     run_with_timeout(attempt, CLEANUP_SECONDS)
 
