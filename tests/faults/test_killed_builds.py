@@ -5,6 +5,7 @@ Readers see a whole generation, and after the next run Redis holds what the mode
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import multiprocessing
@@ -218,22 +219,24 @@ class Killing:
         process = FORKED.Process(target=act_until_killed, args=(self.stores, act, death))
         process.start()
         assert process.pid is not None
-        there = psutil.Process(process.pid)
         deadline = time.monotonic() + death.seconds if not death.packet else float("inf")
-        while process.is_alive() and not is_stopped(there):
+        while process.is_alive() and not is_stopped(process.pid):
             time.sleep(0.005)
             if time.monotonic() > deadline:
-                there.send_signal(death.by)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(process.pid, death.by)
                 deadline = float("inf")
         seen = generation_online(self.online, self.view, ("x", "y")).rows
+        self.follow()
         if act is not build_and_catch_up:  # an increment writes row by row
             assert seen in allowed, f"{act.__name__}, {death}"
         if process.is_alive():
             self.done[f"stopped in {act.__name__}"] += 1
             time.sleep(1.1 * LEASE_SECONDS)
             self.finish()
-            there.send_signal(signal.SIGCONT)
+            os.kill(process.pid, signal.SIGCONT)
         process.join(60)
+        self.follow()
         assert process.exitcode in {0, FAILED, -signal.SIGKILL}
         if process.exitcode == -signal.SIGKILL:
             self.done[f"killed in {act.__name__}"] += 1
@@ -243,9 +246,20 @@ class Killing:
         self.client.delete(keyspace.closing_key(self.view))
         self.online.release([self.view])
         self.stores.run(self.online, full=True, allow_empty=True)
-        self.load(self.model)
-        self.model.run("full", allow_empty=True)
+        self.model.release()
+        self.follow()
         self.check()
+
+    def follow(self) -> None:
+        """Let the model publish, or go back, if the view has."""
+        published = self.online.generations(self.view).published
+        before = self.model.published.before
+        if before and published == before.id:
+            self.model.rollback()
+        elif published != self.model.published.id:
+            self.load(self.model)
+            self.model.run("full", allow_empty=True)
+            self.model.published.id = published
 
     def check(self) -> None:
         found, expected = generation_online(self.online, self.view, ("x", "y")), self.model.online
@@ -278,9 +292,9 @@ def rows_of(model: Model) -> Mapping[str, Mapping[str, str]]:
     return {name: held.hash for name, held in model.online.items() if held.fields is not None}
 
 
-def is_stopped(process: psutil.Process) -> bool:
+def is_stopped(pid: int) -> bool:
     try:
-        return process.status() == psutil.STATUS_STOPPED
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
         return False
 
