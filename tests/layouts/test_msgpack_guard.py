@@ -36,7 +36,7 @@ def store(redis_url: str) -> Iterator[redis.Redis]:
 
 def ask(store: redis.Redis, script: str, keys: list[str], *arguments: Any) -> Any:
     """Run a script with the functions of the layout."""
-    source = scripts._lua("common") + MsgpackLayout.lua() + script
+    source = scripts.row_functions(MsgpackLayout) + script
     return store.eval(source, len(keys), *keys, "0", *arguments)
 
 

@@ -48,7 +48,7 @@ PUSHED_FIELD = "_pushed"
 # Flags of a row.
 TOMBSTONE, PUSHED = 1, 2
 
-# What pushes alone have written, and windows before the first full run.
+# The id of the generation that pushes and windows write to before the first full run.
 FIRST_GENERATION = "0"
 
 # The percent sign first: the escapes of the others contain it.

@@ -95,7 +95,7 @@ class RowLayout(ABC):
         """Return whether the reply to :attr:`read_presence` shows a row of the view."""
 
     def stamp(self, instant: datetime | None) -> Key:
-        """Return an instant as scripts take it; ``None`` is no created timestamp."""
+        """Return an instant in the form that scripts compare; ``None`` stands for no created timestamp."""
         return "" if instant is None else to_text(instant)
 
     def created(self, stamp: Key) -> datetime | None:

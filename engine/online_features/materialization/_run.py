@@ -28,7 +28,7 @@ from online_features.materialization._survey import Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.materialization.progress import RunCounter
 from online_features.materialization.result import MaterializationResult
-from online_features.online.generations.generation_list import GenerationList, GenerationState
+from online_features.online.generations.generation_list import GenerationList, GenerationState, Hold
 from online_features.online.generations.runs import RunClaims
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.producers.transformation import Transformation
@@ -71,7 +71,7 @@ def run_once(
             online_run.wait_for_closing()
         seen = online_run.generations()
         if seen.hold is not None and (not options.full or options.in_place):
-            return _skipped(view, online_run, seen, record, began)
+            return _skipped(view, online_run, record, seen.hold, began, generation=seen.published)
         has_generations = LAYOUTS[view.layout].has_generations
         state = online_run.state(seen.published if has_generations else FIRST_GENERATION)
         surveyor = Surveyor(
@@ -132,16 +132,15 @@ def run_once(
 
 
 def _skipped(
-    view: FeatureView, online_run: OnlineRun, seen: GenerationList, record: RunRecord, began: float
+    view: FeatureView, online_run: OnlineRun, record: RunRecord, hold: Hold, began: float, *, generation: str
 ) -> MaterializationResult:
     """Leave a view that was rolled back as it is, until a person releases it."""
-    assert seen.hold is not None
-    since = seen.hold.since.isoformat(timespec="seconds")
+    since = hold.since.isoformat(timespec="seconds")
     reason = f"it was rolled back at {since} and is held -> publish a build, or release the view"
     say(log.warning, f"Feature view {view.name!r}: this run is skipped: {reason}")
-    online_run.end({**record.skipped(), "generation": seen.published})
+    online_run.end({**record.skipped(), "generation": generation})
     return MaterializationResult.of_skipped(
-        seconds=time.monotonic() - began, run_id=record.run_id, generation=seen.published, reason=reason
+        seconds=time.monotonic() - began, run_id=record.run_id, generation=generation, reason=reason
     )
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Stage(StrEnum):
-    """What the threads of a transfer do."""
+    """The stages of a transfer, each of which has threads of its own."""
 
     POSTGRES = "Postgres"
     ENCODING = "encoding"

@@ -70,12 +70,6 @@ local function instant(message)
   return text
 end
 
-local no_created = ''
-
-local function is_before(a, b)
-  return a < b
-end
-
 -- The tombstone is a field of the same hash, for one view.
 local function stamp_of(key)
   local stored = of_row(key, redis.pcall('HMGET', key, timestamp_field, tombstone_field))

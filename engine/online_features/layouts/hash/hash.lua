@@ -4,12 +4,6 @@
 -- A row's words: the number of words that follow, and field, value, field, value, …. The first field is "_ts", then come
 -- "_created" if the row has a created timestamp, and "_pushed" if a producer has pushed it.
 
-local no_created = ''
-
-local function is_before(a, b)
-  return a < b
-end
-
 local function stamp_of(key)
   local stored = of_row(key, redis.pcall('HMGET', key, '_ts', '_created', '_gone', '_pushed'))
   local created, flags = stored[2] or no_created, stored[4] and PUSHED or 0
@@ -28,10 +22,6 @@ local function row(at)
   end
   local is_pushed = after < at + count and ARGV[after] == '_pushed'
   return ARGV[at + 2], created, at + 1, at + count, is_pushed and PUSHED or 0
-end
-
-local function remove(key)
-  redis.call('DEL', key)
 end
 
 local function expire(key, expiry)

@@ -1,13 +1,7 @@
 -- Layout "json": a row is a string, one JSON object. A tombstone has no features.
 --
--- A row is one word, the object. What the guard needs is at fixed places: the object begins with
+-- What the guard needs is at fixed places: the object begins with
 -- {"_ts":"<timestamp>","_flags":<digit> and, if the row has a created timestamp, goes on with ,"_created":"<timestamp>".
-
-local no_created = ''
-
-local function is_before(a, b)
-  return a < b
-end
 
 local function stamps_in(object)
   local created = no_created
@@ -26,30 +20,9 @@ local function stamp_of(key)
   return readable(timestamp), created, flags
 end
 
-local function row(at)
-  local timestamp, created, flags = stamps_in(ARGV[at])
-  return timestamp, created, at, at, flags
-end
-
-local function remove(key)
-  redis.call('DEL', key)
-end
-
-local function set(key, object, expiry)
-  if expiry > 0 then
-    redis.call('SET', key, object, 'PXAT', expiry)
-  else
-    redis.call('SET', key, object)
-  end
-end
-
-local function put(key, first, _, expiry)
-  set(key, ARGV[first], expiry)
-end
-
-local function bury(key, timestamp, created, expiry, flags)
+local function tombstone(timestamp, created, flags)
   if created ~= no_created then
     created = ',"_created":"' .. created .. '"'
   end
-  set(key, '{"_ts":"' .. timestamp .. '","_flags":' .. TOMBSTONE + flags .. created .. '}', expiry)
+  return '{"_ts":"' .. timestamp .. '","_flags":' .. flags .. created .. '}'
 end

@@ -103,7 +103,7 @@ def is_small(kind: pa.DataType) -> bool:
 
 
 def joined_cells(columns: Sequence[Cells]) -> list[Piece]:
-    """Join the cells of each row; return nothing if there are none."""
+    """Join the cells of each row into one piece; return no piece if ``columns`` is empty."""
     if not columns:
         return []
     lengths = np.full(len(columns[0].heads), len(columns), dtype=np.int64)

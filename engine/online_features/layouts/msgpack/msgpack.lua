@@ -1,6 +1,6 @@
 -- Layout "msgpack": a row is a string, one MessagePack array. A tombstone has no features.
 --
--- A row is one word, the array. What the guard needs is at fixed places, by bytes from 1:
+-- What the guard needs is at fixed places, by bytes from 1:
 --
 --   1 to 3     dc, and the number of items: 3, and one for each feature
 --   4 to 12    cf, and the event timestamp: microseconds since the beginning of the year 1, plus 1
@@ -40,27 +40,6 @@ local function stamp_of(key)
   return stamps_in(stored)
 end
 
-local function row(at)
-  local timestamp, created, flags = stamps_in(ARGV[at])
-  return timestamp, created, at, at, flags
-end
-
-local function remove(key)
-  redis.call('DEL', key)
-end
-
-local function set(key, array, expiry)
-  if expiry > 0 then
-    redis.call('SET', key, array, 'PXAT', expiry)
-  else
-    redis.call('SET', key, array)
-  end
-end
-
-local function put(key, first, _, expiry)
-  set(key, ARGV[first], expiry)
-end
-
-local function bury(key, timestamp, created, expiry, flags)
-  set(key, '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(TOMBSTONE + flags), expiry)
+local function tombstone(timestamp, created, flags)
+  return '\220\0\3\207' .. timestamp .. '\207' .. created .. string.char(flags)
 end

@@ -49,9 +49,9 @@ class MsgpackLayout(OwnKeyLayout):
 
     def instant(self, stamp: Key) -> datetime:
         """Return the instant of a stamp; the earliest one for a damaged stamp."""
-        assert isinstance(stamp, bytes)
+        number = int.from_bytes(stamp) if isinstance(stamp, bytes) else 0
         try:
-            return from_microseconds([int.from_bytes(stamp) - 1])[0]
+            return from_microseconds([number - 1])[0]
         except OverflowError:
             return EARLIEST
 

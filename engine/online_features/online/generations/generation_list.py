@@ -39,7 +39,7 @@ class Access(Protocol):
 
 
 class GenerationState(StrEnum):
-    """What has become of a generation.
+    """States of a generation.
 
     A build is ``ready`` when it is complete and may be published. It is ``unpublished`` when another one was published
     over it, ``rolled back`` when its view went back to the one before, ``retired`` when its rows are being removed.
@@ -140,7 +140,7 @@ class GenerationList:
 
     @property
     def pointer_text(self) -> str:
-        """The field of the view in the pointer; ``""`` if there is none."""
+        """The value of the view's field in the project's pointer; ``""`` while nothing is published."""
         return "" if self.published == FIRST_GENERATION else f"{self.published} {self.switch}"
 
     @property

@@ -117,7 +117,7 @@ def _retired(known: Generation, now: datetime) -> Generation:
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
-    """What a call of :func:`sweep` has done.
+    """The result of :func:`sweep`.
 
     :param removed: how many keys it has removed.
     :param is_done: whether nothing is left to do; else a later call goes on.

@@ -31,7 +31,7 @@ NOTHING: Mapping[str, Any] = {}
 
 
 class PublicationOutcome(StrEnum):
-    """What became of publishing.
+    """Outcomes of publishing.
 
     ``held``: nothing was published, because a view is held and a run may not end that. ``behind``: nothing was
     published, because runs have committed in a published generation since the build last read the source.

@@ -61,7 +61,13 @@ def state_script(name: str) -> Script:
 @cache
 def row_script(name: str, layout: type[RowLayout]) -> Script:
     """Return a script on rows of a layout."""
-    return Script("\n".join([_lua("common"), layout.lua(), _lua(name)]))
+    return Script(row_functions(layout) + _lua(name))
+
+
+def row_functions(layout: type[RowLayout]) -> str:
+    """Return the Lua source that stands before every script on rows of a layout."""
+    of_strings = [_lua("string_rows")] if layout.creates_first else []
+    return "\n".join([_lua("common"), layout.lua(), *of_strings, ""])
 
 
 @cache

@@ -45,7 +45,7 @@ class PushedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CarriedPushes:
-    """What became of the rows that producers have pushed to the published generation.
+    """Counts of the pushed rows of the published generation, by what a build did with them.
 
     :param counts: of the rows that were written to the build.
     :param missed: how many rows the build cannot hold.
