@@ -60,6 +60,10 @@ def test_the_examples_build_publish_roll_back_and_release_together(
     assert released["release"]["state"] == "success"
     for view in (plane_trips, airport_weather):
         assert online.generations(view).published == third["publish"]["return_value"][view.name]
-        kinds = [run["kind"] for run in online.runs(view) if run["outcome"] == "success"]
-        # A build that is behind is caught up by an increment, which is recorded, too.
-        assert (kinds[0], kinds.count("full"), kinds.count("incremental") >= 2) == ("incremental", 4, True)
+        # A build may be behind, because the horizon of a later snapshot may be before that of an earlier one. What
+        # publishing then catches up with is recorded, too.
+        succeeded = [run for run in online.runs(view) if run["outcome"] == "success"]
+        assert [run["kind"] for run in succeeded if run["origin"]["task_id"] != "publish"] == [
+            "incremental", "full", "full", "full", "incremental", "full"
+        ]  # fmt: skip
+        assert {run["kind"] for run in succeeded if run["origin"]["task_id"] == "publish"} <= {"incremental"}
