@@ -101,7 +101,7 @@ class OnlineRun:
 
     def state(self, generation: str) -> ViewState:
         """Read the state of a generation."""
-        return read_state(self._deployment, self._view, generation)
+        return self._session.steadily(lambda: read_state(self._deployment, self._view, generation))
 
     def has_rows(self, state: ViewState) -> bool:
         """Return whether a generation has rows."""
