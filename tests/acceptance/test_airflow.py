@@ -51,7 +51,7 @@ def test_the_example_dag_materializes_and_finds_fresh_features(
 ) -> None:
     from flights_views import airport_weather, plane_trips
 
-    for key in client.scan_iter("*flights:*"):
+    for key in client.scan_iter("*flights*"):
         client.delete(key)
     flights = Flights(database.uri)
     flights.stage()
@@ -75,7 +75,7 @@ def test_the_examples_of_producers_push_their_rows(
 ) -> None:
     from flights_views import airport_weather, carrier_delays, plane_trips
 
-    for key in client.scan_iter("*flights:*"):
+    for key in client.scan_iter("*flights*"):
         client.delete(key)
     flights = Flights(database.uri)
     flights.stage()

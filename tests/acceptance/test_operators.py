@@ -83,7 +83,7 @@ def airflow(
     tmp_path_factory: pytest.TempPathFactory, dags: Path, database: Database, redis_url: str, statsd: socket.socket
 ) -> DemoAirflow:
     with redis.Redis.from_url(redis_url) as client:
-        for key in client.scan_iter("*operators:*"):
+        for key in client.scan_iter("*operators*"):
             client.delete(key)
     airflow = DemoAirflow(
         tmp_path_factory.mktemp("airflow") / "home",
