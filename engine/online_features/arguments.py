@@ -10,6 +10,9 @@ from typing import Any
 from online_features.errors import InvalidRowsError, OnlineFeaturesError, OptionError
 from online_features.feature_view import FeatureView
 
+# A generation is removed ten minutes after it was published last.
+MOST_POINTER_AGE = timedelta(minutes=5)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -44,6 +47,10 @@ def _is_integer(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_short(value: Any) -> bool:
+    return isinstance(value, timedelta) and timedelta(0) <= value <= MOST_POINTER_AGE
+
+
 def _are(kind: type) -> Callable[[Any], bool]:
     return lambda value: _is_list(value) and all(isinstance(item, kind) for item in value)
 
@@ -73,12 +80,14 @@ RULES = {
     "ends_hold": FLAG,
     "with_erasures": FLAG,
     "full_feature_names": FLAG,
+    "numpy_arrays": FLAG,
     "generations": Rule(_is(Mapping), "a mapping from name of a view to generation"),
     "keep_generations": Rule(_is_integer(0), "a number of generations, not negative"),
     "lookback": Rule(_is(timedelta), "a timedelta"),
     "statement_timeout": Rule(_is(timedelta), "a timedelta"),
     "replica_timeout": Rule(_is(timedelta), "a timedelta"),
     "origin": Rule(_is(Mapping), "a mapping, such as {'dag_id': 'features'}"),
+    "pointer_max_age": Rule(_is_short, f"a timedelta of at most {MOST_POINTER_AGE}"),
     "limit": Rule(_is_integer(1), "a number of runs, at least 1"),
     "on_progress": Rule(callable, "a function that takes a Progress"),
     "batch_rows": Rule(_is_integer(1), "a number of rows, at least 1"),

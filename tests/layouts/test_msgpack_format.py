@@ -105,7 +105,7 @@ def test_arrays_come_as_numpy_on_request() -> None:
     columns = [typed_column("real[]", "real[]"), typed_column("bigint[]", "bigint[]"), typed_column("text[]", "text[]"),
                Column("vector", "vector", Encoding.VECTOR), Column("halfvec", "halfvec", Encoding.VECTOR)]  # fmt: skip
     row = packed_row(columns, ["[0.1,2]", "[1,null]", '["a"]', "[0.1]", "[0.5]"], NOW)
-    _, values = MsgpackFormat(columns, columns, with_numpy=True).row(row)
+    _, values = MsgpackFormat(columns, columns, numpy_arrays=True).row(row)
     assert values["bigint[]"] == [1, None]
     assert values["text[]"] == ["a"]
     arrays = [values[name] for name in ("real[]", "vector", "halfvec")]

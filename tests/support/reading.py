@@ -78,23 +78,23 @@ class Awaited:
 
 
 @contextmanager
-def reading_store(url: str, trips: Trips) -> Iterator[OnlineStore]:
+def reading_store(url: str, trips: Trips, **options: Any) -> Iterator[OnlineStore]:
     """Yield a store whose client counts round trips."""
     pool = redis.ConnectionPool.from_url(
         url, connection_class=CountingConnection, trips=trips, retry=Retry(NoBackoff(), RETRIES)
     )
     with redis.Redis(connection_pool=pool) as client:
-        yield OnlineStore(client)
+        yield OnlineStore(client, **options)
     pool.disconnect()
 
 
 @contextmanager
-def awaited_store(url: str, trips: Trips) -> Iterator[Any]:
+def awaited_store(url: str, trips: Trips, **options: Any) -> Iterator[Any]:
     """Yield an asyncio store with synchronous methods, whose client counts round trips."""
     pool = redis.asyncio.ConnectionPool.from_url(
         url, connection_class=AsyncCountingConnection, trips=trips, retry=AsyncRetry(NoBackoff(), RETRIES)
     )
     with asyncio.Runner() as runner:
-        store = Awaited(AsyncOnlineStore(redis.asyncio.Redis.from_pool(pool)), runner)
+        store = Awaited(AsyncOnlineStore(redis.asyncio.Redis.from_pool(pool), **options), runner)
         yield store
         store.aclose()

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from online_features.types import number_arrays
-from online_features.types.number_arrays import EXTENSION_TYPES, FEW, NumberArray, as_lists, as_numpy
+from online_features.types.number_arrays import EXTENSION_TYPES, FEW, NumberArray, as_lists, as_numpy, numpy_of
 from online_features.types.shortest import all_shortest, shortest
 
 CHANCE = np.random.default_rng()
@@ -93,3 +93,8 @@ def test_other_values_are_refused(foreign: Any) -> None:
 def test_every_format_has_a_type_of_its_own() -> None:
     assert len(set(number_arrays.EXTENSION_TYPES.values())) == len(number_arrays.EXTENSION_TYPES)
     assert all(0 <= number <= 127 for number in number_arrays.EXTENSION_TYPES.values())
+
+
+@pytest.mark.parametrize("value", [[1, None], [[1], [2]], ["a"], [True], "text", None])
+def test_what_is_no_list_of_numbers_stays_as_it_is(value: Any) -> None:
+    assert numpy_of("i", value) is value

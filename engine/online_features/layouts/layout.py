@@ -125,11 +125,15 @@ class RowLayout(ABC):
         """
 
     @abstractmethod
-    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:
+    def row_format(
+        self, columns: Sequence[Column], features: Sequence[Column], *, numpy_arrays: bool = False
+    ) -> RowFormat:
         """Return how rows are read.
 
         :param columns: the features to read.
         :param features: all that rows have, in their order.
+        :param numpy_arrays: whether arrays of numbers come as NumPy arrays, read-only and in their own width, not as
+            lists.
         """
 
 

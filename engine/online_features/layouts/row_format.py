@@ -17,6 +17,8 @@ from online_features.errors import OnlineDataError
 from online_features.resp.commands import CommandForm
 from online_features.schema import Column
 from online_features.types import values
+from online_features.types.number_arrays import numpy_of
+from online_features.types.registry import codec_of
 
 # Decodes a column: at least one value, and no NULL.
 Decoder: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
@@ -72,6 +74,21 @@ class RowFormat:
 def each(decode: Callable[[Any], Any]) -> Decoder:
     """Return a decoder of a column from that of one value."""
     return lambda stored: list(map(decode, stored))
+
+
+def with_numpy(decoder_of: Callable[[Column], Decoder]) -> Callable[[Column], Decoder]:
+    """Return what makes decoders that return arrays of numbers as NumPy arrays.
+
+    :param decoder_of: makes decoders that return lists.
+    """
+
+    def made(column: Column) -> Decoder:
+        decode, number_format = decoder_of(column), codec_of(column).array_format
+        if number_format is None:
+            return decode
+        return lambda stored: [numpy_of(number_format, value) for value in decode(stored)]
+
+    return made
 
 
 def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:

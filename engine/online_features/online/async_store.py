@@ -32,23 +32,25 @@ class AsyncOnlineStore:
     """Read feature views from Redis; :class:`~online_features.OnlineStore` for asyncio.
 
     :param client: an asyncio client of redis-py. It defines connections, TLS, retries and time-outs.
+    :param pointer_max_age: see :class:`~online_features.OnlineStore`.
     :raises OnlineAccessError: when it is not an asyncio client of redis-py.
     """
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, *, pointer_max_age: timedelta = timedelta(0)) -> None:
         check_async_client(client)
         self._client = client
         self._deployment = async_deployment_of(client)
-        self._reader = StoreReader()
+        self._reader = StoreReader(pointer_max_age)
 
     @classmethod
-    def from_url(cls, url: str) -> AsyncOnlineStore:
+    def from_url(cls, url: str, *, pointer_max_age: timedelta = timedelta(0)) -> AsyncOnlineStore:
         """Make a store with a client of its own; use it in ``async with``, or close it.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.asyncio.Redis.from_url``.
+        :param pointer_max_age: see :class:`AsyncOnlineStore`.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(async_client_of(url))
+        return cls(async_client_of(url), pointer_max_age=pointer_max_age)
 
     async def aclose(self) -> None:
         """Close the client and its connections."""
@@ -71,10 +73,11 @@ class AsyncOnlineStore:
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
         at_generation: str | None = None,
+        numpy_arrays: bool = False,
     ) -> OnlineRows:
         """Read the rows of entities; see :meth:`online_features.OnlineStore.get_online_features`."""
         bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
-        reading = self._reader.rows(view, entity_rows, features, bounds, at_generation)
+        reading = self._reader.rows(view, entity_rows, features, bounds, at_generation, numpy_arrays=numpy_arrays)
         with translated(self._client, view):
             return await hold_async(self._deployment, reading)
 
@@ -88,12 +91,14 @@ class AsyncOnlineStore:
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
         at_generation: Mapping[str, str] | None = None,
+        numpy_arrays: bool = False,
     ) -> FeatureVectors:
         """Read feature vectors; see :meth:`online_features.OnlineStore.get_feature_vectors`."""
         bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
         reading = self._reader.vectors(
-            views, entity_rows, features, bounds, at_generation, full_feature_names=full_feature_names
-        )
+            views, entity_rows, features, bounds, at_generation,
+            full_feature_names=full_feature_names, numpy_arrays=numpy_arrays,
+        )  # fmt: skip
         with translated(self._client, *views):
             return await hold_async(self._deployment, reading)
 

@@ -51,24 +51,28 @@ class OnlineStore:
     """Write feature views to Redis, and read them.
 
     :param client: a client of redis-py. It defines connections, TLS, retries and time-outs; the caller closes it.
+    :param pointer_max_age: how old may be what the store knows of published generations, the types of their rows and
+        watermarks, which in a cluster one node answers for all views of a project; at most five minutes. Reads then see
+        a switch that much later, still in all views of a call at once. Where freshness is asked for, they may ask anew.
     :raises OnlineAccessError: when it is not a client of redis-py, or one for asyncio.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, pointer_max_age: timedelta = timedelta(0)) -> None:
         check_client(client)
         self._client = client
         self._deployment = deployment_of(client)
-        self._reader = StoreReader()
+        self._reader = StoreReader(pointer_max_age)
         self._push_states = PushStates(self._deployment)
 
     @classmethod
-    def from_url(cls, url: str) -> OnlineStore:
+    def from_url(cls, url: str, *, pointer_max_age: timedelta = timedelta(0)) -> OnlineStore:
         """Make a store with a client of its own, which bounds its time-outs and connections.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.Redis.from_url``.
+        :param pointer_max_age: see :class:`OnlineStore`.
         :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
         """
-        return cls(client_of(url))
+        return cls(client_of(url), pointer_max_age=pointer_max_age)
 
     def get_online_features(
         self,
@@ -79,6 +83,7 @@ class OnlineStore:
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
         at_generation: str | None = None,
+        numpy_arrays: bool = False,
     ) -> OnlineRows:
         """Read the rows of entities, in their order.
 
@@ -89,12 +94,14 @@ class OnlineStore:
         :param min_watermark: an aware datetime; everything in the source up to it must be online.
         :param max_staleness: the greatest lag, now minus watermark.
         :param at_generation: the generation to read; by default the published one.
+        :param numpy_arrays: whether arrays of numbers come as NumPy arrays, read-only and in their own width, not as
+            lists.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises StaleFeaturesError: when the view is older than the bounds, or has no watermark.
         :raises OnlineDataError: when the state of a view in Redis is damaged; a damaged row has status ``unreadable``.
         """
         bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
-        reading = self._reader.rows(view, entity_rows, features, bounds, at_generation)
+        reading = self._reader.rows(view, entity_rows, features, bounds, at_generation, numpy_arrays=numpy_arrays)
         with translated(self._client, view):
             return hold(self._deployment, reading)
 
@@ -108,6 +115,7 @@ class OnlineStore:
         min_watermark: datetime | None = None,
         max_staleness: timedelta | None = None,
         at_generation: Mapping[str, str] | None = None,
+        numpy_arrays: bool = False,
     ) -> FeatureVectors:
         """Read one feature vector per entity row from several views.
 
@@ -119,6 +127,7 @@ class OnlineStore:
         :param min_watermark: an aware datetime; everything in the source of every view up to it must be online.
         :param max_staleness: the greatest lag, now minus watermark, of any of the views.
         :param at_generation: name of a view to the generation to read; of other views, the published one is read.
+        :param numpy_arrays: as for :meth:`get_online_features`.
         :raises AmbiguousNameError: when two features, or two views, have the same name.
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit, or a feature is unknown.
         :raises StaleFeaturesError: when a view is older than the bounds, or has no watermark.
@@ -126,8 +135,9 @@ class OnlineStore:
         """
         bounds = FreshnessBounds(min_watermark=min_watermark, max_staleness=max_staleness)
         reading = self._reader.vectors(
-            views, entity_rows, features, bounds, at_generation, full_feature_names=full_feature_names
-        )
+            views, entity_rows, features, bounds, at_generation,
+            full_feature_names=full_feature_names, numpy_arrays=numpy_arrays,
+        )  # fmt: skip
         with translated(self._client, *views):
             return hold(self._deployment, reading)
 

@@ -55,8 +55,8 @@ def as_msgpack(feature: Column, column: pa.Array) -> tuple[pa.Array, pa.StringAr
     codec = codec_of(feature)
     if isinstance(codec, UuidCodec):
         return _uuids(column), None
-    if codec.number_format is not None and codec.encoding in (Encoding.JSON, Encoding.VECTOR):
-        return _number_lists(column, ARROW_NUMBERS[codec.number_format])
+    if codec.array_format is not None:
+        return _number_lists(column, ARROW_NUMBERS[codec.array_format])
     return column, None
 
 

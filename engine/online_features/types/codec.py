@@ -66,6 +66,11 @@ class Codec(ABC):
     decodes_bytes: ClassVar[bool] = False  # whether decode_all also accepts bytes
     json_decoder: ClassVar[json.JSONDecoder] = PLAIN_JSON  # parses arrays of the type without loss
 
+    @property
+    def array_format(self) -> str | None:
+        """The format of the numbers in arrays that MessagePack holds as raw numbers; ``None`` if values are no such."""
+        return self.number_format if self.encoding in (Encoding.JSON, Encoding.VECTOR) else None
+
     # SQL
 
     def selected(self, value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -55,6 +55,17 @@ def as_numpy(number_format: str, array: Any) -> np.ndarray:
     return np.frombuffer(_payload(number_format, array), np.dtype(number_format).newbyteorder("<"))
 
 
+def numpy_of(number_format: str, value: Any) -> Any:
+    """Return a list of numbers as :func:`as_numpy` does; anything else, such as a list with a NULL, as it is."""
+    import numpy as np
+
+    if not isinstance(value, list) or not {int, float}.issuperset(map(type, value)):
+        return value
+    array = np.array(value, np.dtype(number_format).newbyteorder("<"))
+    array.flags.writeable = False
+    return array
+
+
 def _payload(number_format: str, array: Any) -> bytes:
     if type(array) is not NumberArray or array.extension_type != EXTENSION_TYPES[number_format]:
         raise ValueError(array)

@@ -17,6 +17,7 @@ from online_features.errors import (
     AmbiguousNameError,
     InvalidRowsError,
     OnlineAccessError,
+    OptionError,
     StaleFeaturesError,
     WindowError,
 )
@@ -364,3 +365,45 @@ def test_a_number_of_numpys_is_a_join_key(make_view: MakeView, online: OnlineSto
     view = make_view()
     online.push(view, [{"id": 3, "ts": at(1), "x": 1}])
     assert online.get_online_features(view, [{"id": np.int64(3)}])[0].status == "present"
+
+
+@pytest.mark.parametrize("store", [reading_store, awaited_store])
+def test_a_store_may_remember_what_is_published(
+    store: Any, redis_url: str, trips: Trips, view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    with store(redis_url, trips, pointer_max_age=timedelta(minutes=5)) as reader:
+        before = reader.get_online_features(view, entities("e1"))
+        materialize(view, offline, online, full=True)
+        assert trips.of(lambda: values(reader, view)) == 1
+        found = reader.get_online_features(view, entities("e1"))
+        assert (found.generation, found.freshness.watermark) == (before.generation, before.freshness.watermark)
+        now = datetime.now(UTC)
+        materialize(view, offline, online)
+        assert values(reader, view, min_watermark=now) == {"x": 1, "y": "y1"}
+        assert reader.get_online_features(view, entities("e1")).freshness.watermark >= now
+    for wrong in (timedelta(minutes=6), -timedelta(seconds=1), 60):
+        with pytest.raises(OptionError, match="pointer_max_age= must be a timedelta of at most 0:05:00"):
+            OnlineStore(online._client, pointer_max_age=wrong)  # type: ignore[arg-type]
+
+
+def test_arrays_of_numbers_come_as_numpy_arrays_on_request(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, reader: Any
+) -> None:
+    database("CREATE TABLE rows (id text, ts timestamptz, a real[], b bigint[], c text[], d int)")
+    database(
+        "INSERT INTO rows VALUES ('e1', %s, '{0.5,2}', '{}', '{a}', 3), ('e2', %s, NULL, NULL, NULL, NULL)",
+        at(1),
+        at(1),
+    )
+    view = make_view()
+    materialize(view, offline, online)
+    lists = {"a": [0.5, 2.0], "b": [], "c": ["a"], "d": 3}
+    assert values(reader, view) == lists
+    found = values(reader, view, numpy_arrays=True)
+    (vector,) = reader.get_feature_vectors([view], entities("e1"), numpy_arrays=True)
+    for each in (found, vector.values):
+        arrays = [each[name] for name in ("a", "b")]
+        assert [(array.dtype, array.flags.writeable) for array in arrays] == [(np.float32, False), (np.int64, False)]
+        assert [array.tolist() for array in arrays] == [[0.5, 2.0], []]
+        assert {name: each[name] for name in ("c", "d")} == {name: lists[name] for name in ("c", "d")}
+    assert values(reader, view, "e2", numpy_arrays=True) == dict.fromkeys("abcd")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from online_features import FeatureView, OnlineStore, PostgresSource
-from online_features.errors import InvalidRowsError
+from online_features.errors import InvalidRowsError, StaleFeaturesError
 from online_features.layouts.keyspace import entity_key, generation_key, published_key
 from online_features.online.generations._stored_schema import schema_fields
-from online_features.online.read import _row_query
+from online_features.online.read import _row_query, _view_cache
 from online_features.online.read._row_query import LONGEST_ROUND_TRIP, RowQuery, read_views
 from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.freshness import FreshnessBounds
@@ -45,6 +45,7 @@ class Online:
 
     def __init__(self, *views: FeatureView) -> None:
         self.hashes: dict[Any, dict[str, str]] = {}
+        self.asked: list[Any] = []
         for view in views:
             for generation in (OLD, NEW):
                 self.hashes[generation_key(view, generation)] = {"layout": "hash", **schema_fields(SCHEMA)}
@@ -57,14 +58,15 @@ class Online:
             self.hashes.setdefault(published_key(view.project), {})[view.name] = f"{generation} {switch}"
 
     def read(
-        self, views: Sequence[FeatureView], cache: ViewCache, *, before: Before | None = None, **at: str
-    ) -> tuple[list[OnlineRows], int]:
+        self, views: Sequence[FeatureView], cache: ViewCache, *, before: Before | None = None,
+        bounds: FreshnessBounds = FreshnessBounds(), **at: str,
+    ) -> tuple[list[OnlineRows], int]:  # fmt: skip
         """Return the rows of the views, and how many round trips it took.
 
         :param before: what happens before a round trip, by its number.
         :param at: name of a view to the generation to read.
         """
-        queries = [RowQuery(view, [{"id": "a"}], None, FreshnessBounds(), NOW, at.get(view.name)) for view in views]
+        queries = [RowQuery(view, [{"id": "a"}], None, bounds, NOW, at.get(view.name)) for view in views]
         conversation = read_views(queries, cache)
         commands = next(conversation)
         for trip in count(1):
@@ -77,6 +79,7 @@ class Online:
 
     def _reply(self, *command: Any) -> Any:
         form, key = command
+        self.asked.append(key)
         stored = self.hashes.get(key, {})
         return [stored[field].encode() if field in stored else None for field in form.words]
 
@@ -182,3 +185,69 @@ def test_a_round_trip_in_which_rows_may_have_been_removed_is_read_again(
 
     assert online.read([TRIPS], cache, before={1: slow})[1] == trips
     assert online.read([TRIPS], cache)[1] == 1
+
+
+class Remembered:
+    """A reader that may remember the pointer for a minute, two views that it knows, and a clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (_row_query, _view_cache):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.cache, self.online = ViewCache(timedelta(minutes=1)), Online(TRIPS, WEATHER)
+        self.read()
+
+    def read(self, *views: FeatureView, **options: Any) -> tuple[set[str], set[Any]]:
+        """Return the generations that are seen, and what was read besides rows."""
+        self.online.asked.clear()
+        found, _ = self.online.read(views or (TRIPS, WEATHER), self.cache, **options)
+        return seen(found), {key for key in self.online.asked if "{a}" not in key}
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> Remembered:
+    return Remembered(monkeypatch)
+
+
+def test_a_remembered_pointer_is_not_read_until_it_is_too_old(remembered: Remembered) -> None:
+    remembered.online.publish(NEW, 2, TRIPS, WEATHER)
+    remembered.now += 59
+    assert remembered.read() == ({OLD}, set())
+    remembered.now += 1
+    found, asked = remembered.read()
+    assert found == {NEW}
+    assert published_key("p") in asked
+    assert remembered.read() == ({NEW}, set())
+
+
+def test_views_that_were_not_read_together_are_not_remembered_together(remembered: Remembered) -> None:
+    remembered.read(TRIPS)
+    remembered.online.publish(NEW, 2, TRIPS, WEATHER)
+    remembered.read(WEATHER)
+    assert remembered.read(TRIPS) == ({OLD}, set())
+    assert remembered.read()[0] == {NEW}
+
+
+def test_a_remembered_watermark_that_does_not_suffice_is_read_again(remembered: Remembered) -> None:
+    key = generation_key(TRIPS, OLD)
+    remembered.online.hashes[key]["watermark"] = "2026-01-01T00:00:00.000000Z"
+    bounds = FreshnessBounds(min_watermark=NOW)
+    assert key in remembered.read(TRIPS, bounds=bounds)[1]
+    assert remembered.read(TRIPS, bounds=bounds)[1] == set()
+    with pytest.raises(StaleFeaturesError):
+        remembered.read(TRIPS, bounds=FreshnessBounds(min_watermark=NOW + timedelta(seconds=1)))
+
+
+def test_a_feature_that_is_not_remembered_is_looked_for(remembered: Remembered) -> None:
+    query = RowQuery(TRIPS, [{"id": "a"}], ["y"], FreshnessBounds(), NOW)
+    remembered.read(TRIPS)
+    conversation = read_views([query], remembered.cache)
+    assert [key for _, key in next(conversation)] == [published_key("p")]
+
+
+def test_rows_that_came_too_slowly_are_read_again(remembered: Remembered) -> None:
+    def slow() -> None:
+        remembered.now += LONGEST_ROUND_TRIP.total_seconds() + 1
+
+    remembered.online.publish(NEW, 2, TRIPS, WEATHER)
+    assert remembered.read(before={1: slow})[0] == {NEW}

@@ -11,7 +11,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.layout import Key, Keys, RowLayout
-from online_features.layouts.row_format import RowFormat, each, naming, timestamps
+from online_features.layouts.row_format import RowFormat, each, naming, timestamps, with_numpy
 from online_features.resp.commands import CommandForm
 from online_features.schema import Column, RowSchema
 
@@ -89,16 +89,23 @@ class FeastLayout(RowLayout):
 
         return FeastEncoder(self, schema)
 
-    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:  # noqa: ARG002
+    def row_format(
+        self,
+        columns: Sequence[Column],
+        features: Sequence[Column],  # noqa: ARG002
+        *,
+        numpy_arrays: bool = False,
+    ) -> RowFormat:
         """Return how rows are read."""
-        return FeastFormat(self.view.name, columns)
+        return FeastFormat(self.view.name, columns, numpy_arrays=numpy_arrays)
 
 
 class FeastFormat(RowFormat):
     """Reads a row by Feast's fields."""
 
-    def __init__(self, view_name: str, columns: Sequence[Column]) -> None:
+    def __init__(self, view_name: str, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
         fields = (feast_format.feature_field(view_name, column.name) for column in columns)
         command = CommandForm("HMGET", (feast_format.timestamp_field(view_name), *fields))
-        decoders = (naming(column, feast_values.decoder(column), feast_values.damage) for column in columns)
+        decoder_of = with_numpy(feast_values.decoder) if numpy_arrays else feast_values.decoder
+        decoders = (naming(column, decoder_of(column), feast_values.damage) for column in columns)
         super().__init__(command, columns, [timestamps(each(feast_values.decode_timestamp)), *decoders])

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from online_features.common.instants import from_text
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps
+from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps, with_numpy
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
 from online_features.types import values
-from online_features.types.codec import Codec
 from online_features.types.registry import codec_of
 
 if TYPE_CHECKING:
@@ -40,22 +39,30 @@ class HashLayout(OwnKeyLayout):
 
         return HashEncoder(self, schema, is_pushed=is_pushed)
 
-    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:  # noqa: ARG002
+    def row_format(
+        self,
+        columns: Sequence[Column],
+        features: Sequence[Column],  # noqa: ARG002
+        *,
+        numpy_arrays: bool = False,
+    ) -> RowFormat:
         """Return how rows are read."""
-        return HashFormat(columns)
+        return HashFormat(columns, numpy_arrays=numpy_arrays)
 
 
 class HashFormat(RowFormat):
     """Reads a row by its fields."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
         command = CommandForm("HMGET", (keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)))
-        decoders = (naming(column, _decoder(codec_of(column)), values.damage) for column in columns)
+        decoder_of = with_numpy(_decoder) if numpy_arrays else _decoder
+        decoders = (naming(column, decoder_of(column), values.damage) for column in columns)
         super().__init__(command, columns, [timestamps(each(lambda stored: from_text(text(stored)))), *decoders])
 
 
-def _decoder(codec: Codec) -> Decoder:
+def _decoder(column: Column) -> Decoder:
     """Return a decoder of texts, which are bytes, or ``str`` if the user's client has ``decode_responses``."""
+    codec = codec_of(column)
     if codec.decodes_bytes:
         return codec.decode_all
     return lambda stored: codec.decode_all(list(map(bytes.decode, stored)) if isinstance(stored[0], bytes) else stored)

@@ -10,7 +10,7 @@ from online_features.common.instants import from_text
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_format import RowFormat, each, naming, timestamps
+from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps, with_numpy
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
@@ -47,9 +47,15 @@ class JsonLayout(OwnKeyLayout):
 
         return JsonEncoder(self, schema, is_pushed=is_pushed)
 
-    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:  # noqa: ARG002
+    def row_format(
+        self,
+        columns: Sequence[Column],
+        features: Sequence[Column],  # noqa: ARG002
+        *,
+        numpy_arrays: bool = False,
+    ) -> RowFormat:
         """Return how rows are read."""
-        return JsonFormat(columns)
+        return JsonFormat(columns, numpy_arrays=numpy_arrays)
 
 
 def _integer(digits: str) -> int | float:
@@ -72,8 +78,9 @@ def _parsed(decoder: json.JSONDecoder, document: str) -> Any:
 class JsonFormat(RowFormat):
     """Reads a row as one JSON document."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        decoders = (naming(column, each(codec_of(column).decode_json), values.damage) for column in columns)
+    def __init__(self, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
+        decoder_of = with_numpy(_decoder) if numpy_arrays else _decoder
+        decoders = (naming(column, decoder_of(column), values.damage) for column in columns)
         super().__init__(CommandForm("GET"), columns, [timestamps(each(from_text)), *decoders])
         self._exact = [column.name for column in columns if codec_of(column).needs_exact_json]
         self._nothing = [None] * len(self._decoders)
@@ -96,3 +103,7 @@ class JsonFormat(RowFormat):
 
     def _is_absent(self, reply: Any) -> bool:
         return reply is None
+
+
+def _decoder(column: Column) -> Decoder:
+    return each(codec_of(column).decode_json)

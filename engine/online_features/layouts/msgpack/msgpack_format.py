@@ -15,7 +15,7 @@ from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.row_format import DAMAGE, Decoder, RowFormat, naming, timestamps
 from online_features.resp.commands import CommandForm
-from online_features.schema import Column, Encoding
+from online_features.schema import Column
 from online_features.types import values
 from online_features.types.codec import Codec, all_of
 from online_features.types.number_arrays import NumberArray, as_numpy
@@ -30,11 +30,11 @@ class MsgpackFormat(RowFormat):
 
     :param features: all that rows have, in their order.
     :param columns: the features to read.
-    :param with_numpy: whether arrays of numbers come as NumPy arrays, read-only and in their own width, not as lists.
+    :param numpy_arrays: see :meth:`.RowLayout.row_format`.
     """
 
-    def __init__(self, features: Sequence[Column], columns: Sequence[Column], *, with_numpy: bool = False) -> None:
-        decoders = (naming(column, _decoder(column, with_numpy=with_numpy), values.damage) for column in columns)
+    def __init__(self, features: Sequence[Column], columns: Sequence[Column], *, numpy_arrays: bool = False) -> None:
+        decoders = (naming(column, _decoder(column, numpy_arrays=numpy_arrays), values.damage) for column in columns)
         super().__init__(CommandForm("GET"), columns, [timestamps(_instants), *decoders])
         place_of = {feature.name: place for place, feature in enumerate(features, HEADER)}
         places = [place_of[column.name] for column in columns]
@@ -66,14 +66,13 @@ def _instants(stamps: Sequence[Any]) -> Sequence[datetime]:
     return from_microseconds([stamp - 1 for stamp in all_of(int, stamps)])
 
 
-def _decoder(column: Column, *, with_numpy: bool) -> Decoder:
+def _decoder(column: Column, *, numpy_arrays: bool) -> Decoder:
     codec = codec_of(column)
-    if codec.number_format is None or not with_numpy or codec.encoding not in (Encoding.JSON, Encoding.VECTOR):
+    if codec.array_format is None or not numpy_arrays:
         return codec.decode_msgpack
-    return partial(_numpy_arrays, codec)
+    return partial(_numpy_arrays, codec, codec.array_format)
 
 
-def _numpy_arrays(codec: Codec, stored: Sequence[Any]) -> Sequence[Any]:
+def _numpy_arrays(codec: Codec, number_format: str, stored: Sequence[Any]) -> Sequence[Any]:
     """Read arrays of numbers as NumPy arrays; those that NumPy does not hold remain lists."""
-    assert codec.number_format is not None
-    return [codec.decode(value) if type(value) is str else as_numpy(codec.number_format, value) for value in stored]
+    return [codec.decode(value) if type(value) is str else as_numpy(number_format, value) for value in stored]

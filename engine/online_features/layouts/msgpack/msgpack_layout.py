@@ -61,6 +61,8 @@ class MsgpackLayout(OwnKeyLayout):
 
         return MsgpackEncoder(self, schema, is_pushed=is_pushed)
 
-    def row_format(self, columns: Sequence[Column], features: Sequence[Column]) -> RowFormat:
+    def row_format(
+        self, columns: Sequence[Column], features: Sequence[Column], *, numpy_arrays: bool = False
+    ) -> RowFormat:
         """Return how rows are read."""
-        return MsgpackFormat(features, columns)
+        return MsgpackFormat(features, columns, numpy_arrays=numpy_arrays)

@@ -2,18 +2,19 @@
 
 The pointer of the project says which generation of a view is published, and the state of a generation says how to read
 its rows. The cache keeps both. They are read again in front of the rows, in the same round trip; if the cache is out of
-date, the rows are read again.
+date, the rows are read again. A store with ``pointer_max_age`` leaves them out while it has read them recently.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Any
 
-from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.errors import InvalidRowsError, OnlineDataError, StaleFeaturesError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
@@ -29,7 +30,7 @@ from online_features.online.read._state_query import (
     state_of_reply,
     with_subject,
 )
-from online_features.online.read._view_cache import CachedView, RowPlan, ViewCache
+from online_features.online.read._view_cache import CachedView, CacheKey, RowPlan, ViewCache
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow, OnlineRows, Status
@@ -51,6 +52,7 @@ class RowQuery:
     :param features: names of features; ``None`` reads those of the view.
     :param now: the instant against which ttl and lags are measured.
     :param at_generation: to read; ``None`` reads the published one.
+    :param numpy_arrays: see :meth:`.RowLayout.row_format`.
     """
 
     view: FeatureView
@@ -59,6 +61,12 @@ class RowQuery:
     bounds: FreshnessBounds
     now: datetime
     at_generation: str | None = None
+    numpy_arrays: bool = False
+
+    @property
+    def cache_key(self) -> CacheKey:
+        """What the cache knows the view by."""
+        return keyspace.view_id(self.view), self.at_generation
 
     def generation_in(self, pointers: Pointers) -> str:
         """Return the generation to read."""
@@ -77,8 +85,13 @@ def read_views(queries: Sequence[RowQuery], views: ViewCache) -> Conversation[li
     :raises StaleFeaturesError: when a view is older than the query's bounds.
     """
     pointer_query = PointerQuery([query.view for query in queries])
-    cached: Sequence[CachedView | None] = [views.get(query.view, query.at_generation) for query in queries]
+    cache_keys = tuple(query.cache_key for query in queries)
+    cached: Sequence[CachedView | None] = list(map(views.get, cache_keys))
     pointers: Pointers | None = None
+    if (recent := views.recent_states(cache_keys)) is not None:
+        rows = yield from _read_recent(queries, cached, recent)
+        if rows is not None:
+            return rows
     while True:
         if pointers is None and None in cached:
             pointers = yield from read_pointers([query.view for query in queries])
@@ -93,15 +106,55 @@ def read_views(queries: Sequence[RowQuery], views: ViewCache) -> Conversation[li
             pointers = yield from read_pointers([query.view for query in queries])
             continue
         began = time.monotonic()
-        replies = yield [*pointer_query.commands, *(command for reading in readings for command in reading.commands)]
-        is_slow = time.monotonic() - began > LONGEST_ROUND_TRIP.total_seconds()
+        state_commands = [reading.state_command for reading in readings]
+        replies = yield [*pointer_query.commands, *state_commands, *_row_commands(readings)]
+        is_slow = _is_slow(began)
         left = iter(replies)
         pointers = pointer_query.pointers([next(left) for _ in pointer_query.commands])
-        found = [reading.rows([next(left) for _ in reading.commands], pointers) for reading in readings]
-        if not is_slow and None not in found:
-            for query, rows in zip(queries, found, strict=True):
-                query.bounds.check(query.view, rows.freshness)  # type: ignore[union-attr]
-            return found  # type: ignore[return-value]
+        states = [reading.state(next(left)) for reading in readings]
+        if not is_slow and all(map(_Reading.is_current, readings, states, repeat(pointers))):
+            views.note(cache_keys, states, began)
+            return _rows(readings, states, left)
+
+
+def _read_recent(
+    queries: Sequence[RowQuery], cached: Sequence[CachedView | None], states: Sequence[ViewState]
+) -> Conversation[list[OnlineRows] | None]:
+    """Read the rows of states that were read recently; ``None`` if these are not enough to answer the queries."""
+    entries = [entry for entry, state in zip(cached, states, strict=True) if entry is not None and entry.matches(state)]
+    if len(entries) < len(queries):
+        return None
+    try:
+        readings = list(map(_Reading.of, queries, entries))
+        began = time.monotonic()
+        replies = yield list(_row_commands(readings))
+        return None if _is_slow(began) else _rows(readings, states, iter(replies))
+    except (InvalidRowsError, StaleFeaturesError):
+        return None
+
+
+def _is_slow(began: float) -> bool:
+    return time.monotonic() - began > LONGEST_ROUND_TRIP.total_seconds()
+
+
+def _row_commands(readings: Sequence[_Reading]) -> Iterator[Command]:
+    for reading in readings:
+        yield from reading.by_key.values()
+
+
+def _rows(readings: Sequence[_Reading], states: Sequence[ViewState], replies: Iterator[Any]) -> list[OnlineRows]:
+    """Return the rows of each view.
+
+    :param replies: to the commands of all readings.
+    :raises StaleFeaturesError: when a view is older than the query's bounds.
+    """
+    found = [
+        reading.rows([next(replies) for _ in reading.by_key], state)
+        for reading, state in zip(readings, states, strict=True)
+    ]
+    for reading, rows in zip(readings, found, strict=True):
+        reading.query.bounds.check(reading.query.view, rows.freshness)
+    return found
 
 
 def _current(queries: Sequence[RowQuery], pointers: Pointers, views: ViewCache) -> Conversation[list[CachedView]]:
@@ -118,7 +171,7 @@ def _current(queries: Sequence[RowQuery], pointers: Pointers, views: ViewCache) 
                 f"feature view {query.view.name!r}: at_generation={query.at_generation!r} does not exist; "
                 "online.generations(view) lists those that do"
             )
-        views.put(query.view, query.at_generation, entry)
+        views.put(query.cache_key, entry)
     return cached
 
 
@@ -128,6 +181,7 @@ class _Reading:
 
     :param plan: ``None`` if no row can be found: nothing is online, or rows have other join keys.
     :param keys: of the rows; an entity may be asked for twice.
+    :param by_key: the command that reads the row of each key.
     """
 
     query: RowQuery
@@ -142,27 +196,35 @@ class _Reading:
 
         :raises InvalidRowsError: when the query does not fit what is online.
         """
-        plan = _plan(as_online(query.view, cached.layout), cached, query.features)
+        plan = _plan(as_online(query.view, cached.layout), cached, query)
         keys: Sequence[Key] = [plan.key(row) for row in query.entity_rows] if plan else []
         by_key = {key: (plan.format.command, key) for key in keys} if plan else {}
         return cls(query=query, cached=cached, plan=plan, keys=keys, by_key=by_key)
 
     @property
-    def commands(self) -> Sequence[Command]:
-        """The commands that read the state and the rows."""
-        return [fields_command(self.query.view, self.cached.generation, STATE_FIELDS), *self.by_key.values()]
+    def state_command(self) -> Command:
+        """The command that reads the state."""
+        return fields_command(self.query.view, self.cached.generation, STATE_FIELDS)
 
-    def rows(self, replies: Sequence[Any], pointers: Pointers) -> OnlineRows | None:
-        """Return the rows in the replies; ``None`` if the cache is out of date."""
-        query, generation = self.query, self.cached.generation
-        state = state_of_reply(query.view, generation, STATE_FIELDS, replies[0])
-        if generation != query.generation_in(pointers) or not self.cached.matches(state):
-            return None
+    def state(self, reply: Any) -> ViewState:
+        """Return the state in the reply."""
+        return state_of_reply(self.query.view, self.cached.generation, STATE_FIELDS, reply)
+
+    def is_current(self, state: ViewState, pointers: Pointers) -> bool:
+        """Return whether the cache is not out of date."""
+        return self.cached.generation == self.query.generation_in(pointers) and self.cached.matches(state)
+
+    def rows(self, replies: Sequence[Any], state: ViewState) -> OnlineRows:
+        """Return the rows in the replies.
+
+        :param state: as read in front of them, or recently.
+        """
         if self.plan is None:
-            return _all_absent(query, state)
-        by_key = dict(zip(self.by_key, replies[1:], strict=True))
-        rows = _read(query, self.plan, [by_key[key] for key in self.keys])
-        return OnlineRows(rows, freshness=Freshness.of(state, now=query.now), generation=generation)
+            return _all_absent(self.query, state)
+        by_key = dict(zip(self.by_key, replies, strict=True))
+        rows = _read(self.query, self.plan, [by_key[key] for key in self.keys])
+        freshness = Freshness.of(state, now=self.query.now)
+        return OnlineRows(rows, freshness=freshness, generation=self.cached.generation)
 
 
 def _read(query: RowQuery, plan: RowPlan, replies: Sequence[Any]) -> list[OnlineRow]:
@@ -214,10 +276,11 @@ def _absent(entity: Entity, status: Status, names: Sequence[str], reason: str = 
     return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names), reason=reason)
 
 
-def _plan(view: FeatureView, cached: CachedView, features: Sequence[str] | None) -> RowPlan | None:
+def _plan(view: FeatureView, cached: CachedView, query: RowQuery) -> RowPlan | None:
     """Return how to read the features, or ``None`` if the rows online have other join keys."""
     if cached.schema is None or not cached.schema.has_entities(view.entities):
         return None
+    features = query.features
     if isinstance(features, str):
         raise InvalidRowsError(f"feature view {view.name!r}: features= must be a list of names, not {features!r}")
     by_name = cached.feature_by_name
@@ -228,4 +291,4 @@ def _plan(view: FeatureView, cached: CachedView, features: Sequence[str] | None)
             f"feature view {view.name!r}: feature {unknown[0]!r} is not online; its last run wrote "
             f"{', '.join(map(repr, by_name))}"
         )
-    return cached.plan(view, names)
+    return cached.plan(view, names, numpy_arrays=query.numpy_arrays)

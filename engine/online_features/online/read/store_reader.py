@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from online_features import arguments
 from online_features.errors import InvalidRowsError
+from online_features.extras import needs_materialize
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.read._row_query import RowQuery, read_rows
@@ -26,10 +27,14 @@ FreshnessCheck: TypeAlias = ViewFreshnessCheck | EntityFreshnessCheck
 
 
 class StoreReader:
-    """Validate the arguments of a store's reads, and return the conversation of each."""
+    """Validate the arguments of a store's reads, and return the conversation of each.
 
-    def __init__(self) -> None:
-        self._views = ViewCache()
+    :param pointer_max_age: see :class:`~online_features.OnlineStore`.
+    """
+
+    def __init__(self, pointer_max_age: timedelta) -> None:
+        arguments.check(pointer_max_age=pointer_max_age)
+        self._views = ViewCache(pointer_max_age)
 
     def rows(
         self,
@@ -38,12 +43,15 @@ class StoreReader:
         features: Sequence[str] | None,
         bounds: FreshnessBounds,
         at_generation: str | None,
+        *,
+        numpy_arrays: bool,
     ) -> Conversation[OnlineRows]:
         """Read rows; see :meth:`~online_features.OnlineStore.get_online_features`."""
-        arguments.check(view=view, entity_rows=entity_rows)
+        arguments.check(view=view, entity_rows=entity_rows, numpy_arrays=numpy_arrays)
+        _need_numpy(numpy_arrays=numpy_arrays)
         arguments.check_given(features=features, at_generation=at_generation)
         _check_generations([view], {view.name: at_generation} if at_generation is not None else {})
-        query = RowQuery(view, entity_rows, features, bounds, datetime.now(UTC), at_generation)
+        query = RowQuery(view, entity_rows, features, bounds, datetime.now(UTC), at_generation, numpy_arrays)
         return read_rows(query, self._views)
 
     def vectors(
@@ -55,9 +63,13 @@ class StoreReader:
         at_generation: Mapping[str, str] | None,
         *,
         full_feature_names: bool,
+        numpy_arrays: bool,
     ) -> Conversation[FeatureVectors]:
         """Read feature vectors; see :meth:`~online_features.OnlineStore.get_feature_vectors`."""
-        arguments.check(views=views, entity_rows=entity_rows, full_feature_names=full_feature_names)
+        arguments.check(
+            views=views, entity_rows=entity_rows, full_feature_names=full_feature_names, numpy_arrays=numpy_arrays
+        )
+        _need_numpy(numpy_arrays=numpy_arrays)
         if not (features is None or isinstance(features, Mapping)):
             raise InvalidRowsError(f"features= must map the names of views to lists of features, not be {features!r}")
         if not (at_generation is None or isinstance(at_generation, Mapping)):
@@ -68,7 +80,9 @@ class StoreReader:
         generations = dict(at_generation or {})
         _check_generations(views, generations)
         queries = [
-            RowQuery(view, entity_rows, chosen.pop(view.name, None), bounds, now, generations.get(view.name))
+            RowQuery(
+                view, entity_rows, chosen.pop(view.name, None), bounds, now, generations.get(view.name), numpy_arrays
+            )
             for view in views
         ]
         if not queries:
@@ -88,6 +102,16 @@ class StoreReader:
         :param primaries: number of nodes to sample entities from.
         """
         return check.ask(self._views, datetime.now(UTC), primaries)
+
+
+def _need_numpy(*, numpy_arrays: bool) -> None:
+    """Make sure that NumPy is there if it is asked for: reading alone does not need it.
+
+    :raises MissingExtraError: when it is not installed.
+    """
+    if numpy_arrays:
+        with needs_materialize("for numpy_arrays=True"):
+            import numpy  # noqa: F401
 
 
 def _check_generations(views: Sequence[FeatureView], generations: Mapping[str, str]) -> None:
