@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -143,3 +144,9 @@ def test_scripts_on_rows_use_the_keys_that_they_are_given(
 def test_every_script_has_the_prelude(called: set[Script]) -> None:
     of_rows = [row_script(name, layout) for name in ROW_SCRIPTS for layout in LAYOUTS.values()]
     assert all(script.source.startswith(PRELUDE) for script in [*map(state_script, STATE_SCRIPTS), *of_rows])
+
+
+def test_redis_compares_texts_by_the_locale_of_the_tests(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        by_letter = client.eval("return 'a' < 'B'", 0) == 1
+    assert by_letter == (os.environ.get("LC_ALL") == "en_US.UTF-8")
