@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from online_features.feature_view import PostgresSource as PostgresSource
     from online_features.layouts.feast.feast_repository import load_feature_views as load_feature_views
     from online_features.materialization.materialize import materialize as materialize
-    from online_features.materialization.progress import Progress as Progress
     from online_features.materialization.publication import publish as publish
-    from online_features.materialization.result import MaterializationResult as MaterializationResult
+    from online_features.materialization.reporting.progress import Progress as Progress
+    from online_features.materialization.reporting.result import MaterializationResult as MaterializationResult
     from online_features.offline.notifications import drop_notification_sql as drop_notification_sql
     from online_features.offline.notifications import notification_sql as notification_sql
     from online_features.offline.store import OfflineStore as OfflineStore
@@ -60,9 +60,9 @@ _EXPORTS = {
     "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
     "layouts.feast.feast_repository": ("load_feature_views",),
     "materialization.materialize": ("materialize",),
-    "materialization.progress": ("Progress",),
+    "materialization.reporting.progress": ("Progress",),
     "materialization.publication": ("publish",),
-    "materialization.result": ("MaterializationResult",),
+    "materialization.reporting.result": ("MaterializationResult",),
     "offline.notifications": ("drop_notification_sql", "notification_sql"),
     "offline.store": ("OfflineStore",),
     "online.async_store": ("AsyncOnlineStore",),

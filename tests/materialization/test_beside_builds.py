@@ -171,7 +171,7 @@ def test_a_window_beside_a_build_is_caught_up_with_whatever_the_clock_of_its_mac
     def late() -> None:
         stores.insert("b", -600, 2)
         with monkeypatch.context() as patched:
-            patched.setattr("online_features.materialization._run_record.datetime", Slow)
+            patched.setattr("online_features.materialization.reporting.run_record.datetime", Slow)
             stores.run(start=at(-660), end=at(0))
 
     just_before(monkeypatch, GenerationWriter, "commit", late)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 
 from tests.conftest import Database, at
 from tests.support.processes import until

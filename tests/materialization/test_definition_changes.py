@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from online_features import FeatureView
-from online_features.materialization._definition_changes import describe_alternation, describe_changes
+from online_features.materialization.reporting._definition_changes import describe_alternation, describe_changes
 from online_features.online.generations.view_definition import definition, definition_fingerprint
 from online_features.schema import Column, Encoding, RowSchema
 

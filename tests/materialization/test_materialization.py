@@ -23,7 +23,7 @@ from online_features.errors import (
     UnsupportedTypeError,
     WindowError,
 )
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 
 from tests.conftest import Database, at
 from tests.support.online import row_key, state_key

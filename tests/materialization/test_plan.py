@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from online_features.feature_view import FeatureView
-from online_features.materialization._plan import Plan, PlanInputs, effective_lookback, plan_run
+from online_features.materialization.planning.plan import Plan, PlanInputs, effective_lookback, plan_run
 from online_features.offline.horizon import Horizon
 from online_features.online.generations.view_definition import changes_since, definition
 from online_features.online.generations.view_state import ViewState

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 
 from tests.conftest import at
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from online_features.counters import RowCounts
-from online_features.materialization._run_warnings import run_warnings
+from online_features.materialization.reporting.run_warnings import run_warnings
 
 from tests.support.views import VIEW
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from online_features.materialization._stage_times import Stage, StageTimes
+from online_features.materialization.reporting.stage_times import Stage, StageTimes
 
 
 class Clock:

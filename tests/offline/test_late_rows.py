@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common.instants import to_text
-from online_features.materialization import _run_warnings as run_warnings
+from online_features.materialization.reporting import run_warnings
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from tests.conftest import Database, at

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.types.arrow_instants import as_postgres_reads
+from online_features.types.arrow.instants import as_postgres_reads
 
 from tests.conftest import Database, at
 

@@ -15,11 +15,12 @@ import pytest
 from online_features.errors import InvalidRowsError
 from online_features.producers.given_rows import batches
 from online_features.schema import Column
-from online_features.types import arrow_coercion, arrow_instants
-from online_features.types.arrow_coercion import TYPE_BY_KIND, coerced, inferred, inferred_key
-from online_features.types.arrow_instants import coerced_instants
-from online_features.types.arrow_texts import texts
-from online_features.types.arrow_values import Values
+from online_features.types.arrow import coercion as arrow_coercion
+from online_features.types.arrow import instants as arrow_instants
+from online_features.types.arrow.coercion import TYPE_BY_KIND, coerced, inferred, inferred_key
+from online_features.types.arrow.instants import coerced_instants
+from online_features.types.arrow.texts import texts
+from online_features.types.arrow.values import Values
 from online_features.types.registry import typed_column
 
 BERLIN = ZoneInfo("Europe/Berlin")

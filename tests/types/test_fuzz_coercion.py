@@ -27,7 +27,7 @@ from online_features.producers.given_rows import batches
 from online_features.producers.pushed_rows import pushed_rows, pushed_schema
 from online_features.schema import Column, Encoding, RowSchema
 from online_features.types import values
-from online_features.types.arrow_texts import texts
+from online_features.types.arrow.texts import texts
 
 from tests.support.fuzzing import KINDS, instant, json_value, text
 

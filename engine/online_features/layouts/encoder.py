@@ -14,7 +14,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.layout import RowLayout
 from online_features.resp.word_columns import Piece, joined
 from online_features.schema import RowSchema
-from online_features.types.arrow_texts import texts
+from online_features.types.arrow.texts import texts
 
 SPECIAL = "[" + "".join(keyspace.ESCAPES) + "]"
 

@@ -14,10 +14,10 @@ from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.materialization._catch_up import CatchUp, commit, publish_caught_up
 from online_features.materialization._options import RunOptions
-from online_features.materialization._run_record import RunRecord
-from online_features.materialization._run_warnings import run_warnings
 from online_features.materialization._survey import Survey, Surveyor
 from online_features.materialization._transfer import Transfer
+from online_features.materialization.reporting.run_record import RunRecord
+from online_features.materialization.reporting.run_warnings import run_warnings
 from online_features.online.generations.switching import PublicationOutcome
 
 if TYPE_CHECKING:

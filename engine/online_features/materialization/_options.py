@@ -10,7 +10,7 @@ from online_features import arguments
 from online_features.errors import OptionError, WindowError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout_registry import LAYOUTS
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.redis.replication import Replication
 from online_features.window import Window

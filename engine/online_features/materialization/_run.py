@@ -17,17 +17,17 @@ from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
 from online_features.materialization._build import Build
 from online_features.materialization._options import RunOptions
-from online_features.materialization._plan import Plan
-from online_features.materialization._run_record import RunRecord
-from online_features.materialization._run_warnings import (
+from online_features.materialization._survey import Surveyor
+from online_features.materialization._transfer import Transfer
+from online_features.materialization.planning.plan import Plan
+from online_features.materialization.reporting.progress import RunCounter
+from online_features.materialization.reporting.result import MaterializationResult
+from online_features.materialization.reporting.run_record import RunRecord
+from online_features.materialization.reporting.run_warnings import (
     run_warnings,
     warn_of_changed_definition,
     warn_of_held_watermark,
 )
-from online_features.materialization._survey import Surveyor
-from online_features.materialization._transfer import Transfer
-from online_features.materialization.progress import RunCounter
-from online_features.materialization.result import MaterializationResult
 from online_features.online.generations.generation_list import GenerationList, GenerationState, Hold
 from online_features.online.generations.runs import RunClaims
 from online_features.online.generations.view_definition import definition_fingerprint

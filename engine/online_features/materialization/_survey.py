@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from online_features.feature_view import FeatureView
 from online_features.materialization._options import RunOptions
-from online_features.materialization._plan import Plan, PlanInputs, effective_lookback, plan_run
-from online_features.materialization._run_warnings import warn_of_late_rows
-from online_features.materialization._source_check import SourceCheck
+from online_features.materialization.planning.plan import Plan, PlanInputs, effective_lookback, plan_run
+from online_features.materialization.planning.source_check import SourceCheck
+from online_features.materialization.reporting.run_warnings import warn_of_late_rows
 from online_features.online.generations.view_definition import changes_since
 from online_features.producers.transformation import Transformation
 from online_features.source_note import SourceNote

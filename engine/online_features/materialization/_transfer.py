@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from online_features.common.concurrency import prefetch
 from online_features.event_times import EventTimes
-from online_features.materialization._stage_times import Stage
-from online_features.materialization.progress import RunCounter
+from online_features.materialization.reporting.progress import RunCounter
+from online_features.materialization.reporting.stage_times import Stage
 from online_features.producers.transformation import Transformation
 
 if TYPE_CHECKING:

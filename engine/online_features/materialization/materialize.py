@@ -18,9 +18,9 @@ from online_features.errors import (
 from online_features.feature_view import FeatureView
 from online_features.materialization._options import RunOptions
 from online_features.materialization._run import run_once
-from online_features.materialization._run_record import RunRecord
-from online_features.materialization.progress import Progress
-from online_features.materialization.result import MaterializationResult
+from online_features.materialization.reporting.progress import Progress
+from online_features.materialization.reporting.result import MaterializationResult
+from online_features.materialization.reporting.run_record import RunRecord
 from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.redis.replication import REPLICA_TIMEOUT, Replication
 from online_features.window import Window

@@ -13,12 +13,12 @@ from online_features.common.retry_budget import RETRY_FOR, RetryBudget
 from online_features.feature_view import FeatureView
 from online_features.materialization._catch_up import CatchUp, publish_caught_up
 from online_features.materialization._options import RunOptions
-from online_features.materialization._plan import Plan
-from online_features.materialization._run_record import RunRecord
 from online_features.materialization._survey import Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.materialization.materialize import BATCH_ROWS, is_repeated_after
-from online_features.materialization.progress import RunCounter
+from online_features.materialization.planning.plan import Plan
+from online_features.materialization.reporting.progress import RunCounter
+from online_features.materialization.reporting.run_record import RunRecord
 from online_features.online.generations.switching import Publication
 from online_features.online.redis.replication import REPLICA_TIMEOUT, Replication
 from online_features.producers.transformation import Transformation

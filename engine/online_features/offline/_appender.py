@@ -24,7 +24,7 @@ from online_features.feature_view import FeatureView, PostgresSource
 from online_features.offline.postgres.transactions import Transactions
 from online_features.offline.sql.source_rows import literally, sql_text, table_of
 from online_features.schema import Column, Encoding, RowSchema
-from online_features.types.arrow_texts import texts
+from online_features.types.arrow.texts import texts
 
 STAGE = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}"
 

@@ -16,7 +16,7 @@ import pyarrow.types as kinds
 
 from online_features.errors import InvalidRowsError
 from online_features.producers.producer_errors import with_noted_errors
-from online_features.types.arrow_values import Values
+from online_features.types.arrow.values import Values
 from online_features.types.codec import NULL_TYPES
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from online_features.layouts.feast.feast_columns import KEY, feast_column
 from online_features.producers.given_rows import GivenBatch
 from online_features.rejection import SAMPLE_ROWS
 from online_features.schema import UNKNOWN, Column, RowSchema
-from online_features.types.arrow_coercion import coerced, inferred_key
-from online_features.types.arrow_instants import UTC_MICROSECONDS, coerced_instants, midnights
-from online_features.types.arrow_values import Values, is_present
+from online_features.types.arrow.coercion import coerced, inferred_key
+from online_features.types.arrow.instants import UTC_MICROSECONDS, coerced_instants, midnights
+from online_features.types.arrow.values import Values, is_present
 from online_features.types.registry import typed_column
 from online_features.window import FUTURE_TOLERANCE
 

@@ -17,10 +17,10 @@ from online_features.producers.given_rows import GivenBatch, columns_of
 from online_features.producers.pushed_rows import naming
 from online_features.schema import UNKNOWN, Column, Encoding, RowSchema
 from online_features.types import values
-from online_features.types.arrow_coercion import WIDEST, arrow_type
-from online_features.types.arrow_instants import UTC_MICROSECONDS, instants_of
-from online_features.types.arrow_texts import texts
-from online_features.types.arrow_values import Values
+from online_features.types.arrow.coercion import WIDEST, arrow_type
+from online_features.types.arrow.instants import UTC_MICROSECONDS, instants_of
+from online_features.types.arrow.texts import texts
+from online_features.types.arrow.values import Values
 from online_features.types.registry import element_of, typed_column
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Base class of codecs: all that depends on the Postgres type of a value.
 
 A type has one codec; :mod:`~online_features.types.registry` holds them by the names of their types. Casts of whole
-Arrow columns are in :mod:`~online_features.types.arrow_coercion`, so that readers need not import Arrow.
+Arrow columns are in :mod:`~online_features.types.arrow.coercion`, so that readers need not import Arrow.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineDataError, OvertakenError
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 
 from tests.conftest import Database, at
 from tests.support.online import state_key

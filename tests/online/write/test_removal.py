@@ -12,7 +12,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, WindowError
 from online_features.layouts.layout_registry import layout_of
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.redis.conversation import hold
 from online_features.online.write import row_removal

@@ -25,7 +25,7 @@ from online_features.errors import (
     RollbackError,
 )
 from online_features.layouts import keyspace
-from online_features.materialization.progress import Progress
+from online_features.materialization.reporting.progress import Progress
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.view_freshness_check import CheckResult

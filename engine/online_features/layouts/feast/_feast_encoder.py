@@ -16,7 +16,7 @@ from online_features.layouts.feast.feast_types import FIELD_NUMBER, INTEGERS, NO
 from online_features.resp.commands import word
 from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column
-from online_features.types.arrow_texts import instants
+from online_features.types.arrow.texts import instants
 
 MICROSECONDS = 1_000_000  # in a second
 

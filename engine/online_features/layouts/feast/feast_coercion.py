@@ -17,10 +17,10 @@ from online_features.layouts.feast.feast_columns import FEATURE, feast_column
 from online_features.layouts.feast.feast_types import INTEGERS, FeastType
 from online_features.schema import ARRAY_SUFFIX, UNKNOWN, Column, Encoding
 from online_features.types import values
-from online_features.types.arrow_coercion import coerced, inferred
-from online_features.types.arrow_instants import UTC_MICROSECONDS
-from online_features.types.arrow_texts import texts
-from online_features.types.arrow_values import Values, python_values
+from online_features.types.arrow.coercion import coerced, inferred
+from online_features.types.arrow.instants import UTC_MICROSECONDS
+from online_features.types.arrow.texts import texts
+from online_features.types.arrow.values import Values, python_values
 from online_features.types.registry import codec_of, element_of, typed_column
 
 # The Postgres type of a column that FeastOptions name, when the source's types are not known yet.
@@ -67,7 +67,7 @@ def coerced_for_layout(column: Column, given: Values, *, is_key: bool = False) -
 def as_encoded(column: Column, own: pa.Array) -> pa.Array:
     """Convert values to the Arrow type that the encoder of layout ``feast`` expects; leave other layouts' unchanged.
 
-    :param own: values as :func:`~online_features.types.arrow_coercion.coerced` returns them, or their texts.
+    :param own: values as :func:`~online_features.types.arrow.coercion.coerced` returns them, or their texts.
     :raises InvalidRowsError: when one does not fit Feast's type, naming the column.
     """
     if column.feast is None:

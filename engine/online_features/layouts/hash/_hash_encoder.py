@@ -10,7 +10,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.encoder import Columns, Encoder
 from online_features.resp.commands import word
 from online_features.resp.word_columns import Piece, joined, words
-from online_features.types.arrow_texts import instants, texts
+from online_features.types.arrow.texts import instants, texts
 
 
 class HashEncoder(Encoder):

@@ -12,7 +12,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.encoder import Columns, Encoder
 from online_features.resp.word_columns import Piece, joined, words
 from online_features.schema import Column, Encoding
-from online_features.types.arrow_texts import instants, texts
+from online_features.types.arrow.texts import instants, texts
 from online_features.types.registry import codec_of
 
 MUST_BE_ESCAPED = r'["\\\x00-\x1f]'  # in a JSON string, RFC 8259

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.resp.word_columns import Piece, by_length, joined
-from online_features.types.arrow_msgpack import binary
+from online_features.types.arrow.messagepack import binary
 from online_features.types.number_arrays import EXTENSION_TYPES
 from online_features.types.shortest import all_shortest
 

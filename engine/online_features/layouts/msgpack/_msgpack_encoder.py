@@ -15,7 +15,7 @@ from online_features.layouts.msgpack._messagepack import Cells
 from online_features.layouts.msgpack.msgpack_format import HEADER
 from online_features.resp.word_columns import Piece, joined, word_of
 from online_features.schema import Column
-from online_features.types.arrow_msgpack import FIRST_MICROSECOND, as_msgpack
+from online_features.types.arrow.messagepack import FIRST_MICROSECOND, as_msgpack
 from online_features.types.registry import codec_of
 
 

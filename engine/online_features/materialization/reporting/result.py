@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from online_features.counters import RowCounts
-from online_features.materialization._plan import Plan
-from online_features.materialization.progress import RunCounter
+from online_features.materialization.planning.plan import Plan
+from online_features.materialization.reporting.progress import RunCounter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from online_features.errors import InvalidRowsError
 from online_features.schema import Column
 from online_features.types import values
 from online_features.types._printing import is_aware
-from online_features.types.arrow_values import Values, python_values
+from online_features.types.arrow.values import Values, python_values
 from online_features.types.codec import is_null
 from online_features.types.registry import typed_column
 

@@ -13,8 +13,8 @@ from online_features.common.log_lines import say
 from online_features.counters import RowCounts
 from online_features.errors import OnlineAccessError, OnlineDataError
 from online_features.feature_view import FeatureView
-from online_features.materialization._definition_changes import describe_alternation, describe_changes
-from online_features.materialization._plan import Plan, RunKind
+from online_features.materialization.planning.plan import Plan, RunKind
+from online_features.materialization.reporting._definition_changes import describe_alternation, describe_changes
 from online_features.offline.horizon import Horizon
 from online_features.online.generations.view_definition import definition
 from online_features.online.generations.view_state import DAMAGE, ViewState

@@ -19,8 +19,8 @@ from online_features.schema import UNKNOWN, Column, Encoding
 from online_features.types import values
 from online_features.types._number_codecs import FloatCodec, IntegerCodec
 from online_features.types._text_codecs import TextCodec
-from online_features.types.arrow_instants import UTC_MICROSECONDS, has_years, microseconds
-from online_features.types.arrow_values import Values, python_values
+from online_features.types.arrow.instants import UTC_MICROSECONDS, has_years, microseconds
+from online_features.types.arrow.values import Values, python_values
 from online_features.types.codec import is_null
 from online_features.types.registry import codec_of, typed_column
 

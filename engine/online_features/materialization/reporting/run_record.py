@@ -12,8 +12,8 @@ from typing import Any
 from online_features.common.instants import to_text
 from online_features.counters import RowCounts
 from online_features.errors import OnlineFeaturesError
-from online_features.materialization._plan import Plan
-from online_features.materialization.progress import RunCounter
+from online_features.materialization.planning.plan import Plan
+from online_features.materialization.reporting.progress import RunCounter
 
 ERROR_CHARACTERS = 1000  # of an error's message: enough for the problem and its cure
 LOGIN_IN_URL = re.compile(r"://[^@/\s]*@")

@@ -12,7 +12,7 @@ from online_features.common.log_lines import say
 from online_features.counters import RowCounts
 from online_features.event_times import EventTimes
 from online_features.feature_view import FeatureView
-from online_features.materialization._stage_times import StageTimes
+from online_features.materialization.reporting.stage_times import StageTimes
 from online_features.rejection import log_rejected
 
 log = logging.getLogger(__name__)

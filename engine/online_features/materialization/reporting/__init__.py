@@ -1,0 +1,1 @@
+"""What a run says: progress, warnings, its record and its result."""

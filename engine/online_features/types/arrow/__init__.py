@@ -1,0 +1,1 @@
+"""Postgres types in Arrow columns: casts, texts, instants, MessagePack."""
