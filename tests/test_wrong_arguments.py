@@ -16,7 +16,6 @@ import redis.asyncio
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, errors, materialize
 from online_features.embedded import HOST
 from online_features.errors import InvalidRowsError, OnlineAccessError, OnlineFeaturesError, OptionError
-from online_features.feature_view import LAYOUTS
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from sqlalchemy.engine import make_url
 
@@ -192,7 +191,7 @@ def test_a_node_of_a_cluster_that_is_taken_for_a_server_is_named(
                 OnlineStore.from_url(f"{node.url.rpartition('/')[0]}/1").freshness(view)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("kind", ["server", "cluster"])
 def test_a_value_that_is_longer_than_redis_takes_is_named(
     database: Database, offline: OfflineStore, make_view: Callable[..., FeatureView], kind: str, layout: str

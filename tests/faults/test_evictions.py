@@ -13,7 +13,6 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, Progress, materialize
 from online_features.embedded import HOST
 from online_features.errors import OnlineDataLostError, OnlineStoreFullError
-from online_features.feature_view import LAYOUTS
 from online_features.online.redis.servers import Server as Life
 from online_features.online.redis.servers import evicted_since
 
@@ -90,7 +89,7 @@ def evict_others(server: Server) -> None:
         i += 1
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-ttl"])
 def test_a_run_whose_rows_are_evicted_claims_nothing_and_says_so_once(
     server: Server, rows: Database, offline: OfflineStore, online: OnlineStore, make_view: MakeView, policy: str,

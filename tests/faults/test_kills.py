@@ -170,7 +170,7 @@ class Killing:
         assert names_buried(self.online, self.view) == {name for name, row in held.items() if row.fields is None}
 
 
-@pytest.mark.parametrize("layout", KILLS)
+@pytest.mark.layouts(*KILLS)
 def test_a_run_killed_anywhere_claims_nothing_that_is_not_online(
     database: Database, redis_url: str, project: str, layout: str
 ) -> None:

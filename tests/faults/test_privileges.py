@@ -292,7 +292,7 @@ def users_of_cluster(servers: Cluster, make_view: MakeView, everything: OfflineS
     return Users([node.client for node in servers.nodes], servers.client, make_view, everything)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("job", [materializing, pushing, erasing, reading, watching])
 def test_each_right_of_a_job_is_needed_and_all_of_them_suffice(users: Users, job: Job, layout: str) -> None:
     given = rights(job.__name__, *(("always",) if job is watching else of_layout(layout)))
@@ -304,7 +304,7 @@ def test_each_right_of_a_job_is_needed_and_all_of_them_suffice(users: Users, job
     assert users.denied == len(given)
 
 
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "feast"])
+@pytest.mark.layouts("msgpack", "hash", "json")
 def test_each_right_to_publish_is_needed_and_all_of_them_suffice(users: Users, layout: str) -> None:
     given = rights("publishing", "generations")
     assert users.can(publishing, layout, given)
@@ -341,7 +341,7 @@ def test_a_sample_needs_its_rights_besides(users: Users) -> None:
     assert needed == set(besides)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_what_is_wanted_is_not_needed(users: Users, layout: str) -> None:
     needed = rights("materializing", *of_layout(layout))
     wanted = [right for right in rights("materializing", "wanted") if right not in needed]
@@ -349,7 +349,7 @@ def test_what_is_wanted_is_not_needed(users: Users, layout: str) -> None:
     assert all(users.can(materializing, layout, given, without=right) for right in wanted)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("job", [materializing, pushing, erasing, reading, watching])
 def test_a_cluster_needs_its_rights_besides(users_of_cluster: Users, job: Job, layout: str) -> None:
     given = rights(job.__name__, *(("always",) if job is watching else of_layout(layout)), "cluster")
@@ -358,14 +358,14 @@ def test_a_cluster_needs_its_rights_besides(users_of_cluster: Users, job: Job, l
         assert not users_of_cluster.can(job, layout, given, without="+info")
 
 
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "feast"])
+@pytest.mark.layouts("msgpack", "hash", "json")
 def test_publishing_in_a_cluster_needs_its_rights_besides(users_of_cluster: Users, layout: str) -> None:
     given = rights("publishing", "generations", "cluster")
     assert users_of_cluster.can(publishing, layout, given)
     assert not users_of_cluster.can(publishing, layout, given, without="+info")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_sample_of_a_cluster_needs_no_more(users_of_cluster: Users, layout: str) -> None:
     given = rights("watching", "always", "sample", "cluster") + rights("reading", layout)
     assert users_of_cluster.can(sampling, layout, given)
@@ -397,7 +397,7 @@ def test_a_slot_that_moves_is_followed_by_a_right(
     assert not users_of_cluster.can(job, "feast", given, without="+asking")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_run_that_fails_may_tell_so_in_the_history(users: Users, layout: str) -> None:
     assert users.can(failing, layout, rights("materializing", *of_layout(layout)))
 

@@ -234,7 +234,7 @@ def test_points_are_many() -> None:
     assert len(LAYOUTS) * (len(STAGES) * POINTS_OF_A_STAGE + 2 * POINTS_OF_ERASURE + POINTS_OF_PUSHES) >= 140
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_goes_on_after_a_cut_and_reads_postgres_once(
     server: Server, proxy: Proxy, scene: Scene, project: str, layout: str, stage: str, chance: random.Random,
@@ -267,7 +267,7 @@ def test_a_run_goes_on_after_a_cut_and_reads_postgres_once(
     assert stage != "being told" or all(again)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_run_begins_anew_after_a_cut_while_it_changes_the_layout(
     server: Server, proxy: Proxy, scene: Scene, project: str, layout: str, chance: random.Random, direct: OnlineStore
 ) -> None:
@@ -310,7 +310,7 @@ def test_a_run_that_breaks_off_while_it_clears_claims_nothing(
         assert direct.freshness(view).watermark is None
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_run_begins_anew_after_a_cut_while_it_prunes(
     server: Server, proxy: Proxy, scene: Scene, project: str, layout: str, chance: random.Random, direct: OnlineStore
 ) -> None:
@@ -334,7 +334,7 @@ def test_a_run_begins_anew_after_a_cut_while_it_prunes(
         server.client.flushdb()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_push_goes_on_after_a_cut(
     server: Server, proxy: Proxy, scene: Scene, project: str, layout: str, chance: random.Random, direct: OnlineStore
 ) -> None:
@@ -358,7 +358,7 @@ def test_a_push_goes_on_after_a_cut(
         server.client.flushdb()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_without_patience_a_cut_is_an_error_that_claims_nothing(
     proxy: Proxy, scene: Scene, project: str, layout: str, direct: OnlineStore
 ) -> None:

@@ -25,7 +25,6 @@ from online_features.errors import (
     OnlineFeaturesError,
     OnlineStoreFullError,
 )
-from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.online.write.online_run import CLEANUP_SECONDS
 from online_features_provider.hooks.online import OnlineStoreHook
@@ -246,7 +245,7 @@ AT_ONCE: dict[str, tuple[Callable[[Server], object], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("befall, outcomes", AT_ONCE.values(), ids=AT_ONCE)
 def test_what_befalls_a_run_at_once_is_mended(
     server: Server, scene: Scene, view: FeatureView, befall: Callable[[Server], object], outcomes: list[str]
@@ -256,7 +255,7 @@ def test_what_befalls_a_run_at_once_is_mended(
     check(scene, server, view, result, outcomes)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_without_patience_a_flush_is_an_error_and_the_next_run_is_a_full_one(
     server: Server, scene: Scene, view: FeatureView
 ) -> None:
@@ -398,7 +397,7 @@ REFUSALS: dict[str, tuple[Any, type[OnlineFeaturesError], str]] = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("refusal, error, message", REFUSALS.values(), ids=REFUSALS)
 def test_what_no_retry_mends_fails_at_once_and_the_run_after_it_is_complete(
     server: Server, scene: Scene, view: FeatureView, folder: Path, refusal: Any, error: type[OnlineFeaturesError],
@@ -494,7 +493,7 @@ def replica(pair: tuple[Server, ...]) -> Server:
     return pair[1]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_what_replicas_have_is_claimed(primary: Server, replica: Server, scene: Scene, view: FeatureView) -> None:
     with connected(primary) as client:
         result = run(scene, client, view, {3: lambda: clients_killed(primary)}, wait_for_replicas=1)

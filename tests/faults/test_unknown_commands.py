@@ -17,7 +17,6 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST, _running, reserved_port
 from online_features.errors import OnlineAccessError
-from online_features.feature_view import LAYOUTS
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.redis.servers import server
 
@@ -90,7 +89,7 @@ def acts(online: OnlineStore, offline: OfflineStore, view: FeatureView, other: F
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_command_that_the_server_does_not_know_is_done_without_or_named(
     folder: Path, database: Database, offline: OfflineStore, make_view: MakeView, layout: str
 ) -> None:

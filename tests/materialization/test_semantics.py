@@ -23,7 +23,6 @@ from hypothesis.stateful import (
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.counters import RowCounts
 from online_features.errors import GenerationError, OptionError
-from online_features.feature_view import LAYOUTS
 
 from tests.conftest import Database
 from tests.support.model import Model, RefusedError, Row
@@ -273,7 +272,7 @@ class FeatureViewMachine(RuleBasedStateMachine):
                 assert found == {feature: text for feature, text in held.fields.items() if feature in features}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_random_interleavings_end_as_the_model_says(database: Database, redis_url: str, layout: str) -> None:
     servers = {"database": database, "redis_url": redis_url, "layout": layout}
     machine = type("Machine", (FeatureViewMachine,), servers)

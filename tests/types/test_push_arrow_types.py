@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
-from online_features.feature_view import LAYOUTS
 
 from tests.conftest import Database, at
 
@@ -126,7 +125,7 @@ def rows_of(form: str, **columns: Any) -> Any:
     return {"table": table, "batches": table.to_batches()}[form]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 @pytest.mark.parametrize("form", ["table", "batches"])
 def test_a_column_of_every_type_goes_online_or_is_named(
     online: OnlineStore, make_view: MakeView, layout: str, form: str
@@ -144,7 +143,7 @@ def test_a_column_of_every_type_goes_online_or_is_named(
     assert "\n".join(f"{key}: {said}" for key, said in wrong.items() if said) == ""
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 def test_a_column_of_every_type_fits_the_column_online_or_is_named(
     online: OnlineStore, make_view: MakeView, layout: str
 ) -> None:

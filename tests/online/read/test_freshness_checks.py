@@ -156,7 +156,7 @@ def test_a_cluster_that_is_away_is_told_of_each_view(view: FeatureView) -> None:
     assert [type(look) for look in asyncio.run(look())] == [OnlineStoreUnavailableError] * 2
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.layouts
 class TestEntities:
     @pytest.fixture(autouse=True)
     def rows(self, view: FeatureView, online: OnlineStore) -> None:
