@@ -36,7 +36,7 @@ class RowLayout(ABC):
     :cvar expires_rows: whether Redis drops a row at the end of the view's ttl.
     :cvar is_binary: whether keys and values are bytes, which a client must not decode.
     :cvar has_generations: whether each generation has keys of its own.
-    :cvar creates_first: whether a row is one string, so that ``SET … NX`` creates it, and scripts are needed only where
+    :cvar creates_first: whether a row is one string, so that ``SETNX`` creates it, and scripts are needed only where
         something exists.
     :cvar records_features: whether Redis records the features that rows may have: other views share a row's key, so
         removing a row needs the names of its fields.

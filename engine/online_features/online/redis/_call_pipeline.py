@@ -29,7 +29,7 @@ SHORTEST_LIMIT, USUAL_LIMIT = 1024**2, 512 * 1024**2  # bytes
 LINE_END = b"\r\n"
 WORD = b"$"  # begins the length of a word; before the first word is their number
 
-CREATED = {bytes, str}  # types of the reply to a command that has created a row: OK, decoded or not
+CREATED = {1, b"OK", "OK"}  # replies to commands that have created a row: SETNX, and SET with NX
 
 
 class CallPipeline:
@@ -160,9 +160,9 @@ def _refused(call: PackedCall, replies: Sequence[Any]) -> list[int]:
 
     Their keys hold something, their slots have moved, or there is another error: the script will meet it, too.
     """
-    if {*map(type, replies)} <= CREATED:
+    if CREATED.issuperset(replies):
         return []
-    return [row for row, reply in zip(call.creates, replies, strict=True) if type(reply) not in CREATED]
+    return [row for row, reply in zip(call.creates, replies, strict=True) if reply not in CREATED]
 
 
 def _longest_word(call: PackedCall) -> int:

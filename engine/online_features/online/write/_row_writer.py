@@ -1,9 +1,9 @@
 """Writes rows of a feature view, and accounts for every one of them.
 
 The guarded script ``write.lua`` decides whether a row is newer than what its key holds. Where the layout allows it, a
-run first creates rows by ``SET … NX``, which is a third of the work for Redis, and leaves to the script those whose
-keys hold something. Where most keys do, trying costs more than it saves: then only the first rows of each batch are
-tried, and the others only if most of these were new.
+run first creates rows by ``SETNX`` (``SET … NX`` if they expire), which is a third of the work for Redis, and leaves to
+the script those whose keys hold something. Where most keys do, trying costs more than it saves: then only the first
+rows of each batch are tried, and the others only if most of these were new.
 """
 
 from __future__ import annotations
