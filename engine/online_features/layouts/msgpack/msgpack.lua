@@ -16,6 +16,7 @@ local no_created = string.rep('\0', 8)
 -- end of the year 9999.
 local unreadable = no_created
 local last = struct.pack('>I4I4', 73466891, 3416203264)
+local last_first = string.byte(last, 1)  -- most timestamps begin with a smaller byte, and need no closer look
 
 local function is_before(a, b)
   local a_high, a_low = struct.unpack('>I4I4', a)
@@ -24,12 +25,7 @@ local function is_before(a, b)
 end
 
 local function stamps_in(array)
-  local head, event_head, created_head = string.byte(array, 1), string.byte(array, 4), string.byte(array, 13)
-  if #array < 22 or head ~= 0xdc or event_head ~= 0xcf or created_head ~= 0xcf then
-    return unreadable, no_created, 0
-  end
-  local timestamp = string.sub(array, 5, 12)
-  return is_before(last, timestamp) and unreadable or timestamp, string.sub(array, 14, 21), string.byte(array, 22)
+  return string.sub(array, 5, 12), string.sub(array, 14, 21), string.byte(array, 22)
 end
 
 local function stamp_of(key)
@@ -37,7 +33,15 @@ local function stamp_of(key)
   if stored == '' then
     return false
   end
-  return stamps_in(stored)
+  local head, _, _, event_head, first = string.byte(stored, 1, 5)
+  if #stored < 22 or head ~= 0xdc or event_head ~= 0xcf or string.byte(stored, 13) ~= 0xcf then
+    return unreadable, no_created, 0
+  end
+  local timestamp, created, flags = stamps_in(stored)
+  if first >= last_first and is_before(last, timestamp) then
+    timestamp = unreadable
+  end
+  return timestamp, created, flags
 end
 
 local function tombstone(timestamp, created, flags)
