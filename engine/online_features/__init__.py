@@ -49,13 +49,14 @@ if TYPE_CHECKING:
 # reads loads no Arrow.
 _EXPORTS = {
     "errors": (
-        "AmbiguousNameError", "BuildInProgressError", "ColumnNotFoundError", "FeatureViewError", "FeatureViewFileError",
-        "GenerationError", "InvalidRowsError", "LeaseLostError", "MissingExtraError", "NotReplicatedError",
-        "OfflineAccessError", "OfflineStoreUnavailableError", "OnlineAccessError", "OnlineDataError",
-        "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError", "OnlineStoreUnavailableError",
-        "OptionError", "OvertakenError", "PublishError", "QueryCanceledError", "RollbackError", "SourceError",
-        "SourceNotFoundError", "StaleFeaturesError", "SwitchedError", "TerminalError", "TransformError",
-        "TransientError", "UnsupportedTypeError", "WindowError",
+        "AmbiguousNameError", "BuildInProgressError", "ChecksFailedError", "ColumnNotFoundError",
+        "FeatureViewError", "FeatureViewFileError", "GenerationError", "InvalidRowsError", "LeaseLostError",
+        "MissingExtraError", "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError",
+        "OnlineAccessError", "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError",
+        "OnlineStoreFullError", "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PublishError",
+        "QueryCanceledError", "RollbackError", "SourceError", "SourceNotFoundError", "StaleFeaturesError",
+        "SwitchedError", "TerminalError", "TransformError", "TransientError", "UnsupportedTypeError",
+        "WindowError",
     ),
     "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
     "layouts.feast.feast_repository": ("load_feature_views",),

@@ -21,6 +21,7 @@
     │   ├── OnlineStoreFullError          Redis is out of memory, or evicts keys while a run writes, or its disk is full
     │   ├── OnlineDataError               what Redis holds is not what the keyspace documents
     │   └── GenerationError               generations of views do not allow what was asked
+    │       ├── ChecksFailedError         the rows of a run fail checks of their view
     │       ├── PublishError              a generation may not be published
     │       └── RollbackError             there is nothing to go back to
     └── TransientError                    the same run may succeed later
@@ -123,6 +124,10 @@ class OnlineDataError(TerminalError):
 
 class GenerationError(TerminalError):
     """The generations of feature views do not allow what was asked."""
+
+
+class ChecksFailedError(GenerationError):
+    """The rows of a run fail checks of their feature view."""
 
 
 class PublishError(GenerationError):

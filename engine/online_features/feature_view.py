@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
+from online_features.checks.check import Check
+from online_features.common.functions import is_of_module
 from online_features.errors import FeatureViewError
 from online_features.layouts.feast.feast_types import FeastType
 
@@ -126,6 +128,8 @@ class FeatureView:
         runs and pushes alike: from a DataFrame to a DataFrame, or from an Arrow table to an Arrow table, as its first
         parameter is annotated. It keeps the rows, their order, join keys and timestamps; ``features`` names the other
         columns of its result to serve.
+    :param checks: what the rows of a run must pass, made by the functions of :mod:`online_features.checks`. Views that
+        differ in their checks alone are equal: their rows are the same.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -138,6 +142,7 @@ class FeatureView:
     layout: Layout = "msgpack"
     feast: FeastOptions = FeastOptions()
     transform: Callable[[Any], Any] | None = field(default=None, repr=False)
+    checks: Sequence[Check] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for label, value in (("name", self.name), ("project", self.project)):
@@ -169,6 +174,7 @@ class FeatureView:
         self._check_feast()
         if self.transform is not None:
             self._check_transform(self.transform)
+        self._check_checks(self.checks)
 
     def __str__(self) -> str:
         return f"{self.project}:{self.name}"
@@ -181,7 +187,7 @@ class FeatureView:
     def _check_transform(self, transform: Callable[[Any], Any]) -> None:
         if self.features is None:
             raise FeatureViewError(self._message("transform= needs features=, the columns of its result to serve"))
-        if not callable(transform) or not str(getattr(transform, "__qualname__", "<")).isidentifier():
+        if not is_of_module(transform):
             raise FeatureViewError(
                 self._message(
                     f"transform={transform!r} must be a function of a module, so that every process can import it"
@@ -205,6 +211,21 @@ class FeatureView:
                     "-> leave it out with features=, or rename it in a query="
                 )
             )
+
+    def _check_checks(self, checks: Any) -> None:
+        if not isinstance(checks, Iterable):
+            raise FeatureViewError(self._message(f"checks must be a list of checks, not {checks!r}"))
+        object.__setattr__(self, "checks", tuple(checks))
+        for check in self.checks:
+            if not isinstance(check, Check):
+                raise FeatureViewError(
+                    self._message(f"checks holds {check!r}; make checks by the functions of online_features.checks")
+                )
+            if self.features is not None:
+                try:
+                    check.check_features(self.features)
+                except FeatureViewError as error:
+                    raise FeatureViewError(self._message(str(error))) from None
 
     def _check_feast(self) -> None:
         if not isinstance(self.feast, FeastOptions):

@@ -15,13 +15,12 @@ import pyarrow.types as kinds
 
 from online_features.schema import Column, Encoding
 from online_features.statistics.view_statistics import PERCENTS, Common, FeatureStatistics, Histogram
-from online_features.types._text_codecs import UuidCodec
 from online_features.types.arrow.messagepack import ARROW_TIMES, times_of_texts
-from online_features.types.registry import codec_of
 from online_features.types.shortest import shortest
 
 BINS = 20  # of a histogram: enough to see a shape
 COMMONEST = 10
+UNIQUE = frozenset({"uuid"})  # types of texts of which none is common
 TEXT_BYTES = 128  # of the commonest texts together, so that the statistics of 200 features fit into 64 KiB
 
 
@@ -236,9 +235,8 @@ MEASURES: dict[Encoding, type[FeatureMeasure]] = {
 
 def measure_of(column: Column) -> FeatureMeasure:
     """Return the measure for a feature's type."""
-    if isinstance(codec_of(column), UuidCodec):  # nearly all of them differ
-        return FeatureMeasure(column)
-    return MEASURES.get(column.encoding, FeatureMeasure)(column)
+    kind = MEASURES.get(column.encoding, FeatureMeasure)
+    return kind(column) if column.type not in UNIQUE else FeatureMeasure(column)
 
 
 def _finite(values: pa.Array) -> pa.Array:
