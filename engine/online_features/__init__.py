@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from online_features.producers.appending import AppendResult as AppendResult
     from online_features.schema import Column as Column
     from online_features.schema import RowSchema as RowSchema
+    from online_features.statistics.view_statistics import CommonValue as CommonValue
+    from online_features.statistics.view_statistics import FeatureStatistics as FeatureStatistics
+    from online_features.statistics.view_statistics import Histogram as Histogram
+    from online_features.statistics.view_statistics import ViewStatistics as ViewStatistics
 
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
 # reads loads no Arrow.
@@ -79,6 +83,7 @@ _EXPORTS = {
     "online.write.push": ("PushResult",),
     "producers.appending": ("AppendResult",),
     "schema": ("Column", "RowSchema"),
+    "statistics.view_statistics": ("CommonValue", "FeatureStatistics", "Histogram", "ViewStatistics"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 _PURPOSES = {"materialize": "to materialize", "publish": "to publish"}

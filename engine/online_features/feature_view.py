@@ -5,16 +5,20 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from online_features.checks.check import Check
 from online_features.common.functions import is_of_module
 from online_features.errors import FeatureViewError
 from online_features.layouts.feast.feast_types import FeastType
+
+if TYPE_CHECKING:
+    from online_features.schema import Column
 
 FutureRows = Literal["warn", "reject", "allow"]
 Layout = Literal["msgpack", "hash", "json", "feast"]
@@ -222,10 +226,19 @@ class FeatureView:
                     self._message(f"checks holds {check!r}; make checks by the functions of online_features.checks")
                 )
             if self.features is not None:
-                try:
+                with self._naming():
                     check.check_features(self.features)
-                except FeatureViewError as error:
-                    raise FeatureViewError(self._message(str(error))) from None
+
+    def check_columns(self, columns: Iterable[Column]) -> None:
+        """Refuse checks of features that the view does not have, or of types that they cannot judge.
+
+        :param columns: the features of the view.
+        :raises FeatureViewError: naming the check and the feature.
+        """
+        by_name = {column.name: column for column in columns}
+        for check in self.checks:
+            with self._naming():
+                check.check_columns(by_name)
 
     def _check_feast(self) -> None:
         if not isinstance(self.feast, FeastOptions):
@@ -248,6 +261,14 @@ class FeatureView:
         if repeated:
             raise FeatureViewError(self._message(f"{label} names {repeated[0]!r} twice"))
         object.__setattr__(self, label, names)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the view in errors of its checks."""
+        try:
+            yield
+        except FeatureViewError as error:
+            raise FeatureViewError(self._message(str(error))) from None
 
     def _message(self, message: str) -> str:
         return f"FeatureView {self.name!r}: {message}"

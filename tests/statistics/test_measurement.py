@@ -15,7 +15,7 @@ from online_features.schema import RowSchema
 from online_features.statistics._row_sample import RowSample
 from online_features.statistics.measurement import Measurement
 from online_features.statistics.stored_statistics import decode, encode
-from online_features.statistics.view_statistics import Common, FeatureStatistics, Histogram, ViewStatistics
+from online_features.statistics.view_statistics import CommonValue, FeatureStatistics, Histogram, ViewStatistics
 from online_features.types.registry import typed_column
 from online_features.window import Window
 
@@ -92,6 +92,12 @@ def test_a_real_is_the_decimal_that_postgres_prints() -> None:
     assert found.quantiles[50] == 0.1
 
 
+def test_quantiles_of_floats_have_seven_digits() -> None:
+    found = measured("double precision", pa.array([1 / 3]))
+    assert (found.quantiles or {})[50] == 0.3333333
+    assert found.minimum == 1 / 3
+
+
 def test_numerics_are_measured_as_floats() -> None:
     found = measured("numeric", pa.array(["1.50", "NaN", "Infinity", "0.00", None, "1" + "0" * 400]))
     assert (found.nulls, found.zeros, found.not_finite) == (1, 1, 3)
@@ -102,7 +108,7 @@ def test_booleans_have_shares() -> None:
     found = measured("boolean", pa.array([True, False, None]), pa.array([False, False]))
     assert (found.nulls, found.zeros, found.mean) == (1, 3, 0.25)
     assert found.deviation == pytest.approx(0.5)
-    assert found.commonest == (Common(value=False, share=0.6), Common(value=True, share=0.2))
+    assert found.commonest == (CommonValue(value=False, share=0.6), CommonValue(value=True, share=0.2))
     assert found.minimum is None
 
 
@@ -137,11 +143,11 @@ def test_texts_have_commonest_values_of_bounded_size() -> None:
     texts = ["b", "a", "b", None, *(f"{i:02}" + "é" * 1000 for i in range(20))]
     found = measured("text", pa.array(texts))
     assert found.commonest is not None
-    assert found.commonest[0] == Common("b", 2 / 24)
-    assert found.commonest[1] == Common("00" + "é" * 30, 1 / 24)
+    assert found.commonest[0] == CommonValue("b", 2 / 24)
+    assert found.commonest[1] == CommonValue("00" + "é" * 30, 1 / 24)
     assert sum(len(str(common.value).encode()) for common in found.commonest) <= 128
     assert measured("text", pa.array([str(i) for i in range(20)])).commonest == tuple(
-        Common(value, 0.05) for value in sorted(map(str, range(20)))[:10]
+        CommonValue(value, 0.05) for value in sorted(map(str, range(20)))[:10]
     )
 
 
@@ -255,7 +261,7 @@ def test_features_in_types_of_feast_are_measured(
     assert (found["x"].mean, found["x"].minimum) == (2, 2)
     assert (found["day"].minimum, found["at"].minimum) == (date(2026, 1, 2), datetime(2026, 1, 2, 3, tzinfo=UTC))
     assert found["list"] == FeatureStatistics(type="integer[]", rows=1, nulls=0)
-    assert (found["flag"].zeros, found["word"].commonest) == (0, (Common("b", 1.0),))
+    assert (found["flag"].zeros, found["word"].commonest) == (0, (CommonValue("b", 1.0),))
 
 
 def _measured(view: FeatureView, offline: OfflineStore) -> ViewStatistics:

@@ -46,6 +46,14 @@ class CheckResult:
     published: str = ""
     reason: str = ""
 
+    def __str__(self) -> str:
+        published = f", published {self.published}" if self.published else ""
+        return f"check {self.check}: expected {self.expected}, found {self.found}{published}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the fields as JSON-serializable values."""
+        return {name: str(value) for name, value in vars(self).items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:

@@ -8,7 +8,6 @@ from itertools import zip_longest
 
 from online_features.checks.check import Check, CheckOutcome, CheckResult, DataSummary
 from online_features.checks.row_checks import EmptyGuard, HalfGuard
-from online_features.errors import ChecksFailedError
 
 # The columns of a table, and the most characters of each: with three gaps, a line has 110.
 WIDTHS = {"check": 34, "expected": 28, "found": 21, "published": 21}
@@ -28,15 +27,18 @@ def judge(checks: Iterable[Check], found: DataSummary, published: DataSummary | 
     return [check.judge(found, published) for check in checks if check.judges_increments or not found.is_increment]
 
 
-def require(what: str, results: Sequence[CheckResult], cure: str) -> None:
-    """Raise an error if a check has failed.
+def failed(results: Iterable[CheckResult]) -> str:
+    """Return the checks that have failed, in words; empty if none has."""
+    return ", ".join(result.check for result in results if result.outcome == CheckOutcome.FAILED)
 
-    :param what: was judged, and what follows from a failure.
+
+def failure(what: str, results: Sequence[CheckResult], cure: str) -> str:
+    """Return a message with a table of the checks that have failed.
+
+    :param what: was judged, and what follows.
     :param cure: what helps.
-    :raises ChecksFailedError: with a table of what failed and what only warned.
     """
-    if any(result.outcome == CheckOutcome.FAILED for result in results):
-        raise ChecksFailedError(f"{what}\n{table(results)}\n-> {cure}")
+    return f"{what}\n{table(results)}\n-> {cure}"
 
 
 def table(results: Iterable[CheckResult]) -> str:

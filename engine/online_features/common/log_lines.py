@@ -15,7 +15,9 @@ def in_two_lines(message: str) -> str:
 
 
 def lines(message: str) -> list[str]:
-    """Split a message into short lines: the problem, then the cure."""
+    """Split a message into short lines: the problem, then the cure. One with a table is in short lines already."""
+    if "\n-> " in message:
+        return message.splitlines()
     what, arrow, cure = " ".join(message.split()).rpartition(" -> ")
     parts = (what, f"-> {cure}") if arrow else (cure,)
     return [line for part in parts for line in _short(part)]

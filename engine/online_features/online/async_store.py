@@ -26,6 +26,7 @@ from online_features.online.redis.redis_failures import (
     translated,
     translation,
 )
+from online_features.statistics.view_statistics import ViewStatistics
 
 
 class AsyncOnlineStore:
@@ -105,6 +106,12 @@ class AsyncOnlineStore:
     async def freshness(self, view: FeatureView, now: datetime | None = None) -> Freshness:
         """Read how far the view lags; see :meth:`online_features.OnlineStore.freshness`."""
         reading = self._reader.freshness(view, now)
+        with translated(self._client, view):
+            return await hold_async(self._deployment, reading)
+
+    async def statistics(self, view: FeatureView, generation: str | None = None) -> ViewStatistics | None:
+        """Read the statistics of a generation; see :meth:`online_features.OnlineStore.statistics`."""
+        reading = self._reader.statistics(view, generation)
         with translated(self._client, view):
             return await hold_async(self._deployment, reading)
 

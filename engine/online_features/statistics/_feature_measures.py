@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.schema import Column, Encoding
-from online_features.statistics.view_statistics import PERCENTS, Common, FeatureStatistics, Histogram
+from online_features.statistics.view_statistics import PERCENTS, CommonValue, FeatureStatistics, Histogram
 from online_features.types.arrow.messagepack import ARROW_TIMES, times_of_texts
 from online_features.types.shortest import shortest
 
 BINS = 20  # of a histogram: enough to see a shape
 COMMONEST = 10
 UNIQUE = frozenset({"uuid"})  # types of texts of which none is common
+DIGITS = 7  # significant ones of a quantile
 TEXT_BYTES = 128  # of the commonest texts together, so that the statistics of 200 features fit into 64 KiB
 
 
@@ -129,7 +130,7 @@ class OrderedMeasure(FeatureMeasure):
         ordered = np.sort(_numbers(present))
         places = [max(math.ceil(percent * len(ordered) / 100) - 1, 0) for percent in PERCENTS]
         picked = pa.array(ordered[[0, *places, -1]]).cast(present.type).to_pylist()
-        least, *quantiles, greatest = self._python(picked)
+        least, *quantiles, greatest = map(_rounded, self._python(picked))
         counts = _bin_counts(ordered)
         return {
             "quantiles": dict(zip(PERCENTS, quantiles, strict=True)),
@@ -258,6 +259,11 @@ def _numbers(values: pa.Array) -> np.ndarray:
     return values.to_numpy()  # type: ignore[no-any-return]
 
 
+def _rounded(value: Any) -> Any:
+    """Round a float of the sample: it says no more of all rows, and short ones take less room."""
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
 def _bin_counts(ordered: np.ndarray) -> tuple[int, ...]:
     """Return how many values fall into each bin; nothing if the values are too far apart for floats."""
     least, greatest = float(ordered[0]), float(ordered[-1])
@@ -271,10 +277,10 @@ def _bin_counts(ordered: np.ndarray) -> tuple[int, ...]:
     return tuple(np.diff([0, *cuts, len(ordered)]).tolist())
 
 
-def _commonest(sample: pa.Array) -> tuple[Common, ...]:
+def _commonest(sample: pa.Array) -> tuple[CommonValue, ...]:
     """Return the commonest values, the commonest first; of equally common ones, the least first."""
     counted = pc.value_counts(sample.drop_null())
     table = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
     order = [("count", "descending"), ("value", "ascending")]
     few = table.take(pc.select_k_unstable(table, COMMONEST, order)).to_pylist()
-    return tuple(Common(row["value"], row["count"] / len(sample)) for row in few)
+    return tuple(CommonValue(row["value"], row["count"] / len(sample)) for row in few)

@@ -1,20 +1,24 @@
-"""The statistics of a view as one value of Redis: a MessagePack array, which ``docs/keyspace.md`` describes."""
+"""The statistics of a view as one value of Redis: a compressed JSON array, which ``docs/keyspace.md`` describes.
+
+It is text, because a client of redis-py may decode all replies.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
-
-import msgpack
 
 from online_features.common.instants import MICROSECOND, from_microseconds, to_microseconds
 from online_features.errors import OnlineDataError
 from online_features.schema import Encoding
 from online_features.statistics.view_statistics import (
     PERCENTS,
-    Common,
+    CommonValue,
     FeatureStatistics,
     Histogram,
     Value,
@@ -25,7 +29,9 @@ from online_features.types.registry import typed_column
 
 T = TypeVar("T")
 
-# The types in which values are stored, by the encoding of the feature; those of other encodings are numbers.
+DAMAGE = (*values.DAMAGE, zlib.error)
+
+# What makes a value of a number, by the encoding of the feature; those of other encodings are numbers.
 FROM_COUNT: dict[Encoding, Callable[[int], Value]] = {
     Encoding.DATE: lambda days: date.fromordinal(days + 1),
     Encoding.TIMESTAMP: lambda count: datetime.min + count * MICROSECOND,
@@ -33,26 +39,27 @@ FROM_COUNT: dict[Encoding, Callable[[int], Value]] = {
 }
 
 
-def encode(statistics: ViewStatistics) -> bytes:
+def encode(statistics: ViewStatistics) -> str:
     """Return the value to store."""
     features = [_packed(name, feature, statistics.sampled) for name, feature in statistics.features.items()]
-    return msgpack.packb([statistics.rows, statistics.sampled, features])  # type: ignore[no-any-return]
+    text = json.dumps([statistics.rows, statistics.sampled, features], ensure_ascii=False, separators=(",", ":"))
+    return b64encode(zlib.compress(text.encode())).decode()
 
 
-def decode(stored: bytes, key: str) -> ViewStatistics:
+def decode(stored: str | bytes, key: str) -> ViewStatistics:
     """Read a stored value.
 
     :param key: at which it is stored, for messages.
     :raises OnlineDataError: when :func:`encode` has not written it.
     """
     try:
-        rows, sampled, features = msgpack.unpackb(stored)
+        rows, sampled, features = json.loads(zlib.decompress(b64decode(stored, validate=True)))
         return ViewStatistics(
             rows=_count(rows),
             sampled=_count(sampled),
             features=dict(_unpacked(feature, rows, sampled) for feature in features),
         )
-    except values.DAMAGE as error:
+    except DAMAGE as error:
         raise OnlineDataError(
             f"{key!r} in Redis is damaged ({error}) -> delete it; the next full run measures again"
         ) from error
@@ -76,7 +83,7 @@ def _packed(name: str, feature: FeatureStatistics, sampled: int) -> list[Any]:
     ]
 
 
-def _pair(common: Common, sampled: int) -> list[Any]:
+def _pair(common: CommonValue, sampled: int) -> list[Any]:
     return [common.value, round(common.share * sampled)]
 
 
@@ -121,9 +128,9 @@ def _histogram(value: Callable[[Any], Value], least: Any, greatest: Any, counts:
     return Histogram(value(least), value(greatest), tuple(map(_count, counts)))
 
 
-def _common(stored: Sequence[Any], sampled: int) -> Common:
+def _common(stored: Sequence[Any], sampled: int) -> CommonValue:
     value, count = stored
-    return Common(value if type(value) is bool else _text(value), _count(count) / sampled)
+    return CommonValue(value if type(value) is bool else _text(value), _count(count) / sampled)
 
 
 def _optional(read: Callable[[Any], T], value: Any) -> T | None:

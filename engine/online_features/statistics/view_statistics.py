@@ -41,7 +41,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Common:
+class CommonValue:
     """A value that is common in the sample.
 
     :param value: a text is shortened to its first 32 characters.
@@ -69,7 +69,8 @@ class FeatureStatistics:
     :param maximum: of numbers and times.
     :param mean: of numbers; of booleans, the share of ``true`` among the values.
     :param deviation: standard deviation of numbers and booleans, as ``stddev`` of Postgres computes it.
-    :param quantiles: percent to a value that as many percent of the values do not exceed; of numbers and times.
+    :param quantiles: percent to a value that as many percent of the values do not exceed; of numbers and times. A float
+        has seven digits.
     :param histogram: of numbers and times.
     :param commonest: the ten commonest values at most, the commonest first; of texts, enums and booleans.
     """
@@ -85,7 +86,7 @@ class FeatureStatistics:
     deviation: float | None = None
     quantiles: Mapping[int, Value] | None = None
     histogram: Histogram | None = None
-    commonest: tuple[Common, ...] | None = None
+    commonest: tuple[CommonValue, ...] | None = None
 
     @property
     def null_share(self) -> float:

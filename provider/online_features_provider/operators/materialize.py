@@ -54,6 +54,8 @@ class MaterializeOperator(WriteOperator):
     :param in_place: with ``window="full"``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``window="full"``, for layout ``feast``, which has no generations: remove all rows first.
     :param allow_empty: with ``window="full"``, let a generation without rows replace one with rows.
+    :param ignore_checks: publish a build, and move the watermark, although rows have failed checks of the view. The
+        run history records which, and the task.
     :param ignore_memory: with ``window="full"``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to; default one.
     :param lookback: how far an incremental run reads back before the end of the last one: a timedelta or its ISO-8601
@@ -71,8 +73,8 @@ class MaterializeOperator(WriteOperator):
 
     template_fields: Sequence[str] = (
         *WriteOperator.template_fields, "window", "start", "end", "prune", "publish", "in_place", "overwrite",
-        "allow_empty", "ignore_memory", "keep_generations", "lookback", "retry_for", "wait_for_replicas",
-        "replica_timeout", "statement_timeout",
+        "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "lookback", "retry_for",
+        "wait_for_replicas", "replica_timeout", "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -90,6 +92,7 @@ class MaterializeOperator(WriteOperator):
         in_place: bool | str = False,
         overwrite: bool | str = False,
         allow_empty: bool | str = False,
+        ignore_checks: bool | str = False,
         ignore_memory: bool | str = False,
         keep_generations: int | str | None = None,
         lookback: timedelta | str | None = None,
@@ -115,6 +118,7 @@ class MaterializeOperator(WriteOperator):
         self.in_place = in_place
         self.overwrite = overwrite
         self.allow_empty = allow_empty
+        self.ignore_checks = ignore_checks
         self.ignore_memory = ignore_memory
         self.keep_generations = keep_generations
         self.lookback = lookback
@@ -160,6 +164,7 @@ class MaterializeOperator(WriteOperator):
                 in_place=parse_bool("in_place", self.in_place),
                 overwrite=parse_bool("overwrite", self.overwrite),
                 allow_empty=parse_bool("allow_empty", self.allow_empty),
+                ignore_checks=parse_bool("ignore_checks", self.ignore_checks),
                 ignore_memory=parse_bool("ignore_memory", self.ignore_memory),
                 origin=origin_of(context),
                 lookback=duration("lookback", self.lookback),
