@@ -45,6 +45,13 @@ Each takes one message, so each survives pickling on its way between Airflow's p
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from online_features.checks.check import CheckResult
+
 
 class OnlineFeaturesError(Exception):
     """Base of every error this package raises on purpose."""
@@ -127,7 +134,12 @@ class GenerationError(TerminalError):
 
 
 class ChecksFailedError(GenerationError):
-    """The rows of a run fail checks of their feature view."""
+    """The rows of a run fail checks of their feature view.
+
+    :ivar results: of all checks, those that have passed included.
+    """
+
+    results: Sequence[CheckResult] = ()
 
 
 class PublishError(GenerationError):

@@ -209,8 +209,8 @@ def test_failures_make_a_table_of_short_aligned_lines() -> None:
     ]  # fmt: skip
     results = judge(every, data(412, x_nulls=51), data(1240))
     assert failed(results) == "nulls('x', at_most=0.05), holds(fine)"
-    message = failure("feature view 'trips': generation mwz7cnzr is not published", results, "correct the source")
-    assert message.splitlines() == [
+    error = failure("feature view 'trips': generation mwz7cnzr is not published", results, "correct the source")
+    assert str(error).splitlines() == [
         "feature view 'trips': generation mwz7cnzr is not published",
         "check                            expected                    found               published",
         "nulls('x', at_most=0.05)         at most 5 %                 51 %                0 %",
@@ -219,6 +219,7 @@ def test_failures_make_a_table_of_short_aligned_lines() -> None:
         "                                 at most 20 %",
         "-> correct the source",
     ]
+    assert pickle.loads(pickle.dumps(error)).results == tuple(results)
     assert max(map(len, table(results).splitlines())) <= 110
 
 

@@ -8,6 +8,7 @@ from itertools import zip_longest
 
 from online_features.checks.check import Check, CheckOutcome, CheckResult, DataSummary
 from online_features.checks.row_checks import EmptyGuard, HalfGuard
+from online_features.errors import ChecksFailedError
 
 # The columns of a table, and the most characters of each: with three gaps, a line has 110.
 WIDTHS = {"check": 34, "expected": 28, "found": 21, "published": 21}
@@ -32,13 +33,15 @@ def failed(results: Iterable[CheckResult]) -> str:
     return ", ".join(result.check for result in results if result.outcome == CheckOutcome.FAILED)
 
 
-def failure(what: str, results: Sequence[CheckResult], cure: str) -> str:
-    """Return a message with a table of the checks that have failed.
+def failure(what: str, results: Sequence[CheckResult], cure: str) -> ChecksFailedError:
+    """Return the error of rows that have failed checks, with a table of these.
 
     :param what: was judged, and what follows.
     :param cure: what helps.
     """
-    return f"{what}\n{table(results)}\n-> {cure}"
+    error = ChecksFailedError(f"{what}\n{table(results)}\n-> {cure}")
+    error.results = tuple(results)
+    return error
 
 
 def table(results: Iterable[CheckResult]) -> str:

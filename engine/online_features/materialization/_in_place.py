@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from online_features.checks.judging import failed, failure
-from online_features.errors import ChecksFailedError
 from online_features.feature_view import FeatureView
 from online_features.materialization._judgement import Judge
 from online_features.materialization._options import RunOptions
@@ -91,8 +90,6 @@ class InPlace:
                 f"feature view {self.view.name!r}: rows of this run have failed checks; they are online, but the "
                 "watermark has not moved"
             )
-            raise ChecksFailedError(
-                failure(
-                    what, results, f"correct {self.view.source.description} and run again, or with ignore_checks=True"
-                )
+            raise failure(
+                what, results, f"correct {self.view.source.description} and run again, or with ignore_checks=True"
             )
