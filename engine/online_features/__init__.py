@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from online_features.online.read.freshness import Freshness as Freshness
     from online_features.online.read.online_rows import OnlineRow as OnlineRow
     from online_features.online.read.online_rows import OnlineRows as OnlineRows
-    from online_features.online.read.view_freshness_check import CheckResult as CheckResult
+    from online_features.online.read.view_freshness_check import FreshnessResult as FreshnessResult
     from online_features.online.read.view_freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
     from online_features.online.store import OnlineStore as OnlineStore
     from online_features.online.write.push import PushResult as PushResult
@@ -73,7 +73,7 @@ _EXPORTS = {
     "online.async_store": ("AsyncOnlineStore",),
     "online.read.entity_freshness_check": ("EntityFreshnessCheck",),
     "online.read.freshness": ("Freshness",),
-    "online.read.view_freshness_check": ("CheckResult", "ViewFreshnessCheck"),
+    "online.read.view_freshness_check": ("FreshnessResult", "ViewFreshnessCheck"),
     "online.read.online_rows": ("OnlineRow", "OnlineRows"),
     "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
     "online.generations.generation_list": ("Generation", "GenerationList", "GenerationState", "Hold"),

@@ -25,7 +25,7 @@ from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
-from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.read.view_freshness_check import FreshnessResult
 from online_features.online.redis import deployment_of
 from online_features.online.redis.clients import check_client, client_of
 from online_features.online.redis.conversation import hold
@@ -304,7 +304,7 @@ class OnlineStore:
         with translated(self._client, view):
             return hold(self._deployment, reading)
 
-    def check(self, check: FreshnessCheck) -> CheckResult:
+    def check(self, check: FreshnessCheck) -> FreshnessResult:
         """Check whether a view, or entities of it, are fresh enough.
 
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.

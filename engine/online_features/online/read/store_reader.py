@@ -20,7 +20,7 @@ from online_features.online.read.feature_vectors import FeatureVectors, read_vec
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.statistics_query import read_statistics
-from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck
+from online_features.online.read.view_freshness_check import FreshnessResult, ViewFreshnessCheck
 from online_features.online.redis.conversation import Conversation
 from online_features.statistics.view_statistics import ViewStatistics
 from online_features.window import aware
@@ -104,7 +104,7 @@ class StoreReader:
         arguments.check_given(generation=generation)
         return read_statistics(view, generation)
 
-    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[CheckResult]:
+    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[FreshnessResult]:
         """Run a freshness check; see :meth:`~online_features.OnlineStore.check`.
 
         :param primaries: number of nodes to sample entities from.
