@@ -45,9 +45,9 @@ ENGINE = {"aclose", "before_transform", "check_columns", "check_feature_names", 
 
 # Exports that users get, or that check their arguments in tests of their own.
 OTHERS = {
-    "AppendResult", "Column", "CommonValue", "EntityFreshnessCheck", "FeatureStatistics", "FeatureVector", "FeatureVectors",
-    "Freshness", "FreshnessResult", "Histogram", "ViewStatistics",
-    "MaterializationResult", "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
+    "AppendResult", "Column", "CommonValue", "EntityFreshnessCheck", "FeatureStatistics", "FeatureVector",
+    "FeatureVectors", "Freshness", "FreshnessResult", "Histogram", "ViewStatistics", "MaterializationResult",
+    "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
     "ViewState", "Generation", "GenerationList", "GenerationState", "Hold", "Publication", "PublicationOutcome",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip

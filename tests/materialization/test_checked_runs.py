@@ -251,17 +251,23 @@ def test_an_increment_that_fails_is_online_and_claims_nothing(
     assert online.statistics(view).rows == 10  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}])
 def test_full_runs_in_place_are_judged_before_the_watermark_moves(
-    database: Database, offline: OfflineStore, online: OnlineStore, view: FeatureView
+    database: Database, offline: OfflineStore, online: OnlineStore, view: FeatureView, options: dict[str, bool]
 ) -> None:
     checked = replace(view, layout="feast", checks=[checks.rows(change=0.2), checks.mean("x", shift=1)])
     assert [check.outcome for check in materialize(checked, offline, online).checks] == ["skipped", "skipped"]
     database("UPDATE rows SET x = x * 1000, ts = %s", NOW)
     with pytest.raises(ChecksFailedError, match=r"mean\('x', shift=1\)"):
-        materialize(checked, offline, online, full=True)
+        materialize(checked, offline, online, full=True, **options)
+    before = online.state(view).watermark
+    assert [check.outcome for check in materialize(checked, offline, online, full=True, ignore_checks=True).checks] == (
+        ["passed", "failed"] if not options else ["skipped", "skipped"]
+    )
     found = online.statistics(view)
     assert found is not None
-    assert found.features["x"].maximum == 10
+    assert found.features["x"].maximum == 10_000
+    assert online.state(view).watermark != before
 
 
 def test_checks_that_do_not_fit_the_source_are_refused_before_a_row_is_read(

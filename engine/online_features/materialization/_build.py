@@ -158,8 +158,9 @@ class Build:
             view=self.view, online_run=self.online_run, counter=self.transfer.counter, at=survey.now,
             statistics=statistics, ignores=self.options.ignore_checks,
         )  # fmt: skip
+        before = self.online_run.statistics(published.generation) if self.view.checks else None
         results = judge.whole(
-            guards(allow_empty=self.options.allow_empty), published, rows=self._rows, newest=self._newest
+            guards(allow_empty=self.options.allow_empty), published, before, rows=self._rows, newest=self._newest
         )
         self.record.note_findings(statistics, results)
         return results

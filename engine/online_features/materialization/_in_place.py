@@ -42,13 +42,15 @@ class InPlace:
         """
         plan, counter = survey.plan, self.transfer.counter
         clears = plan.clears or self.options.overwrite
+        # Before the run removes them with the rows.
+        before = self.online_run.statistics(state.generation) if self.view.checks and plan.kind == "full" else None
         measurement = Measurement(self.transfer.transformation.schema)
         with self.online_run.in_place(state.generation, is_alone=self.options.in_place) as writer:
             fingerprint = writer.fingerprint
             writer.prepare(state, fingerprint, clears=clears)
             self.transfer.copy(query_plan, writer, measurement)
             statistics = measurement.statistics()
-            self._judge(survey, state, statistics)
+            self._judge(survey, state, before, statistics)
             if self.options.prune:
                 with self.transfer.source.lookup(self.transfer.transformation.source) as existing:
                     counter.entities_pruned = writer.prune(survey.horizon.claim, existing)
@@ -68,7 +70,9 @@ class InPlace:
             self.online_run.keep_statistics(state.generation, statistics)
         return watermark
 
-    def _judge(self, survey: Survey, state: ViewState, statistics: ViewStatistics) -> None:
+    def _judge(
+        self, survey: Survey, state: ViewState, before: ViewStatistics | None, statistics: ViewStatistics
+    ) -> None:
         """Judge the rows, and note the results in the record of the run."""
         counter = self.transfer.counter
         judge = Judge(
@@ -81,7 +85,7 @@ class InPlace:
         )
         if survey.plan.kind == "full":
             rows = counter.counts.rows_written + counter.counts.rows_stale
-            results = judge.whole((), state, rows=rows, newest=counter.times.newest)
+            results = judge.whole((), state, before, rows=rows, newest=counter.times.newest)
         else:
             results = judge.increment()
         self.record.note_findings(statistics, results)

@@ -45,26 +45,27 @@ class Judge:
         return self._judge(self.view.checks, self._found(rows, self.counter.times.newest, is_increment=True), None)
 
     def whole(
-        self, guards: Iterable[Check], published: ViewState, *, rows: int, newest: datetime | None
-    ) -> list[CheckResult]:
+        self, guards: Iterable[Check], published: ViewState, before: ViewStatistics | None, *, rows: int,
+        newest: datetime | None,
+    ) -> list[CheckResult]:  # fmt: skip
         """Judge all rows of a view, beside those of the published generation.
 
         :param published: the state of that generation.
+        :param before: its statistics.
         :param rows: that are online because of the run.
         :param newest: event timestamp of these.
         """
-        before = None
+        baseline = None
         if published.generation != FIRST_GENERATION or published.schema is not None:
-            # The statistics are read if somebody compares with them, and rows are looked for if there are none now.
-            statistics = self.online_run.statistics(published.generation) if self.view.checks else None
-            before = DataSummary(
+            baseline = DataSummary(
                 at=self.at,
-                rows=published.rows if published.rows is not None or statistics is None else statistics.rows,
+                rows=published.rows if published.rows is not None or before is None else before.rows,
+                # Rows are looked for only if there are none now.
                 is_empty=not rows and not self.online_run.has_rows(published),
                 newest_event=published.max_event_timestamp,
-                statistics=statistics,
+                statistics=before,
             )
-        return self._judge((*guards, *self.view.checks), self._found(rows, newest, is_increment=False), before)
+        return self._judge((*guards, *self.view.checks), self._found(rows, newest, is_increment=False), baseline)
 
     def _found(self, rows: int, newest: datetime | None, *, is_increment: bool) -> DataSummary:
         counts = self.counter.counts
