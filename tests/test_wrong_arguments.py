@@ -35,17 +35,18 @@ RIGHT = {
     "table": ["text"], "timestamp_field": ["text"], "created_timestamp_column": ["None", "text"],
     "deleted_field": ["None", "text"], "key_ttl": ["None"], "entity_rows": ["[]"],
     "get_online_features.features": ["None", "[]"], "at_generation": ["None"], "generations": ["None"],
-    "keep_generations": ["0"],
+    "keep_generations": ["0"], "checks": ["[]"], "generation": ["None", "text"],
     "push.offline": ["None"], "push.rows": ["[]"], "append.rows": ["[]"], "PostgresSource.query": ["None"],
 }  # fmt: skip
 
 # What only the engine, or the machinery of Python, calls.
-ENGINE = {"aclose", "before_transform", "check_feature_names", "description"}
+ENGINE = {"aclose", "before_transform", "check_columns", "check_feature_names", "description"}
 
 # Exports that users get, or that check their arguments in tests of their own.
 OTHERS = {
-    "AppendResult", "CheckResult", "Column", "EntityFreshnessCheck", "FeatureVector", "FeatureVectors", "Freshness",
-    "MaterializationResult", "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
+    "AppendResult", "Column", "CommonValue", "EntityFreshnessCheck", "FeatureStatistics", "FeatureVector",
+    "FeatureVectors", "Freshness", "FreshnessResult", "Histogram", "ViewStatistics", "MaterializationResult",
+    "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
     "ViewState", "Generation", "GenerationList", "GenerationState", "Hold", "Publication", "PublicationOutcome",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip

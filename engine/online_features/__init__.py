@@ -37,25 +37,30 @@ if TYPE_CHECKING:
     from online_features.online.read.freshness import Freshness as Freshness
     from online_features.online.read.online_rows import OnlineRow as OnlineRow
     from online_features.online.read.online_rows import OnlineRows as OnlineRows
-    from online_features.online.read.view_freshness_check import CheckResult as CheckResult
+    from online_features.online.read.view_freshness_check import FreshnessResult as FreshnessResult
     from online_features.online.read.view_freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
     from online_features.online.store import OnlineStore as OnlineStore
     from online_features.online.write.push import PushResult as PushResult
     from online_features.producers.appending import AppendResult as AppendResult
     from online_features.schema import Column as Column
     from online_features.schema import RowSchema as RowSchema
+    from online_features.statistics.view_statistics import CommonValue as CommonValue
+    from online_features.statistics.view_statistics import FeatureStatistics as FeatureStatistics
+    from online_features.statistics.view_statistics import Histogram as Histogram
+    from online_features.statistics.view_statistics import ViewStatistics as ViewStatistics
 
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
 # reads loads no Arrow.
 _EXPORTS = {
     "errors": (
-        "AmbiguousNameError", "BuildInProgressError", "ColumnNotFoundError", "FeatureViewError", "FeatureViewFileError",
-        "GenerationError", "InvalidRowsError", "LeaseLostError", "MissingExtraError", "NotReplicatedError",
-        "OfflineAccessError", "OfflineStoreUnavailableError", "OnlineAccessError", "OnlineDataError",
-        "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError", "OnlineStoreUnavailableError",
-        "OptionError", "OvertakenError", "PublishError", "QueryCanceledError", "RollbackError", "SourceError",
-        "SourceNotFoundError", "StaleFeaturesError", "SwitchedError", "TerminalError", "TransformError",
-        "TransientError", "UnsupportedTypeError", "WindowError",
+        "AmbiguousNameError", "BuildInProgressError", "ChecksFailedError", "ColumnNotFoundError",
+        "FeatureViewError", "FeatureViewFileError", "GenerationError", "InvalidRowsError", "LeaseLostError",
+        "MissingExtraError", "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError",
+        "OnlineAccessError", "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError",
+        "OnlineStoreFullError", "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PublishError",
+        "QueryCanceledError", "RollbackError", "SourceError", "SourceNotFoundError", "StaleFeaturesError",
+        "SwitchedError", "TerminalError", "TransformError", "TransientError", "UnsupportedTypeError",
+        "WindowError",
     ),
     "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
     "layouts.feast.feast_repository": ("load_feature_views",),
@@ -68,7 +73,7 @@ _EXPORTS = {
     "online.async_store": ("AsyncOnlineStore",),
     "online.read.entity_freshness_check": ("EntityFreshnessCheck",),
     "online.read.freshness": ("Freshness",),
-    "online.read.view_freshness_check": ("CheckResult", "ViewFreshnessCheck"),
+    "online.read.view_freshness_check": ("FreshnessResult", "ViewFreshnessCheck"),
     "online.read.online_rows": ("OnlineRow", "OnlineRows"),
     "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
     "online.generations.generation_list": ("Generation", "GenerationList", "GenerationState", "Hold"),
@@ -78,6 +83,7 @@ _EXPORTS = {
     "online.write.push": ("PushResult",),
     "producers.appending": ("AppendResult",),
     "schema": ("Column", "RowSchema"),
+    "statistics.view_statistics": ("CommonValue", "FeatureStatistics", "Histogram", "ViewStatistics"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 _PURPOSES = {"materialize": "to materialize", "publish": "to publish"}

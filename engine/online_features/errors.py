@@ -21,6 +21,7 @@
     │   ├── OnlineStoreFullError          Redis is out of memory, or evicts keys while a run writes, or its disk is full
     │   ├── OnlineDataError               what Redis holds is not what the keyspace documents
     │   └── GenerationError               generations of views do not allow what was asked
+    │       ├── ChecksFailedError         the rows of a run fail checks of their view
     │       ├── PublishError              a generation may not be published
     │       └── RollbackError             there is nothing to go back to
     └── TransientError                    the same run may succeed later
@@ -43,6 +44,13 @@ Each takes one message, so each survives pickling on its way between Airflow's p
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from online_features.checks.check import CheckResult
 
 
 class OnlineFeaturesError(Exception):
@@ -123,6 +131,15 @@ class OnlineDataError(TerminalError):
 
 class GenerationError(TerminalError):
     """The generations of feature views do not allow what was asked."""
+
+
+class ChecksFailedError(GenerationError):
+    """The rows of a run fail checks of their feature view.
+
+    :ivar results: of all checks, those that have passed included.
+    """
+
+    results: Sequence[CheckResult] = ()
 
 
 class PublishError(GenerationError):

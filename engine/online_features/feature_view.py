@@ -5,14 +5,20 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
+from online_features.checks.check import Check
+from online_features.common.functions import is_of_module
 from online_features.errors import FeatureViewError
 from online_features.layouts.feast.feast_types import FeastType
+
+if TYPE_CHECKING:
+    from online_features.schema import Column
 
 FutureRows = Literal["warn", "reject", "allow"]
 Layout = Literal["msgpack", "hash", "json", "feast"]
@@ -126,6 +132,8 @@ class FeatureView:
         runs and pushes alike: from a DataFrame to a DataFrame, or from an Arrow table to an Arrow table, as its first
         parameter is annotated. It keeps the rows, their order, join keys and timestamps; ``features`` names the other
         columns of its result to serve.
+    :param checks: what the rows of a run must pass, made by the functions of :mod:`online_features.checks`. Views that
+        differ in their checks alone are equal: their rows are the same.
     :raises FeatureViewError: naming the field and the cure.
     """
 
@@ -138,6 +146,7 @@ class FeatureView:
     layout: Layout = "msgpack"
     feast: FeastOptions = FeastOptions()
     transform: Callable[[Any], Any] | None = field(default=None, repr=False)
+    checks: Sequence[Check] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for label, value in (("name", self.name), ("project", self.project)):
@@ -169,6 +178,7 @@ class FeatureView:
         self._check_feast()
         if self.transform is not None:
             self._check_transform(self.transform)
+        self._check_checks(self.checks)
 
     def __str__(self) -> str:
         return f"{self.project}:{self.name}"
@@ -181,7 +191,7 @@ class FeatureView:
     def _check_transform(self, transform: Callable[[Any], Any]) -> None:
         if self.features is None:
             raise FeatureViewError(self._message("transform= needs features=, the columns of its result to serve"))
-        if not callable(transform) or not str(getattr(transform, "__qualname__", "<")).isidentifier():
+        if not is_of_module(transform):
             raise FeatureViewError(
                 self._message(
                     f"transform={transform!r} must be a function of a module, so that every process can import it"
@@ -206,6 +216,30 @@ class FeatureView:
                 )
             )
 
+    def _check_checks(self, checks: Any) -> None:
+        if not isinstance(checks, Iterable):
+            raise FeatureViewError(self._message(f"checks must be a list of checks, not {checks!r}"))
+        object.__setattr__(self, "checks", tuple(checks))
+        for check in self.checks:
+            if not isinstance(check, Check):
+                raise FeatureViewError(
+                    self._message(f"checks holds {check!r}; make checks by the functions of online_features.checks")
+                )
+            if self.features is not None:
+                with self._naming():
+                    check.check_features(self.features)
+
+    def check_columns(self, columns: Iterable[Column]) -> None:
+        """Refuse checks of features that the view does not have, or of types that they cannot judge.
+
+        :param columns: the features of the view.
+        :raises FeatureViewError: naming the check and the feature.
+        """
+        by_name = {column.name: column for column in columns}
+        for check in self.checks:
+            with self._naming():
+                check.check_columns(by_name)
+
     def _check_feast(self) -> None:
         if not isinstance(self.feast, FeastOptions):
             raise FeatureViewError(self._message(f"feast must be FeastOptions, not {type(self.feast).__name__}"))
@@ -227,6 +261,14 @@ class FeatureView:
         if repeated:
             raise FeatureViewError(self._message(f"{label} names {repeated[0]!r} twice"))
         object.__setattr__(self, label, names)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the view in errors of its checks."""
+        try:
+            yield
+        except FeatureViewError as error:
+            raise FeatureViewError(self._message(str(error))) from None
 
     def _message(self, message: str) -> str:
         return f"FeatureView {self.name!r}: {message}"

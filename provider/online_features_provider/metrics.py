@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import Stats
 from online_features.common.instants import from_text
 
 if TYPE_CHECKING:
+    from online_features.checks.check import CheckResult
     from online_features.counters import RowCounts
     from online_features.feature_view import FeatureView
     from online_features.producers.appending import AppendResult
@@ -28,6 +29,13 @@ def emit_result(work: Literal["materialize", "push"], view: FeatureView, result:
             Stats.timing(f"{PREFIX}.{work}.duration", timedelta(seconds=value), tags=tags)
         elif name == "watermark" and value is not None:
             _gauge_instant(name, value, tags)
+
+
+def emit_checks(view: FeatureView, results: Iterable[CheckResult]) -> None:
+    """Count the outcomes of checks of rows."""
+    for result in results:
+        tags = {**_tags(view), "check": result.check, "outcome": str(result.outcome)}
+        Stats.incr(f"{PREFIX}.checks", tags=tags)
 
 
 def emit_measured(view: FeatureView, measured: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from online_features.common.log_lines import LINE, lines, say
+from online_features.common.log_lines import LINE, in_two_lines, lines, say
 
 LONG = " ".join(["word"] * 60)
 
@@ -13,6 +13,7 @@ LONG = " ".join(["word"] * 60)
         ("it is broken -> mend it", ["it is broken", "-> mend it"]),
         ("no operator a -> b -> mend it", ["no operator a -> b", "-> mend it"]),
         ("two\n\tlines -> one", ["two lines", "-> one"]),
+        ("a  table\nb  -> c\n-> mend it", ["a  table", "b  -> c", "-> mend it"]),
         ("", [""]),
         ("short; shorter", ["short; shorter"]),
         (f"{'x' * LINE}; y -> z", [f"{'x' * LINE};", "y", "-> z"]),
@@ -20,6 +21,18 @@ LONG = " ".join(["word"] * 60)
 )
 def test_what_is_wrong_and_what_to_do_are_lines_of_their_own(message: str, expected: list[str]) -> None:
     assert lines(message) == expected
+
+
+@pytest.mark.parametrize(
+    "message, expected",
+    [
+        ("all is well", "all is well"),
+        ("it is broken -> mend it", "it is broken\n-> mend it"),
+        ("a  table\nb  -> c\n-> mend it", "a  table\nb  -> c\n-> mend it"),
+    ],
+)
+def test_the_cure_is_a_line_of_its_own(message: str, expected: str) -> None:
+    assert in_two_lines(message) == expected
 
 
 def test_a_long_message_is_several_short_lines_and_loses_nothing() -> None:

@@ -176,6 +176,7 @@ def watching(view: FeatureView, offline: OfflineStore, online: OnlineStore, admi
     assert online.check(check).is_fresh
     assert has_pending_rows(view, offline, online)
     assert online.runs(view) == []
+    assert online.statistics(view) is None
 
 
 def sampling(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from online_features import (
+    ChecksFailedError,
     FeatureView,
     OfflineStore,
     OnlineStore,
-    PublishError,
     RollbackError,
     materialize,
 )
@@ -125,7 +125,7 @@ def test_a_build_without_rows_replaces_none(
     database("INSERT INTO rows VALUES ('a', %s, now(), 1)", at(0))
     materialize(view, offline, online)
     database("DELETE FROM rows")
-    with pytest.raises(PublishError, match="has no rows, and the published one has 1 -> .*allow_empty=True"):
+    with pytest.raises(ChecksFailedError, match=r"(?s)not_empty.*allow_empty=True"):
         materialize(view, offline, online, full=True)
     assert x_of(online, view, "a") == [1]
     materialize(view, offline, online, full=True, allow_empty=True)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, Stats
 from airflow.sdk import DAG, Asset, TaskGroup
 from airflow.sdk.bases.operator import BaseOperator
-from online_features import FeatureView, OnlineStore
+from online_features import FeatureView, OnlineStore, checks
 from online_features.errors import FeatureViewError, WindowError
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
@@ -43,6 +43,7 @@ class Run:
     run_id: str = "run"
     results: dict[str, list[Any]] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    pushed: dict[str, Any] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
 
     def execute(self, task: BaseOperator) -> Any:
@@ -50,6 +51,7 @@ class Run:
         ti = SimpleNamespace(
             dag_id="d", run_id=self.run_id, task_id=task.task_id, map_index=-1, try_number=1,
             xcom_pull=lambda task_ids: self.results.get(*task_ids, [None]),
+            xcom_push=lambda key, value: self.pushed.update({key: value}),
             get_task_states=lambda task_ids, **_: {self.run_id: {each: self.states[each] for each in task_ids}},
         )  # fmt: skip
         self.events = Events()
@@ -251,3 +253,29 @@ def test_options_that_contradict_the_window_are_refused_when_the_dag_is_parsed(f
             MaterializeOperator.partial(task_id="t", **fields)
     MaterializeOperator(task_id="t", feature_view=VIEW, window="{{ params.window }}", publish=False)
     MaterializeOperator(task_id="t", feature_view=VIEW, in_place="{{ params.in_place }}")
+
+
+def test_failed_checks_fail_the_task_at_once_with_a_table(
+    views: Views, online: OnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        Stats, "incr", lambda _, *__, tags: counted.append((tags.get("check", ""), tags.get("outcome", "")))
+    )
+    checked = (replace(views[0], checks=[checks.rows(at_least=2)]), views[1])
+    tasks, run = Tasks.of(checked), Run()
+    with pytest.raises(AirflowFailException) as caught:
+        run.execute(tasks.builds[0])
+    assert "rows(at_least=2)  at least 2  1" in str(caught.value)
+    assert [(result["check"], result["outcome"]) for result in run.pushed["checks"]][-1] == (
+        "rows(at_least=2)", "failed",
+    )  # fmt: skip
+    assert ("rows(at_least=2)", "failed") in counted
+    run.execute(tasks.builds[1])
+    run.states[tasks.builds[0].task_id] = "failed"
+    with pytest.raises(AirflowFailException, match="no upstream task of this DAG run has built a generation"):
+        run.execute(tasks.publish)
+    assert set(published(online, views).values()) == {"0"}
+    again = Tasks.of(checked, ignore_checks=True)
+    published_now = again.run().results["publish"][0]
+    assert published(online, views) == published_now

@@ -16,11 +16,11 @@ from online_features.online.generations.leases import release_lease
 from online_features.online.generations.switching import publish
 
 
-def build(access: Access, view: FeatureView, run_id: str = "run", **fields: str) -> str:
-    """Build a generation that is ready, with fields of its hash, and return its id."""
+def build(access: Access, view: FeatureView, run_id: str = "run", *, refusal: str | None = None, **fields: str) -> str:
+    """Build a generation that is ready, or refused, with fields of its hash, and return its id."""
     generation = register_build(access, view, run_id=run_id, fingerprint="f")
     synced = sync_point(access, view)
-    mark_ready(access, view, generation, run_id=run_id, synced=synced, rows=1, size=80, fields=fields)
+    mark_ready(access, view, generation, run_id=run_id, synced=synced, rows=1, size=80, refusal=refusal, fields=fields)
     release_lease(access, view, run_id)
     return generation
 

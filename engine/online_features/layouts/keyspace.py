@@ -14,6 +14,7 @@ key                                                  type    holds
 ``@online_features:closing:{<project>}:<view>``      string  a build is about to be published; ends by itself
 ``@online_features:runs:{<project>}:<view>``         list    the last runs as JSON, newest first
 ``@online_features:run:{<project>}:<view>:<id>``     string  marks a run that is writing; gone when it has ended
+``@online_features:statistics:{<project>:<view>:…}`` string  statistics of the rows of one generation
 ``@online_features:erased:{<project>:<view>:<n>}``   hash    a bucket of erased entities
 ``@online_features:features:{<project>}:<view>``     set     layout ``feast``: features that rows may have
 ``@online_features:views``                           set     ``<project>:<view>`` of every view held here
@@ -75,6 +76,11 @@ def generations_key(view: FeatureView) -> str:
 def generation_key(view: FeatureView, generation: str) -> str:
     """Return the key of what is recorded of one generation, such as its watermark and schema."""
     return f"{_of_view('generation', view)}:{generation}"
+
+
+def statistics_key(view: FeatureView, generation: str) -> str:
+    """Return the key of the statistics of a generation's rows."""
+    return f"{RESERVED_PREFIX}:statistics:{{{view_id(view)}:{generation}}}"
 
 
 def lease_key(view: FeatureView) -> str:

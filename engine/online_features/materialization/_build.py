@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from online_features.checks.check import CheckResult
+from online_features.checks.judging import failed, failure, guards
 from online_features.common.instants import to_text
 from online_features.common.log_lines import say
-from online_features.errors import PublishError
+from online_features.errors import ChecksFailedError
 from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.materialization._catch_up import CatchUp, commit, publish_caught_up
+from online_features.materialization._judgement import Judge
 from online_features.materialization._options import RunOptions
 from online_features.materialization._survey import Survey, Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.materialization.reporting.run_record import RunRecord
 from online_features.materialization.reporting.run_warnings import run_warnings
 from online_features.online.generations.switching import PublicationOutcome
+from online_features.statistics.measurement import Measurement
 
 if TYPE_CHECKING:
     from online_features.offline.query_plan import QueryPlan
@@ -27,10 +32,9 @@ if TYPE_CHECKING:
     from online_features.online.store import OnlineStore
     from online_features.online.write.generation_writer import GenerationWriter
     from online_features.online.write.online_run import OnlineRun
+    from online_features.statistics.view_statistics import ViewStatistics
 
 log = logging.getLogger(__name__)
-
-FEW = 0.5  # a build with a smaller share of the published rows than this is worth a warning
 
 
 @dataclass
@@ -58,7 +62,8 @@ class Build:
 
         :param published: the state of the published generation before the survey: what runs commit in it from then on
             has to be caught up.
-        :raises PublishError: when it may not be published; it stays, and can be read by its name.
+        :raises ChecksFailedError: when it has failed checks; it stays, and can be read by its name.
+        :raises PublishError: when it may not be published otherwise; it stays, too.
         """
         synced = f"{published.generation} {published.commits}"  # as sync_point() returns it
         if not self.options.ignore_memory:
@@ -72,15 +77,26 @@ class Build:
             published = self.online_run.state(last.id if last else FIRST_GENERATION)
             # Before the source's rows, which replace pushed ones with equal timestamps.
             self._carry_pushes(writer, published, survey)
-            self.transfer.copy(query_plan, writer)
+            # What the build catches up with later is not measured: many of those rows replace others.
+            measurement = Measurement(self.transfer.transformation.schema)
+            self.transfer.copy(query_plan, writer, measurement)
             if self.options.prune:
                 self.transfer.counter.entities_pruned = writer.count_left_out(
                     published, before=survey.horizon.claim, now=survey.now
                 )
             self._rows += self.transfer.counter.counts.rows_written
-            self._check_rows(published)
+            statistics = measurement.statistics()
+            self.online_run.keep_statistics(self.generation, statistics)
+            results = self._judge(statistics, published, survey)
+            refusal = failed(results) if not self.options.ignore_checks else ""
             commit(writer, survey, self._newest)
-            self.online_run.mark_ready(writer, synced=synced, rows=self._rows, is_pushed=published.is_pushed)
+            self.online_run.mark_ready(
+                writer, synced=synced, rows=self._rows, is_pushed=published.is_pushed, refusal=refusal or None
+            )
+            if refusal:
+                # The build stays, for people to look at; the one that was refused before it does not.
+                self.online_run.clean_up(seen, self.options.keep_generations)
+                raise self._refused(results)
             if self.options.publish:
                 self._publish(writer, seen)
             watermark = self.online_run.state(self.generation).watermark
@@ -136,21 +152,27 @@ class Build:
             say(log.warning, f"{name}: generation {self.generation} cannot hold {carried.missed} pushed rows, whose "
                              "join keys or types are others")  # fmt: skip
 
-    def _check_rows(self, published: ViewState) -> None:
-        """Refuse to replace rows by none, and warn if there are far fewer.
+    def _judge(self, statistics: ViewStatistics, published: ViewState, survey: Survey) -> list[CheckResult]:
+        """Judge the build, and note the results in the record of the run."""
+        judge = Judge(
+            view=self.view, online_run=self.online_run, counter=self.transfer.counter, at=survey.now,
+            statistics=statistics, ignores=self.options.ignore_checks,
+        )  # fmt: skip
+        before = self.online_run.statistics(published.generation) if self.view.checks else None
+        results = judge.whole(
+            guards(allow_empty=self.options.allow_empty), published, before, rows=self._rows, newest=self._newest
+        )
+        self.record.note_findings(statistics, results)
+        return results
 
-        :raises PublishError: when the build has no rows and the published generation has.
-        """
-        before, now = published.rows, self._rows
-        name = f"feature view {self.view.name!r}"
-        if not now and not self.options.allow_empty and self.online_run.has_rows(published):
+    def _refused(self, results: Sequence[CheckResult]) -> ChecksFailedError:
+        """Return the error of a build that has failed checks, with a table of what was expected and found."""
+        name, source = f"feature view {self.view.name!r}", self.view.source.description
+        if self._rows:
+            cure = f"correct {source} and run again, or publish it with ignore_checks=True"
+        else:
             for warning in run_warnings(self.view, self.transfer.counter.counts, kind="full", had_rows=False):
                 say(log.warning, f"F{name[1:]}: {warning}")
-            raise PublishError(
-                f"{name}: generation {self.generation} has no rows, and the published one has "
-                f"{f'{before:,}' if before else 'some'} -> look at {self.view.source.description}, or give "
-                "allow_empty=True"
-            )
-        if before and now < FEW * before:
-            say(log.warning, f"F{name[1:]}: generation {self.generation} has {now:,} rows, where {before:,} "
-                             "were before -> look at the source; rollback() takes it back")  # fmt: skip
+            cure = f"look at {source}, or give allow_empty=True"
+        what = f"{name}: generation {self.generation} has failed checks, so it is not published"
+        return failure(what, results, cure)

@@ -25,6 +25,7 @@ class RunOptions:
     :param in_place: whether a full run writes to the published generation.
     :param overwrite: whether a full run of layout ``feast`` removes all rows first.
     :param allow_empty: whether a build without rows may replace rows.
+    :param ignore_checks: whether rows may count that have failed checks of their view.
     :param ignore_memory: whether to build although the memory of Redis may not suffice.
     :param keep_generations: how many generations to keep to go back to.
     :raises WindowError: when the window contradicts another option.
@@ -43,14 +44,15 @@ class RunOptions:
     in_place: bool = False
     overwrite: bool = False
     allow_empty: bool = False
+    ignore_checks: bool = False
     ignore_memory: bool = False
     keep_generations: int = KEEP_GENERATIONS
 
     def __post_init__(self) -> None:
         arguments.check(
             full=self.full, prune=self.prune, batch_rows=self.batch_rows, publish=self.publish, in_place=self.in_place,
-            overwrite=self.overwrite, allow_empty=self.allow_empty, ignore_memory=self.ignore_memory,
-            keep_generations=self.keep_generations,
+            overwrite=self.overwrite, allow_empty=self.allow_empty, ignore_checks=self.ignore_checks,
+            ignore_memory=self.ignore_memory, keep_generations=self.keep_generations,
         )  # fmt: skip
         arguments.check_given(lookback=self.lookback, on_progress=self.on_progress, origin=self.origin)
         if self.prune and not self.full:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from online_features.common.log_lines import say
@@ -16,6 +15,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
 from online_features.materialization._build import Build
+from online_features.materialization._in_place import InPlace
 from online_features.materialization._options import RunOptions
 from online_features.materialization._survey import Surveyor
 from online_features.materialization._transfer import Transfer
@@ -29,7 +29,6 @@ from online_features.materialization.reporting.run_warnings import (
     warn_of_held_watermark,
 )
 from online_features.online.generations.generation_list import GenerationList, GenerationState, Hold
-from online_features.online.generations.runs import RunClaims
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.producers.transformation import Transformation
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # In these, a definition has been built, and somebody has decided that readers should see another one.
-GIVEN_UP = (GenerationState.ROLLED_BACK, GenerationState.UNPUBLISHED, GenerationState.READY)
+GIVEN_UP = (GenerationState.ROLLED_BACK, GenerationState.UNPUBLISHED, GenerationState.READY, GenerationState.REFUSED)
 
 
 def run_once(
@@ -59,6 +58,7 @@ def run_once(
     source = offline._source(view)
     transformation = Transformation(view, source.describe())
     schema = transformation.schema
+    view.check_columns(schema.features)
     if options.prune:
         layout_of(view, FIRST_GENERATION).check_prunable(schema.keys)
     fingerprint = definition_fingerprint(view, schema)
@@ -99,31 +99,14 @@ def run_once(
             watermark = build.make(survey, query_plan, published=state)
             generation, is_published = build.generation, build.is_published
         else:
+            in_place = InPlace(view, online_run, transfer, options, record)
+            watermark = in_place.make(survey, query_plan, state, pointer=seen.pointer_text if has_generations else None)
             generation, is_published = state.generation, True
-            clears = plan.clears or options.overwrite
-            with online_run.in_place(generation, is_alone=options.in_place) as writer:
-                writer.prepare(state, fingerprint, clears=clears)
-                transfer.copy(query_plan, writer)
-                if options.prune:
-                    with source.lookup(transformation.source) as existing:
-                        counter.entities_pruned = writer.prune(survey.horizon.claim, existing)
-                watermark = writer.commit(
-                    RunClaims(
-                        run={**record.succeeded(), "generation": generation},
-                        fingerprint_before=fingerprint if state.fingerprint == fingerprint and not clears else None,
-                        covered=plan.covered,
-                        cursor=plan.cursor,
-                        source=survey.note,
-                        max_event_timestamp=counter.times.newest,
-                        materialized_at=datetime.now(UTC),
-                    ),
-                    pointer=seen.pointer_text if has_generations else None,
-                )
         online_run.clean_up(seen, options.keep_generations)
         warn_of_future(view, counter.times)
         result = MaterializationResult.of(
             counter, plan, bytes_sent=online_run.bytes_sent, watermark=watermark, run_id=record.run_id,
-            generation=generation, is_published=is_published,
+            generation=generation, is_published=is_published, checks=record.checks,
         )  # fmt: skip
     counter.log_total()
     for warning in run_warnings(view, counter.counts, kind=plan.kind, had_rows=state.max_event_timestamp is not None):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from online_features.offline.snapshot import Snapshot
     from online_features.offline.source_access import SourceAccess
     from online_features.online.write.generation_writer import GenerationWriter
+    from online_features.statistics.measurement import Measurement
 
 BATCHES_AHEAD = 2  # between two stages: one is being made while another one is ready
 
@@ -40,14 +41,19 @@ class Transfer:
     now: datetime
     batch_rows: int
 
-    def copy(self, query_plan: QueryPlan, writer: GenerationWriter) -> None:
-        """Read, transform and encode, and write, in three stages that overlap."""
+    def copy(self, query_plan: QueryPlan, writer: GenerationWriter, measurement: Measurement | None = None) -> None:
+        """Read, transform and encode, and write, in three stages that overlap.
+
+        :param measurement: gets the rows; ``None`` measures nothing.
+        """
         stages = self.counter.stages
         event_timestamp = len(self.transformation.schema.keys)  # its column follows the join keys
 
         def encode(batch: pa.RecordBatch) -> tuple[EventTimes, EncodedRows]:
             with stages.busy(Stage.ENCODING):
                 rows = self.transformation.apply(batch)
+                if measurement is not None:
+                    measurement.add(rows)
                 *keys, instants = rows.columns[: event_timestamp + 1]
                 return EventTimes.of(keys, instants, self.now), writer.encode(rows)
 

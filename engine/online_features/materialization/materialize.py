@@ -49,6 +49,7 @@ def materialize(
     in_place: bool = False,
     overwrite: bool = False,
     allow_empty: bool = False,
+    ignore_checks: bool = False,
     ignore_memory: bool = False,
     keep_generations: int = KEEP_GENERATIONS,
     lookback: timedelta | None = None,
@@ -76,6 +77,7 @@ def materialize(
     :param in_place: with ``full``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``full``, for layout ``feast``, which has no generations: remove all rows before writing.
     :param allow_empty: with ``full``, let a generation without rows replace one with rows.
+    :param ignore_checks: publish a build, and move the watermark, although rows have failed checks of the view.
     :param ignore_memory: with ``full``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to.
     :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
@@ -92,6 +94,8 @@ def materialize(
     :raises WindowError: when the window is naive, empty or contradicts ``full``.
     :raises OptionError: when an option is out of its range.
     :raises SourceError: when the view does not fit the database.
+    :raises ChecksFailedError: when rows have failed checks of the view: a build is not published then; rows of other
+        runs are online, and the watermark has not moved.
     :raises GenerationError: when the build may not be published, or the definition is one that was given up.
     :raises BuildInProgressError: when another run is building a generation of the view.
     :raises TransformError: when the view's transform fails, or what it returns does not fit.
@@ -110,6 +114,7 @@ def materialize(
         in_place=in_place,
         overwrite=overwrite,
         allow_empty=allow_empty,
+        ignore_checks=ignore_checks,
         ignore_memory=ignore_memory,
         keep_generations=keep_generations,
         lookback=lookback,

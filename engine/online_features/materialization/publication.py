@@ -37,6 +37,7 @@ def publish(
     generations: Mapping[str, str] | None = None,
     ends_hold: bool = True,
     ignore_missed: bool = False,
+    ignore_checks: bool = False,
     batch_rows: int = BATCH_ROWS,
     retry_for: timedelta = RETRY_FOR,
     wait_for_replicas: int = 0,
@@ -53,6 +54,7 @@ def publish(
     :param ends_hold: publish views that are held after a rollback, too, and end the hold. Otherwise publish nothing if
         a view is held or its generation was published before, as a run does.
     :param ignore_missed: publish also a generation that lacks pushed rows, which its definition did not allow.
+    :param ignore_checks: publish also a build that has failed checks of its view.
     :param batch_rows: the largest number of rows in memory per batch.
     :param retry_for: how long to retry in total while a store cannot be reached or breaks off.
     :param wait_for_replicas: how many replicas of Redis must have what a build has caught up with.
@@ -65,7 +67,7 @@ def publish(
     """
     arguments.check(
         views=views, offline=offline, online=online, ends_hold=ends_hold, ignore_missed=ignore_missed,
-        wait_for_replicas=wait_for_replicas, replica_timeout=replica_timeout,
+        ignore_checks=ignore_checks, wait_for_replicas=wait_for_replicas, replica_timeout=replica_timeout,
     )  # fmt: skip
     arguments.check_given(generations=generations)
     retry_budget = RetryBudget(retry_for)
@@ -84,8 +86,9 @@ def publish(
 
     def attempt() -> Publication:
         publication = online._publish(
-            views, generations=named, by_run=not ends_hold, ignore_missed=ignore_missed, origin=origin
-        )
+            views, generations=named, by_run=not ends_hold, ignore_missed=ignore_missed, ignore_checks=ignore_checks,
+            origin=origin,
+        )  # fmt: skip
         # Once a build has caught up, no newer one takes its place.
         named.update(publication.generations)
         return publication

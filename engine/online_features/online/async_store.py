@@ -14,7 +14,7 @@ from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
-from online_features.online.read.view_freshness_check import CheckResult, ViewStatus, read_statuses
+from online_features.online.read.view_freshness_check import FreshnessResult, ViewStatus, read_statuses
 from online_features.online.redis import async_deployment_of
 from online_features.online.redis.clients import async_client_of, check_async_client, uses_tls
 from online_features.online.redis.conversation import hold_async
@@ -26,6 +26,7 @@ from online_features.online.redis.redis_failures import (
     translated,
     translation,
 )
+from online_features.statistics.view_statistics import ViewStatistics
 
 
 class AsyncOnlineStore:
@@ -108,7 +109,13 @@ class AsyncOnlineStore:
         with translated(self._client, view):
             return await hold_async(self._deployment, reading)
 
-    async def check(self, check: FreshnessCheck) -> CheckResult:
+    async def statistics(self, view: FeatureView, generation: str | None = None) -> ViewStatistics | None:
+        """Read the statistics of a generation; see :meth:`online_features.OnlineStore.statistics`."""
+        reading = self._reader.statistics(view, generation)
+        with translated(self._client, view):
+            return await hold_async(self._deployment, reading)
+
+    async def check(self, check: FreshnessCheck) -> FreshnessResult:
         """Check whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""
         arguments.check(check=check)
         with translated(self._client, check.view):

@@ -25,7 +25,7 @@ from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
-from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.read.view_freshness_check import FreshnessResult
 from online_features.online.redis import deployment_of
 from online_features.online.redis.clients import check_client, client_of
 from online_features.online.redis.conversation import hold
@@ -34,6 +34,7 @@ from online_features.online.redis.replication import Replication
 from online_features.online.redis.turns import turn
 from online_features.online.write import erasure
 from online_features.schema import RowSchema
+from online_features.statistics.view_statistics import ViewStatistics
 
 if TYPE_CHECKING:
     from online_features.offline.store import OfflineStore
@@ -208,6 +209,7 @@ class OnlineStore:
         *,
         generations: Mapping[str, str] | None = None,
         ignore_missed: bool = False,
+        ignore_checks: bool = False,
         origin: Mapping[str, str | int] | None = None,
     ) -> dict[str, str]:
         """Let readers see a generation of each view, all of them in one step, and end what holds the views.
@@ -216,15 +218,17 @@ class OnlineStore:
         :param generations: name of a view to the generation to publish, which may be one from before; else the newest
             build that is ready and was never rolled back from.
         :param ignore_missed: publish also a generation that lacks pushed rows, which its definition did not allow.
+        :param ignore_checks: publish also a build that has failed checks of its view.
         :param origin: who publishes, for the list of generations.
         :returns: name of each view to its published generation.
         :raises PublishError: naming a view and why its generation may not be published; then none is.
         """
-        arguments.check(views=views, ignore_missed=ignore_missed)
+        arguments.check(views=views, ignore_missed=ignore_missed, ignore_checks=ignore_checks)
         arguments.check_given(generations=generations, origin=origin)
         published = self._publish(
-            views, generations=generations or {}, by_run=False, ignore_missed=ignore_missed, origin=origin
-        )
+            views, generations=generations or {}, by_run=False, ignore_missed=ignore_missed,
+            ignore_checks=ignore_checks, origin=origin,
+        )  # fmt: skip
         published.require()
         return dict(published.generations)
 
@@ -291,7 +295,16 @@ class OnlineStore:
         with translated(self._client, view):
             return hold(self._deployment, reading)
 
-    def check(self, check: FreshnessCheck) -> CheckResult:
+    def statistics(self, view: FeatureView, generation: str | None = None) -> ViewStatistics | None:
+        """Read what the build of a generation has measured of its rows; ``None`` if there is nothing.
+
+        :param generation: the published one by default.
+        """
+        reading = self._reader.statistics(view, generation)
+        with translated(self._client, view):
+            return hold(self._deployment, reading)
+
+    def check(self, check: FreshnessCheck) -> FreshnessResult:
         """Check whether a view, or entities of it, are fresh enough.
 
         :raises InvalidRowsError: when an entity lacks a join key or a value does not fit.
@@ -322,13 +335,14 @@ class OnlineStore:
         generations: Mapping[str, str],
         by_run: bool,
         ignore_missed: bool,
+        ignore_checks: bool,
         origin: Mapping[str, str | int] | None,
     ) -> Publication:
         """Publish generations, unless a build is behind; see :func:`.switching.publish`."""
         with translated(self._client, *views), turn(self._client, writes=True):
             return switching.publish(
                 self._deployment, views, generations=generations, by_run=by_run, ignore_missed=ignore_missed,
-                servers=self._servers(views), origin=origin,
+                ignore_checks=ignore_checks, servers=self._servers(views), origin=origin,
             )  # fmt: skip
 
     def _servers(self, views: Sequence[FeatureView]) -> str | None:

@@ -17,7 +17,7 @@ from online_features_provider.view_reference import feature_view_of
 if TYPE_CHECKING:
     from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
     from online_features.online.read.store_reader import FreshnessCheck
-    from online_features.online.read.view_freshness_check import CheckResult, Measure, ViewFreshnessCheck
+    from online_features.online.read.view_freshness_check import FreshnessResult, Measure, ViewFreshnessCheck
 
 
 class FreshnessOperator(FeatureViewOperator):
@@ -27,7 +27,7 @@ class FreshnessOperator(FeatureViewOperator):
     def make_check(self) -> FreshnessCheck:
         """Make the check from the rendered fields."""
 
-    def run_check(self) -> tuple[FreshnessCheck, CheckResult]:
+    def run_check(self) -> tuple[FreshnessCheck, FreshnessResult]:
         """Run the check once, and emit what it measured as Airflow metrics."""
         # Imported here: parsing a DAG file loads no driver.
         from online_features_provider import metrics

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
-from online_features.errors import WindowError
+from online_features.errors import ChecksFailedError, WindowError
 
-from online_features_provider.metrics import emit_result
+from online_features_provider.metrics import emit_checks, emit_result
 from online_features_provider.operators._write_operator import WriteOperator
 from online_features_provider.operators.rendered_fields import count, duration, given, instant, is_template, parse_bool
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
+    from online_features.feature_view import FeatureView
 
 WindowMode = Literal["incremental", "data_interval", "full"]
 DEFAULT_WINDOW: WindowMode = "incremental"
+CHECKS_KEY = "checks"  # of the XCom of a task that has failed
 
 # Options of full runs, with their defaults.
 FULL_OPTIONS = {
@@ -54,6 +57,8 @@ class MaterializeOperator(WriteOperator):
     :param in_place: with ``window="full"``, write to the published generation, row by row, and replace no newer row.
     :param overwrite: with ``window="full"``, for layout ``feast``, which has no generations: remove all rows first.
     :param allow_empty: with ``window="full"``, let a generation without rows replace one with rows.
+    :param ignore_checks: publish a build, and move the watermark, although rows have failed checks of the view. The
+        run history records which, and the task.
     :param ignore_memory: with ``window="full"``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to; default one.
     :param lookback: how far an incremental run reads back before the end of the last one: a timedelta or its ISO-8601
@@ -66,13 +71,14 @@ class MaterializeOperator(WriteOperator):
         default: the setting of connection, role or server.
     :param emit: when a successful task emits an event of the view's asset: ``"changed"``, the default, if rows were
         written or removed; ``"always"``; or ``"never"``. A full run that is not published emits none.
-    :returns: the :class:`~online_features.MaterializationResult` as a dictionary.
+    :returns: the :class:`~online_features.MaterializationResult` as a dictionary. A task whose rows fail checks of the
+        view fails at once; their results are its XCom with key ``checks``.
     """
 
     template_fields: Sequence[str] = (
         *WriteOperator.template_fields, "window", "start", "end", "prune", "publish", "in_place", "overwrite",
-        "allow_empty", "ignore_memory", "keep_generations", "lookback", "retry_for", "wait_for_replicas",
-        "replica_timeout", "statement_timeout",
+        "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "lookback", "retry_for",
+        "wait_for_replicas", "replica_timeout", "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -90,6 +96,7 @@ class MaterializeOperator(WriteOperator):
         in_place: bool | str = False,
         overwrite: bool | str = False,
         allow_empty: bool | str = False,
+        ignore_checks: bool | str = False,
         ignore_memory: bool | str = False,
         keep_generations: int | str | None = None,
         lookback: timedelta | str | None = None,
@@ -115,6 +122,7 @@ class MaterializeOperator(WriteOperator):
         self.in_place = in_place
         self.overwrite = overwrite
         self.allow_empty = allow_empty
+        self.ignore_checks = ignore_checks
         self.ignore_memory = ignore_memory
         self.keep_generations = keep_generations
         self.lookback = lookback
@@ -151,21 +159,24 @@ class MaterializeOperator(WriteOperator):
             online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
             self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
             window = window_arguments(context, window=self.window, start=self.start, end=self.end)
-            result = materialize(
-                view,
-                offline,
-                online,
-                prune=parse_bool("prune", self.prune),
-                publish=given(self.publish) is None or parse_bool("publish", self.publish),
-                in_place=parse_bool("in_place", self.in_place),
-                overwrite=parse_bool("overwrite", self.overwrite),
-                allow_empty=parse_bool("allow_empty", self.allow_empty),
-                ignore_memory=parse_bool("ignore_memory", self.ignore_memory),
-                origin=origin_of(context),
-                lookback=duration("lookback", self.lookback),
-                **{name: option for name, option in self._options().items() if option is not None},
-                **window,
-            )
+            with _reporting_checks(context, view):
+                result = materialize(
+                    view,
+                    offline,
+                    online,
+                    prune=parse_bool("prune", self.prune),
+                    publish=given(self.publish) is None or parse_bool("publish", self.publish),
+                    in_place=parse_bool("in_place", self.in_place),
+                    overwrite=parse_bool("overwrite", self.overwrite),
+                    allow_empty=parse_bool("allow_empty", self.allow_empty),
+                    ignore_checks=parse_bool("ignore_checks", self.ignore_checks),
+                    ignore_memory=parse_bool("ignore_memory", self.ignore_memory),
+                    origin=origin_of(context),
+                    lookback=duration("lookback", self.lookback),
+                    **{name: option for name, option in self._options().items() if option is not None},
+                    **window,
+                )
+            emit_checks(view, result.checks)
             if result.skipped:
                 raise AirflowSkipException(f"feature view {view.name!r}: {result.skipped}")
         emit_result("materialize", view, result)
@@ -184,6 +195,17 @@ class MaterializeOperator(WriteOperator):
             "replica_timeout": duration("replica_timeout", self.replica_timeout),
             "keep_generations": count("keep_generations", self.keep_generations),
         }
+
+
+@contextmanager
+def _reporting_checks(context: Context, view: FeatureView) -> Iterator[None]:
+    """Emit the results of checks that have failed the run, and leave them as XCom, for whoever raises the alarm."""
+    try:
+        yield
+    except ChecksFailedError as error:
+        emit_checks(view, error.results)
+        context["ti"].xcom_push(key=CHECKS_KEY, value=[result.to_dict() for result in error.results])
+        raise
 
 
 def origin_of(context: Context) -> dict[str, str | int]:

@@ -14,7 +14,7 @@ from online_features.layouts import keyspace
 from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.store_reader import FreshnessCheck
-from online_features.online.read.view_freshness_check import CheckResult, ViewStatus
+from online_features.online.read.view_freshness_check import FreshnessResult, ViewStatus
 
 from online_features_provider.hooks.online import OnlineStoreHook
 
@@ -37,7 +37,7 @@ class SharedStore:
         self._requested: dict[str, tuple[FeatureView, asyncio.Future[ViewStatus | Exception]]] = {}
         self._reading: set[asyncio.Task[None]] = set()
 
-    async def check(self, check: FreshnessCheck) -> CheckResult:
+    async def check(self, check: FreshnessCheck) -> FreshnessResult:
         """Run a check.
 
         :raises OnlineFeaturesError: when Redis cannot be reached, or refuses.

@@ -16,7 +16,7 @@ from online_features.common.instants import from_text
 from online_features.common.log_lines import say
 from online_features.common.log_throttle import LogThrottle
 from online_features.errors import TerminalError, TransientError
-from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.read.view_freshness_check import FreshnessResult
 
 from online_features_provider import metrics
 from online_features_provider.hooks.connections import with_connection
@@ -110,5 +110,5 @@ class FreshnessTrigger(BaseTrigger):
             say(self.log.info, message)
 
 
-def _event(outcome: str, message: str, result: CheckResult | None = None) -> dict[str, Any]:
+def _event(outcome: str, message: str, result: FreshnessResult | None = None) -> dict[str, Any]:
     return {"outcome": outcome, "message": message, "measured": dict(result.measured) if result else {}}

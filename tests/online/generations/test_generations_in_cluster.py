@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from online_features import FeatureView, FeatureViewError
+from online_features import FeatureView, FeatureViewError, OnlineStore, ViewStatistics
 from online_features.layouts import keyspace
 from online_features.online.generations.building import mark_ready, register_build, sync_point
 from online_features.online.generations.erasures import read_erasures, record_erasures, take_back_erasures
@@ -15,6 +15,7 @@ from online_features.online.generations.leases import Lease, begin_closing, clos
 from online_features.online.generations.removal import drop, retire, sweep
 from online_features.online.generations.switching import PublicationOutcome, publish, release, rollback
 from online_features.online.redis import deployment_of
+from online_features.statistics.stored_statistics import encode
 from redis.crc import key_slot
 
 from demo.workplace import workplace
@@ -54,17 +55,23 @@ def test_generations_come_and_go(servers: Cluster, trips: FeatureView, weather: 
                 for i in range(300)]  # fmt: skip
         for row in rows:
             client.set(row, "row")
+        online, measured = OnlineStore(client), ViewStatistics(rows=1, sampled=1, features={})
+        for generation in (first["trips"], building):
+            client.set(keyspace.statistics_key(trips, generation), encode(measured))
+        assert online.statistics(trips, building) == measured
         make_older(texts, trips, timedelta(minutes=11))
         assert building in retire(deployment, trips, keep_generations=0)
         swept = sweep(deployment, trips, seconds=60)
         assert (swept.removed, swept.is_done) == (300, True)
         assert [known.id for known in read_generations(deployment, trips).generations] == [first["trips"]]
+        assert (online.statistics(trips, building), online.statistics(trips)) == (None, measured)
         erased = {f"field{i}": at(1) for i in range(200)}
         record_erasures(deployment, trips, erased)
         found = {field: until for batch in read_erasures(deployment, trips) for field, until in batch.items()}
         assert found == erased
         assert take_back_erasures(deployment, trips, erased) == 200
         assert drop(deployment, trips) == 300
+        assert online.statistics(trips, first["trips"]) is None
 
 
 @pytest.mark.parametrize("name", ["a", "a.b-c_d", "0", "A9"])

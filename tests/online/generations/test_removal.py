@@ -84,6 +84,19 @@ def test_failed_dead_and_superseded_builds_are_retired(
     assert listed(deployment, trips)[published] == "published"
 
 
+def test_a_refused_build_is_kept_until_a_newer_one_is_complete(deployment: Deployment, trips: FeatureView) -> None:
+    ready, refused = build(deployment, trips), build(deployment, trips, refusal="rows(at_least=2)")
+    assert retire(deployment, trips) == []
+    newer = build(deployment, trips, refusal="rows(at_least=2)")
+    assert retire(deployment, trips) == [refused]
+    assert retire(deployment, trips, keep_refused=False) == [newer]
+    last = build(deployment, trips, refusal="rows(at_least=2)")
+    newest = build(deployment, trips)
+    assert retire(deployment, trips) == [ready, last]
+    publish(deployment, [trips])
+    assert listed(deployment, trips)[newest] == "published"
+
+
 def test_what_was_rolled_back_from_is_kept_if_nothing_else_is_to_go_back_to(
     deployment: Deployment, client: redis.Redis, trips: FeatureView
 ) -> None:
@@ -106,6 +119,8 @@ def test_rows_of_retired_generations_are_removed_and_no_others(
     old, new = (build_and_publish(deployment, trips) for _ in range(2))
     gone = write(client, trips, old, 2000) | write(client, trips, FIRST_GENERATION)
     kept = write(client, trips, new)
+    for generation in (old, new):
+        client.set(keyspace.statistics_key(trips, generation), "statistics")
     for view in alike:
         kept |= write(client, view, old) | write(client, view, FIRST_GENERATION)
     strange = {f"{trips.project}:trips:{old}:x", f"{trips.project}:trips:{old}x:{{1}}", f"{trips.project}:trips:x"}
@@ -118,6 +133,8 @@ def test_rows_of_retired_generations_are_removed_and_no_others(
     assert listed(deployment, trips) == {new: "published"}
     assert not client.exists(keyspace.generation_key(trips, old))
     assert client.exists(keyspace.generation_key(trips, new))
+    assert not client.exists(keyspace.statistics_key(trips, old))
+    assert client.exists(keyspace.statistics_key(trips, new))
     assert removed(deployment, trips) == 0
 
 
@@ -306,5 +323,5 @@ def test_a_view_is_dropped_with_all_that_is_of_it(
 
 def test_state_names_are_those_of_the_list() -> None:
     assert {state.value for state in GenerationState} == {
-        "building", "ready", "failed", "published", "unpublished", "rolled back", "retired",
+        "building", "ready", "refused", "failed", "published", "unpublished", "rolled back", "retired",
     }  # fmt: skip

@@ -100,6 +100,23 @@ def test_a_named_generation_is_refused_in_the_states_that_cannot_be_published(
     assert published(deployment, trips) == last
 
 
+def test_a_build_that_failed_checks_is_published_only_if_they_are_ignored(
+    deployment: Deployment, trips: FeatureView
+) -> None:
+    first = build_and_publish(deployment, trips)
+    refused = build(deployment, trips, refusal="rows(at_least=2)")
+    for named in ({}, {"trips": refused}):
+        with pytest.raises(PublishError, match=rf"'trips': generation {refused} has failed rows\(at_least=2\) -> "):
+            publish(deployment, [trips], generations=named)
+    assert published(deployment, trips) == first
+    assert publish(deployment, [trips], generations={"trips": first}).outcome == "unchanged"
+    assert publish(deployment, [trips], ignore_checks=True).generations == {"trips": refused}
+    (known,) = (each for each in read_generations(deployment, trips).generations if each.id == refused)
+    assert (known.state, known.failure, known.ignored) == ("published", None, "rows(at_least=2)")
+    rollback(deployment, [trips])
+    publish(deployment, [trips], generations={"trips": refused})  # somebody has accepted it before
+
+
 def test_a_superseded_build_is_refused_naming_by_what(deployment: Deployment, trips: FeatureView) -> None:
     old = build(deployment, trips)
     new = build_and_publish(deployment, trips)

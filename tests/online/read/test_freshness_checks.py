@@ -17,7 +17,7 @@ from online_features.feature_view import LAYOUTS
 from online_features.layouts import keyspace
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, ViewStatus
+from online_features.online.read.view_freshness_check import FreshnessResult, ViewFreshnessCheck, ViewStatus
 from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import SCAN_COUNT
@@ -165,7 +165,7 @@ class TestEntities:
     def rows_at_ages(self, view: FeatureView, online: OnlineStore) -> None:
         push(online, view, new=timedelta(minutes=1), old=2 * HOUR, older=3 * HOUR)
 
-    def find(self, online: OnlineStore, view: FeatureView, *names: str, **wanted: Any) -> CheckResult:
+    def find(self, online: OnlineStore, view: FeatureView, *names: str, **wanted: Any) -> FreshnessResult:
         entities = [{"id": name} for name in names] or None
         return online.check(EntityFreshnessCheck(view=view, entities=entities, **wanted))
 

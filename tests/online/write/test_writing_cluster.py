@@ -28,7 +28,7 @@ from online_features.layouts import keyspace
 from online_features.materialization.reporting.progress import Progress
 from online_features.online.read._entity_sample import sample_online
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
-from online_features.online.read.view_freshness_check import CheckResult
+from online_features.online.read.view_freshness_check import FreshnessResult
 from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold
 from redis.crc import key_slot
@@ -159,7 +159,7 @@ def test_what_is_online_is_sampled_from_all_nodes(view: FeatureView, steady_serv
         found = OnlineStore(client).check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))
     assert found.measured["entities_fresh"] == ENTITIES
 
-    async def find() -> CheckResult:
+    async def find() -> FreshnessResult:
         port = steady_servers.nodes[0].port
         async with AsyncOnlineStore(redis.asyncio.RedisCluster(host=HOST, port=port)) as store:
             return await store.check(EntityFreshnessCheck(view=view, sample=ENTITIES + 1))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
+from online_features.checks.check import CheckResult
 from online_features.counters import RowCounts
 from online_features.materialization.planning.plan import Plan
 from online_features.materialization.reporting.progress import RunCounter
@@ -25,6 +28,7 @@ class MaterializationResult(RowCounts):
     :param generation: that the run has written to.
     :param is_published: whether readers see this generation.
     :param skipped: why the run has done nothing; else empty.
+    :param checks: results of the checks of the view.
     """
 
     entities_pruned: int
@@ -38,11 +42,12 @@ class MaterializationResult(RowCounts):
     generation: str
     is_published: bool
     skipped: str = ""
+    checks: tuple[CheckResult, ...] = ()
 
     @classmethod
     def of(
         cls, counter: RunCounter, plan: Plan, *, bytes_sent: int, watermark: datetime | None, run_id: str,
-        generation: str, is_published: bool,
+        generation: str, is_published: bool, checks: Sequence[CheckResult],
     ) -> MaterializationResult:  # fmt: skip
         """Return the result of a run that has read and written."""
         return cls(
@@ -57,7 +62,12 @@ class MaterializationResult(RowCounts):
             run_id=run_id,
             generation=generation,
             is_published=is_published,
+            checks=tuple(checks),
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-serializable values; instants as ISO-8601 text."""
+        return {**super().to_dict(), "checks": [check.to_dict() for check in self.checks]}
 
     @classmethod
     def of_skipped(cls, *, seconds: float, run_id: str, generation: str, reason: str) -> MaterializationResult:

@@ -13,6 +13,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations._change import LEASE_SECONDS, Change, change, hash_fields
 from online_features.online.generations.generation_list import (
+    COMPLETE,
     EPOCH,
     Access,
     Generation,
@@ -100,14 +101,17 @@ def sync_point(access: Access, view: FeatureView) -> str:
 
 def mark_ready(
     access: Access, view: FeatureView, generation: str, *, run_id: str, synced: str, rows: int | None, size: int | None,
-    fields: Mapping[str, str] = NOTHING,
+    refusal: str | None = None, fields: Mapping[str, str] = NOTHING,
 ) -> None:  # fmt: skip
-    """Mark a build as ready to be published when all its rows are acknowledged; again after each catch-up.
+    """Mark a build as complete when all its rows are acknowledged; again after each catch-up.
+
+    It is ready to be published then. A build that was refused stays so.
 
     :param run_id: of the run that has the lease.
     :param synced: see :func:`sync_point`.
     :param rows: how many the build has written; ``None`` leaves what is recorded.
     :param size: their bytes; ``None`` leaves what is recorded.
+    :param refusal: the checks that it has failed: it is refused.
     :param fields: further fields of the generation's hash.
     :raises LeaseLostError: when the run has lost the lease, or Redis the generation.
     """
@@ -120,13 +124,15 @@ def mark_ready(
         if seen.builder != run_id or known is None:
             raise lease_lost(view, run_id, seen.builder)
         is_own = known.state == GenerationState.BUILDING and known.run_id == run_id
-        if not is_own and known.state != GenerationState.READY:
+        if not is_own and known.state not in COMPLETE:
             raise LeaseLostError(
                 f"feature view {view.name!r}: generation {generation} is {known.state}, so run {run_id} cannot make it "
                 f"ready{f' ({known.failure})' if known.failure else ''} -> run again"
             )
         changing = Change.of([view], lists)
-        changing.list(view, replace(known, state=GenerationState.READY, ready=known.ready or seen.read_at))
+        failure = refusal or known.failure
+        state = GenerationState.REFUSED if failure else GenerationState.READY
+        changing.list(view, replace(known, state=state, failure=failure, ready=known.ready or seen.read_at))
         _put_fields(changing, view, generation, recorded)
         return changing, None
 

@@ -41,17 +41,23 @@ class Access(Protocol):
 class GenerationState(StrEnum):
     """States of a generation.
 
-    A build is ``ready`` when it is complete and may be published. It is ``unpublished`` when another one was published
-    over it, ``rolled back`` when its view went back to the one before, ``retired`` when its rows are being removed.
+    A build is ``ready`` when it is complete and may be published, ``refused`` when it is complete and has failed
+    checks of its view: then a person may publish it nevertheless. It is ``unpublished`` when another one was
+    published over it, ``rolled back`` when its view went back to the one before, ``retired`` when its rows are
+    being removed.
     """
 
     BUILDING = "building"
     READY = "ready"
+    REFUSED = "refused"
     FAILED = "failed"
     PUBLISHED = "published"
     UNPUBLISHED = "unpublished"
     ROLLED_BACK = "rolled back"
     RETIRED = "retired"
+
+
+COMPLETE = (GenerationState.READY, GenerationState.REFUSED)  # states of builds that were never published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,8 @@ class Generation:
     :param retired: when its removal began.
     :param before: the generation that was published before it, to which a rollback goes.
     :param switch: the number of the switch that published it last.
-    :param failure: why its build failed.
+    :param failure: why its build failed, or was refused.
+    :param ignored: the checks that failed when it was published nevertheless.
     :param origin: who built, published or rolled it back last.
     :param rows: how many rows the build wrote.
     :param bytes: how many bytes they have.
@@ -87,6 +94,7 @@ class Generation:
     before: str | None = None
     switch: int | None = None
     failure: str | None = None
+    ignored: str | None = None
     origin: Mapping[str, Any] | None = None
     rows: int | None = None
     bytes: int | None = None

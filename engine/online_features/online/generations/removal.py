@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -60,16 +60,19 @@ GLOB = re.compile(r"[*?\[\]\\^]")
 LEFT = (GenerationState.UNPUBLISHED, GenerationState.ROLLED_BACK)
 
 
-def retire(access: Access, view: FeatureView, *, keep_generations: int = KEEP_GENERATIONS) -> list[str]:
+def retire(
+    access: Access, view: FeatureView, *, keep_generations: int = KEEP_GENERATIONS, keep_refused: bool = True
+) -> list[str]:
     """Retire the generations of a view that need not be kept; :func:`sweep` then removes their rows.
 
     :param keep_generations: how many generations to keep to go back to.
+    :param keep_refused: whether to keep a build that has failed checks.
     :returns: ids of what was retired.
     """
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, list[str]]:
         (seen,) = lists
-        retiring = dispensable(seen, keep_generations)
+        retiring = dispensable(seen, keep_generations, keep_refused=keep_refused)
         changing = Change.of([view], lists)
         for known in retiring:
             changing.list(view, _retired(known, seen.read_at))
@@ -79,16 +82,25 @@ def retire(access: Access, view: FeatureView, *, keep_generations: int = KEEP_GE
     return change(access, [view], decide)
 
 
-def dispensable(seen: GenerationList, keep_generations: int = KEEP_GENERATIONS) -> list[Generation]:
+def dispensable(
+    seen: GenerationList, keep_generations: int = KEEP_GENERATIONS, *, keep_refused: bool = True
+) -> list[Generation]:
     """Return the generations that need not be kept.
 
-    Kept are: the published one; those to go back to; the newest build that is ready; the one that a run with the lease
-    is building; and what was published less than ten minutes ago, which slow readers still read.
+    Kept are: the published one; those to go back to; the newest build that is ready, and one that was refused after it;
+    the one that a run with the lease is building; and what was published less than ten minutes ago, which slow readers
+    still read.
+
+    :param keep_refused: whether to keep one that was refused.
     """
     last = seen.last_published
     kept = {FIRST_GENERATION if last is None else last.id, seen.published, *_to_go_back_to(seen, keep_generations)}
     ready = [known.id for known in seen.generations if known.state == GenerationState.READY]
-    kept.update(newest for newest in ready[-1:] if last is None or newest > last.id)
+    refused = [known.id for known in seen.generations if known.state == GenerationState.REFUSED and keep_refused]
+    newest = "" if last is None else last.id
+    for builds in (ready, refused):
+        newest = max([newest, *builds[-1:]])
+        kept.add(newest)
 
     def is_kept(known: Generation) -> bool:
         is_built = known.state == GenerationState.BUILDING and known.run_id == seen.builder
@@ -206,7 +218,9 @@ def drop(deployment: Deployment, view: FeatureView, *, with_erasures: bool = Fal
         (seen,) = lists
         _check_unused(view, seen)
         changing = Change.of([view], lists)
-        for generation in (FIRST_GENERATION, *(known.id for known in seen.generations)):
+        generations = [FIRST_GENERATION, *(known.id for known in seen.generations)]
+        _unlink(deployment, _statistics(view, generations))
+        for generation in generations:
             changing.remove(keyspace.generation_key(view, generation))
         changing.remove(keyspace.closing_key(view))
         changing.remove(listed)
@@ -272,9 +286,10 @@ def _step(
     (seen,) = read_lists(deployment, [view])
     removing = [generation for generation in by_generation if is_removable(seen, generation)]
     rows = [key for generation in removing for key in by_generation[generation]]
-    hashes = [keyspace.generation_key(view, generation) for generation in removing if seen.get(generation) is None]
+    unlisted = [generation for generation in removing if seen.get(generation) is None]
     count = _unlink(deployment, rows)
-    _unlink(deployment, hashes)
+    _unlink(deployment, [keyspace.generation_key(view, generation) for generation in unlisted])
+    _unlink(deployment, _statistics(view, unlisted))
     found = tuple(sorted({*current.found, *removing}))
     return replace(current, primary=primary, cursor=cursor, found=found), count
 
@@ -288,7 +303,12 @@ def _unlink(deployment: Deployment, keys: Sequence[Key]) -> int:
     return sum(deployment.replies(commands)) if commands else 0
 
 
-def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
+def _statistics(view: FeatureView, generations: Iterable[str]) -> list[str]:
+    """Return the keys of the statistics of generations."""
+    return [keyspace.statistics_key(view, generation) for generation in generations]
+
+
+def _end_pass(deployment: Deployment, view: FeatureView, ended: _Pass) -> None:
     """Take retired generations out of the list if a whole pass after their retirement has found nothing of them."""
     key = keyspace.generations_key(view)
 
@@ -299,6 +319,7 @@ def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
             if known.state == GenerationState.RETIRED and known.id not in ended.found
             and known.retired is not None and known.retired < ended.began
         ]  # fmt: skip
+        _unlink(deployment, _statistics(view, gone))
         ending = Change.of([view], lists) if gone else Change(seen.read_at)
         for generation in gone:
             ending.remove(key, generation)
@@ -308,7 +329,7 @@ def _end_pass(access: Access, view: FeatureView, ended: _Pass) -> None:
             ending.put(key, SWEPT, to_text(seen.read_at))
         return ending, None
 
-    change(access, [view], decide)
+    change(deployment, [view], decide)
 
 
 def _removable(seen: GenerationList, generation: str) -> bool:

@@ -19,6 +19,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations._change import Change, change, hash_fields
 from online_features.online.generations.generation_list import (
+    COMPLETE,
     HOLD,
     NEEDS_FULL,
     Access,
@@ -71,7 +72,7 @@ class Publication:
 def publish(
     access: Access, views: Sequence[FeatureView], *, generations: Mapping[str, str] = NOTHING,
     expected: Mapping[str, tuple[str, int]] = NOTHING, by_run: bool = False, ignore_missed: bool = False,
-    servers: str | None = None, origin: Mapping[str, Any] | None = None,
+    ignore_checks: bool = False, servers: str | None = None, origin: Mapping[str, Any] | None = None,
 ) -> Publication:  # fmt: skip
     """Publish a generation of each view, all in one step.
 
@@ -80,6 +81,7 @@ def publish(
         since, its generation is refused.
     :param by_run: a run publishes its own build, which a hold prevents; publishing otherwise ends a hold.
     :param ignore_missed: publish also what has missed pushes.
+    :param ignore_checks: publish also what has failed checks of its view.
     :param servers: that hold the rows now, as :func:`.identities` writes them; a generation from others is refused.
     :param origin: who publishes.
     :raises PublishError: naming a view and why its generation may not be published; then none is.
@@ -93,9 +95,12 @@ def publish(
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, Publication]:
         targets = {
-            view.name: _target(view, seen, generations.get(view.name), expected.get(view.name), by_run=by_run)
+            view.name: _target(
+                view, seen, generations.get(view.name), expected.get(view.name),
+                by_run=by_run, ignore_checks=ignore_checks,
+            )
             for view, seen in zip(views, lists, strict=True)
-        }
+        }  # fmt: skip
         result = partial(Publication, generations={name: target.id for name, target in targets.items()})
         switched = [pair for pair in zip(views, lists, strict=True) if targets[pair[0].name].id != pair[1].published]
         if not switched:
@@ -211,8 +216,9 @@ def _check_views(views: Sequence[FeatureView]) -> None:
 
 
 def _target(
-    view: FeatureView, seen: GenerationList, named: str | None, expected: tuple[str, int] | None, *, by_run: bool
-) -> Generation:
+    view: FeatureView, seen: GenerationList, named: str | None, expected: tuple[str, int] | None, *, by_run: bool,
+    ignore_checks: bool,
+) -> Generation:  # fmt: skip
     """Return the generation to publish; it may be published already.
 
     :raises PublishError: when it may not be published, whatever its own hash says.
@@ -220,6 +226,9 @@ def _target(
     target = _newest(view, seen) if named is None else _named(view, seen, named)
     if target.id == seen.published:
         return target
+    if target.state == GenerationState.REFUSED and not ignore_checks:
+        raise PublishError(_of(view, f"generation {target.id} has failed {target.failure} -> correct the source and "
+                                     "build again, or accept this by ignore_checks=True"))  # fmt: skip
     if by_run and target.state in (GenerationState.UNPUBLISHED, GenerationState.ROLLED_BACK):
         raise PublishError(_of(view, f"generation {target.id} was published and is {target.state} since "
                                      "-> name it in publish(generations=…) if you want it back"))  # fmt: skip
@@ -234,7 +243,7 @@ def _target(
         raise PublishError(_of(view, f"generation {seen.published} was published by switch {seen.switch}, after switch "
                                      f"{expected[1]} that this was to follow -> build again"))  # fmt: skip
     last = seen.last_published
-    if target.state == GenerationState.READY and last is not None and target.id < last.id:
+    if target.state in COMPLETE and last is not None and target.id < last.id:
         raise PublishError(
             _of(view, f"generation {target.id} was superseded by {last.id}, which is published -> build again")
         )
@@ -242,10 +251,10 @@ def _target(
 
 
 def _newest(view: FeatureView, seen: GenerationList) -> Generation:
-    """Return the newest build that is ready, or the published generation if there is none after it."""
+    """Return the newest build that is complete, or the published generation if there is none after it."""
     last = seen.last_published
     for known in reversed(seen.generations):
-        if known.state == GenerationState.READY and (last is None or known.id > last.id):
+        if known.state in COMPLETE and (last is None or known.id > last.id):
             return known
     if last is None:
         raise PublishError(_of(view, "no build is ready to be published -> build one with materialize(…, full=True)"))
@@ -340,7 +349,7 @@ class _Switch:
         known = self._expected(view, target.id, ("watermark", "synced"))
         has_runs = seen.published != FIRST_GENERATION or there["commits"] is not None
         goes_back = (there["watermark"] or "") > (known["watermark"] or "")
-        if target.state == GenerationState.READY and has_runs:
+        if target.state in COMPLETE and has_runs:
             # A run may have committed after the build had planned what to claim, and before it read the source.
             return goes_back or known["synced"] != f"{seen.published} {there['commits'] or 0}"
         if goes_back:
@@ -364,7 +373,7 @@ class _Switch:
             self.change.list(view, left_behind)
         self.change.list(view, replace(
             target, state=GenerationState.PUBLISHED, published=seen.read_at, unpublished=None, switch=number,
-            origin=self.origin or target.origin,
+            failure=None, ignored=target.failure or target.ignored, origin=self.origin or target.origin,
         ))  # fmt: skip
         self.change.put(keyspace.published_key(view.project), view.name, f"{target.id} {number}")
 

@@ -20,7 +20,12 @@ from online_features.online.read._view_cache import ViewCache
 from online_features.online.read.entity_keys import Entity
 from online_features.online.read.freshness import FreshnessBounds
 from online_features.online.read.online_rows import OnlineRow
-from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck, check_staleness, in_words
+from online_features.online.read.view_freshness_check import (
+    FreshnessResult,
+    ViewFreshnessCheck,
+    check_staleness,
+    in_words,
+)
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.deployment import KEYS_PER_CALL
 from online_features.window import FUTURE_TOLERANCE
@@ -59,7 +64,7 @@ class EntityFreshnessCheck:
         if not 0 < self.share <= 1:
             raise InvalidRowsError(f"{name}: share={self.share!r} must be above 0 and at most 1, such as 0.95")
 
-    def ask(self, views: ViewCache, now: datetime, primaries: int) -> Conversation[CheckResult]:
+    def ask(self, views: ViewCache, now: datetime, primaries: int) -> Conversation[FreshnessResult]:
         """Read the entities, and compare them with what is required.
 
         :param primaries: number of nodes to sample entities from.
@@ -111,7 +116,7 @@ class _Tally:
                 case "unreadable":
                     self.unreadable.append(row.entity)
 
-    def result(self, share: float) -> CheckResult:
+    def result(self, share: float) -> FreshnessResult:
         checked = len(self.present) + len(self.expired) + len(self.missing) + len(self.unreadable)
         stale = [row for row in self.present if self._is_stale(row)]
         fresh = len(self.present) - len(stale)
@@ -126,7 +131,7 @@ class _Tally:
         )
         if not checked:
             message = f"feature view {self.view.name!r}: none of its entities is online"
-        return CheckResult(kind=kind, message=message, measured=self._measured(checked, fresh, len(stale)))
+        return FreshnessResult(kind=kind, message=message, measured=self._measured(checked, fresh, len(stale)))
 
     def _in_words(self, stale: Sequence[OnlineRow]) -> str:
         """Name some entities that did not pass, the stalest first."""

@@ -19,8 +19,10 @@ from online_features.online.read.entity_keys import Entity
 from online_features.online.read.feature_vectors import FeatureVectors, read_vectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
-from online_features.online.read.view_freshness_check import CheckResult, ViewFreshnessCheck
+from online_features.online.read.statistics_query import read_statistics
+from online_features.online.read.view_freshness_check import FreshnessResult, ViewFreshnessCheck
 from online_features.online.redis.conversation import Conversation
+from online_features.statistics.view_statistics import ViewStatistics
 from online_features.window import aware
 
 FreshnessCheck: TypeAlias = ViewFreshnessCheck | EntityFreshnessCheck
@@ -96,7 +98,13 @@ class StoreReader:
         arguments.check(view=view)
         return read_freshness(view, datetime.now(UTC) if now is None else aware("now", now))
 
-    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[CheckResult]:
+    def statistics(self, view: FeatureView, generation: str | None) -> Conversation[ViewStatistics | None]:
+        """Read statistics; see :meth:`~online_features.OnlineStore.statistics`."""
+        arguments.check(view=view)
+        arguments.check_given(generation=generation)
+        return read_statistics(view, generation)
+
+    def check(self, check: FreshnessCheck, primaries: int) -> Conversation[FreshnessResult]:
         """Run a freshness check; see :meth:`~online_features.OnlineStore.check`.
 
         :param primaries: number of nodes to sample entities from.

@@ -28,7 +28,7 @@ NAMES_SHOWN = 3  # of views with a similar name, in a message
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckResult:
+class FreshnessResult:
     """The result of a freshness check.
 
     :param kind: ``"fresh"``; ``"stale"``, which the next run or push may change; or ``"absent"``: Redis does not hold
@@ -82,14 +82,14 @@ class ViewFreshnessCheck:
         if self.measure not in get_args(Measure):
             raise WindowError(f"measure={self.measure!r} is unknown: choose one of {', '.join(get_args(Measure))}")
 
-    def ask(self, views: ViewCache, now: datetime, primaries: int) -> Conversation[CheckResult]:  # noqa: ARG002
+    def ask(self, views: ViewCache, now: datetime, primaries: int) -> Conversation[FreshnessResult]:  # noqa: ARG002
         """Read the status of the view, and evaluate it."""
         (status,) = yield from read_statuses([self.view], now)
         if isinstance(status, Exception):
             raise status
         return self.evaluate(status)
 
-    def evaluate(self, status: ViewStatus) -> CheckResult:
+    def evaluate(self, status: ViewStatus) -> FreshnessResult:
         """Compare the status of the view with what is required."""
         fresh = status.freshness
         measured = _measured(fresh)
@@ -99,12 +99,12 @@ class ViewFreshnessCheck:
         instant = fresh.watermark if by_watermark else fresh.max_event_timestamp
         if instant is None:
             kind, message = self._unmeasurable(fresh)
-            return CheckResult(kind=kind, message=message, measured=measured)
+            return FreshnessResult(kind=kind, message=message, measured=measured)
         lag = fresh.now - instant
         is_stale = self.max_staleness is not None and lag > self.max_staleness
         is_behind = self.at_least is not None and instant < self.at_least
         what = "watermark" if by_watermark else "newest event timestamp"
-        return CheckResult(
+        return FreshnessResult(
             kind="stale" if is_stale or is_behind else "fresh",
             message=f"feature view {self.view.name!r}: its {what} {to_text(instant)} lags {in_words(lag)} behind; "
             f"required: {self._required()}" + ("" if not (is_stale or is_behind) else SEE_LAST_RUN),
@@ -146,21 +146,21 @@ def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[l
     return [_status(view, fresh, known_ids) for view, fresh in zip(views, freshness, strict=True)]
 
 
-def _absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> CheckResult:
+def _absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> FreshnessResult:
     """Return the result for a view that Redis does not hold: a wrong name, or a wrong or emptied Redis."""
     if not known_ids:
         message = (
             f"feature view {view.name!r}: this Redis holds no feature view at all -> it was flushed or is "
             "new: materialize the view; or the connection leads to the wrong server or database"
         )
-        return CheckResult(kind="absent", message=message, measured=measured)
+        return FreshnessResult(kind="absent", message=message, measured=measured)
     near = get_close_matches(keyspace.view_id(view), known_ids, n=NAMES_SHOWN)
     others = f"similar names: {', '.join(map(repr, near))}" if near else f"it holds {len(known_ids)} other views"
     message = (
         f"feature view {view.name!r} of project {view.project!r} is unknown to this Redis ({others}) -> check name and "
         "project, or materialize the view"
     )
-    return CheckResult(kind="absent", message=message, measured=measured)
+    return FreshnessResult(kind="absent", message=message, measured=measured)
 
 
 def check_staleness(max_staleness: timedelta | None) -> None:

@@ -13,6 +13,7 @@ from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
 from online_features.errors import OnlineDataError, OnlineFeaturesError
 from online_features.feature_view import FeatureView
+from online_features.layouts import keyspace
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
 from online_features.online.generations.building import (
@@ -29,6 +30,8 @@ from online_features.online.generations.runs import begin_run, build_fields, end
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, as_online, read_state
+from online_features.online.read.statistics_query import read_statistics
+from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
@@ -39,6 +42,8 @@ from online_features.online.write.erasure import bury_erased
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.row_removal import drop_view_data, remove_first_generation
 from online_features.schema import RowSchema
+from online_features.statistics.stored_statistics import encode
+from online_features.statistics.view_statistics import ViewStatistics
 
 # How long a run that a signal or a time-out ends waits for Redis to record it; the run's marker expires by itself.
 CLEANUP_SECONDS = 5.0
@@ -133,9 +138,13 @@ class OnlineRun:
         """
         needed = published.bytes or expected_rows * ROW_BYTES
         free = free_bytes(self._servers)
-        if free is not None and needed > free and (gone := retire(self._session, self._view, keep_generations=0)):
+        if (
+            free is not None
+            and needed > free
+            and (gone := retire(self._session, self._view, keep_generations=0, keep_refused=False))
+        ):
             say(log.warning, f"Feature view {self._view.name!r}: generation {', '.join(gone)} is removed to make room "
-                             "for a build, so a rollback cannot go back to it")  # fmt: skip
+                             "for a build, so nobody can go back to it or publish it")  # fmt: skip
             while not sweep(self._deployment, self._view).is_done:
                 pass
             free = free_bytes(self._session.steadily(self._session.servers))
@@ -163,23 +172,33 @@ class OnlineRun:
                 self._broken = generation
             raise
 
+    def statistics(self, generation: str) -> ViewStatistics | None:
+        """Read the statistics of a generation."""
+        return self._session.steadily(lambda: hold(self._deployment, read_statistics(self._view, generation)))
+
+    def keep_statistics(self, generation: str, statistics: ViewStatistics) -> None:
+        """Keep the statistics of a generation with it."""
+        self._session.command("SET", keyspace.statistics_key(self._view, generation), encode(statistics))
+
     def sync_point(self) -> str:
         """Return what a build that now reads the source is in step with; see :func:`.sync_point`."""
         return sync_point(self._session, self._view)
 
     def mark_ready(
-        self, build: GenerationWriter, *, synced: str, rows: int | None = None, is_pushed: bool = False
-    ) -> None:
-        """Mark a build as ready to be published; again after each catch-up.
+        self, build: GenerationWriter, *, synced: str, rows: int | None = None, is_pushed: bool = False,
+        refusal: str | None = None,
+    ) -> None:  # fmt: skip
+        """Mark a build as complete; again after each catch-up.
 
         :param synced: see :meth:`sync_point`.
         :param rows: that the build has put online; ``None`` leaves what is recorded.
         :param is_pushed: whether producers may have pushed some of them.
+        :param refusal: the checks that it has failed.
         """
         size = (build.row_bytes() or 0) * rows if rows is not None else None
         mark_ready(
             self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
-            fields={"pushed": "1"} if is_pushed else {},
+            refusal=refusal, fields={"pushed": "1"} if is_pushed else {},
         )  # fmt: skip
         self._ready = build.generation
 

@@ -49,7 +49,8 @@ def as_msgpack(feature: Column, column: pa.Array) -> tuple[pa.Array, pa.StringAr
     if not kinds.is_string(column.type):
         return column, None
     if feature.encoding in ARROW_TIMES:
-        return _times(feature, column)
+        times, others = times_of_texts(feature, column)
+        return _since_year_1(times), others
     if feature.encoding == Encoding.BASE64:
         return _base64_decoded(column), None
     codec = codec_of(feature)
@@ -78,14 +79,18 @@ def _since_year_1(column: pa.Array) -> pa.Array:
     return pc.subtract(column.cast(pa.int64()), FIRST_MICROSECOND)
 
 
-def _times(feature: Column, column: pa.StringArray) -> tuple[pa.Array, pa.StringArray | None]:
+def times_of_texts(feature: Column, column: pa.StringArray) -> tuple[pa.Array, pa.StringArray | None]:
+    """Return dates or timestamps, and the texts of those that Python does not represent.
+
+    :param column: the texts that Postgres has made of them.
+    :return: of each row, either one or the other is NULL, or both where the value is; ``None`` for no texts.
+    """
     kind = ARROW_TIMES[feature.encoding]
     try:
-        return _since_year_1(column.cast(kind)), None
+        return column.cast(kind), None
     except pa.ArrowInvalid:
         is_in_python = pc.match_substring_regex(column, TIME_IN_PYTHON)
-        times = _where(is_in_python, column).cast(kind)
-        return _since_year_1(times), _where(pc.invert(is_in_python), column)
+        return _where(is_in_python, column).cast(kind), _where(pc.invert(is_in_python), column)
 
 
 def _where(condition: pa.BooleanArray, column: pa.Array) -> pa.Array:

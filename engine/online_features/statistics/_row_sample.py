@@ -1,0 +1,60 @@
+"""A uniform sample of rows that come in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as kinds
+
+SAMPLE_ROWS = 100_000  # a quantile of them is off by some tenths of a percent of the rows
+SAMPLE_VALUES = 2_000_000  # of all features: some tens of MiB, so that wide views get a smaller sample
+TEXT_CHARACTERS = 32  # of a text in the sample
+
+
+class RowSample:
+    """Keeps the rows that drew the least of random numbers: each row is as likely to be among them.
+
+    :param columns: how many there are.
+    :param random: draws the numbers.
+    """
+
+    def __init__(self, columns: int, random: np.random.Generator | None = None) -> None:
+        self._size = min(SAMPLE_ROWS, SAMPLE_VALUES // max(columns, 1))
+        self._random = random or np.random.default_rng()
+        self._bound = 1.0  # a row that draws as much or more is not among the least
+        self._drawn: list[np.ndarray] = []
+        self._parts: list[list[pa.Array]] = []
+
+    def add(self, columns: Sequence[pa.Array]) -> None:
+        """Sample the rows of a batch; texts are shortened."""
+        drawn = self._random.random(len(columns[0]))
+        chosen = np.flatnonzero(drawn < self._bound)
+        self._drawn.append(drawn[chosen])
+        self._parts.append([_shortened(column.take(pa.array(chosen))) for column in columns])
+        if sum(map(len, self._drawn)) > 2 * self._size:  # so that a row is copied twice at most, on average
+            self._shrink()
+
+    def columns(self) -> list[pa.Array]:
+        """Return the columns of the sample; an empty list before the first batch."""
+        if self._parts:
+            self._shrink()
+        return self._parts[0] if self._parts else []
+
+    def _shrink(self) -> None:
+        drawn = np.concatenate(self._drawn)
+        columns = [pa.concat_arrays(parts) for parts in zip(*self._parts, strict=True)]
+        if len(drawn) > self._size:
+            kept = np.argpartition(drawn, self._size)[: self._size]
+            drawn, columns = drawn[kept], [column.take(pa.array(kept)) for column in columns]
+            self._bound = float(drawn.max())
+        self._drawn, self._parts = [drawn], [columns]
+
+
+def _shortened(column: pa.Array) -> pa.Array:
+    """Cut long texts, so that the sample stays small."""
+    if not kinds.is_string(column.type) or (pc.max(pc.binary_length(column)).as_py() or 0) <= TEXT_CHARACTERS:
+        return column
+    return pc.utf8_slice_codeunits(column, 0, TEXT_CHARACTERS)

@@ -1,0 +1,59 @@
+"""Measures the rows of a run in passing, batch by batch, in bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from online_features.schema import RowSchema
+from online_features.statistics._feature_measures import measure_of
+from online_features.statistics._row_sample import RowSample
+from online_features.statistics.view_statistics import ViewStatistics
+
+
+class Measurement:
+    """Measures batches of rows; one thread adds them.
+
+    :param schema: of the batches.
+    :param random: chooses the rows of the sample.
+    """
+
+    def __init__(self, schema: RowSchema, random: np.random.Generator | None = None) -> None:
+        self._schema = schema
+        self._rows = 0
+        self._measures = {feature.name: measure_of(feature) for feature in schema.features}
+        self._sampled = [name for name, measure in self._measures.items() if measure.is_sampled]
+        self._sample = RowSample(len(self._sampled), random)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Measure the rows of a batch, without those that delete their entity.
+
+        :param batch: columns as :class:`~online_features.schema.RowSchema` orders them.
+        """
+        rows = self._without_deleted(batch)
+        features = rows.columns[len(self._schema.columns) - len(self._schema.features) :]
+        prepared = {}
+        for (name, measure), column in zip(self._measures.items(), features, strict=True):
+            prepared[name] = measure.prepared(column)
+            measure.add(prepared[name])
+        self._rows += len(rows)
+        if self._sampled:
+            self._sample.add([prepared[name] for name in self._sampled])
+
+    def statistics(self) -> ViewStatistics:
+        """Return the statistics of all rows so far."""
+        columns = dict(zip(self._sampled, self._sample.columns(), strict=False))  # none before the first batch
+        return ViewStatistics(
+            rows=self._rows,
+            sampled=max(map(len, columns.values()), default=0),
+            features={
+                name: measure.statistics(self._rows, columns.get(name)) for name, measure in self._measures.items()
+            },
+        )
+
+    def _without_deleted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._schema.deleted is None:
+            return batch
+        deleted = batch.column(self._schema.columns.index(self._schema.deleted))
+        return batch.filter(pc.invert(deleted)) if pc.any(deleted).as_py() else batch
