@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from online_features.producers.appending import AppendResult as AppendResult
     from online_features.schema import Column as Column
     from online_features.schema import RowSchema as RowSchema
+    from online_features.verification.report import FeatureSkew as FeatureSkew
+    from online_features.verification.report import SkewClass as SkewClass
+    from online_features.verification.report import SkewExample as SkewExample
+    from online_features.verification.report import VerificationReport as VerificationReport
+    from online_features.verification.verify import verify as verify
 
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
 # reads loads no Arrow.
@@ -78,9 +83,11 @@ _EXPORTS = {
     "online.write.push": ("PushResult",),
     "producers.appending": ("AppendResult",),
     "schema": ("Column", "RowSchema"),
+    "verification.report": ("FeatureSkew", "SkewClass", "SkewExample", "VerificationReport"),
+    "verification.verify": ("verify",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
-_PURPOSES = {"materialize": "to materialize", "publish": "to publish"}
+_PURPOSES = {"materialize": "to materialize", "publish": "to publish", "verify": "to verify"}
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605
 

@@ -1,0 +1,148 @@
+"""The result of a verification."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from online_features.common.instants import to_text
+from online_features.errors import OptionError
+
+
+class SkewClass(StrEnum):
+    """What an entity's row online is, compared with the newest one offline."""
+
+    EQUAL = "equal"
+    MISSING = "missing"
+    EXTRA = "extra"
+    BEHIND = "behind"
+    AHEAD = "ahead"
+    DIFFERENT = "different"
+    UNREADABLE = "unreadable"
+
+
+# What a row may be that is as it should be; everything else is skew.
+SOUND = (SkewClass.EQUAL, SkewClass.AHEAD)
+SKEW = tuple(kind for kind in SkewClass if kind not in SOUND)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSkew:
+    """How the values of a feature differ in rows with equal timestamps.
+
+    :param mismatches: how many rows have another value online.
+    :param share: of the rows that are equal or different.
+    :param largest_distance: of two numbers; ``None`` if there is no such pair.
+    """
+
+    mismatches: int
+    share: float
+    largest_distance: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkewExample:
+    """An entity of one class, with both of its rows; values are shortened to what JSON and a log can show.
+
+    :param entity: join keys.
+    :param offline: event timestamp and features of the newest row in the source; ``None`` if there is none.
+    :param online: the same of the row online.
+    :param reason: why a row is unreadable; else empty.
+    """
+
+    entity: Mapping[str, Any]
+    offline: Mapping[str, Any] | None
+    online: Mapping[str, Any] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationReport:
+    """How the rows online compare with the offline store, as of the watermark.
+
+    :param generation: that was compared.
+    :param watermark: of the generation when the verification began.
+    :param rows_compared: how many entities are in one of the classes.
+    :param equal: rows with the values of the source, and entities that are rightly absent.
+    :param missing: entities of the source without a row online.
+    :param extra: entities online that the source lacks and nobody pushed; ``None`` where Redis refuses ``SCAN``.
+    :param behind: rows older than those of the source.
+    :param ahead: rows newer than those of the source, or pushed.
+    :param different: rows with the timestamps of the source and other values.
+    :param unreadable: rows that are damaged.
+    :param skipped: entities in none of the classes, because their rows in the source changed after the watermark.
+    :param features: those with mismatches, by name.
+    :param examples: a few entities of each class but ``equal``.
+    :param repaired: how many rows were written again.
+    :param removed: how many extra rows were removed.
+    :param seconds: wall time.
+    """
+
+    generation: str
+    watermark: datetime
+    rows_compared: int
+    equal: int
+    missing: int
+    extra: int | None
+    behind: int
+    ahead: int
+    different: int
+    unreadable: int
+    skipped: int
+    features: Mapping[str, FeatureSkew]
+    examples: Mapping[str, Sequence[SkewExample]]
+    repaired: int
+    removed: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as values that JSON has."""
+        return {**asdict(self), "watermark": to_text(self.watermark), "seconds": round(self.seconds, 3)}
+
+    def above(self, thresholds: Mapping[str, int]) -> dict[str, int]:
+        """Return the counts that are above their thresholds, by class.
+
+        :raises OptionError: as :func:`check_thresholds` does.
+        """
+        check_thresholds(thresholds)
+        counts = {name: getattr(self, name) or 0 for name in thresholds}
+        return {name: count for name, count in counts.items() if count > thresholds[name]}
+
+    def in_words(self) -> str:
+        """Return the counts in one line."""
+        counts = {kind: getattr(self, kind) for kind in SkewClass}
+        told = [f"{count:,} {kind}" for kind, count in counts.items() if count]
+        unknown = ["extra rows unknown, since Redis refuses SCAN"] if self.extra is None else []
+        skipped = [f"{self.skipped:,} left out, since they changed after the watermark"] if self.skipped else []
+        return ", ".join([f"{self.rows_compared:,} rows compared", *told, *unknown, *skipped])
+
+
+def check_thresholds(thresholds: Mapping[str, int]) -> None:
+    """Validate thresholds, by class.
+
+    :raises OptionError: naming an unknown class, or a number that is negative.
+    """
+    for name, most in thresholds.items():
+        if name not in SKEW:
+            raise OptionError(f"thresholds= names class {name!r}, which is unknown -> choose of {', '.join(SKEW)}")
+        if isinstance(most, bool) or not isinstance(most, int) or most < 0:
+            raise OptionError(f"thresholds={{{name!r}: {most!r}}} must be a number of rows, not negative")
+
+
+VALUE_CHARACTERS = 100  # of a value in an example
+
+
+def shown(value: Any) -> Any:
+    """Return a value as JSON has it, and not much longer than a line."""
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    words = value if isinstance(value, str) else to_text(value) if _is_instant(value) else str(value)
+    return words if len(words) <= VALUE_CHARACTERS else f"{words[:VALUE_CHARACTERS]}…"
+
+
+def _is_instant(value: Any) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None

@@ -1,0 +1,156 @@
+"""The public function that compares what is online with what the offline store says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from online_features import arguments
+from online_features.common.concurrency import prefetch
+from online_features.common.log_lines import say
+from online_features.errors import GenerationError, SwitchedError
+from online_features.feature_view import FeatureView
+from online_features.materialization.materialize import BATCH_ROWS
+from online_features.materialization.planning.plan import effective_lookback
+from online_features.online.generations.view_definition import changes_since
+from online_features.online.generations.view_state import ViewState
+from online_features.producers.transformation import Transformation
+from online_features.schema import RowSchema
+from online_features.verification._comparison import Comparison
+from online_features.verification._repair import Repair, repairing
+from online_features.verification.report import SKEW, VerificationReport
+from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Window
+
+if TYPE_CHECKING:
+    from online_features.offline.source_access import SourceAccess
+    from online_features.offline.store import OfflineStore
+    from online_features.online.read.stored_rows import StoredRowReader
+    from online_features.online.store import OnlineStore
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 10_000  # entities of each side: a skew of one in a thousand is found for certain, as good as
+BATCHES_AHEAD = 2  # are read while one is compared
+ATTEMPTS = 3  # a view that is switched more often than that within a verification is not worth waiting for
+
+
+def verify(
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    *,
+    sample: int | None = SAMPLE,
+    repair: bool = False,
+    lookback: timedelta | None = None,
+    batch_rows: int = BATCH_ROWS,
+    origin: Mapping[str, str | int] | None = None,
+) -> VerificationReport:
+    """Compare the rows of the published generation with what the offline store says they should be.
+
+    Rows of the source that the next increment reads are left out if they differ. What looks wrong is looked at again
+    before it counts, so runs and pushes may go on meanwhile.
+
+    :param sample: how many entities of each side to look up on the other; ``None`` compares all rows.
+    :param repair: write rows that are missing, behind, different or unreadable again, and remove extra ones. No row
+        replaces a newer one, and what was pushed stays. It is recorded as a run of kind ``repair``.
+    :param lookback: how far increments read back; see :func:`~online_features.materialize`.
+    :param batch_rows: the largest number of rows in memory per batch.
+    :param origin: what started the repair, for the run history.
+    :raises GenerationError: when the view has no watermark, or another definition than its rows online.
+    :raises SourceError: when the view does not fit the database.
+    :raises TransformError: when the view's transform fails.
+    :raises SwitchedError: when the view was switched to another generation again and again.
+    :raises TransientError: when a store cannot be reached or broke off.
+    """
+    arguments.check(view=view, offline=offline, online=online, repair=repair, batch_rows=batch_rows)
+    arguments.check_given(sample=sample, lookback=lookback, origin=origin)
+    for _ in range(ATTEMPTS):
+        source = offline._source(view)
+        transformation = Transformation(view, source.describe())
+        with online._stored_rows(view) as reader:
+            state = reader.state()
+            _check(view, transformation.schema, state)
+            repairs = repairing(view, online, transformation.schema, state, origin) if repair else nullcontext()
+            with repairs as repairer:
+                report = _verified(
+                    view, source, transformation, reader, state,
+                    sample=sample, repair=repairer, lookback=lookback, batch_rows=batch_rows,
+                )  # fmt: skip
+            if reader.published() == state.generation:
+                has_skew = any(getattr(report, kind) for kind in SKEW)
+                say(log.warning if has_skew else log.info, f"Verified feature view {view.name!r}: {report.in_words()}")
+                return report
+        say(log.info, f"Feature view {view.name!r} was switched to another generation; its verification begins again")
+    raise SwitchedError(
+        f"feature view {view.name!r} was switched to another generation {ATTEMPTS} times while it was verified -> try "
+        "again when no builds are being published"
+    )
+
+
+def _check(view: FeatureView, schema: RowSchema, state: ViewState) -> None:
+    """Refuse a view whose rows online cannot be compared.
+
+    :raises GenerationError: with the cure.
+    """
+    if state.watermark is None or state.schema is None:
+        raise GenerationError(
+            f"feature view {view.name!r} has no watermark, so nothing says what should be online -> materialize it"
+        )
+    if changed := [part for part in changes_since(state, view, schema) if part != "ttl"]:
+        raise GenerationError(
+            f"feature view {view.name!r} differs from its rows online in {' and '.join(changed)} -> materialize it "
+            "with its new definition first"
+        )
+
+
+def _verified(
+    view: FeatureView,
+    source: SourceAccess,
+    transformation: Transformation,
+    reader: StoredRowReader,
+    state: ViewState,
+    *,
+    sample: int | None,
+    repair: Repair | None,
+    lookback: timedelta | None,
+    batch_rows: int,
+) -> VerificationReport:
+    """Compare, and look again at what seemed wrong."""
+    assert state.watermark is not None
+    began, now, schema = time.monotonic(), datetime.now(UTC), transformation.source
+    relations = source.relations(schema)
+    lookback = effective_lookback(lookback, schema, source.horizon(), relations.late)
+    since = min(state.watermark, state.cursor or state.watermark)
+    latest = now + FUTURE_TOLERANCE if view.source.future_rows == "reject" else LAST_INSTANT
+    # The state was read before the source, so what the source has from before the watermark is online.
+    plan = (
+        source.query_plan(schema, Window(latest=latest))
+        if sample is None
+        else source.plan_of_sample(schema, latest, sample, relations)
+    )
+    with source.lookup(schema) as existing:
+        comparison = Comparison(
+            view=view, source=source, existing=existing, transformation=transformation, reader=reader, state=state,
+            arrivals=Arrivals.since(since, schema, lookback=lookback, now=now), latest=latest, repair=repair,
+        )  # fmt: skip
+        compared: set[bytes] = set()
+        with (
+            source.snapshot(plan) as snapshot,
+            closing(prefetch(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
+        ):
+            for batch in batches:
+                keys = comparison.compare(batch)
+                if sample is not None:
+                    compared.update(keys)
+        if comparison.tally.finds_extra and sample is None:
+            comparison.find_extra()
+        elif comparison.tally.finds_extra and sample is not None:
+            comparison.look_up_sample(sample, compared)
+        comparison.look_again()
+    return comparison.tally.report(
+        generation=state.generation, watermark=state.watermark, seconds=time.monotonic() - began
+    )
