@@ -52,7 +52,7 @@ class Tally:
             if distance is not None:
                 self._distances[name] = max(distance, self._distances.get(name, 0.0))
 
-    def report(self, *, generation: str, watermark: datetime, seconds: float) -> VerificationReport:
+    def report(self, *, feature_view: str, generation: str, watermark: datetime, seconds: float) -> VerificationReport:
         """Return the result."""
         counts = self._counts
         compared = counts[SkewClass.EQUAL] + counts[SkewClass.DIFFERENT]
@@ -63,6 +63,7 @@ class Tally:
             for name, count in self._mismatches.most_common()
         }  # fmt: skip
         return VerificationReport(
+            feature_view=feature_view,
             generation=generation,
             watermark=watermark,
             rows_compared=counts.total(),

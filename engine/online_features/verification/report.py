@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from online_features.common.instants import to_text
-from online_features.errors import OptionError
+from online_features.errors import OptionError, SkewError
 
 
 class SkewClass(StrEnum):
@@ -24,6 +24,8 @@ class SkewClass(StrEnum):
     DIFFERENT = "different"
     UNREADABLE = "unreadable"
 
+
+SAMPLE = 10_000  # entities of each side: a skew of one in a thousand is found for certain, as good as
 
 # What a row may be that is as it should be; everything else is skew.
 SOUND = (SkewClass.EQUAL, SkewClass.AHEAD)
@@ -64,6 +66,7 @@ class SkewExample:
 class VerificationReport:
     """How the rows online compare with the offline store, as of the watermark.
 
+    :param feature_view: its name.
     :param generation: that was compared.
     :param watermark: of the generation when the verification began.
     :param rows_compared: how many entities are in one of the classes.
@@ -82,6 +85,7 @@ class VerificationReport:
     :param seconds: wall time.
     """
 
+    feature_view: str
     generation: str
     watermark: datetime
     rows_compared: int
@@ -101,16 +105,32 @@ class VerificationReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON has."""
-        return {**asdict(self), "watermark": to_text(self.watermark), "seconds": round(self.seconds, 3)}
+        examples = {kind: list(map(asdict, some)) for kind, some in self.examples.items()}
+        return {
+            **asdict(self),
+            "examples": examples,
+            "watermark": to_text(self.watermark),
+            "seconds": round(self.seconds, 3),
+        }
 
-    def above(self, thresholds: Mapping[str, int]) -> dict[str, int]:
-        """Return the counts that are above their thresholds, by class.
+    def require(self, thresholds: Mapping[str, int] | None = None) -> None:
+        """Make sure that there is no more skew than is accepted.
 
-        :raises OptionError: as :func:`check_thresholds` does.
+        :param thresholds: class to the most rows that it may have; ``None`` accepts no row of any class of skew.
+        :raises SkewError: naming the classes that have more rows, with examples.
+        :raises OptionError: when a class is unknown, or a number negative.
         """
-        check_thresholds(thresholds)
-        counts = {name: getattr(self, name) or 0 for name in thresholds}
-        return {name: count for name, count in counts.items() if count > thresholds[name]}
+        accepted: Mapping[str, int] = {kind.value: 0 for kind in SKEW} if thresholds is None else thresholds
+        check_thresholds(accepted)
+        above = [SkewClass(name) for name, most in accepted.items() if (getattr(self, name) or 0) > most]
+        if above:
+            counts = (f"{getattr(self, kind):,} {kind} (at most {accepted[kind]:,})" for kind in above)
+            raise SkewError(
+                f"feature view {self.feature_view!r}, generation {self.generation}: {', '.join(counts)}; "
+                f"{self.in_words()}; for example {'; '.join(map(self._example, above))} "
+                "-> find out who changed which side, then verify with repair=True, or run in full (window='full', in "
+                "Python full=True)"
+            )
 
     def in_words(self) -> str:
         """Return the counts in one line."""
@@ -119,6 +139,13 @@ class VerificationReport:
         unknown = ["extra rows unknown, since Redis refuses SCAN"] if self.extra is None else []
         skipped = [f"{self.skipped:,} left out, since they changed after the watermark"] if self.skipped else []
         return ", ".join([f"{self.rows_compared:,} rows compared", *told, *unknown, *skipped])
+
+    def _example(self, kind: SkewClass) -> str:
+        example = self.examples[kind][0]
+        if kind == SkewClass.UNREADABLE:
+            return f"{kind}: {example.entity}, {example.reason}"
+        rows = {"offline": example.offline, "online": example.online}
+        return f"{kind}: {example.entity}, " + ", ".join(f"{side} {row}" for side, row in rows.items() if row)
 
 
 def check_thresholds(thresholds: Mapping[str, int]) -> None:

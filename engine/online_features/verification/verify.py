@@ -22,7 +22,7 @@ from online_features.producers.transformation import Transformation
 from online_features.schema import RowSchema
 from online_features.verification._comparison import Comparison
 from online_features.verification._repair import Repair, repairing
-from online_features.verification.report import SKEW, VerificationReport
+from online_features.verification.report import SAMPLE, SKEW, VerificationReport
 from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Window
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SAMPLE = 10_000  # entities of each side: a skew of one in a thousand is found for certain, as good as
 BATCHES_AHEAD = 2  # are read while one is compared
 ATTEMPTS = 3  # a view that is switched more often than that within a verification is not worth waiting for
 
@@ -152,5 +151,8 @@ def _verified(
             comparison.look_up_sample(sample, compared)
         comparison.look_again()
     return comparison.tally.report(
-        generation=state.generation, watermark=state.watermark, seconds=time.monotonic() - began
+        feature_view=view.name,
+        generation=state.generation,
+        watermark=state.watermark,
+        seconds=time.monotonic() - began,
     )
