@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from online_features.layouts.encoder import StoredRows
     from online_features.offline.source_access import SourceAccess
     from online_features.online.read.stored_rows import StoredRowReader
-    from online_features.online.write.row_removal import Lookup
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,6 @@ class Finding:
 class Comparison:
     """Compares rows of the source with a generation.
 
-    :param existing: returns which entities the source has.
     :param state: of the generation.
     :param arrivals: rows that changed after the watermark.
     :param latest: later rows of the source are rejected.
@@ -86,7 +84,6 @@ class Comparison:
         *,
         view: FeatureView,
         source: SourceAccess,
-        existing: Lookup,
         transformation: Transformation,
         reader: StoredRowReader,
         state: ViewState,
@@ -98,7 +95,6 @@ class Comparison:
         self.tally = Tally()
         self._view = view
         self._source = source
-        self._existing = existing
         self._transformation = transformation
         self._schema = transformation.schema
         self._reader = reader
@@ -137,19 +133,22 @@ class Comparison:
             self._examine(rows, stored, replies, suspects, is_final=is_final)
         return stored.keys
 
-    def look_up_sample(self, size: int, seen: Iterable[bytes]) -> None:
+    def look_up_sample(self, size: int, seen: Container[bytes]) -> None:
         """Compare a random sample of the entities that are online with the source.
 
         :param seen: keys of entities that were compared already.
         """
-        known = set(seen)
+        if not self._can_look_up:
+            return
         with _unless_refused(self._view, self.tally):
-            keys = [key for key in self._reader.sample(self._pattern, size) if key not in known]
+            keys = [key for key in self._reader.sample(self._pattern, size) if key not in seen]
             for some in batched(keys, ENTITIES_PER_LOOKUP):
                 self._look_up(self._entities(some))
 
     def find_extra(self) -> None:
         """Look for entities that are online and that the source lacks, after all of its rows were compared."""
+        if not self._can_look_up:
+            return
         with _unless_refused(self._view, self.tally):
             for some in batched(self._reader.keys(self._pattern), ENTITIES_PER_LOOKUP):
                 self._sums.subtract(some)
@@ -188,7 +187,8 @@ class Comparison:
         :param only_absent: whether to leave out those that the source has.
         """
         fitting = [(key, texts) for key, texts in entities.items() if self._fits(texts)]
-        held = sorted(self._existing([texts for _, texts in fitting])) if fitting else []
+        with self._source.lookup(self._transformation.source) as existing:
+            held = sorted(existing([texts for _, texts in fitting])) if fitting else []
         found = {fitting[i][0] for i in held}
         if held and not only_absent:
             plan = self._source.plan_of_entities(

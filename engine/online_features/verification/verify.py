@@ -131,25 +131,23 @@ def _verified(
         if sample is None
         else source.plan_of_sample(schema, latest, sample, relations)
     )
-    with source.lookup(schema) as existing:
-        comparison = Comparison(
-            view=view, source=source, existing=existing, transformation=transformation, reader=reader, state=state,
-            arrivals=Arrivals.since(since, schema, lookback=lookback, now=now), latest=latest, repair=repair,
-        )  # fmt: skip
-        compared: set[bytes] = set()
-        with (
-            source.snapshot(plan) as snapshot,
-            closing(prefetch(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
-        ):
-            for batch in batches:
-                keys = comparison.compare(batch)
-                if sample is not None:
-                    compared.update(keys)
-        if comparison.tally.finds_extra and sample is None:
-            comparison.find_extra()
-        elif comparison.tally.finds_extra and sample is not None:
-            comparison.look_up_sample(sample, compared)
-        comparison.look_again()
+    comparison = Comparison(
+        view=view, source=source, transformation=transformation, reader=reader, state=state,
+        arrivals=Arrivals.since(since, schema, lookback=lookback, now=now), latest=latest, repair=repair,
+    )  # fmt: skip
+    sampled: set[bytes] = set()
+    with (
+        source.snapshot(plan) as snapshot,
+        closing(prefetch(snapshot.batches(batch_rows), BATCHES_AHEAD, snapshot.cancel)) as batches,
+    ):
+        for batch in batches:
+            keys = comparison.compare(batch)
+            sampled.update(keys if sample is not None else ())
+    if sample is None:
+        comparison.find_extra()
+    else:
+        comparison.look_up_sample(sample, sampled)
+    comparison.look_again()
     return comparison.tally.report(
         feature_view=view.name,
         generation=state.generation,
