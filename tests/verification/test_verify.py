@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize, verify
+import redis
+from online_features import FeatureView, OfflineStore, OnlineStore, OptionError, materialize, verify
 from online_features.verification import _comparison as comparison
-from online_features.verification.report import SkewClass, VerificationReport
+from online_features.verification.report import VALUE_CHARACTERS, SkewClass, VerificationReport
 
 from tests.conftest import Database, at
+from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import STRING_LAYOUTS, key_of
 
 MakeView = Callable[..., FeatureView]
@@ -324,7 +326,7 @@ def test_values_that_are_equal_in_an_odd_way(
     materialize(view, offline, online)
     assert counts(verify(view, offline, online, sample=None)) == {"equal": len(odd)}
     database("UPDATE rows SET r = 0, d = 0 WHERE id = 2")
-    database("UPDATE rows SET n = 1, t = '', b = false WHERE id = 3")
+    database("UPDATE rows SET n = 1, t = '', b = false WHERE id = 0")
     report = verify(view, offline, online, sample=None)
     assert counts(report) == {"equal": 6, "different": 2}
     found = {name: (skew.mismatches, skew.largest_distance) for name, skew in report.features.items()}
@@ -342,3 +344,53 @@ def test_a_view_is_compared_after_its_transform(
     report = verify(view, offline, online)
     assert counts(report) == {"equal": 3, "different": 1}
     assert report.features["twice"].largest_distance == 8.0
+
+
+def test_values_changed_in_redis_are_told(
+    rows: Database, offline: OfflineStore, online: OnlineStore, make_view: MakeView
+) -> None:
+    view = make_view(source=SOURCE)
+    materialize(view, offline, online)
+    client = online._client
+    client.hset(key_of(online, view, id="a"), "x", "1000")
+    client.hset(key_of(online, view, id="b"), "x", "01")  # the same number
+    client.hset(key_of(online, view, id="c"), "x", "two")
+    client.hdel(key_of(online, view, id="d"), "y")
+    report = verify(view, offline, online, sample=None, repair=True)
+    assert counts(report) == {"equal": 1, "different": 2, "unreadable": 1}
+    assert {name: skew.largest_distance for name, skew in report.features.items()} == {"x": 1000.0, "y": None}
+    assert "feature 'x' holds b'two'" in report.examples["unreadable"][0].reason
+    assert counts(verify(view, offline, online, sample=None)) == {"equal": 4}
+
+
+def test_long_values_are_shortened_in_examples(
+    rows: Database, offline: OfflineStore, online: OnlineStore, make_view: MakeView
+) -> None:
+    view = make_view(source=SOURCE)
+    materialize(view, offline, online)
+    rows("UPDATE rows SET y = repeat('long ', 1000) WHERE id = 'a'")
+    (example,) = verify(view, offline, online).examples["different"]
+    assert example.offline is not None
+    assert len(example.offline["y"]) <= VALUE_CHARACTERS + 1
+
+
+def test_a_client_that_decodes_is_as_good(
+    rows: Database, offline: OfflineStore, client: redis.Redis, make_view: MakeView
+) -> None:
+    for layout in LAYOUTS_OF_TEXTS:
+        view, online = make_view(name=layout, source=SOURCE, layout=layout), OnlineStore(client)
+        materialize(view, offline, online)
+        for sample in (None, 100):
+            assert counts(verify(view, offline, online, sample=sample)) == {"equal": 4}
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"sample": 0}, "sample= must be a number of entities, at least 1, or None for all rows, not 0"),
+    ({"repair": "yes"}, "repair= must be True or False"),
+    ({"lookback": 5}, "lookback= must be a timedelta"),
+])  # fmt: skip
+def test_options_out_of_range_are_refused(
+    offline: OfflineStore, online: OnlineStore, make_view: MakeView, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        verify(make_view(), offline, online, **options)

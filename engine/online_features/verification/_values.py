@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from operator import sub
 from typing import Any
 
 from online_features.schema import ARRAY_SUFFIX, Column, Encoding
@@ -51,13 +52,13 @@ def _is_nan(value: Any) -> bool:
 
 def _distance(one: Any, other: Any) -> float | None:
     """Return how far two numbers are apart, or the farthest pair of two lists; ``None`` if that is not finite."""
-    if isinstance(one, list) and isinstance(other, list):
-        distances = [_distance(*pair) for pair in zip(one, other, strict=False)]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        distances = map(_distance, one, other)
         return max((distance for distance in distances if distance is not None), default=None)
     if not (isinstance(one, NUMBERS) and isinstance(other, NUMBERS)) or isinstance(one, bool):
         return None
     try:
-        distance = abs(float(one) - float(other))
-    except OverflowError:
+        distance = float(abs(sub(one, other)))
+    except (ArithmeticError, TypeError):  # too large for a float; a decimal beside a float, or one that is not finite
         return None
     return distance if math.isfinite(distance) else None
