@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, OptionError, materialize, verify
+from online_features.offline import source_access
 from online_features.verification import _comparison as comparison
 from online_features.verification.report import VALUE_CHARACTERS, SkewClass, VerificationReport
 
@@ -395,3 +396,60 @@ def test_options_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         verify(make_view(), offline, online, **options)
+
+
+def test_times_in_keys_of_feast_are_compared_from_the_source_only(
+    database: Database, offline: OfflineStore, online: OnlineStore, make_view: MakeView
+) -> None:
+    database("CREATE TABLE rows (id timestamptz, ts timestamptz, x int)")
+    for i in range(3):
+        database("INSERT INTO rows VALUES (%s, %s, %s)", at(i), at(i), i)
+    view = make_view(layout="feast")
+    materialize(view, offline, online)
+    database("UPDATE rows SET x = 9 WHERE x = 1")
+    database("DELETE FROM rows WHERE x = 2")
+    for sample in (None, 100):
+        report = verify(view, offline, online, sample=sample)
+        assert counts(report) == {"equal": 1, "different": 1}
+        assert report.extra is None
+
+
+@pytest.mark.parametrize("is_query", [False, True], ids=["table", "query"])
+def test_a_sample_of_many_entities_has_as_many_as_asked(
+    database: Database,
+    offline: OfflineStore,
+    online: OnlineStore,
+    make_view: MakeView,
+    is_query: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    database("CREATE TABLE rows (id int, ts timestamptz, x int)")
+    database("INSERT INTO rows SELECT i, %s, i FROM generate_series(1, 3000) AS i", at(0))
+    view = make_view(source={"query": "SELECT * FROM rows WHERE x > 0 -- all"} if is_query else {})
+    materialize(view, offline, online)
+    monkeypatch.setattr(source_access, "ENTITY_SAMPLE_BYTES", 100_000)
+    database("UPDATE rows SET x = x + 1")
+    report = verify(view, offline, online, sample=50)
+    assert counts(report) == {"different": report.rows_compared}
+    assert 50 < report.rows_compared <= 100
+    entities = {example.entity["id"] for example in report.examples["different"]}
+    assert entities != {
+        example.entity["id"] for example in verify(view, offline, online, sample=50).examples["different"]
+    }
+
+
+def test_long_histories_are_compared_by_their_newest_rows(
+    database: Database, offline: OfflineStore, online: OnlineStore, make_view: MakeView
+) -> None:
+    database("CREATE TABLE rows (id int, ts timestamptz, x int)")
+    database(
+        "INSERT INTO rows SELECT mod(i, 100), %s + i * interval '1 second', i FROM generate_series(1, 10000) AS i",
+        at(0),
+    )
+    database("INSERT INTO rows VALUES (1, NULL, 1), (NULL, now(), 1), (500, 'infinity', 1)")
+    database("CREATE INDEX ON rows (id, ts)")
+    database("ANALYZE rows")
+    view = make_view()
+    materialize(view, offline, online)
+    for sample in (None, 1000):
+        assert counts(verify(view, offline, online, sample=sample)) == {"equal": 100}

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-SUMS = 1 << 16  # 512 KiB: one stray key among ten million makes 150 others be looked at
+SUMS = 1 << 16  # 512 KiB: for one stray key among ten million, 150 keys are looked up
 
 
 class KeySums:

@@ -25,7 +25,7 @@ class SkewClass(StrEnum):
     UNREADABLE = "unreadable"
 
 
-SAMPLE = 10_000  # entities of each side: a skew of one in a thousand is found for certain, as good as
+SAMPLE = 10_000  # entities of each side: misses a skew of one row in a thousand in one of 20,000 verifications
 
 # What a row may be that is as it should be; everything else is skew.
 SOUND = (SkewClass.EQUAL, SkewClass.AHEAD)
@@ -126,8 +126,8 @@ class VerificationReport:
         if above:
             counts = (f"{getattr(self, kind):,} {kind} (at most {accepted[kind]:,})" for kind in above)
             raise SkewError(
-                f"feature view {self.feature_view!r}, generation {self.generation}: {', '.join(counts)}; "
-                f"{self.in_words()}; for example {'; '.join(map(self._example, above))} "
+                f"feature view {self.feature_view!r}, generation {self.generation}: {', '.join(counts)} "
+                f"of {self.rows_compared:,} rows compared; for example {'; '.join(map(self._example, above))} "
                 "-> find out who changed which side, then verify with repair=True, or run in full (window='full', in "
                 "Python full=True)"
             )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCHES_AHEAD = 2  # are read while one is compared
-ATTEMPTS = 3  # a view that is switched more often than that within a verification is not worth waiting for
+ATTEMPTS = 3  # views are switched some times a day, so one more switch is rare and a third one is a mistake
 
 
 def verify(
