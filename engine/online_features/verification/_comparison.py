@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +13,18 @@ import pyarrow as pa
 
 from online_features.common.batches import batched
 from online_features.common.log_lines import say
-from online_features.errors import OnlineAccessError, OnlineDataError, UnsupportedTypeError
+from online_features.errors import OnlineAccessError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout_registry import layout_of
-from online_features.layouts.row_format import DAMAGE, Row
-from online_features.layouts.stamps import Stamps
-from online_features.offline.sql.time_conditions import UNDATED_LOOKBACK
 from online_features.online.generations.view_state import ViewState
 from online_features.producers.transformation import Transformation
 from online_features.types import values
-from online_features.verification._judgement import SourceRow, judge, judge_absent
+from online_features.verification._examiner import Finding, RowExaminer
+from online_features.verification._judgement import has_arrived
 from online_features.verification._key_sums import KeySums
 from online_features.verification._repair import Repair
 from online_features.verification._tally import Tally
-from online_features.verification._values import mismatches
-from online_features.verification.report import SKEW, SkewClass, SkewExample, shown
+from online_features.verification.report import SKEW, SkewClass
 from online_features.window import Arrivals
 
 if TYPE_CHECKING:
@@ -44,29 +40,7 @@ LOOK_AGAIN_SECONDS = 1.0  # longer than a row is on its way between the stores, 
 
 ENTITIES_PER_LOOKUP = 10_000  # so many that a source without an index is not read too often
 
-# A row that expires within so many milliseconds may be gone: the clocks of Redis and of this process differ.
-EXPIRY_MARGIN = 60_000
-
 Entities = Mapping[bytes, Sequence[str]]  # texts of the join keys, by the key of the row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What an entity was found to be.
-
-    :param stamps: of the row online, if there is one that can be read.
-    :param offline: the row of the source.
-    :param online: the row online.
-    :param distances: of the features that differ in a row of class ``different``.
-    :param reason: why the row online cannot be read.
-    """
-
-    kind: SkewClass
-    stamps: Stamps | None = None
-    offline: Row | None = None
-    online: Row | None = None
-    distances: Mapping[str, float | None] = field(default_factory=dict)
-    reason: str = ""
 
 
 class Comparison:
@@ -102,12 +76,9 @@ class Comparison:
         self._latest = latest
         self._repair = repair
         self._layout = layout_of(view, state.generation)
+        self._examiner = RowExaminer(self._layout, self._schema, online=state.schema)
         self._encoder = self._layout.encoder(self._schema)
-        features = self._schema.features
-        self._form = self._layout.stored_form(features)
-        self._offline_format = self._layout.row_format(features, features)
-        self._online_format = self._layout.row_format(features, state.schema.features)
-        self._may_be_pushed = state.is_pushed and not self._layout.holds_stamps
+        self._form = self._layout.stored_form(self._schema.features)
         self._sums = KeySums()
         self._doubtful: dict[bytes, Sequence[str]] = {}
         try:
@@ -218,10 +189,12 @@ class Comparison:
         """Judge rows of the source whose bytes are not those online."""
         some = rows.take(pa.array(suspects))
         wrong = []
-        for place, (i, source) in enumerate(zip(suspects, self._source_rows(some, stored, suspects), strict=True)):
+        for place, (i, source) in enumerate(
+            zip(suspects, self._examiner.source_rows(some, stored, suspects), strict=True)
+        ):
             key = stored.keys[i]
-            finding = self._finding(source, stored.replies[i], replies[i])
-            if finding.kind in SKEW and self._has_arrived(source):
+            finding = self._examiner.examine(source, stored.replies[i], replies[i])
+            if finding.kind in SKEW and has_arrived(source, self._arrivals):
                 self.tally.skipped += 1
             elif not self._doubts(key, finding, is_final=is_final):
                 self._count(key, finding)
@@ -230,82 +203,20 @@ class Comparison:
         if wrong and self._repair is not None:
             self.tally.repaired += self._repair.write(some.take(pa.array(wrong)))
 
-    def _source_rows(self, some: pa.RecordBatch, stored: StoredRows, suspects: Sequence[int]) -> Sequence[SourceRow]:
-        keys, has_created = len(self._schema.keys), self._schema.created_timestamp is not None
-        timestamps = some.column(keys).to_pylist()
-        created = some.column(keys + 1).to_pylist() if has_created else [None] * len(timestamps)
-        soon = time.time() * 1000 + EXPIRY_MARGIN
-        may_be_gone = self._view.feast.key_ttl is not None
-        return [
-            SourceRow(
-                timestamp=timestamp,
-                created=written,
-                is_deleted=bool(stored.deletes[i]),
-                is_expired=may_be_gone or 0 < stored.expiries[i] <= soon,
-            )
-            for i, timestamp, written in zip(suspects, timestamps, created, strict=True)
-        ]
-
-    def _finding(self, source: SourceRow, expected: Any, reply: Any) -> Finding:
-        offline = None if source.is_deleted else self._offline_format.row(self._layout.features_in(expected))
-        try:
-            stamps, online = self._online(reply)
-        except DAMAGE as error:
-            return Finding(kind=SkewClass.UNREADABLE, offline=offline, reason=str(error))
-        if stamps is not None and not (self._layout.holds_stamps or stamps.is_tombstone):
-            stamps = replace(stamps, created=source.created)
-        distances = mismatches(self._schema.features, offline[1], online[1]) if offline and online else {}
-        kind = judge(source, stamps, lambda: not distances)
-        return Finding(
-            kind=kind,
-            stamps=stamps,
-            offline=offline,
-            online=online,
-            distances=distances if kind == SkewClass.DIFFERENT else {},
-        )
-
-    def _online(self, reply: Any) -> tuple[Stamps | None, Row | None]:
-        """Return stamps and features of a row; no features of a tombstone.
-
-        :raises Exception: one of :data:`DAMAGE`.
-        """
-        if isinstance(reply, OnlineDataError):
-            raise reply
-        stamps = self._layout.stamps(reply)
-        if stamps is None or stamps.is_tombstone:
-            return stamps, None
-        return stamps, self._online_format.row(self._layout.features_in(reply))
-
-    def _has_arrived(self, source: SourceRow) -> bool:
-        """Return whether the next increment reads the row of the source, as the conditions of its query say."""
-        arrivals, timestamp, created = self._arrivals, source.timestamp, source.created
-        if timestamp >= arrivals.event_since and (arrivals.event_until is None or timestamp < arrivals.event_until):
-            return True
-        if arrivals.created_since is None:
-            return False
-        if created is None:
-            return timestamp >= arrivals.created_since - UNDATED_LOOKBACK
-        return created >= arrivals.created_since
-
     def _examine_absent(self, entities: Entities, *, is_final: bool) -> None:
         """Judge entities that the source lacks."""
+        replies = self._reader.replies(self._form, [*entities])
+        # Read after the rows: a push records that it has pushed when its rows are written.
+        may_be_pushed = not self._layout.holds_stamps and self._reader.state().is_pushed
         extra = []
-        for key, reply in zip(entities, self._reader.replies(self._form, [*entities]), strict=True):
-            finding = self._absent_finding(reply)
+        for key, reply in zip(entities, replies, strict=True):
+            finding = self._examiner.examine_absent(reply, may_be_pushed=may_be_pushed)
             if finding is not None and not self._doubts(key, finding, is_final=is_final):
                 self._count(key, finding)
                 if finding.kind == SkewClass.EXTRA and finding.stamps is not None:
                     extra.append((key, finding.stamps))
         if extra and self._repair is not None:
             self.tally.removed += self._repair.remove(extra)
-
-    def _absent_finding(self, reply: Any) -> Finding | None:
-        try:
-            stamps, online = self._online(reply)
-        except DAMAGE as error:
-            return Finding(kind=SkewClass.UNREADABLE, reason=str(error))
-        kind = judge_absent(stamps, may_be_pushed=self._may_be_pushed)
-        return None if kind is None else Finding(kind=kind, stamps=stamps, online=online)
 
     def _doubts(self, key: bytes, finding: Finding, *, is_final: bool) -> bool:
         """Keep an entity that looks wrong to look at it again; return whether it is kept."""
@@ -322,27 +233,7 @@ class Comparison:
         self.tally.add(finding.kind)
         self.tally.add_mismatches(finding.distances)
         if self.tally.needs_example(finding.kind):
-            example = SkewExample(
-                entity=self._entity(key),
-                offline=self._shown(finding.offline),
-                online=self._shown(finding.online),
-                reason=shown(finding.reason),
-            )
-            self.tally.add_example(finding.kind, example)
-
-    def _entity(self, key: bytes) -> dict[str, Any]:
-        texts = self._layout.texts(self._schema.keys, key) or []
-        return {
-            column.name: shown(values.decode(column, text) if values.is_value(column, text) else text)
-            for column, text in zip(self._schema.keys, texts, strict=False)
-        }
-
-    def _shown(self, row: Row | None) -> dict[str, Any] | None:
-        if row is None:
-            return None
-        timestamp, features = row
-        by_name = {self._view.source.timestamp_field: timestamp, **features}
-        return {name: shown(value) for name, value in by_name.items()}
+            self.tally.add_example(finding.kind, self._examiner.example(key, finding))
 
 
 def _is_there(reply: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from online_features.layouts.stamps import Stamps
+from online_features.offline.sql.time_conditions import UNDATED_LOOKBACK
 from online_features.online.write.erasure import LAST_OF_ALL
 from online_features.verification.report import SkewClass
+from online_features.window import Arrivals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +31,18 @@ class SourceRow:
         return self.is_deleted or self.is_expired
 
 
-def judge(source: SourceRow, online: Stamps | None, has_same_values: Callable[[], bool]) -> SkewClass:
+def judge(source: SourceRow, online: Stamps | None, *, has_same_values: bool) -> SkewClass:
     """Return the class of an entity that the source has.
 
     :param online: of the row or tombstone there; ``None`` if there is nothing.
-    :param has_same_values: compares the features; called if both are rows with one event timestamp.
+    :param has_same_values: whether both are rows, and their features are equal.
     """
     if online is None or (online.is_tombstone and source.is_absent):
         return SkewClass.EQUAL if source.is_absent else SkewClass.MISSING
     is_erased = online.is_tombstone and online.created == LAST_OF_ALL
     if is_erased and source.timestamp <= online.timestamp:
         return SkewClass.EQUAL
-    have_values = not (source.is_deleted or online.is_tombstone)
-    if have_values and source.timestamp == online.timestamp and has_same_values():
+    if has_same_values and source.timestamp == online.timestamp:
         return SkewClass.EQUAL
     if _is_before(online.timestamp, online.created, source):
         return SkewClass.MISSING if online.is_tombstone else SkewClass.BEHIND
@@ -59,6 +59,18 @@ def judge_absent(online: Stamps | None, *, may_be_pushed: bool) -> SkewClass | N
     if online is None or online.is_tombstone:
         return None
     return SkewClass.AHEAD if online.is_pushed or may_be_pushed else SkewClass.EXTRA
+
+
+def has_arrived(source: SourceRow, arrivals: Arrivals) -> bool:
+    """Return whether a row of the source is among the arrivals, as the conditions of their query say."""
+    timestamp, created = source.timestamp, source.created
+    if timestamp >= arrivals.event_since and (arrivals.event_until is None or timestamp < arrivals.event_until):
+        return True
+    if arrivals.created_since is None:
+        return False
+    if created is None:
+        return timestamp >= arrivals.created_since - UNDATED_LOOKBACK
+    return created >= arrivals.created_since
 
 
 def _is_before(timestamp: datetime, created: datetime | None, source: SourceRow) -> bool:
