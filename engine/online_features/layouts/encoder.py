@@ -71,6 +71,15 @@ class StoredRows:
     deletes: np.ndarray
     replies: Sequence[Any]
 
+    def take(self, indices: Sequence[int]) -> StoredRows:
+        """Return the rows at the indices, in their order."""
+        return StoredRows(
+            keys=[self.keys[i] for i in indices],
+            expiries=self.expiries[indices],
+            deletes=self.deletes[indices],
+            replies=[self.replies[i] for i in indices],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:

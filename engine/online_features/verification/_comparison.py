@@ -101,7 +101,8 @@ class Comparison:
         suspects = [i for i, (want, have, deletes) in enumerate(both) if deletes or want != have]
         self.tally.add(SkewClass.EQUAL, len(stored.keys) - len(suspects))
         if suspects:
-            self._examine(rows, stored, replies, suspects, is_final=is_final)
+            some = rows.take(pa.array(suspects))
+            self._examine(some, stored.take(suspects), [replies[i] for i in suspects], is_final=is_final)
         return stored.keys
 
     def look_up_sample(self, size: int, seen: Container[bytes]) -> None:
@@ -177,40 +178,29 @@ class Comparison:
         keys = self._schema.keys
         return len(keys) == len(texts) and all(map(values.is_value, keys, texts))
 
-    def _examine(
-        self,
-        rows: pa.RecordBatch,
-        stored: StoredRows,
-        replies: Sequence[Any],
-        suspects: Sequence[int],
-        *,
-        is_final: bool,
-    ) -> None:
+    def _examine(self, rows: pa.RecordBatch, stored: StoredRows, replies: Sequence[Any], *, is_final: bool) -> None:
         """Judge rows of the source whose bytes are not those online."""
-        some = rows.take(pa.array(suspects))
+        sources = self._examiner.source_rows(rows, stored)
+        findings = self._examiner.examine(sources, stored.replies, replies)
         wrong = []
-        for place, (i, source) in enumerate(
-            zip(suspects, self._examiner.source_rows(some, stored, suspects), strict=True)
-        ):
-            key = stored.keys[i]
-            finding = self._examiner.examine(source, stored.replies[i], replies[i])
+        for i, (key, source, finding) in enumerate(zip(stored.keys, sources, findings, strict=True)):
             if finding.kind in SKEW and has_arrived(source, self._arrivals):
                 self.tally.skipped += 1
             elif not self._doubts(key, finding, is_final=is_final):
                 self._count(key, finding)
                 if finding.kind in SKEW and not isinstance(replies[i], Exception):
-                    wrong.append(place)
+                    wrong.append(i)
         if wrong and self._repair is not None:
-            self.tally.repaired += self._repair.write(some.take(pa.array(wrong)))
+            self.tally.repaired += self._repair.write(rows.take(pa.array(wrong)))
 
     def _examine_absent(self, entities: Entities, *, is_final: bool) -> None:
         """Judge entities that the source lacks."""
         replies = self._reader.replies(self._form, [*entities])
         # Read after the rows: a push records that it has pushed when its rows are written.
         may_be_pushed = not self._layout.holds_stamps and self._reader.state().is_pushed
+        findings = self._examiner.examine_absent(replies, may_be_pushed=may_be_pushed)
         extra = []
-        for key, reply in zip(entities, replies, strict=True):
-            finding = self._examiner.examine_absent(reply, may_be_pushed=may_be_pushed)
+        for key, finding in zip(entities, findings, strict=True):
             if finding is not None and not self._doubts(key, finding, is_final=is_final):
                 self._count(key, finding)
                 if finding.kind == SkewClass.EXTRA and finding.stamps is not None:

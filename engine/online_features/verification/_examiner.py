@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from online_features.errors import OnlineDataError
 from online_features.layouts.layout import RowLayout
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # A row that expires within so many milliseconds may be gone: the clocks of Redis and of this process differ.
 EXPIRY_MARGIN = 60_000
+
+# The stamps of what is at a key, and of a row its features.
+Online: TypeAlias = tuple[Stamps | None, Row | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,62 +61,47 @@ class RowExaminer:
         self._offline_format = layout.row_format(schema.features, schema.features)
         self._online_format = layout.row_format(schema.features, online.features)
 
-    def source_rows(self, some: pa.RecordBatch, stored: StoredRows, suspects: Sequence[int]) -> list[SourceRow]:
+    def source_rows(self, rows: pa.RecordBatch, stored: StoredRows) -> list[SourceRow]:
         """Return what rows of the source are judged by.
 
-        :param some: of the rows that are stored.
-        :param suspects: their places among these.
+        :param stored: the same rows, as Redis would hold them.
         """
         keys, has_created = len(self._schema.keys), self._schema.created_timestamp is not None
-        timestamps = some.column(keys).to_pylist()
-        created = some.column(keys + 1).to_pylist() if has_created else [None] * len(timestamps)
+        timestamps = rows.column(keys).to_pylist()
+        created = rows.column(keys + 1).to_pylist() if has_created else [None] * len(timestamps)
         soon = time.time() * 1000 + EXPIRY_MARGIN
-        may_be_gone = self._layout.view.feast.key_ttl is not None
+        may_be_gone = (stored.expiries > 0) & (stored.expiries <= soon)
+        if self._layout.view.feast.key_ttl is not None:
+            may_be_gone[:] = True
+        columns = (timestamps, created, stored.deletes.tolist(), may_be_gone.tolist())
         return [
-            SourceRow(
-                timestamp=timestamp,
-                created=written,
-                is_deleted=bool(stored.deletes[i]),
-                is_expired=may_be_gone or 0 < stored.expiries[i] <= soon,
-            )
-            for i, timestamp, written in zip(suspects, timestamps, created, strict=True)
+            SourceRow(timestamp=timestamp, created=written, is_deleted=is_deleted, is_expired=is_expired)
+            for timestamp, written, is_deleted, is_expired in zip(*columns, strict=True)
         ]
 
-    def examine(self, source: SourceRow, expected: Any, reply: Any) -> Finding:
-        """Return what an entity is that the source has.
+    def examine(self, sources: Sequence[SourceRow], expected: Sequence[Any], replies: Sequence[Any]) -> list[Finding]:
+        """Return what entities are that the source has.
 
-        :param expected: the reply that its row would give.
-        :param reply: of Redis.
+        :param expected: the replies that their rows would give.
+        :param replies: of Redis.
         """
-        offline = None if source.is_deleted else self._offline_format.row(self._layout.features_in(expected))
-        try:
-            stamps, online = self._online(reply)
-        except DAMAGE as error:
-            return Finding(kind=SkewClass.UNREADABLE, offline=offline, reason=str(error))
-        if stamps is not None and not (self._layout.holds_stamps or stamps.is_tombstone):
-            stamps = replace(stamps, created=source.created)
-        are_rows = offline is not None and online is not None
-        distances = mismatches(self._schema.features, offline[1], online[1]) if offline and online else {}
-        kind = judge(source, stamps, has_same_values=are_rows and not distances)
-        return Finding(
-            kind=kind,
-            stamps=stamps,
-            offline=offline,
-            online=online,
-            distances=distances if kind == SkewClass.DIFFERENT else {},
-        )
+        offline = self._offline_format.rows(list(map(self._layout.features_in, expected)))
+        return list(map(self._finding, sources, offline, self._decoded(replies)))
 
-    def examine_absent(self, reply: Any, *, may_be_pushed: bool) -> Finding | None:
-        """Return what an entity is that the source lacks; ``None`` if it is rightly absent.
+    def examine_absent(self, replies: Sequence[Any], *, may_be_pushed: bool) -> list[Finding | None]:
+        """Return what entities are that the source lacks; ``None`` for those that are rightly absent.
 
         :param may_be_pushed: whether a row without a mark may have been pushed.
         """
-        try:
-            stamps, online = self._online(reply)
-        except DAMAGE as error:
-            return Finding(kind=SkewClass.UNREADABLE, reason=str(error))
-        kind = judge_absent(stamps, may_be_pushed=may_be_pushed)
-        return None if kind is None else Finding(kind=kind, stamps=stamps, online=online)
+        findings: list[Finding | None] = []
+        for online in self._decoded(replies):
+            if isinstance(online, Exception):
+                findings.append(Finding(kind=SkewClass.UNREADABLE, reason=str(online)))
+            else:
+                stamps, row = online
+                kind = judge_absent(stamps, may_be_pushed=may_be_pushed)
+                findings.append(None if kind is None else Finding(kind=kind, stamps=stamps, online=row))
+        return findings
 
     def example(self, key: bytes, finding: Finding) -> SkewExample:
         """Return an entity with both of its rows, shortened."""
@@ -124,17 +112,40 @@ class RowExaminer:
             reason=shown(finding.reason),
         )
 
-    def _online(self, reply: Any) -> tuple[Stamps | None, Row | None]:
-        """Return stamps and features of a row; no features of a tombstone.
+    def _finding(self, source: SourceRow, row: Row, online: Online | Exception) -> Finding:
+        offline = None if source.is_deleted else row
+        if isinstance(online, Exception):
+            return Finding(kind=SkewClass.UNREADABLE, offline=offline, reason=str(online))
+        stamps, held = online
+        if stamps is not None and not (self._layout.holds_stamps or stamps.is_tombstone):
+            stamps = replace(stamps, created=source.created)
+        are_rows = offline is not None and held is not None
+        distances = mismatches(self._schema.features, offline[1], held[1]) if offline and held else {}
+        kind = judge(source, stamps, has_same_values=are_rows and not distances)
+        return Finding(
+            kind=kind,
+            stamps=stamps,
+            offline=offline,
+            online=held,
+            distances=distances if kind == SkewClass.DIFFERENT else {},
+        )
 
-        :raises Exception: one of :data:`DAMAGE`.
-        """
+    def _decoded(self, replies: Sequence[Any]) -> list[Online | Exception]:
+        """Decode what is online, or return why that is not possible; all at once unless one is damaged."""
+        try:
+            rows = self._online_format.rows(list(map(self._layout.features_in, replies)))
+            return [_online(self._layout.stamps(reply), row) for reply, row in zip(replies, rows, strict=True)]
+        except DAMAGE:
+            return list(map(self._decoded_alone, replies))
+
+    def _decoded_alone(self, reply: Any) -> Online | Exception:
         if isinstance(reply, OnlineDataError):
-            raise reply
-        stamps = self._layout.stamps(reply)
-        if stamps is None or stamps.is_tombstone:
-            return stamps, None
-        return stamps, self._online_format.row(self._layout.features_in(reply))
+            return reply
+        try:
+            stamps = self._layout.stamps(reply)
+            return _online(stamps, self._online_format.row(self._layout.features_in(reply)))
+        except DAMAGE as error:
+            return error
 
     def _entity(self, key: bytes) -> dict[str, Any]:
         texts = self._layout.texts(self._schema.keys, key) or []
@@ -149,3 +160,8 @@ class RowExaminer:
         timestamp, features = row
         by_name = {self._layout.view.source.timestamp_field: timestamp, **features}
         return {name: shown(value) for name, value in by_name.items()}
+
+
+def _online(stamps: Stamps | None, row: Row) -> Online:
+    """Leave out the features of what is no row."""
+    return stamps, None if stamps is None or stamps.is_tombstone else row
