@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, OptionError, materialize, verify
+from online_features import FeatureView, OfflineStore, OnlineStore, OptionError, WindowError, materialize, verify
 from online_features.offline import source_access
 from online_features.verification import _comparison as comparison
 from online_features.verification.report import VALUE_CHARACTERS, SkewClass, VerificationReport
@@ -390,11 +390,12 @@ def test_a_client_that_decodes_is_as_good(
     ({"sample": 0}, "sample= must be a number of entities, at least 1, or None for all rows, not 0"),
     ({"repair": "yes"}, "repair= must be True or False"),
     ({"lookback": 5}, "lookback= must be a timedelta"),
+    ({"lookback": timedelta(-1)}, "must not be negative"),
 ])  # fmt: skip
 def test_options_out_of_range_are_refused(
     offline: OfflineStore, online: OnlineStore, make_view: MakeView, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(OptionError, match=message):
+    with pytest.raises((OptionError, WindowError), match=message):
         verify(make_view(), offline, online, **options)
 
 

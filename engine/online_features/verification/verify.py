@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from online_features import arguments
 from online_features.common.concurrency import prefetch
 from online_features.common.log_lines import say
-from online_features.errors import GenerationError, SwitchedError
+from online_features.errors import GenerationError, SwitchedError, WindowError
 from online_features.feature_view import FeatureView
 from online_features.materialization.materialize import BATCH_ROWS
 from online_features.materialization.planning.plan import effective_lookback
@@ -59,6 +59,8 @@ def verify(
     :param lookback: how far increments read back; see :func:`~online_features.materialize`.
     :param batch_rows: the largest number of rows in memory per batch.
     :param origin: what started the repair, for the run history.
+    :raises OptionError: when an option is out of its range.
+    :raises WindowError: when ``lookback`` is negative.
     :raises GenerationError: when the view has no watermark, or another definition than its rows online.
     :raises SourceError: when the view does not fit the database.
     :raises TransformError: when the view's transform fails.
@@ -67,6 +69,8 @@ def verify(
     """
     arguments.check(view=view, offline=offline, online=online, repair=repair, batch_rows=batch_rows)
     arguments.check_given(sample=sample, lookback=lookback, origin=origin)
+    if lookback is not None and lookback < timedelta(0):
+        raise WindowError(f"lookback={lookback!r} must not be negative")
     for _ in range(ATTEMPTS):
         source = offline._source(view)
         transformation = Transformation(view, source.describe())
