@@ -16,9 +16,9 @@ from online_features.common.log_lines import say
 from online_features.errors import OnlineAccessError, UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.layouts.layout_registry import layout_of
-from online_features.online.generations.view_state import ViewState
 from online_features.producers.transformation import Transformation
 from online_features.types import values
+from online_features.verification._baseline import Baseline
 from online_features.verification._examiner import Finding, RowExaminer
 from online_features.verification._judgement import has_arrived
 from online_features.verification._key_sums import KeySums
@@ -46,7 +46,7 @@ Entities = Mapping[bytes, Sequence[str]]  # texts of the join keys, by the key o
 class Comparison:
     """Compares rows of the source with a generation.
 
-    :param state: of the generation.
+    :param baseline: the generation to compare with.
     :param arrivals: rows that changed after the watermark.
     :param latest: later rows of the source are rejected.
     :param repair: repairs what is wrong; ``None`` leaves it.
@@ -60,12 +60,11 @@ class Comparison:
         source: SourceAccess,
         transformation: Transformation,
         reader: StoredRowReader,
-        state: ViewState,
+        baseline: Baseline,
         arrivals: Arrivals,
         latest: datetime,
         repair: Repair | None,
     ) -> None:
-        assert state.schema is not None
         self.tally = Tally()
         self._view = view
         self._source = source
@@ -75,8 +74,8 @@ class Comparison:
         self._arrivals = arrivals
         self._latest = latest
         self._repair = repair
-        self._layout = layout_of(view, state.generation)
-        self._examiner = RowExaminer(self._layout, self._schema, online=state.schema)
+        self._layout = layout_of(view, baseline.generation)
+        self._examiner = RowExaminer(self._layout, self._schema, online=baseline.schema)
         self._encoder = self._layout.encoder(self._schema)
         self._form = self._layout.stored_form(self._schema.features)
         self._sums = KeySums()

@@ -17,12 +17,12 @@ from online_features.materialization.reporting.progress import RunCounter
 from online_features.materialization.reporting.run_record import RunRecord
 from online_features.online.redis.replication import Replication
 from online_features.schema import RowSchema
+from online_features.verification._baseline import Baseline
 from online_features.window import Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from online_features.online.generations.view_state import ViewState
     from online_features.online.store import OnlineStore
     from online_features.online.write.generation_writer import GenerationWriter
 
@@ -50,9 +50,13 @@ class Repair:
 
 @contextmanager
 def repairing(
-    view: FeatureView, online: OnlineStore, schema: RowSchema, state: ViewState, origin: Mapping[str, str | int] | None
+    view: FeatureView,
+    online: OnlineStore,
+    schema: RowSchema,
+    baseline: Baseline,
+    origin: Mapping[str, str | int] | None,
 ) -> Iterator[Repair]:
-    """Yield what repairs the published generation, and record it as a run of kind ``repair``."""
+    """Yield what repairs the generation, and record it as a run of kind ``repair``."""
     record, counter = RunRecord(origin), RunCounter(view, 0, None, time.monotonic())
     with (
         online._run(
@@ -60,9 +64,9 @@ def repairing(
             failed=record.failed, retry_budget=RetryBudget(RETRY_FOR),
             replication=Replication(what=f"feature view {view.name!r}"),
         ) as online_run,
-        online_run.in_place(state.generation, is_alone=False) as writer,
+        online_run.in_place(baseline.generation, is_alone=False) as writer,
     ):  # fmt: skip
-        record.note(Plan(kind="repair", window=Window(), covered=None), counter, state.watermark)
+        record.note(Plan(kind="repair", window=Window(), covered=None), counter, baseline.watermark)
         yield Repair(writer, counter)
-        watermark = to_text(state.watermark) if state.watermark else None
-        online_run.end({**record.succeeded(), "generation": state.generation, "watermark": watermark})
+        claims = {"generation": baseline.generation, "watermark": to_text(baseline.watermark)}
+        online_run.end({**record.succeeded(), **claims})

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 from online_features import arguments
 from online_features.common.concurrency import prefetch
 from online_features.common.log_lines import say
-from online_features.errors import GenerationError, SwitchedError, WindowError
+from online_features.errors import SwitchedError, WindowError
 from online_features.feature_view import FeatureView
 from online_features.materialization.materialize import BATCH_ROWS
 from online_features.materialization.planning.plan import effective_lookback
-from online_features.online.generations.view_definition import changes_since
-from online_features.online.generations.view_state import ViewState
 from online_features.producers.transformation import Transformation
-from online_features.schema import RowSchema
+from online_features.verification._baseline import Baseline
 from online_features.verification._comparison import Comparison
 from online_features.verification._repair import Repair, repairing
 from online_features.verification.report import SAMPLE, SKEW, VerificationReport
@@ -75,15 +73,14 @@ def verify(
         source = offline._source(view)
         transformation = Transformation(view, source.describe())
         with online._stored_rows(view) as reader:
-            state = reader.state()
-            _check(view, transformation.schema, state)
-            repairs = repairing(view, online, transformation.schema, state, origin) if repair else nullcontext()
+            baseline = Baseline.of(view, transformation.schema, reader.state())
+            repairs = repairing(view, online, transformation.schema, baseline, origin) if repair else nullcontext()
             with repairs as repairer:
                 report = _verified(
-                    view, source, transformation, reader, state,
+                    view, source, transformation, reader, baseline,
                     sample=sample, repair=repairer, lookback=lookback, batch_rows=batch_rows,
                 )  # fmt: skip
-            if reader.published() == state.generation:
+            if reader.published() == baseline.generation:
                 has_skew = any(getattr(report, kind) for kind in SKEW)
                 say(log.warning if has_skew else log.info, f"Verified feature view {view.name!r}: {report.in_words()}")
                 return report
@@ -94,28 +91,12 @@ def verify(
     )
 
 
-def _check(view: FeatureView, schema: RowSchema, state: ViewState) -> None:
-    """Refuse a view whose rows online cannot be compared.
-
-    :raises GenerationError: with the cure.
-    """
-    if state.watermark is None or state.schema is None:
-        raise GenerationError(
-            f"feature view {view.name!r} has no watermark, so nothing says what should be online -> materialize it"
-        )
-    if changed := [part for part in changes_since(state, view, schema) if part != "ttl"]:
-        raise GenerationError(
-            f"feature view {view.name!r} differs from its rows online in {' and '.join(changed)} -> materialize it "
-            "with its new definition first"
-        )
-
-
 def _verified(
     view: FeatureView,
     source: SourceAccess,
     transformation: Transformation,
     reader: StoredRowReader,
-    state: ViewState,
+    baseline: Baseline,
     *,
     sample: int | None,
     repair: Repair | None,
@@ -123,11 +104,9 @@ def _verified(
     batch_rows: int,
 ) -> VerificationReport:
     """Compare, and look again at what seemed wrong."""
-    assert state.watermark is not None
     began, now, schema = time.monotonic(), datetime.now(UTC), transformation.source
     relations = source.relations(schema)
     lookback = effective_lookback(lookback, schema, source.horizon(), relations.late)
-    since = min(state.watermark, state.cursor or state.watermark)
     latest = now + FUTURE_TOLERANCE if view.source.future_rows == "reject" else LAST_INSTANT
     # The state was read before the source, so what the source has from before the watermark is online.
     plan = (
@@ -136,8 +115,9 @@ def _verified(
         else source.plan_of_sample(schema, latest, sample, relations)
     )
     comparison = Comparison(
-        view=view, source=source, transformation=transformation, reader=reader, state=state,
-        arrivals=Arrivals.since(since, schema, lookback=lookback, now=now), latest=latest, repair=repair,
+        view=view, source=source, transformation=transformation, reader=reader,
+        baseline=baseline,
+        arrivals=Arrivals.since(baseline.since, schema, lookback=lookback, now=now), latest=latest, repair=repair,
     )  # fmt: skip
     sampled: set[bytes] = set()
     with (
@@ -154,7 +134,7 @@ def _verified(
     comparison.look_again()
     return comparison.tally.report(
         feature_view=view.name,
-        generation=state.generation,
-        watermark=state.watermark,
+        generation=baseline.generation,
+        watermark=baseline.watermark,
         seconds=time.monotonic() - began,
     )
