@@ -6,10 +6,11 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg2
 import pytest
 from online_features import FeatureView, GenerationError, OfflineStore, OnlineStore, SwitchedError, materialize, verify
 from online_features.online.read.stored_rows import StoredRowReader
@@ -97,6 +98,21 @@ def test_increments_and_pushes_raise_no_false_alarm(
             skew(verify(view, offline, online, sample=sample)) for _ in range(VERIFICATIONS) for sample in (None, 200)
         ]
     assert found == [{}] * 2 * VERIFICATIONS
+
+
+def test_a_transaction_that_was_in_flight_is_not_taken_for_skew(
+    rows: Database, offline: OfflineStore, online: OnlineStore, view: FeatureView
+) -> None:
+    materialize(view, offline, online)
+    with closing(psycopg2.connect(rows.uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO rows VALUES ('open', %s, now(), 1)", [at(0)])
+        materialize(view, offline, online)
+        connection.commit()
+    for sample in (None, 1000):
+        report = verify(view, offline, online, sample=sample)
+        assert (skew(report), report.skipped) == ({}, 1)
+    materialize(view, offline, online)
+    assert verify(view, offline, online).equal == 301
 
 
 def test_what_looks_wrong_is_looked_at_again(
