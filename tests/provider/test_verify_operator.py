@@ -61,7 +61,7 @@ def test_a_report_below_the_thresholds_is_returned(view: FeatureView, monkeypatc
 @pytest.mark.parametrize("thresholds, most", [(None, 0), ({"different": 1}, 1)])
 def test_more_skew_than_is_accepted_fails_the_task(view: FeatureView, thresholds: Any, most: int) -> None:
     ti: Any = Task()
-    found = rf"2 different \(at most {most}\) of 4 rows compared; for example different: {{'id': 'e"
+    found = rf"2 different \(at most {most}\) of 4 rows compared; for example different: {{'id': 'e.'}}, x is 0 off"
     with pytest.raises(AirflowFailException, match=found):
         VerifyOperator(task_id="t", feature_view=view, thresholds=thresholds, sample=None).execute({"ti": ti})
     assert ti.xcoms["report"]["different"] == 2

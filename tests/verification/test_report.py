@@ -35,7 +35,7 @@ def test_counts_are_told_in_words() -> None:
     assert report.in_words() == "1,003 rows compared, 1,000 equal, 2 missing, 1 ahead"
     partial = replace(report, extra=None, skipped=3)
     assert partial.in_words().endswith(
-        "1 ahead, extra rows unknown, since Redis refuses SCAN, 3 left out, since they changed after the watermark"
+        "1 ahead, extra rows were not looked for, 3 left out, since they changed after the watermark"
     )
 
 

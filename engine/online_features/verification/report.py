@@ -27,6 +27,9 @@ class SkewClass(StrEnum):
 
 SAMPLE = 10_000  # entities of each side: misses a skew of one row in a thousand in one of 20,000 verifications
 
+VALUE_CHARACTERS = 100  # of a value in an example
+FEATURES_TOLD = 3  # of an example in a message
+
 # What a row may be that is as it should be; everything else is skew.
 SOUND = (SkewClass.EQUAL, SkewClass.AHEAD)
 SKEW = tuple(kind for kind in SkewClass if kind not in SOUND)
@@ -72,7 +75,8 @@ class VerificationReport:
     :param rows_compared: how many entities are in one of the classes.
     :param equal: rows with the values of the source, and entities that are rightly absent.
     :param missing: entities of the source without a row online.
-    :param extra: entities online that the source lacks and nobody pushed; ``None`` where Redis refuses ``SCAN``.
+    :param extra: entities online that the source lacks and nobody pushed; ``None`` if they could not be looked
+        for: Redis refuses ``SCAN``, or the keys of layout ``feast`` hold times.
     :param behind: rows older than those of the source.
     :param ahead: rows newer than those of the source, or pushed.
     :param different: rows with the timestamps of the source and other values.
@@ -117,6 +121,7 @@ class VerificationReport:
         """Make sure that there is no more skew than is accepted.
 
         :param thresholds: class to the most rows that it may have; ``None`` accepts no row of any class of skew.
+            Extra rows that were not looked for are accepted.
         :raises SkewError: naming the classes that have more rows, with examples.
         :raises OptionError: when a class is unknown, or a number negative.
         """
@@ -136,16 +141,17 @@ class VerificationReport:
         """Return the counts in one line."""
         counts = {kind: getattr(self, kind) for kind in SkewClass}
         told = [f"{count:,} {kind}" for kind, count in counts.items() if count]
-        unknown = ["extra rows unknown, since Redis refuses SCAN"] if self.extra is None else []
+        unknown = ["extra rows were not looked for"] if self.extra is None else []
         skipped = [f"{self.skipped:,} left out, since they changed after the watermark"] if self.skipped else []
         return ", ".join([f"{self.rows_compared:,} rows compared", *told, *unknown, *skipped])
 
     def _example(self, kind: SkewClass) -> str:
+        """Return the first example of a class in words: what differs, of a row with many features the first few."""
         example = self.examples[kind][0]
-        if kind == SkewClass.UNREADABLE:
-            return f"{kind}: {example.entity}, {example.reason}"
-        rows = {"offline": example.offline, "online": example.online}
-        return f"{kind}: {example.entity}, " + ", ".join(f"{side} {row}" for side, row in rows.items() if row)
+        offline, online = example.offline or {}, example.online or {}
+        both = [name for name in offline if name in online and offline[name] != online[name]]
+        differences = [f"{name} is {offline[name]!r} offline, {online[name]!r} online" for name in both[:FEATURES_TOLD]]
+        return ", ".join([f"{kind}: {dict(example.entity)}", *differences, *filter(None, [example.reason])])
 
 
 def check_thresholds(thresholds: Mapping[str, int]) -> None:
@@ -158,9 +164,6 @@ def check_thresholds(thresholds: Mapping[str, int]) -> None:
             raise OptionError(f"thresholds= names class {name!r}, which is unknown -> choose of {', '.join(SKEW)}")
         if isinstance(most, bool) or not isinstance(most, int) or most < 0:
             raise OptionError(f"thresholds={{{name!r}: {most!r}}} must be a number of rows, not negative")
-
-
-VALUE_CHARACTERS = 100  # of a value in an example
 
 
 def shown(value: Any) -> Any:
