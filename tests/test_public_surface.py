@@ -28,6 +28,7 @@ FACE = (
     "online_features_provider.operators.check.FeatureViewFreshnessCheckOperator",
     "online_features_provider.operators.materialize.MaterializeOperator",
     "online_features_provider.operators.push.PushOperator",
+    "online_features_provider.operators.verify.VerifyOperator",
     "online_features_provider.sensors.freshness.EntityFreshnessSensor",
     "online_features_provider.sensors.freshness.FeatureViewFreshnessSensor",
     "online_features_provider.triggers.freshness.FreshnessTrigger",
@@ -39,6 +40,7 @@ PARSED_OFTEN = (
     "online_features_provider.operators.check",
     "online_features_provider.operators.materialize",
     "online_features_provider.operators.push",
+    "online_features_provider.operators.verify",
     "online_features_provider.airflow_dags",
     "online_features_provider.decorators.push",
     "online_features_provider.sensors.freshness",
@@ -61,7 +63,9 @@ def test_every_error_is_exported() -> None:
     assert defined <= set(online_features.__all__)
 
 
-@pytest.mark.parametrize("function", [online_features.materialize, *methods(OfflineStore), *methods(OnlineStore)])
+@pytest.mark.parametrize(
+    "function", [online_features.materialize, online_features.verify, *methods(OfflineStore), *methods(OnlineStore)]
+)
 def test_what_public_functions_return_is_exported(function: Callable[..., object]) -> None:
     returned = re.findall(r"\b[A-Z]\w+", str(inspect.signature(function).return_annotation))
     assert set(returned) <= {*online_features.__all__, "Any", "None"}

@@ -30,7 +30,7 @@ SECRET = "canary"
 RIGHT = {
     "features": ["None"], "min_watermark": ["None"], "max_staleness": ["None"], "now": ["None"], "start": ["None"],
     "end": ["None"], "lookback": ["None"], "on_progress": ["None"], "wait_for_replicas": ["0"], "offline": [],
-    "statement_timeout": ["None"], "origin": ["None"],
+    "statement_timeout": ["None"], "origin": ["None"], "sample": ["None"],
     "ttl": ["None"], "transform": ["None"], "project": ["text"], "name": ["text"],
     "table": ["text"], "timestamp_field": ["text"], "created_timestamp_column": ["None", "text"],
     "deleted_field": ["None", "text"], "key_ttl": ["None"], "entity_rows": ["[]"],
@@ -48,6 +48,7 @@ OTHERS = {
     "FeatureVectors", "Freshness", "FreshnessResult", "Histogram", "ViewStatistics", "MaterializationResult",
     "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
     "ViewState", "Generation", "GenerationList", "GenerationState", "Hold", "Publication", "PublicationOutcome",
+    "FeatureSkew", "SkewClass", "SkewExample", "VerificationReport",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip
 

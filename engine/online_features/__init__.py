@@ -48,19 +48,23 @@ if TYPE_CHECKING:
     from online_features.statistics.view_statistics import FeatureStatistics as FeatureStatistics
     from online_features.statistics.view_statistics import Histogram as Histogram
     from online_features.statistics.view_statistics import ViewStatistics as ViewStatistics
+    from online_features.verification.report import FeatureSkew as FeatureSkew
+    from online_features.verification.report import SkewClass as SkewClass
+    from online_features.verification.report import SkewExample as SkewExample
+    from online_features.verification.report import VerificationReport as VerificationReport
+    from online_features.verification.verify import verify as verify
 
 # Imported when first used: a DAG file that only names a feature view loads no driver, and a process that only
 # reads loads no Arrow.
 _EXPORTS = {
     "errors": (
-        "AmbiguousNameError", "BuildInProgressError", "ChecksFailedError", "ColumnNotFoundError",
-        "FeatureViewError", "FeatureViewFileError", "GenerationError", "InvalidRowsError", "LeaseLostError",
-        "MissingExtraError", "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError",
-        "OnlineAccessError", "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError",
-        "OnlineStoreFullError", "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PublishError",
-        "QueryCanceledError", "RollbackError", "SourceError", "SourceNotFoundError", "StaleFeaturesError",
-        "SwitchedError", "TerminalError", "TransformError", "TransientError", "UnsupportedTypeError",
-        "WindowError",
+        "AmbiguousNameError", "BuildInProgressError", "ChecksFailedError", "ColumnNotFoundError", "FeatureViewError",
+        "FeatureViewFileError", "GenerationError", "InvalidRowsError", "LeaseLostError", "MissingExtraError",
+        "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError", "OnlineAccessError",
+        "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError",
+        "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PublishError", "QueryCanceledError",
+        "RollbackError", "SkewError", "SourceError", "SourceNotFoundError", "StaleFeaturesError", "SwitchedError",
+        "TerminalError", "TransformError", "TransientError", "UnsupportedTypeError", "WindowError",
     ),
     "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
     "layouts.feast.feast_repository": ("load_feature_views",),
@@ -84,9 +88,11 @@ _EXPORTS = {
     "producers.appending": ("AppendResult",),
     "schema": ("Column", "RowSchema"),
     "statistics.view_statistics": ("CommonValue", "FeatureStatistics", "Histogram", "ViewStatistics"),
+    "verification.report": ("FeatureSkew", "SkewClass", "SkewExample", "VerificationReport"),
+    "verification.verify": ("verify",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
-_PURPOSES = {"materialize": "to materialize", "publish": "to publish"}
+_PURPOSES = {"materialize": "to materialize", "publish": "to publish", "verify": "to verify"}
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605
 

@@ -92,6 +92,8 @@ RULES = {
     "pointer_max_age": Rule(_is_short, f"a timedelta of at most {MOST_POINTER_AGE}"),
     "limit": Rule(_is_integer(1), "a number of runs, at least 1"),
     "on_progress": Rule(callable, "a function that takes a Progress"),
+    "sample": Rule(_is_integer(1), "a number of entities, at least 1, or None for all rows"),
+    "repair": FLAG,
     "batch_rows": Rule(_is_integer(1), "a number of rows, at least 1"),
     "wait_for_replicas": Rule(_is_integer(0), "a number of replicas, not negative"),
 }

@@ -20,6 +20,7 @@
     │   ├── OnlineAccessError             Redis refuses the login or a command
     │   ├── OnlineStoreFullError          Redis is out of memory, or evicts keys while a run writes, or its disk is full
     │   ├── OnlineDataError               what Redis holds is not what the keyspace documents
+    │   ├── SkewError                     what is online differs from the offline store by more than is accepted
     │   └── GenerationError               generations of views do not allow what was asked
     │       ├── ChecksFailedError         the rows of a run fail checks of their view
     │       ├── PublishError              a generation may not be published
@@ -127,6 +128,10 @@ class OnlineStoreFullError(TerminalError):
 
 class OnlineDataError(TerminalError):
     """A key of ours in Redis holds a value that the keyspace does not allow."""
+
+
+class SkewError(TerminalError):
+    """What is online differs from what the offline store says, by more than is accepted."""
 
 
 class GenerationError(TerminalError):

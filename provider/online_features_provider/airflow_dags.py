@@ -17,6 +17,7 @@ from online_features_provider.operators.check import FeatureViewFreshnessCheckOp
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.rendered_fields import is_template
+from online_features_provider.operators.verify import VerifyOperator
 from online_features_provider.view_reference import check_reference
 
 Publishing = Literal["each", "together"]
@@ -36,6 +37,7 @@ def materialization_dag(
     publish: Publishing = "each",
     max_staleness: timedelta | None = None,
     on_stale: OnStale = "fail",
+    verify: Mapping[str, Any] | None = None,
     default_args: Mapping[str, Any] | None = None,
     tags: Iterable[str] = ("online features",),
     **dag_arguments: Any,
@@ -48,9 +50,11 @@ def materialization_dag(
     :param feature_views: the views, or their import paths.
     :param publish: ``"each"``: the groups are independent of each other; or ``"together"``: each task builds a
         generation in full, ``publish`` behind them lets readers see all of them in one step, and ``is_fresh.<view>``
-        checks each view then. Increments write to what is published, so they need a DAG of their own.
+        and ``verify.<view>`` check each view then. Increments write to what is published, so they need a DAG of their
+        own.
     :param max_staleness: as for :func:`materialization_group`.
     :param on_stale: as for :func:`materialization_group`.
+    :param verify: as for :func:`materialization_group`.
     :param default_args: arguments of all tasks, including those of :class:`.MaterializeOperator`, such as
         ``{"redis_conn_id": "cache", "window": "data_interval"}``.
     :param dag_arguments: other arguments of :class:`airflow.sdk.DAG`, such as ``schedule``.
@@ -71,17 +75,10 @@ def materialization_dag(
     arguments = {"catchup": False, "max_active_runs": 1, "doc_md": _documentation(views), **dag_arguments}
     with DAG(dag_id, default_args=defaults, tags=list(tags), **arguments) as dag:
         if publish == "together":
-            published = [materialization_group(view) for view in views] >> PublishOperator(
-                task_id="publish", feature_views=views
-            )
-            if max_staleness is not None:
-                with TaskGroup("is_fresh") as fresh:
-                    for view in views:
-                        _check(view, _group_id(view), max_staleness, on_stale)
-                published >> fresh
+            _published_together(views, max_staleness=max_staleness, on_stale=on_stale, verify=verify)
         else:
             for view in views:
-                materialization_group(view, max_staleness=max_staleness, on_stale=on_stale)
+                materialization_group(view, max_staleness=max_staleness, on_stale=on_stale, verify=verify)
     return dag
 
 
@@ -90,10 +87,11 @@ def materialization_group(
     *,
     max_staleness: timedelta | None = None,
     on_stale: OnStale = "fail",
+    verify: Mapping[str, Any] | None = None,
     group_id: str | None = None,
     **group_arguments: Any,
 ) -> TaskGroup:
-    """Make a group of tasks ``materialize`` and, downstream, ``is_fresh``, in the DAG of the user.
+    """Make a group of tasks ``materialize`` and, downstream, ``is_fresh`` and ``verify``, in the DAG of the user.
 
     ``is_fresh`` checks once and does not wait: only the next run makes features fresher, and that run may have to wait
     for this one. To wait for fresh features, put a sensor into another DAG.
@@ -102,6 +100,8 @@ def materialization_group(
     :param max_staleness: the greatest lag that ``is_fresh`` accepts; without it there is no such task.
     :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"`` without retries, or ``"warn"`` in its
         log and succeed.
+    :param verify: arguments of a task ``verify``, a :class:`.VerifyOperator`, such as ``{"sample": 1_000}``; ``None``
+        makes no such task.
     :param group_id: by default the name of the view.
     :param group_arguments: other arguments of :class:`airflow.sdk.TaskGroup`, such as ``default_args``.
     """
@@ -110,7 +110,31 @@ def materialization_group(
         materialize = MaterializeOperator(task_id="materialize", feature_view=feature_view)
         if max_staleness is not None:
             materialize >> _check(feature_view, "is_fresh", max_staleness, on_stale)
+        if verify is not None:
+            materialize >> VerifyOperator(task_id="verify", feature_view=feature_view, **verify)
     return group
+
+
+def _published_together(
+    views: list[FeatureView | str],
+    *,
+    max_staleness: timedelta | None,
+    on_stale: OnStale,
+    verify: Mapping[str, Any] | None,
+) -> None:
+    """Make the tasks that build, publish and check views; see :func:`materialization_dag`."""
+    publish = PublishOperator(task_id="publish", feature_views=views)
+    [materialization_group(view) for view in views] >> publish
+    if max_staleness is not None:
+        with TaskGroup("is_fresh") as fresh:
+            for view in views:
+                _check(view, _group_id(view), max_staleness, on_stale)
+        publish >> fresh
+    if verify is not None:
+        with TaskGroup("verify") as verified:
+            for view in views:
+                VerifyOperator(task_id=_group_id(view), feature_view=view, **verify)
+        publish >> verified
 
 
 def _check(

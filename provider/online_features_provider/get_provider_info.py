@@ -32,7 +32,12 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [_modules("hooks.offline", "hooks.online")],
         "operators": [
             _modules(
-                "operators.check", "operators.materialize", "operators.publish", "operators.push", "operators.rollback"
+                "operators.check",
+                "operators.materialize",
+                "operators.publish",
+                "operators.push",
+                "operators.rollback",
+                "operators.verify",
             )
         ],
         "extra-links": ["online_features_provider.operators.links.OnlineFeaturesLink"],

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import Stats
 from online_features.common.instants import from_text
+from online_features.verification.report import SkewClass
 
 if TYPE_CHECKING:
     from online_features.checks.check import CheckResult
     from online_features.counters import RowCounts
     from online_features.feature_view import FeatureView
     from online_features.producers.appending import AppendResult
+    from online_features.verification.report import VerificationReport
 
 PREFIX = "online_features"
 
@@ -46,6 +48,15 @@ def emit_measured(view: FeatureView, measured: Mapping[str, Any]) -> None:
             _gauge_instant(name, from_text(value), tags)
         else:
             Stats.gauge(f"{PREFIX}.{name}", value, tags=tags)
+
+
+def emit_verification(view: FeatureView, report: VerificationReport) -> None:
+    """Emit how many rows of each class there are, and the duration."""
+    tags = _tags(view)
+    for kind in SkewClass:
+        if (rows := getattr(report, kind)) is not None:
+            Stats.gauge(f"{PREFIX}.verify.{kind}", rows, tags=tags)
+    Stats.timing(f"{PREFIX}.verify.duration", timedelta(seconds=report.seconds), tags=tags)
 
 
 def _gauge_instant(name: str, instant: datetime, tags: Mapping[str, str]) -> None:

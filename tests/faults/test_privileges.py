@@ -19,7 +19,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import FeatureView, OfflineStore, OnlineStore, materialize, verify
 from online_features.errors import OfflineAccessError, OnlineAccessError
 from online_features.feature_view import LAYOUTS, FeastOptions
 from online_features.layouts.keyspace import FIRST_GENERATION
@@ -184,6 +184,15 @@ def sampling(view: FeatureView, offline: OfflineStore, online: OnlineStore, admi
     assert online.check(EntityFreshnessCheck(view=view, sample=1)).is_fresh
 
 
+def verifying(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+    materialize(view, offline, admin)
+    for sample in (None, 100):
+        report = verify(view, offline, online, sample=sample)
+        if report.extra is None:
+            raise OnlineAccessError("grant the Redis user the command and the keys")
+        assert report.rows_compared == report.equal == 6
+
+
 def failing(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
     with pytest.raises(KeyboardInterrupt):
         materialize(view, offline, online, on_progress=_interrupt)
@@ -340,6 +349,14 @@ def test_a_sample_needs_its_rights_besides(users: Users) -> None:
         assert users.can(sampling, layout, given)
         needed |= {right for right in besides if not users.can(sampling, layout, given, without=right)}
     assert needed == set(besides)
+
+
+@pytest.mark.layouts
+def test_a_verification_needs_its_rights_besides(users: Users, layout: str) -> None:
+    besides = rights("reading", "verify")
+    given = rights("reading", *of_layout(layout)) + besides
+    assert users.can(verifying, layout, given)
+    assert [right for right in given if users.can(verifying, layout, given, without=right)] == []
 
 
 @pytest.mark.layouts

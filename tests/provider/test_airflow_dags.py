@@ -19,6 +19,7 @@ from online_features_provider.airflow_dags import materialization_dag, materiali
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
+from online_features_provider.operators.verify import VerifyOperator
 
 from tests.conftest import Database
 from tests.support.views import VIEW
@@ -122,6 +123,18 @@ def test_full_builds_are_published_together_by_one_task() -> None:
 def test_what_cannot_be_published_together_is_refused(options: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         materialization_dag([VIEW], schedule=None, **options)
+
+
+def test_views_are_verified_after_their_runs() -> None:
+    options: dict[str, Any] = {"schedule": None, "verify": {"sample": 100, "thresholds": {"missing": 5}}}
+    dag = materialization_dag([VIEW], **options)
+    verify = dag.get_task("view.verify")
+    assert isinstance(verify, VerifyOperator)
+    assert (verify.sample, verify.thresholds, verify.upstream_task_ids) == (
+        100, {"missing": 5}, {"view.materialize"}
+    )  # fmt: skip
+    together = materialization_dag([VIEW, replace(VIEW, name="trips.v2")], publish="together", **options)
+    assert together.get_task("publish").downstream_task_ids == {"verify.view", "verify.trips_v2"}
 
 
 def test_a_group_is_part_of_a_dag_of_the_users() -> None:

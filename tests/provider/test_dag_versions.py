@@ -41,6 +41,7 @@ from online_features import FeastOptions
 from online_features_provider.airflow_dags import materialization_dag
 from online_features_provider.assets.changes import source_changes
 from online_features_provider.operators.check import EntityFreshnessCheckOperator
+from online_features_provider.operators.verify import VerifyOperator
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.push import PushOperator
@@ -68,6 +69,7 @@ with DAG("kinds", schedule=None, tags={"x", "y", "z"}, params={"b": 1, "a": 2}):
     FeatureViewFreshnessSensor(task_id="view", feature_view=made, max_staleness=timedelta(hours=1), deferrable=True)
     EntityFreshnessSensor(task_id="entities", feature_view=made, entities=[{"tailnum": "a"}], max_staleness="PT1H")
     EntityFreshnessCheckOperator(task_id="sample", feature_view=made, sample=7, share=0.5)
+    VerifyOperator(task_id="verify", feature_view=made, thresholds={"missing": 0, "different": 3})
 
     @task.push_features(feature_view=made)
     def pushed(name):

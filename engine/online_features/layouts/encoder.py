@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,6 +57,31 @@ class EncodedRows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredRows:
+    """Rows as Redis holds them once they are written.
+
+    :param keys: of each row.
+    :param expiries: as of :class:`EncodedRows`.
+    :param deletes: as of :class:`EncodedRows`.
+    :param replies: to :meth:`.RowLayout.stored_form` of each row that does not delete its entity.
+    """
+
+    keys: Sequence[bytes]
+    expiries: np.ndarray
+    deletes: np.ndarray
+    replies: Sequence[Any]
+
+    def take(self, indices: Sequence[int]) -> StoredRows:
+        """Return the rows at the indices, in their order."""
+        return StoredRows(
+            keys=[self.keys[i] for i in indices],
+            expiries=self.expiries[indices],
+            deletes=self.deletes[indices],
+            replies=[self.replies[i] for i in indices],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Columns:
     """The columns of a record batch by their role.
 
@@ -101,9 +127,24 @@ class Encoder(ABC):
             word_counts=count,
         )
 
+    def stored(self, batch: pa.RecordBatch) -> StoredRows:
+        """Return the rows of a batch as Redis holds them once they are written; see :meth:`encode`."""
+        self.check(batch)
+        columns = self._columns(batch)
+        return StoredRows(
+            keys=self._key(columns.keys).to_pylist(),
+            expiries=self._expiries(columns.event_timestamp),
+            deletes=_flags(columns.deleted, len(batch)),
+            replies=self._replies(columns),
+        )
+
     @abstractmethod
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
         """Return the words of each row in this layout, and how many they are (int64)."""
+
+    @abstractmethod
+    def _replies(self, columns: Columns) -> Sequence[Any]:
+        """Return the reply to :meth:`.RowLayout.stored_form` of each row."""
 
     def _columns(self, batch: pa.RecordBatch) -> Columns:
         columns = iter(batch.columns)

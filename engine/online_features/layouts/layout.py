@@ -19,6 +19,7 @@ from online_features.schema import Column, RowSchema
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
     from online_features.layouts.row_format import RowFormat
+    from online_features.layouts.stamps import Stamps
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 
@@ -38,6 +39,7 @@ class RowLayout(ABC):
     :cvar has_generations: whether each generation has keys of its own.
     :cvar creates_first: whether a row is one string, so that ``SETNX`` creates it, and scripts are needed only where
         something exists.
+    :cvar holds_stamps: whether a row holds its created timestamp, and a mark if it was pushed.
     :cvar records_features: whether Redis records the features that rows may have: other views share a row's key, so
         removing a row needs the names of its fields.
     """
@@ -47,6 +49,7 @@ class RowLayout(ABC):
     is_binary: ClassVar[bool] = False
     has_generations: ClassVar[bool] = True
     creates_first: ClassVar[bool] = False
+    holds_stamps: ClassVar[bool] = True
     records_features: ClassVar[bool] = False
 
     def __init__(self, view: FeatureView, generation: str) -> None:
@@ -136,6 +139,21 @@ class RowLayout(ABC):
             lists.
         """
 
+    @abstractmethod
+    def stored_form(self, features: Sequence[Column]) -> CommandForm:
+        """Return the command that reads all of a row: its stamps, and its features in their order."""
+
+    @abstractmethod
+    def stamps(self, reply: Any) -> Stamps | None:
+        """Return the stamps in a reply to :meth:`stored_form`; ``None`` if there is no row and no tombstone.
+
+        :raises Exception: one of :data:`.row_format.DAMAGE`.
+        """
+
+    def features_in(self, reply: Any) -> Any:
+        """Return the part of a reply to :meth:`stored_form` from which :meth:`row_format` reads all features."""
+        return reply
+
 
 class OwnKeyLayout(RowLayout):
     """A layout in which a key holds one row of one generation of a view."""
@@ -150,5 +168,8 @@ class OwnKeyLayout(RowLayout):
         return f"{keyspace.entity_prefix(self.view, self.generation)}*"
 
     def texts(self, columns: Sequence[Column], key: Key) -> list[str] | None:  # noqa: ARG002
-        """Return the texts of the join keys in a key."""
-        return keyspace.entity_values(self.view, self.generation, text(key))
+        """Return the texts of the join keys in a key; ``None`` if it is not UTF-8."""
+        try:
+            return keyspace.entity_values(self.view, self.generation, text(key))
+        except UnicodeDecodeError:
+            return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql import Select
+from sqlalchemy.sql import ColumnElement, Select
 
 from online_features.errors import SourceNotFoundError
 from online_features.feature_view import FeatureView
@@ -27,6 +28,7 @@ from online_features.schema import RowSchema
 from online_features.window import Arrivals, Window
 
 SAMPLE_BYTES = 8 * 1024 * 1024  # of a table, in which to look for rows that increments missed: some ten milliseconds
+ENTITY_SAMPLE_BYTES = 64 * 1024 * 1024  # of a table, from which a sample of entities is drawn: some hundred thousands
 
 
 class SourceAccess:
@@ -114,6 +116,24 @@ class SourceAccess:
         with self._transactions.reading(self._view) as connection:
             return choose_query(connection, self._source, schema, window)
 
+    def plan_of_entities(self, schema: RowSchema, latest: datetime, entities: Sequence[Sequence[str]]) -> QueryPlan:
+        """Return how to read the newest rows of some entities.
+
+        :param latest: rows with a later event timestamp are left out.
+        :param entities: the texts of join keys, as they go online; all of them are in the source.
+        """
+        return self._partial_plan(schema, latest, statements.is_among(self._source, schema, entities))
+
+    def plan_of_sample(self, schema: RowSchema, latest: datetime, size: int, relations: SourceRelations) -> QueryPlan:
+        """Return how to read the newest rows of a random sample of the entities.
+
+        Of a large table, only some pages are read to find them; of any other source, all rows.
+        """
+        is_large = relations.is_one_table and relations.size > ENTITY_SAMPLE_BYTES
+        percent = 100 * ENTITY_SAMPLE_BYTES / relations.size if is_large else None
+        sampled = statements.is_sampled(self._source, schema, latest, size=size, percent=percent)
+        return self._partial_plan(schema, latest, sampled)
+
     @contextmanager
     def snapshot(self, plan: QueryPlan) -> Iterator[Snapshot]:
         """Read in one read-only, repeatable-read transaction."""
@@ -125,6 +145,18 @@ class SourceAccess:
         """Append rows in one transaction, which leaving the context commits."""
         with appending(self._transactions, self._view, schema) as appender:
             yield appender
+
+    def _partial_plan(self, schema: RowSchema, latest: datetime, among: ColumnElement[bool]) -> QueryPlan:
+        """Return how to read the newest rows of the entities for which a condition holds; rejected rows don't count."""
+        nothing = sa.select(sa.literal(1)).where(sa.false())
+        return QueryPlan(
+            schema=schema,
+            types=statements.types(self._source, schema),
+            newest=statements.newest_rows(self._source, schema, Window(latest=latest), among),
+            rejected=nothing,
+            uncounted=nothing,
+            expected_rows=0,
+        )
 
     def _check_single(self) -> None:
         """Have Postgres parse the view's query by itself, as one statement.

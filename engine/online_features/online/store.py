@@ -25,6 +25,7 @@ from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
+from online_features.online.read.stored_rows import StoredRowReader
 from online_features.online.read.view_freshness_check import FreshnessResult
 from online_features.online.redis import deployment_of
 from online_features.online.redis.clients import check_client, client_of
@@ -344,6 +345,12 @@ class OnlineStore:
                 self._deployment, views, generations=generations, by_run=by_run, ignore_missed=ignore_missed,
                 ignore_checks=ignore_checks, servers=self._servers(views), origin=origin,
             )  # fmt: skip
+
+    @contextmanager
+    def _stored_rows(self, view: FeatureView) -> Iterator[StoredRowReader]:
+        """Yield access to the rows of a view as Redis holds them."""
+        with translated(self._client, view):
+            yield StoredRowReader(self._deployment, view)
 
     def _servers(self, views: Sequence[FeatureView]) -> str | None:
         """Return the servers that hold rows now; ``None`` where the state of a view is lost together with its rows."""

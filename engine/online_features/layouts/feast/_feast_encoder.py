@@ -41,10 +41,20 @@ class FeastEncoder(Encoder):
             *words(instants(columns.event_timestamp)),
             *([word("")] if created is None else words(instants(created).fill_null(""))),
         ]
-        values = words(_timestamps(columns.event_timestamp))
-        for feature, column in zip(self._schema.features, columns.features, strict=True):
-            values += words(_values(feature, column))
+        timestamp, *features = self._fields(columns)
+        values = words(timestamp)
+        for feature in features:
+            values += words(feature)
         return [*guard, *values], np.full(len(columns.event_timestamp), len(columns.features) + 3)
+
+    def _replies(self, columns: Columns) -> Sequence[list[bytes | None]]:
+        timestamp, *features = (field.to_pylist() for field in self._fields(columns))
+        return list(map(list, zip(timestamp, [None] * len(timestamp), *features, strict=True)))
+
+    def _fields(self, columns: Columns) -> list[pa.BinaryArray]:
+        """Return the event timestamp and the features."""
+        pairs = zip(self._schema.features, columns.features, strict=True)
+        return [_timestamps(columns.event_timestamp), *(_values(feature, column) for feature, column in pairs)]
 
     def _refuse_null_elements(self, feature: Column, column: pa.Array) -> None:
         assert feature.feast is not None

@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from online_features.common.instants import from_text
 from online_features.errors import UnsupportedTypeError
 from online_features.feature_view import FeatureView
 from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_types import FeastType
+from online_features.layouts.keyspace import TOMBSTONE
 from online_features.layouts.layout import Key, Keys, RowLayout
 from online_features.layouts.row_format import RowFormat, each, naming, timestamps, with_numpy
+from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
+from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ class FeastLayout(RowLayout):
     expires_rows: ClassVar[bool] = False  # Feast's reader decides how long a row may be served
     is_binary: ClassVar[bool] = True
     has_generations: ClassVar[bool] = False
+    holds_stamps: ClassVar[bool] = False
     records_features: ClassVar[bool] = True
 
     def __init__(self, view: FeatureView, generation: str) -> None:
@@ -98,6 +103,27 @@ class FeastLayout(RowLayout):
     ) -> RowFormat:
         """Return how rows are read."""
         return FeastFormat(self.view.name, columns, numpy_arrays=numpy_arrays)
+
+    def stored_form(self, features: Sequence[Column]) -> CommandForm:
+        """Return the command that reads the fields of this view's row or tombstone."""
+        name = self.view.name
+        fields = (feast_format.feature_field(name, feature.name) for feature in features)
+        return CommandForm("HMGET", (feast_format.timestamp_field(name), feast_format.tombstone_field(name), *fields))
+
+    def stamps(self, reply: Any) -> Stamps | None:
+        """Return the stamps; a row has no created timestamp, and nothing marks what was pushed."""
+        timestamp, tombstone, *_ = reply
+        if timestamp is not None:
+            return Stamps(timestamp=feast_values.decode_timestamp(timestamp), created=None)
+        if tombstone is None:
+            return None
+        stamp, _, created = text(tombstone).partition(" ")
+        return Stamps(timestamp=from_text(stamp), created=from_text(created) if created else None, flags=TOMBSTONE)
+
+    def features_in(self, reply: Any) -> Any:
+        """Return the event timestamp and the features."""
+        timestamp, _, *features = reply
+        return [timestamp, *features]
 
 
 class FeastFormat(RowFormat):

@@ -9,6 +9,7 @@ from online_features.common.instants import from_text
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
 from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps, with_numpy
+from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
@@ -17,6 +18,8 @@ from online_features.types.registry import codec_of
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
+
+STAMP_FIELDS = (keyspace.TIMESTAMP_FIELD, keyspace.CREATED_FIELD, keyspace.GONE_FIELD, keyspace.PUSHED_FIELD)
 
 
 class HashLayout(OwnKeyLayout):
@@ -48,6 +51,25 @@ class HashLayout(OwnKeyLayout):
     ) -> RowFormat:
         """Return how rows are read."""
         return HashFormat(columns, numpy_arrays=numpy_arrays)
+
+    def stored_form(self, features: Sequence[Column]) -> CommandForm:
+        """Return the command that reads the fields of a row or a tombstone."""
+        return CommandForm("HMGET", (*STAMP_FIELDS, *(feature.name for feature in features)))
+
+    def stamps(self, reply: Any) -> Stamps | None:
+        """Return the stamps; fields without a timestamp are not a row."""
+        timestamp, created, gone, pushed = reply[: len(STAMP_FIELDS)]
+        stored = gone if timestamp is None else timestamp
+        if stored is None:
+            return None
+        flags = (keyspace.TOMBSTONE if timestamp is None else 0) + (keyspace.PUSHED if pushed else 0)
+        return Stamps(
+            timestamp=from_text(text(stored)), created=from_text(text(created)) if created else None, flags=flags
+        )
+
+    def features_in(self, reply: Any) -> Any:
+        """Return the event timestamp and the features."""
+        return [reply[0], *reply[len(STAMP_FIELDS) :]]
 
 
 class HashFormat(RowFormat):

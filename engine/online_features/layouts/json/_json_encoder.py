@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,14 @@ class JsonEncoder(Encoder):
     """Encodes rows as JSON objects that begin with ``_ts``, ``_flags`` and, where there is one, ``_created``."""
 
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
+        objects = self._objects(columns)
+        return words(objects), np.ones(len(objects), dtype=np.int64)
+
+    def _replies(self, columns: Columns) -> Sequence[bytes]:
+        objects: list[bytes] = self._objects(columns).to_pylist()
+        return objects
+
+    def _objects(self, columns: Columns) -> pa.BinaryArray:
         flags = keyspace.PUSHED if self._is_pushed else 0
         head = f'{{"{keyspace.TIMESTAMP_FIELD}":"'
         pieces: list[Piece] = [head, instants(columns.event_timestamp), f'","{keyspace.FLAGS_FIELD}":{flags}']
@@ -31,8 +40,7 @@ class JsonEncoder(Encoder):
             pieces.append(created.fill_null(b""))
         for feature, column in zip(self._schema.features, columns.features, strict=True):
             pieces += [f",{json.dumps(feature.name, ensure_ascii=False)}:", *_value(feature, column)]
-        objects = joined([*pieces, "}"])
-        return words(objects), np.ones(len(objects), dtype=np.int64)
+        return joined([*pieces, "}"])
 
 
 def _value(feature: Column, column: pa.Array) -> list[Piece]:

@@ -11,6 +11,7 @@ from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
 from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps, with_numpy
+from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
 from online_features.schema import Column, RowSchema
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
 
 
-FLAGS_AT = 46  # the digit of the flags in an object
+# Characters of an object: the stamps, and the digit of the flags.
+TIMESTAMP_AT, CREATED_AT = slice(8, 35), slice(60, 87)
+FLAGS_AT = 46
+HAS_CREATED = f',"{keyspace.CREATED_FIELD}":"'  # follows the flags
 ROW_FLAGS = ("0", str(keyspace.PUSHED))
 
 
@@ -56,6 +60,18 @@ class JsonLayout(OwnKeyLayout):
     ) -> RowFormat:
         """Return how rows are read."""
         return JsonFormat(columns, numpy_arrays=numpy_arrays)
+
+    def stored_form(self, features: Sequence[Column]) -> CommandForm:  # noqa: ARG002
+        """Return the command that reads a row."""
+        return CommandForm("GET")
+
+    def stamps(self, reply: Any) -> Stamps | None:
+        """Return the stamps, which are at fixed places."""
+        if reply is None:
+            return None
+        row = text(reply)
+        created = from_text(row[CREATED_AT]) if row.startswith(HAS_CREATED, FLAGS_AT + 1) else None
+        return Stamps(timestamp=from_text(row[TIMESTAMP_AT]), created=created, flags=int(row[FLAGS_AT]))
 
 
 def _integer(digits: str) -> int | float:

@@ -28,6 +28,10 @@ class MsgpackEncoder(Encoder):
     def _row(self, columns: Columns) -> tuple[list[Piece], np.ndarray]:
         return word_of(self._pieces(columns)), np.ones(len(columns.event_timestamp), dtype=np.int64)
 
+    def _replies(self, columns: Columns) -> Sequence[bytes]:
+        arrays: list[bytes] = joined(self._pieces(columns)).to_pylist()
+        return arrays
+
     def _pieces(self, columns: Columns) -> list[Piece]:
         """Return the parts of each row's array; values of few bytes are one part with their neighbours."""
         pieces: list[Piece] = []

@@ -7,17 +7,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from online_features.common.instants import from_microseconds, to_microseconds
+from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.layout import EARLIEST, Key, OwnKeyLayout
 from online_features.layouts.msgpack.msgpack_format import MsgpackFormat
 from online_features.layouts.row_format import RowFormat
+from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
 from online_features.schema import Column, RowSchema
 
 if TYPE_CHECKING:
     from online_features.layouts.encoder import Encoder
 
-FLAGS_AT = 21  # the byte of the flags in a row
+# Bytes of a row: the stamps, and the flags.
+TIMESTAMP_AT, CREATED_AT = slice(4, 12), slice(13, 21)
+FLAGS_AT = 21
 ROW_FLAGS = (b"\0", bytes([keyspace.PUSHED]))
 
 STAMP_BYTES = 8
@@ -66,3 +70,16 @@ class MsgpackLayout(OwnKeyLayout):
     ) -> RowFormat:
         """Return how rows are read."""
         return MsgpackFormat(features, columns, numpy_arrays=numpy_arrays)
+
+    def stored_form(self, features: Sequence[Column]) -> CommandForm:  # noqa: ARG002
+        """Return the command that reads a row."""
+        return CommandForm("GET")
+
+    def stamps(self, reply: Any) -> Stamps | None:
+        """Return the stamps, which are at fixed places."""
+        if reply is None:
+            return None
+        if len(reply) <= FLAGS_AT:
+            raise OnlineDataError(f"{reply[:50]!r} is not a row of layout msgpack; materialize with full=True")
+        (timestamp,) = from_microseconds([int.from_bytes(reply[TIMESTAMP_AT]) - 1])
+        return Stamps(timestamp=timestamp, created=self.created(reply[CREATED_AT]), flags=reply[FLAGS_AT])

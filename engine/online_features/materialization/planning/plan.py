@@ -13,7 +13,7 @@ from online_features.schema import RowSchema
 from online_features.source_note import SourceNote
 from online_features.window import FUTURE_TOLERANCE, LAST_INSTANT, Arrivals, Window, default_lookback
 
-RunKind = Literal["full", "incremental", "window"]
+RunKind = Literal["full", "incremental", "window", "repair"]
 
 
 @dataclass(frozen=True, kw_only=True)

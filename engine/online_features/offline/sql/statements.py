@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ColumnElement, FromClause, Select
 from sqlalchemy.sql.elements import quoted_name
 from sqlalchemy.sql.functions import Function
-from sqlalchemy.sql.selectable import GenerativeSelect
+from sqlalchemy.sql.selectable import GenerativeSelect, TableValuedAlias
 
 from online_features.feature_view import PostgresSource
 from online_features.offline.sql._feast_casts import as_feast
@@ -58,12 +59,21 @@ def types(source: PostgresSource, schema: RowSchema) -> Select[*tuple[Any, ...]]
     ).select_from(one.outerjoin(rows_of(source), sa.false()))
 
 
-def newest_rows(source: PostgresSource, schema: RowSchema, window: Window | Arrivals) -> Select[*tuple[Any, ...]]:
-    """Select the newest row of each entity in ``window``, in the form in which it goes online."""
+def newest_rows(
+    source: PostgresSource, schema: RowSchema, window: Window | Arrivals, among: ColumnElement[bool] | None = None
+) -> Select[*tuple[Any, ...]]:
+    """Select the newest row of each entity in ``window``, in the form in which it goes online.
+
+    :param among: a condition on the entities; ``None`` selects all of them.
+    """
     keys = [column_of(key) for key in schema.keys]
     newest = (
         parts(source, schema)
-        .where(is_valid(source, schema, window.latest), inside(source, schema, window))
+        .where(
+            is_valid(source, schema, window.latest),
+            inside(source, schema, window),
+            *([] if among is None else [among]),
+        )
         .prefix_with(_distinct_on(keys))
         .order_by(*keys, ordered(source, schema.event_timestamp).desc(), *tie_breakers(source, schema))
         .subquery("newest")
@@ -171,14 +181,57 @@ def existing_entities(source: PostgresSource, schema: RowSchema, entities: Seque
 
     :param entities: the texts of join keys, as they go online.
     """
-    arrays = (sa.cast(sa.literal(list(texts)), postgresql.ARRAY(sa.Text)) for texts in zip(*entities, strict=True))
-    names = [f"key_{i}" for i in range(len(schema.keys))]
-    unnested = sa.func.unnest(*arrays).table_valued(*names, with_ordinality="place")
-    given = unnested.render_derived(name="given")
-    held = sa.exists().select_from(rows_of(source)).where(
-        *(_is_key(key, given.c[f"key_{i}"]) for i, key in enumerate(schema.keys))
-    )  # fmt: skip
+    given = _unnested(source, schema, entities, with_ordinality="place")
+    held = sa.exists().select_from(rows_of(source)).where(*_are_keys(schema, given))
     return sa.select(given.c.place).where(held)
+
+
+def is_among(source: PostgresSource, schema: RowSchema, entities: Sequence[Sequence[str]]) -> ColumnElement[bool]:
+    """Select rows of the entities.
+
+    :param entities: the texts of join keys, as they go online.
+    """
+    given = _unnested(source, schema, entities)
+    return sa.exists().select_from(given).where(*_are_keys(schema, given))
+
+
+def is_sampled(
+    source: PostgresSource, schema: RowSchema, latest: datetime, *, size: int, percent: float | None
+) -> ColumnElement[bool]:
+    """Select rows of a random sample of the entities.
+
+    :param latest: the last valid event timestamp.
+    :param size: the number of entities; fewer if there are not so many.
+    :param percent: of the pages of the source, which is a table, to look for entities in; ``None`` looks at all rows.
+    """
+    own = own_prefix(source, schema)
+    rows = rows_of(source)
+    if percent is not None:
+        rows = sa.tablesample(rows, sa.func.system(percent), name=f"{own}pages")
+    keys = [column_of(key) for key in schema.keys]
+    labelled = (key.label(f"{own}key_{i}") for i, key in enumerate(keys))
+    found = sa.select(*labelled).distinct().select_from(rows).where(is_valid(source, schema, latest)).subquery()
+    # Postgres evaluates it once, because it is volatile.
+    sampled = sa.select(found).order_by(sa.func.random()).limit(size).cte(f"{own}sampled")
+    return sa.tuple_(*keys).in_(sa.select(sampled))
+
+
+def _unnested(
+    source: PostgresSource, schema: RowSchema, entities: Sequence[Sequence[str]], **options: str
+) -> TableValuedAlias:
+    """Return the texts of join keys as a table."""
+    arrays = (
+        sa.cast(sa.literal(list(texts), postgresql.ARRAY(sa.Text)), postgresql.ARRAY(sa.Text))
+        for texts in zip(*entities, strict=True)
+    )
+    own = own_prefix(source, schema)
+    names = [f"{own}key_{i}" for i in range(len(schema.keys))]
+    return sa.func.unnest(*arrays).table_valued(*names, **options).render_derived(name=f"{own}given")
+
+
+def _are_keys(schema: RowSchema, given: TableValuedAlias) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that rows have the join keys whose texts are given."""
+    return (_is_key(key, text) for key, text in zip(schema.keys, given.c, strict=False))
 
 
 def _is_key(column: Column, text: ColumnElement[Any]) -> ColumnElement[bool]:

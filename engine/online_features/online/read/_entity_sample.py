@@ -41,7 +41,7 @@ def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[
     for start in (random.getrandbits(CURSOR_BITS), 0):
         cursors = dict.fromkeys(range(primaries), str(start))
         while cursors:
-            cursors, keys = yield from _scan(cursors, layout.pattern(columns))
+            cursors, keys = yield from scan_step(cursors, layout.pattern(columns))
             entities = {key: entity for key in keys if (entity := _entity(columns, layout.texts(columns, key)))}
             found.update((yield from _with_row(layout, entities)))
             if len(found) >= size:
@@ -49,7 +49,7 @@ def sample_online(view: FeatureView, size: int, primaries: int) -> Conversation[
     return [*found.values()]
 
 
-def _scan(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[int, str], list[Key]]]:
+def scan_step(cursors: Mapping[int, str], pattern: Key) -> Conversation[tuple[dict[int, str], list[Key]]]:
     """Make one step of the scan on each primary; return the next cursors, without the finished ones, and the keys."""
     words = ("MATCH", pattern, "COUNT", str(SCAN_COUNT))
     replies = yield [(CommandForm("SCAN", words, primary), cursor) for primary, cursor in cursors.items()]

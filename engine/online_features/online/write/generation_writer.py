@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from online_features.common.batches import batched
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.layout import RowLayout
+from online_features.layouts.layout import Key, RowLayout
 from online_features.online.generations.runs import RunClaims, commit_run
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
@@ -148,6 +148,19 @@ class GenerationWriter:
     def prune(self, before: datetime, existing: Lookup) -> int:
         """Remove entities that the source no longer has; see :func:`.row_removal.prune`."""
         return prune(self._deployment, self.layout, self._schema.keys, before, existing)
+
+    def remove(self, rows: Sequence[tuple[Key, Key, Key]]) -> int:
+        """Remove rows, except those that were written since they were read.
+
+        :param rows: of each, its key, and its event timestamp and created timestamp as :meth:`.RowLayout.stamp` returns
+            them.
+        :returns: how many were removed.
+        """
+        script = RowScript(self._deployment, self.layout, "prune")
+        return sum(
+            sum(script([key for key, *_ in some], of_each=[stamps for _, *stamps in some]))
+            for some in batched(rows, KEYS_PER_CALL)
+        )
 
     def row_bytes(self) -> int | None:
         """Return the mean size of a row in Redis; ``None`` if the user may not ask for it, or no row is there."""

@@ -1,0 +1,1 @@
+"""Skew: what is online compared with what the offline store says."""
