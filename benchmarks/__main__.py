@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.machine import machine
-from benchmarks.parts import catalog, generations, imports, pushing, reading, reference, scaling, wide
+from benchmarks.parts import catalog, generations, imports, pushing, quality, reading, reference, scaling, wide
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment
@@ -24,6 +24,7 @@ PARTS = {
     "pushing": pushing,
     "generations": generations,
     "wide": wide,
+    "quality": quality,
     "imports": imports,
     "catalog": catalog,
 }

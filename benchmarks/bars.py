@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.contenders import DEFAULT, FEAST, IN_PLACE, POSTGRES_ALONE, REDIS_ALONE
 from benchmarks.parts.generations import BUILD, QUIET, REMOVAL, SWITCH
+from benchmarks.parts.quality import UNMEASURED, VERIFICATION
 from benchmarks.parts.scaling import FULL
 from benchmarks.parts.wide import WIDE
 from benchmarks.results import Results
@@ -135,6 +136,21 @@ def _catalog(parts: Parts) -> float | None:
     )
 
 
+def _statistics(parts: Parts) -> float | None:
+    def seconds(contender: str) -> float | None:
+        return _median(parts, "quality", "seconds", contender=contender)
+
+    measured, unmeasured = seconds(DEFAULT), seconds(UNMEASURED)
+    return None if measured is None or unmeasured is None else 100 * (measured - unmeasured) / measured
+
+
+def _verified_per_second(parts: Parts) -> float | None:
+    quality = parts.get("quality")
+    if quality is None or not (sizes := quality.values("entities", contender=VERIFICATION)):
+        return None
+    return _ratio(max(sizes), quality.median("seconds", contender=VERIFICATION, entities=max(sizes)))
+
+
 BARS = (
     Bar("Feast ÷ ours, full run", 28, lambda p: _ratio(_full(p, FEAST), _full(p, DEFAULT)), True),
     Bar("layout hash ÷ ours, full run", 1.7, lambda p: _ratio(_full(p, "ours, hash"), _full(p, DEFAULT)), True),
@@ -159,6 +175,8 @@ BARS = (
     Bar("incremental with 1% changed ÷ full, without what a run costs in itself", 0.05, _increment),
     Bar("history of 100 ÷ 5 rows per entity", 2.0, _depth),
     Bar("records of 1 kB per second", 30_000, _records_per_second, True),
+    Bar("statistics, share of a build", 5, _statistics, unit=" %"),
+    Bar("verification of every row, rows a second", 50_000, _verified_per_second, True),
     Bar("import of the slowest module for DAG files", 50, _import, unit=" ms"),
     Bar("increment of up to 3,000 rows beside 5,000 tables of 100 columns", 0.4, _catalog, unit=" s"),
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bars import BARS, MEBIBYTE, Parts
-from benchmarks.contenders import POSTGRES_ALONE, REDIS_ALONE
+from benchmarks.contenders import DEFAULT, POSTGRES_ALONE, REDIS_ALONE
+from benchmarks.parts.quality import UNMEASURED
 from benchmarks.parts.wide import DIMENSIONS, EMBEDDING, FEATURES, WIDE
 from benchmarks.results import Results, read
 from benchmarks.settings import REFERENCE_ENTITIES
@@ -18,7 +19,9 @@ HASH = (
     "took 7.77 s for 1,000,000 entities, where Feast took 131.42 s, and 459 bytes sent and 466 bytes kept for each."
 )
 BUSY = 0.5  # a load before the run with which the benchmark has fewer than two cores
-PARTS = ("reference", "scaling", "reading", "pushing", "generations", "wide", "commits", "imports", "catalog")
+PARTS = (
+    "reference", "scaling", "reading", "pushing", "generations", "wide", "quality", "commits", "imports", "catalog",
+)  # fmt: skip
 SWEEPS = {
     "entities": "Entities",
     "history": "Rows of history per entity",
@@ -40,6 +43,7 @@ def write(output: Path) -> Path:
         "pushing": _pushing,
         "generations": _generations,
         "wide": _wide,
+        "quality": _quality,
         "commits": _commits,
         "imports": _imports,
         "catalog": _catalog,
@@ -232,6 +236,30 @@ def _wide(results: Results, _output: Path) -> str:
     return "\n\n".join([
         f"## Wide rows and embeddings\n\n{FEATURES} features of mixed types, and vectors of {DIMENSIONS} floats.",
         _table(head, shown),
+    ])  # fmt: skip
+
+
+def _quality(results: Results, _output: Path) -> str:
+    rows = []
+    for contender in results.values("contender"):
+        for entities in results.values("entities", contender=contender):
+            seconds, cpu, peak = (
+                results.median(field, contender=contender, entities=entities) or 0.0
+                for field in ("seconds", "cpu_process", "peak_bytes")
+            )
+            rows.append([
+                contender, f"{entities:,}", f"{seconds:.2f}", f"{cpu:.2f}", f"{entities / seconds:,.0f}",
+                f"{peak / MEBIBYTE:.0f}",
+            ])  # fmt: skip
+    head = ["", "entities", "seconds", "CPU s: process", "rows per second", "peak MiB"]
+    seconds, cpu = (
+        (results.median(field, contender=DEFAULT) or 0.0) / (results.median(field, contender=UNMEASURED) or 1.0)
+        for field in ("seconds", "cpu_process")
+    )
+    return "\n\n".join([
+        "## Statistics and verification",
+        _table(head, rows),
+        f"With statistics ÷ without: {seconds:.3f} in seconds, {cpu:.3f} in CPU seconds of the process.",
     ])  # fmt: skip
 
 

@@ -50,6 +50,28 @@ def materialize(
     ).rows_written  # fmt: skip
 
 
+def materialize_unmeasured(job: dict[str, Any]) -> Job:
+    """Materialize without measuring the rows for statistics."""
+    from online_features.statistics.measurement import Measurement
+
+    Measurement.add = lambda *_: None  # type: ignore[method-assign]
+    return materialize(job, layout=DEFAULT)
+
+
+def verify(job: dict[str, Any]) -> Job:
+    """Compare every row online with the source; all of them are equal."""
+    from online_features import OfflineStore, OnlineStore, verify
+
+    view = view_of(job, DEFAULT)
+    offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
+
+    def run() -> None:
+        report = verify(view, offline, online, sample=None)
+        assert report.equal == report.rows_compared == job["entities"], report.in_words()
+
+    return run
+
+
 def by_hand(job: dict[str, Any]) -> Job:
     """Materialize as people do by hand: pandas and a pipeline, unguarded."""
     import pandas as pd
