@@ -27,12 +27,12 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.errors import OnlineFeaturesError
 from online_features.layouts import keyspace
-from online_features.online.generations import _change, building, leases
 from online_features.online.generations.removal import retire, sweep
 from online_features.online.redis import deployment_of
 
 from tests.conftest import Database
 from tests.support.generations import make_older
+from tests.support.leases import shorten_leases
 from tests.support.model import Model, Row
 from tests.support.online import generation_online
 
@@ -148,9 +148,7 @@ ACTS = (build, build_and_catch_up, build_and_publish, roll_back, remove)
 
 
 def act_until_killed(stores: Stores, act: Callable[[Stores, OnlineStore], None], death: Death) -> None:
-    for module in (_change, building, leases):
-        module.LEASE_SECONDS = LEASE_SECONDS  # type: ignore[attr-defined]
-    leases.RENEW_SECONDS = LEASE_SECONDS / 4
+    shorten_leases(LEASE_SECONDS)
     MortalConnection.death = death
     pool = redis.ConnectionPool.from_url(stores.url, connection_class=MortalConnection)
     try:

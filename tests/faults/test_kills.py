@@ -19,6 +19,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSour
 from online_features.common.instants import to_text
 
 from tests.conftest import Database
+from tests.support.leases import shorten_leases
 from tests.support.model import Model, Row, newest
 from tests.support.online import names_buried, rows_online
 
@@ -30,6 +31,7 @@ BATCH_ROWS = 5  # so that even an incremental run sends dozens of packets
 MOST_PACKETS = 40  # of which some runs have fewer
 COMMIT = b'"success"'  # in the record of a run that is about to end
 MOST_SECONDS = 0.4  # from the beginning of a run to a kill by the clock
+LEASE_SECONDS = 4  # of runs that die
 KILLS = {"msgpack": 24, "hash": 10, "json": 10, "feast": 10}
 
 RUNS: Mapping[str, Mapping[str, Any]] = {
@@ -73,6 +75,7 @@ class MortalConnection(redis.Connection):
 
 
 def run_until_killed(uri: str, url: str, view: FeatureView, options: Mapping[str, Any], death: Death) -> None:
+    shorten_leases(LEASE_SECONDS)
     MortalConnection.death = death
     pool = redis.ConnectionPool.from_url(url, connection_class=MortalConnection)
     if death.seconds is not None:

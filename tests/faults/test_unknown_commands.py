@@ -18,12 +18,12 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import HOST, _running, reserved_port
 from online_features.errors import OnlineAccessError
-from online_features.online.generations import _change, building, leases
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.redis.servers import server
 
 from demo.workplace import workplace
 from tests.conftest import Database, at
+from tests.support.leases import shorten_leases
 from tests.support.servers.programs import redis_programs
 from tests.support.servers.redis_servers import OPTIONS
 
@@ -98,10 +98,7 @@ def test_a_command_that_the_server_does_not_know_is_done_without_or_named(
     folder: Path, database: Database, offline: OfflineStore, make_view: MakeView, monkeypatch: pytest.MonkeyPatch,
     layout: str,
 ) -> None:  # fmt: skip
-    # Where the command that releases a lease is missing, each run waits until that of the run before has ended.
-    for module in (_change, building, leases):
-        monkeypatch.setattr(module, "LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.25)
+    shorten_leases(1, monkeypatch.setattr)  # the command that releases them may be missing
     database("CREATE TABLE rows AS SELECT i::text AS id, now() AS ts, 1 AS x FROM generate_series(1, 20) i")
     view = make_view(ttl=timedelta(days=1)) if layout != "feast" else make_view()
     other = replace(view, layout="json" if layout != "json" else "hash")
