@@ -276,12 +276,15 @@ class Killing:
         listed = {known.id for known in self.online.generations(self.view).generations}
         assert len(listed) <= 3
         id_ = re.escape(f"{self.view.project}:view:")
-        of_generation = re.compile(rf"{id_}(\w+):\{{|@online_features:generation:\{{{self.view.project}\}}:view:(\w+)")
+        of_generation = re.compile(
+            rf"{id_}(\w+):\{{|@online_features:generation:\{{{self.view.project}\}}:view:(\w+)|"
+            rf"@online_features:statistics:\{{{id_}(\w+)\}}"
+        )
         of_view = [keyspace.published_key(self.view.project), keyspace.generations_key(self.view),
                    keyspace.runs_key(self.view)]  # fmt: skip
         for key in self.client.scan_iter(f"*{self.view.project}*", count=10_000):
             if parts := of_generation.match(key):
-                assert (parts[1] or parts[2]) in listed, key
+                assert (parts[1] or parts[2] or parts[3]) in listed, key
             elif key not in of_view and not key.startswith("@online_features:erased:"):
                 assert self.client.pttl(key) > 0, key
 
