@@ -63,3 +63,37 @@ def test_the_examples_build_publish_roll_back_and_release_together(
         assert [run["kind"] for run in online.runs(view) if run["outcome"] == "success"] == [
             "incremental", "full", "full", "full", "incremental", "full"
         ]  # fmt: skip
+
+
+def test_a_guarded_dag_publishes_no_view_if_one_has_failed_checks(
+    tmp_path: Path, redis_url: str, database: Database, online: OnlineStore, client: redis.Redis
+) -> None:
+    from flights_guarded import guarded_trips
+
+    for key in client.scan_iter("*flights*"):
+        client.delete(key)
+    flights = Flights(database.uri)
+    flights.stage()
+    flights.release(timedelta(0))
+    airflow = DemoAirflow(tmp_path / "home", postgres_uri=database.uri, redis_url=redis_url, PYTHONPATH=PATH)
+    airflow.run("db", "migrate")
+    command = [sys.executable, "-m", "tests.acceptance.dag_runs", json.dumps({"dag_id": "flights_guarded"})]
+
+    def run() -> tuple[dict[str, str], str]:
+        """Return the states of the tasks, and the log."""
+        process = subprocess.run(command, env=airflow.environment, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stdout + process.stderr
+        (tasks,) = json.loads(process.stdout.splitlines()[-1])
+        return {task["task_id"]: task["state"] for task in tasks}, process.stdout + process.stderr
+
+    states, log = run()
+    assert set(states.values()) == {"success"}, log
+    published = online.generations(guarded_trips).published
+    database("UPDATE nycflights.flights SET distance = distance * 1000")
+    states, log = run()
+    assert {task for task, state in states.items() if state == "failed"} == {"guarded_trips.materialize"}
+    assert states["guarded_weather.materialize"] == "success"
+    assert states["publish"] == "upstream_failed"
+    told = "guarded_trips.materialize: check within('distance', 10, 5000): expected 10 to 5,000, found "
+    assert told in log
+    assert online.generations(guarded_trips).published == published
