@@ -115,7 +115,7 @@ def others(online: OnlineStore, view: FeatureView) -> dict[bytes, Any]:
 
 def _is_reserved_for(key: bytes, view: FeatureView) -> bool:
     project, name = map(re.escape, (view.project, view.name))
-    ours = rf"@online_features:[a-z]+:(\{{{project}\}}:{name}(:.*)?|\{{{project}:{name}:\d+\}})"
+    ours = rf"@online_features:[a-z]+:(\{{{project}\}}:{name}(:.*)?|\{{{project}:{name}:[0-9a-z]+\}})"
     return re.fullmatch(ours, key.decode(errors="replace")) is not None
 
 
