@@ -140,7 +140,7 @@ def test_a_result_says_what_was_expected_and_found() -> None:
     assert (rejected.expected, rejected.found, rejected.published) == ("at most 1 %", "1.5 % of 2,000", "")
     newest = checks.newest_event(max_age=timedelta(days=2), not_in_future=True).judge(data(newest_event=NOW), before)
     assert newest.check == "newest_event(max_age=2 days, not_in_future=True)"
-    assert (newest.expected, newest.found) == ("at most 2 days old; not in the future", "2026-01-10T00:00:00+00:00")
+    assert (newest.expected, newest.found) == ("at most 2 days old; not in the future", "2026-01-10 00:00:00+00:00")
 
 
 def fine(statistics: ViewStatistics, published: ViewStatistics | None) -> str | None:
@@ -221,6 +221,15 @@ def test_failures_make_a_table_of_short_aligned_lines() -> None:
     ]
     assert pickle.loads(pickle.dumps(error)).results == tuple(results)
     assert max(map(len, table(results).splitlines())) <= 110
+
+
+def test_a_timestamp_in_a_table_breaks_between_date_and_time() -> None:
+    newest = datetime(2026, 1, 10, 12, 30, 1, 500_000, tzinfo=UTC)
+    check = checks.newest_event(max_age=timedelta(days=1))
+    found = DataSummary(at=newest + timedelta(days=2), rows=1, is_empty=False, newest_event=newest)
+    assert [line.split()[-1] for line in table([check.judge(found, None)]).splitlines()[1:]] == [
+        "2026-01-10", "12:30:01.500000+00:00",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,9 @@ def is_number(value: Any) -> bool:
 
 def number(value: Any) -> str:
     """Write a number or a time for people."""
-    if isinstance(value, (date, datetime)):
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, date):
         return value.isoformat()
     return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 

@@ -52,7 +52,11 @@ def table(results: Iterable[CheckResult]) -> str:
     ]  # fmt: skip
     rows = [list(WIDTHS), *([getattr(result, name) for name in WIDTHS] for result in shown)]
     cells = [
-        [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, WIDTHS.values(), strict=True)] for row in rows
+        [
+            textwrap.wrap(cell, width, break_on_hyphens=False) or [""]  # a date stays whole
+            for cell, width in zip(row, WIDTHS.values(), strict=True)
+        ]
+        for row in rows
     ]
     widths = [max(len(line) for row in cells for line in row[i]) for i in range(len(WIDTHS))]
     return "\n".join(
