@@ -27,7 +27,7 @@ guarded_trips = replace(
         checks.nulls("dep_delay", at_most=0.1, rise=0.03),
         checks.within("distance", 10, 5_000),
         checks.mean("dep_delay", shift=0.5),
-        checks.newest_event(max_age=timedelta(days=2), not_in_future=True, not_older=True),
+        checks.newest_event(max_age=timedelta(days=3), not_in_future=True, not_older=True),
     ],
 )
 
