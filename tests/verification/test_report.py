@@ -67,6 +67,6 @@ def test_unknown_classes_are_refused() -> None:
 def test_a_report_survives_json_and_pickling() -> None:
     report = report_of(different=20)
     assert len(report.examples["different"]) == EXAMPLES
-    assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
-    assert report.as_dict()["features"] == {"x": {"mismatches": 1, "share": 0.05, "largest_distance": 1.0}}
+    assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
+    assert report.to_dict()["features"] == {"x": {"mismatches": 1, "share": 0.05, "largest_distance": 1.0}}
     assert pickle.loads(pickle.dumps(report)) == report

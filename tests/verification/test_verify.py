@@ -333,7 +333,7 @@ def test_values_that_are_equal_in_an_odd_way(
     assert counts(report) == {"equal": 6, "different": 2}
     found = {name: (skew.mismatches, skew.largest_distance) for name, skew in report.features.items()}
     assert found == dict.fromkeys(("r", "d", "n", "t", "b"), (1, None))
-    report.as_dict()
+    report.to_dict()
 
 
 def test_a_view_is_compared_after_its_transform(

@@ -143,5 +143,6 @@ class NewestEventCheck(ConditionCheck):
                 yield Condition(expected, newest is not None and newest >= published.newest_event)
 
     def _shown(self, data: DataSummary) -> str:
-        times = (data.newest_event, data.furthest_event)
-        return ", ".join(number(instant) for instant in times if instant is not None) or "none"
+        newest = [number(data.newest_event)] if data.newest_event else []
+        future = [f"in the future: {number(data.furthest_event)}"] if data.furthest_event else []
+        return ", ".join(newest + future) or "none"

@@ -107,7 +107,7 @@ class VerificationReport:
     removed: int
     seconds: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON has."""
         examples = {kind: list(map(asdict, some)) for kind, some in self.examples.items()}
         return {

@@ -92,7 +92,7 @@ class VerifyOperator(KillableOperator, FeatureViewOperator):
                 origin=origin_of(context),
             )
             emit_verification(view, report)
-            returned = {**report.as_dict(), "feature_view": str(view)}
+            returned = {**report.to_dict(), "feature_view": str(view)}
             try:
                 report.require(self._limits())
             except SkewError:
