@@ -453,7 +453,8 @@ CONVERSATION = [
     "EVAL", "HGETALL",  # the generations, and the state of the published one
     *["EVAL"] * 3,  # takes the lease, and renews it
     "INFO", "EVAL",  # commits
-    *["EVAL"] * 4,  # releases the lease, and looks for generations to remove
+    "EVAL", "SET",  # releases the lease, and keeps the statistics
+    *["EVAL"] * 3,  # looks for generations to remove
 ]  # fmt: skip
 
 

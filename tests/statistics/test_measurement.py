@@ -272,3 +272,11 @@ def _measured(view: FeatureView, offline: OfflineStore) -> ViewStatistics:
         for batch in snapshot.batches(1000):
             measurement.add(transformation.apply(batch))
     return measurement.statistics()
+
+
+def test_values_of_another_type_fail_when_all_is_read() -> None:
+    measurement = Measurement(schema_of(x="integer"))
+    for text in ("v1", "2"):
+        measurement.add(batch_of(pa.array([text])))
+    with pytest.raises(pa.ArrowInvalid, match="v1"):
+        measurement.statistics()

@@ -25,12 +25,39 @@ class Measurement:
         self._measures = {feature.name: measure_of(feature) for feature in schema.features}
         self._sampled = [name for name, measure in self._measures.items() if measure.is_sampled]
         self._sample = RowSample(len(self._sampled), random)
+        self._failure: pa.ArrowException | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Measure the rows of a batch, without those that delete their entity.
 
+        A value of another type fails later, in :meth:`statistics`: if a column was altered as the run began, reading
+        the source to its end tells so.
+
         :param batch: columns as :class:`~online_features.schema.RowSchema` orders them.
         """
+        if self._failure is None:
+            try:
+                self._add(batch)
+            except pa.ArrowException as failure:
+                self._failure = failure
+
+    def statistics(self) -> ViewStatistics:
+        """Return the statistics of all rows so far.
+
+        :raises pyarrow.ArrowException: when a value was not of the type of its column.
+        """
+        if self._failure is not None:
+            raise self._failure
+        columns = dict(zip(self._sampled, self._sample.columns(), strict=False))  # none before the first batch
+        return ViewStatistics(
+            rows=self._rows,
+            sampled=max(map(len, columns.values()), default=0),
+            features={
+                name: measure.statistics(self._rows, columns.get(name)) for name, measure in self._measures.items()
+            },
+        )
+
+    def _add(self, batch: pa.RecordBatch) -> None:
         rows = self._without_deleted(batch)
         features = rows.columns[len(self._schema.columns) - len(self._schema.features) :]
         prepared = {}
@@ -40,17 +67,6 @@ class Measurement:
         self._rows += len(rows)
         if self._sampled:
             self._sample.add([prepared[name] for name in self._sampled])
-
-    def statistics(self) -> ViewStatistics:
-        """Return the statistics of all rows so far."""
-        columns = dict(zip(self._sampled, self._sample.columns(), strict=False))  # none before the first batch
-        return ViewStatistics(
-            rows=self._rows,
-            sampled=max(map(len, columns.values()), default=0),
-            features={
-                name: measure.statistics(self._rows, columns.get(name)) for name, measure in self._measures.items()
-            },
-        )
 
     def _without_deleted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self._schema.deleted is None:
