@@ -181,13 +181,10 @@ class MeanCheck(FeatureCheck):
             yield Condition(expected, None, "the published values have no deviation")
         else:
             now = self._statistics(found)
-            yield Condition(expected, now is not None and now.mean is not None and self._holds(now.mean, before))
-
-    def _holds(self, mean: float, before: FeatureStatistics) -> bool:
-        assert before.mean is not None
-        assert before.deviation is not None
-        is_same = math.isclose(mean, before.mean, rel_tol=ROUNDING)
-        return is_same or abs(mean - before.mean) <= self.shift * before.deviation
+            mean = now.mean if now is not None else None
+            most = self.shift * before.deviation
+            is_near = mean is not None and math.isclose(mean, before.mean, rel_tol=ROUNDING, abs_tol=most)
+            yield Condition(expected, is_near)
 
     def _shown(self, data: DataSummary) -> str:
         found = self._statistics(data)
