@@ -131,7 +131,7 @@ class OnlineDataError(TerminalError):
 
 
 class SkewError(TerminalError):
-    """What is online differs from what the offline store says, by more than is accepted."""
+    """More rows online differ from the offline store than the thresholds accept."""
 
 
 class GenerationError(TerminalError):

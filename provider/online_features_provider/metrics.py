@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from online_features.verification.report import VerificationReport
 
 PREFIX = "online_features"
+NOT_IN_TAGS = str.maketrans({",": "", "=": " "})  # Airflow drops tags with these characters for StatsD
 
 
 def emit_result(work: Literal["materialize", "push"], view: FeatureView, result: RowCounts | AppendResult) -> None:
@@ -36,7 +37,7 @@ def emit_result(work: Literal["materialize", "push"], view: FeatureView, result:
 def emit_checks(view: FeatureView, results: Iterable[CheckResult]) -> None:
     """Count the outcomes of checks of rows."""
     for result in results:
-        tags = {**_tags(view), "check": result.check, "outcome": str(result.outcome)}
+        tags = {**_tags(view), "check": result.check.translate(NOT_IN_TAGS), "outcome": str(result.outcome)}
         Stats.incr(f"{PREFIX}.checks", tags=tags)
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import redis
 from online_features import OnlineStore
 from online_features.common.log_lines import LINE
 
@@ -47,14 +46,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> DemoAir
 
 
 def test_the_example_dag_materializes_and_finds_fresh_features(
-    airflow: DemoAirflow, database: Database, online: OnlineStore, client: redis.Redis
+    airflow: DemoAirflow, database: Database, online: OnlineStore, flights: Flights
 ) -> None:
     from flights_views import airport_weather, plane_trips
 
-    for key in client.scan_iter("*flights*"):
-        client.delete(key)
-    flights = Flights(database.uri)
-    flights.stage()
     flights.release(timedelta(days=1))
     airflow.environment["AIRFLOW_CONN_OFFLINE_STORE"] = database.uri
     airflow.run("dags", "test", "flights_features")
@@ -71,14 +66,10 @@ def test_the_example_dag_materializes_and_finds_fresh_features(
 
 
 def test_the_examples_of_producers_push_their_rows(
-    airflow: DemoAirflow, database: Database, online: OnlineStore, client: redis.Redis
+    airflow: DemoAirflow, database: Database, online: OnlineStore, flights: Flights
 ) -> None:
     from flights_views import airport_weather, carrier_delays, plane_trips
 
-    for key in client.scan_iter("*flights*"):
-        client.delete(key)
-    flights = Flights(database.uri)
-    flights.stage()
     flights.release(timedelta(0))
     airflow.environment["AIRFLOW_CONN_OFFLINE_STORE"] = database.uri
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-import redis
 from online_features import OnlineStore
 
 from demo.airflow import DemoAirflow
@@ -23,25 +23,32 @@ pytestmark = pytest.mark.airflow
 PATH = os.pathsep.join(str(PROJECT / folder) for folder in (".", "engine", "provider", "dags_examples"))
 
 
-def test_the_examples_build_publish_roll_back_and_release_together(
-    tmp_path: Path, redis_url: str, database: Database, online: OnlineStore, client: redis.Redis
-) -> None:
-    from flights_views import airport_weather, plane_trips
-
-    for key in client.scan_iter("*flights*"):
-        client.delete(key)
-    flights = Flights(database.uri)
-    flights.stage()
-    flights.release(timedelta(days=1))
+@pytest.fixture
+def airflow(tmp_path: Path, redis_url: str, database: Database) -> DemoAirflow:
     airflow = DemoAirflow(tmp_path / "home", postgres_uri=database.uri, redis_url=redis_url, PYTHONPATH=PATH)
     airflow.run("db", "migrate")
-    dags = ["flights_nightly", "flights_features", "flights_nightly", "flights_rollback", "flights_features",
-            "flights_nightly", "flights_release", "flights_nightly", "flights_features"]  # fmt: skip
+    return airflow
+
+
+def runs_of(airflow: DemoAirflow, *dags: str) -> tuple[list[Any], str]:
+    """Run DAGs one after the other, and return what became of the tasks of each, and the log."""
     arguments = [json.dumps({"dag_id": dag}) for dag in dags]
     command = [sys.executable, "-m", "tests.acceptance.dag_runs", *arguments]
     process = subprocess.run(command, env=airflow.environment, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stdout + process.stderr
-    runs = [{task["task_id"]: task for task in run} for run in json.loads(process.stdout.splitlines()[-1])]
+    log = process.stdout + process.stderr
+    assert process.returncode == 0, log
+    return json.loads(process.stdout.splitlines()[-1]), log
+
+
+def test_the_examples_build_publish_roll_back_and_release_together(
+    airflow: DemoAirflow, online: OnlineStore, flights: Flights
+) -> None:
+    from flights_views import airport_weather, plane_trips
+
+    flights.release(timedelta(days=1))
+    dags = ["flights_nightly", "flights_features", "flights_nightly", "flights_rollback", "flights_features",
+            "flights_nightly", "flights_release", "flights_nightly", "flights_features"]  # fmt: skip
+    runs = [{task["task_id"]: task for task in run} for run in runs_of(airflow, *dags)[0]]
 
     first, increment, second, rolled_back, skipped, held, released, third, last = runs
     for nightly in (first, second, third):
@@ -66,25 +73,16 @@ def test_the_examples_build_publish_roll_back_and_release_together(
 
 
 def test_a_guarded_dag_publishes_no_view_if_one_has_failed_checks(
-    tmp_path: Path, redis_url: str, database: Database, online: OnlineStore, client: redis.Redis
+    airflow: DemoAirflow, database: Database, online: OnlineStore, flights: Flights
 ) -> None:
     from flights_guarded import guarded_trips
 
-    for key in client.scan_iter("*flights*"):
-        client.delete(key)
-    flights = Flights(database.uri)
-    flights.stage()
     flights.release(timedelta(0))
-    airflow = DemoAirflow(tmp_path / "home", postgres_uri=database.uri, redis_url=redis_url, PYTHONPATH=PATH)
-    airflow.run("db", "migrate")
-    command = [sys.executable, "-m", "tests.acceptance.dag_runs", json.dumps({"dag_id": "flights_guarded"})]
 
     def run() -> tuple[dict[str, str], str]:
         """Return the states of the tasks, and the log."""
-        process = subprocess.run(command, env=airflow.environment, capture_output=True, text=True, check=False)
-        assert process.returncode == 0, process.stdout + process.stderr
-        (tasks,) = json.loads(process.stdout.splitlines()[-1])
-        return {task["task_id"]: task["state"] for task in tasks}, process.stdout + process.stderr
+        (tasks,), log = runs_of(airflow, "flights_guarded")
+        return {task["task_id"]: task["state"] for task in tasks}, log
 
     states, log = run()
     assert set(states.values()) == {"success"}, log

@@ -15,6 +15,7 @@ from online_features import (
     OnlineStore,
     PublishError,
     RollbackError,
+    materialize,
 )
 from online_features.layouts import keyspace
 from online_features.online.write import online_run
@@ -25,6 +26,7 @@ from tests.conftest import Database
 from tests.support.generations import make_older
 from tests.support.moments import just_before
 from tests.support.online import key_of
+from tests.support.reading import RETRIES, Trips, reading_store
 from tests.support.stores import COLUMNS, Stores, at
 
 pytestmark = pytest.mark.layouts("msgpack", "hash", "json")
@@ -261,6 +263,25 @@ def test_a_builder_that_was_too_slow_leaves_no_record_of_its_generation(
     with pytest.raises(Exception, match="run again"):
         stores.run(full=True)
     assert not client.exists(*removed)
+
+
+def test_a_build_whose_connection_breaks_after_its_publication_is_not_begun_anew(
+    stores: Stores, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores.insert("a", 0, 1)
+    publish, trips = OnlineRun.publish, Trips()
+
+    def publish_and_break(self: OnlineRun, *args: Any) -> Any:
+        publication = publish(self, *args)
+        trips.to_break = 1 + RETRIES
+        return publication
+
+    monkeypatch.setattr(OnlineRun, "publish", publish_and_break)
+    with reading_store(redis_url, trips) as online:
+        result = materialize(stores.view, stores.offline, online, full=True)
+    assert trips.to_break == 0
+    assert (result.rows_read, result.rows_written, result.is_published) == (1, 1, True)
+    assert [run["kind"] for run in stores.online.runs(stores.view)] == ["full"]
 
 
 def test_a_deletion_is_not_pushed_as_a_row_where_it_cannot_be_held(

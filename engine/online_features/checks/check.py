@@ -61,7 +61,7 @@ class DataSummary:
 
     :param at: when the source was read.
     :param rows: that are online because of it; ``None`` if unknown.
-    :param is_empty: whether there are none.
+    :param is_empty: whether no row is online because of it.
     :param rows_read: from the source, rejected ones included.
     :param rows_rejected: of these.
     :param newest_event: the newest event timestamp that is not in the future.
@@ -149,7 +149,7 @@ class Check(ABC):
     def judge(self, found: DataSummary, published: DataSummary | None) -> CheckResult:
         """Judge rows.
 
-        :param published: of the published generation; ``None`` if there is none.
+        :param published: a summary of the published generation; ``None`` while nothing is published.
         """
 
     def _outcome(self, met: list[bool | None]) -> CheckOutcome:

@@ -50,7 +50,7 @@ class FeatureCheck(ConditionCheck):
         return data.statistics.features.get(self.feature) if data.statistics is not None else None
 
     def _baseline(self, found: DataSummary, published: DataSummary | None) -> FeatureStatistics | str:
-        """Return the statistics to compare with, or why there are none."""
+        """Return the published statistics of the feature, or the reason why it cannot be compared."""
         if published is None:
             return not_compared(found)
         if published.statistics is None:

@@ -45,7 +45,7 @@ class FunctionCheck(Check):
         """Return what is wrong by the function, or with it."""
         try:
             answer: Any = self.function(found.statistics, published.statistics if published is not None else None)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - whatever a user's function raises is a failed check
             return f"{type(error).__name__}: {error}"
         if answer is None or isinstance(answer, str):
             return answer

@@ -145,7 +145,7 @@ class RowLayout(ABC):
 
     @abstractmethod
     def stamps(self, reply: Any) -> Stamps | None:
-        """Return the stamps in a reply to :meth:`stored_form`; ``None`` if there is no row and no tombstone.
+        """Return the stamps in a reply to :meth:`stored_form`; ``None`` if the key holds neither a row nor a tombstone.
 
         :raises Exception: one of :data:`.row_format.DAMAGE`.
         """

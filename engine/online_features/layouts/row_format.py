@@ -76,19 +76,16 @@ def each(decode: Callable[[Any], Any]) -> Decoder:
     return lambda stored: list(map(decode, stored))
 
 
-def with_numpy(decoder_of: Callable[[Column], Decoder]) -> Callable[[Column], Decoder]:
-    """Return what makes decoders that return arrays of numbers as NumPy arrays.
+def column_decoders(
+    columns: Sequence[Column], decoder_of: Callable[[Column], Decoder], damage: Damage, *, numpy_arrays: bool = False
+) -> list[Decoder]:
+    """Return the decoders of columns with NULLs, whose errors name the column and the damaged value.
 
-    :param decoder_of: makes decoders that return lists.
+    :param decoder_of: makes the decoder of a column, which returns arrays of numbers as lists.
+    :param numpy_arrays: whether to return these as NumPy arrays.
     """
-
-    def made(column: Column) -> Decoder:
-        decode, number_format = decoder_of(column), codec_of(column).array_format
-        if number_format is None:
-            return decode
-        return lambda stored: [numpy_of(number_format, value) for value in decode(stored)]
-
-    return made
+    made = ((column, decoder_of(column)) for column in columns)
+    return [naming(column, _with_numpy(column, decode) if numpy_arrays else decode, damage) for column, decode in made]
 
 
 def naming(column: Column, decode: Decoder, damage: Damage) -> Decoder:
@@ -127,3 +124,10 @@ def _around_nulls(decode: Decoder, stored: Sequence[Any]) -> Sequence[Any]:
         return stored
     remaining = iter(decoded)
     return [None if value is None else next(remaining) for value in stored]
+
+
+def _with_numpy(column: Column, decode: Decoder) -> Decoder:
+    number_format = codec_of(column).array_format
+    if number_format is None:
+        return decode
+    return lambda stored: [numpy_of(number_format, value) for value in decode(stored)]

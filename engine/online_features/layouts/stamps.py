@@ -1,4 +1,4 @@
-"""What a row in Redis says of itself, beside its features."""
+"""The timestamps and flags that a row in Redis has beside its features."""
 
 from __future__ import annotations
 

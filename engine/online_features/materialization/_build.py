@@ -77,7 +77,7 @@ class Build:
             published = self.online_run.state(last.id if last else FIRST_GENERATION)
             # Before the source's rows, which replace pushed ones with equal timestamps.
             self._carry_pushes(writer, published, survey)
-            # What the build catches up with later is not measured: many of those rows replace others.
+            # Measure only this copy: many rows of a catch-up replace others, and would count twice.
             measurement = Measurement(self.transfer.transformation.schema)
             self.transfer.copy(query_plan, writer, measurement)
             if self.options.prune:

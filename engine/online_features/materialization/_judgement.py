@@ -60,7 +60,7 @@ class Judge:
             baseline = DataSummary(
                 at=self.at,
                 rows=published.rows if published.rows is not None or before is None else before.rows,
-                # Rows are looked for only if there are none now.
+                # Ask Redis for published rows only where the run brings none: it takes a scan.
                 is_empty=not rows and not self.online_run.has_rows(published),
                 newest_event=published.max_event_timestamp,
                 statistics=before,

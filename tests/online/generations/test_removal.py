@@ -228,6 +228,8 @@ def test_what_a_new_list_does_not_know_is_removed_when_nobody_can_read_it(
     unknown = build_and_publish(deployment, trips)
     published = build_and_publish(deployment, trips)
     keys, kept = write(client, trips, unknown), write(client, trips, published)
+    stray, own = (keyspace.statistics_key(trips, generation) for generation in (unknown, published))
+    client.mset({stray: "", own: ""})
     client.delete(keyspace.generations_key(trips))
     assert removed(deployment, trips, is_due=True) == 0
     building = register_build(deployment, trips, run_id="a", fingerprint="f")
@@ -236,6 +238,7 @@ def test_what_a_new_list_does_not_know_is_removed_when_nobody_can_read_it(
     make_older(client, trips, TEN_MINUTES)
     assert removed(deployment, trips, is_due=True) == len(keys)
     assert there(client, kept) == len(kept)
+    assert (client.exists(stray), client.exists(own)) == (0, 1)
 
 
 def test_a_generation_that_is_registered_during_a_sweep_is_not_removed(

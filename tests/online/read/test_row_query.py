@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from online_features import FeatureView, OnlineStore, PostgresSource
 from online_features.errors import InvalidRowsError, StaleFeaturesError
-from online_features.layouts.keyspace import entity_key, generation_key, published_key
+from online_features.layouts.keyspace import FIRST_GENERATION, entity_key, generation_key, published_key
 from online_features.online.generations._stored_schema import schema_fields
 from online_features.online.read import _row_query, _view_cache
 from online_features.online.read._row_query import LONGEST_ROUND_TRIP, RowQuery, read_views
@@ -251,3 +251,17 @@ def test_rows_that_came_too_slowly_are_read_again(remembered: Remembered) -> Non
 
     remembered.online.publish(NEW, 2, TRIPS, WEATHER)
     assert remembered.read(before={1: slow})[0] == {NEW}
+
+
+def test_rows_that_may_change_their_types_in_place_are_not_remembered(remembered: Remembered) -> None:
+    first = generation_key(TRIPS, FIRST_GENERATION)
+    remembered.online.hashes[first] = {"layout": "hash", **schema_fields(SCHEMA)}
+    remembered.online.hashes[entity_key(TRIPS, FIRST_GENERATION, ["a"])] = {
+        "_ts": "2026-01-01T00:00:00.000000Z", "x": FIRST_GENERATION
+    }  # fmt: skip
+    del remembered.online.hashes[published_key("p")][TRIPS.name]
+    remembered.now += 60
+    for _ in range(2):
+        found, asked = remembered.read(TRIPS)
+        assert found == {FIRST_GENERATION}
+        assert first in asked

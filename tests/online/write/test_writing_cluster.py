@@ -355,6 +355,18 @@ def test_a_master_dies_while_a_run_writes(
         assert "incremental run" in caplog.text
 
 
+def replace_with_empty(servers: Cluster, *, but: Any) -> None:
+    """Replace a primary by its replica, which has lost what it had.
+
+    :param but: the primary to leave alone.
+    """
+    victim, *_ = (node for node in servers.nodes[:3] if node is not but)
+    heir = servers.replica(victim)
+    victim.kill()
+    servers.await_health(but=(victim,))
+    heir.client.flushall()
+
+
 def test_a_server_that_was_replaced_between_runs_makes_the_next_one_full(
     make_view: MakeView, table: Database, offline: OfflineStore, servers: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -363,13 +375,7 @@ def test_a_server_that_was_replaced_between_runs_makes_the_next_one_full(
         online = OnlineStore(client)
         materialize(view, offline, online)
         rows = online_rows(online, view)
-        victim, *_ = (
-            node for node in servers.nodes[:3] if node is not servers.owner(key_slot(state_key(client, view).encode()))
-        )
-        heir = servers.replica(victim)
-        victim.kill()
-        servers.await_health(but=(victim,))
-        heir.client.flushall()
+        replace_with_empty(servers, but=servers.owner(key_slot(state_key(client, view).encode())))
         with caplog.at_level(logging.INFO):
             materialize(view, offline, online)
         assert "Because a server of the cluster has restarted, failed over or joined" in caplog.text
@@ -386,13 +392,7 @@ def test_what_a_server_has_lost_is_neither_published_nor_gone_back_to(
         materialize(view, offline, online, full=True)
         rows = online_rows(online, view)
         materialize(view, offline, online, full=True, publish=False)
-        victim, *_ = (
-            node for node in servers.nodes[:3] if node is not servers.owner(key_slot(state_key(client, view).encode()))
-        )
-        heir = servers.replica(victim)
-        victim.kill()
-        servers.await_health(but=(victim,))
-        heir.client.flushall()
+        replace_with_empty(servers, but=servers.owner(key_slot(state_key(client, view).encode())))
         with pytest.raises(PublishError, match="were written to other servers: .* -> build again"):
             online.publish([view])
         with pytest.raises(RollbackError, match="were written to other servers: .* -> build again"):

@@ -13,7 +13,7 @@ from online_features.layouts.feast import feast_format, feast_values
 from online_features.layouts.feast.feast_types import FeastType
 from online_features.layouts.keyspace import TOMBSTONE
 from online_features.layouts.layout import Key, Keys, RowLayout
-from online_features.layouts.row_format import RowFormat, each, naming, timestamps, with_numpy
+from online_features.layouts.row_format import RowFormat, column_decoders, each, timestamps
 from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
@@ -132,6 +132,5 @@ class FeastFormat(RowFormat):
     def __init__(self, view_name: str, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
         fields = (feast_format.feature_field(view_name, column.name) for column in columns)
         command = CommandForm("HMGET", (feast_format.timestamp_field(view_name), *fields))
-        decoder_of = with_numpy(feast_values.decoder) if numpy_arrays else feast_values.decoder
-        decoders = (naming(column, decoder_of(column), feast_values.damage) for column in columns)
-        super().__init__(command, columns, [timestamps(each(feast_values.decode_timestamp)), *decoders])
+        features = column_decoders(columns, feast_values.decoder, feast_values.damage, numpy_arrays=numpy_arrays)
+        super().__init__(command, columns, [timestamps(each(feast_values.decode_timestamp)), *features])

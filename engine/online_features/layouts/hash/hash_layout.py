@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from online_features.common.instants import from_text
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps, with_numpy
+from online_features.layouts.row_format import Decoder, RowFormat, column_decoders, each, timestamps
 from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
@@ -77,9 +77,9 @@ class HashFormat(RowFormat):
 
     def __init__(self, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
         command = CommandForm("HMGET", (keyspace.TIMESTAMP_FIELD, *(column.name for column in columns)))
-        decoder_of = with_numpy(_decoder) if numpy_arrays else _decoder
-        decoders = (naming(column, decoder_of(column), values.damage) for column in columns)
-        super().__init__(command, columns, [timestamps(each(lambda stored: from_text(text(stored)))), *decoders])
+        timestamp = timestamps(each(lambda stored: from_text(text(stored))))
+        features = column_decoders(columns, _decoder, values.damage, numpy_arrays=numpy_arrays)
+        super().__init__(command, columns, [timestamp, *features])
 
 
 def _decoder(column: Column) -> Decoder:

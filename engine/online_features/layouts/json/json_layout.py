@@ -10,7 +10,7 @@ from online_features.common.instants import from_text
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.layout import OwnKeyLayout
-from online_features.layouts.row_format import Decoder, RowFormat, each, naming, timestamps, with_numpy
+from online_features.layouts.row_format import Decoder, RowFormat, column_decoders, each, timestamps
 from online_features.layouts.stamps import Stamps
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
@@ -95,9 +95,8 @@ class JsonFormat(RowFormat):
     """Reads a row as one JSON document."""
 
     def __init__(self, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
-        decoder_of = with_numpy(_decoder) if numpy_arrays else _decoder
-        decoders = (naming(column, decoder_of(column), values.damage) for column in columns)
-        super().__init__(CommandForm("GET"), columns, [timestamps(each(from_text)), *decoders])
+        features = column_decoders(columns, _decoder, values.damage, numpy_arrays=numpy_arrays)
+        super().__init__(CommandForm("GET"), columns, [timestamps(each(from_text)), *features])
         self._exact = [column.name for column in columns if codec_of(column).needs_exact_json]
         self._nothing = [None] * len(self._decoders)
 

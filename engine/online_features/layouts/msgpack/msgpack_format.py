@@ -13,7 +13,7 @@ import msgpack
 from online_features.common.instants import from_microseconds
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
-from online_features.layouts.row_format import DAMAGE, Decoder, RowFormat, naming, timestamps
+from online_features.layouts.row_format import DAMAGE, Decoder, RowFormat, column_decoders, timestamps
 from online_features.resp.commands import CommandForm
 from online_features.schema import Column
 from online_features.types import values
@@ -34,7 +34,7 @@ class MsgpackFormat(RowFormat):
     """
 
     def __init__(self, features: Sequence[Column], columns: Sequence[Column], *, numpy_arrays: bool = False) -> None:
-        decoders = (naming(column, _decoder(column, numpy_arrays=numpy_arrays), values.damage) for column in columns)
+        decoders = column_decoders(columns, partial(_decoder, numpy_arrays=numpy_arrays), values.damage)
         super().__init__(CommandForm("GET"), columns, [timestamps(_instants), *decoders])
         place_of = {feature.name: place for place, feature in enumerate(features, HEADER)}
         places = [place_of[column.name] for column in columns]

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TypeAlias, TypeVar
 
 from online_features.feature_view import FeatureView, Layout
+from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
 from online_features.online.generations.view_state import ViewState
@@ -121,9 +122,11 @@ class ViewCache:
     def note(self, keys: tuple[CacheKey, ...], states: Sequence[ViewState], read_at: float) -> None:
         """Keep the states of views whose generations one reading of the pointer has named.
 
+        The first generation may change its types, and its layout, in place.
+
         :param read_at: the monotonic time before they were read.
         """
-        if self._max_age:
+        if self._max_age and all(state.generation != FIRST_GENERATION for state in states):
             _put(self._noted, keys, (read_at, states))
 
     def recent_states(self, keys: tuple[CacheKey, ...]) -> Sequence[ViewState] | None:
