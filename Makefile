@@ -71,11 +71,11 @@ $(OLDEST_INSTALLED): pyproject.toml engine/pyproject.toml constraints-oldest.txt
 test-pooler: $(INSTALLED)
 	@exec $(RUN_TESTS) --dist=load -m pooler $(PYTEST_ARGS)
 
-# What meets the stores itself and is not slow, in one layout: what differs by server is the same in the others. Redis takes its
-# collation from the environment.
+# What meets the stores and is not slow, in one layout: what differs by server is the same in the others. Redis takes
+# its collation from the environment.
 test-debian: $(INSTALLED)
 	@LC_ALL=en_US.UTF-8 TEST_LAYOUTS=msgpack TEST_POSTGRES_PROGRAMS=$(DEBIAN_POSTGRES) TEST_REDIS_PROGRAMS=$(DEBIAN_REDIS) exec $(RUN_TESTS) --dist=worksteal \
-		-m 'not (airflow or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online) $(PYTEST_ARGS)
+		-m 'not (airflow or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online provider types) $(PYTEST_ARGS)
 
 coverage: $(INSTALLED)
 	@exec $(RUN_TESTS) --cov --cov-report=term:skip-covered -m 'not (airflow or faults or pooler or slow)' $(PYTEST_ARGS)

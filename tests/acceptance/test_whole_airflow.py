@@ -81,6 +81,15 @@ def wait_for_flight(api: Api, online: OnlineStore, tailnum: str) -> OnlineRow:
     return row
 
 
+def deferred_scoring(api: Api) -> tuple[str, str, str]:
+    """Start a run of `flights_scoring` while nothing is materialized; return its sensor, which has deferred."""
+    api.wait_for_run("flights_features", run_type="scheduled")
+    with api.paused("flights_daily", "flights_features", "flights_on_commit"):
+        sensor = ("flights_scoring", api.trigger("flights_scoring"), "features_are_online")
+        api.wait_for("the sensor to defer", lambda: api.task(*sensor)["state"] == "deferred")
+        return sensor
+
+
 def test_scheduled_runs_are_full_first_and_then_incremental(
     api: Api, offline_database: Database, online: OnlineStore
 ) -> None:
@@ -132,10 +141,7 @@ def test_a_dag_scheduled_on_features_runs_when_they_have_changed(api: Api) -> No
 
 
 def test_a_deferred_sensor_goes_on_when_a_materialization_lands(api: Api) -> None:
-    api.wait_for_run("flights_features", run_type="scheduled")
-    run_id = api.trigger("flights_scoring")
-    sensor = ("flights_scoring", run_id, "features_are_online")
-    api.wait_for("the sensor to defer", lambda: api.task(*sensor)["state"] == "deferred")
+    _, run_id, _ = deferred_scoring(api)
     api.trigger("flights_features")
     api.wait_for_run("flights_scoring", dag_run_id=run_id)
     assert api.xcom("flights_scoring", run_id, "score")["tailnum"] == "N14228"
@@ -160,16 +166,13 @@ def test_a_triggerer_that_is_lost_loses_nothing(
     api: Api, airflow: WholeAirflow, offline_database: Database, online: OnlineStore
 ) -> None:
     """Neither who waits, nor what is committed before there is another."""
-    api.wait_for_run("flights_features", run_type="scheduled")
-    run_id = api.trigger("flights_scoring")
-    sensor = ("flights_scoring", run_id, "features_are_online")
-    api.wait_for("the sensor to defer", lambda: api.task(*sensor)["state"] == "deferred")
+    sensor = deferred_scoring(api)
     airflow.kill("triggerer")
     commit_flight(offline_database, "N-LOST")
     assert api.task(*sensor)["state"] == "deferred"
     airflow.start("triggerer")
     wait_for_flight(api, online, "N-LOST")
-    api.wait_for_run("flights_scoring", dag_run_id=run_id)
+    api.wait_for_run("flights_scoring", dag_run_id=sensor[1])
 
 
 def test_no_password_is_in_what_the_api_tells(api: Api, offline_database: Database) -> None:
