@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from online_features.online.read.freshness import Freshness as Freshness
     from online_features.online.read.online_rows import OnlineRow as OnlineRow
     from online_features.online.read.online_rows import OnlineRows as OnlineRows
+    from online_features.online.read.overview.stored_view import StoredView as StoredView
+    from online_features.online.read.overview.view_summary import Condition as Condition
+    from online_features.online.read.overview.view_summary import ViewSummary as ViewSummary
     from online_features.online.read.view_freshness_check import FreshnessResult as FreshnessResult
     from online_features.online.read.view_freshness_check import ViewFreshnessCheck as ViewFreshnessCheck
     from online_features.online.store import OnlineStore as OnlineStore
@@ -64,7 +67,7 @@ _EXPORTS = {
         "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError",
         "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PublishError", "QueryCanceledError",
         "RollbackError", "SkewError", "SourceError", "SourceNotFoundError", "StaleFeaturesError", "SwitchedError",
-        "TerminalError", "TransformError", "TransientError", "UnsupportedTypeError", "WindowError",
+        "TerminalError", "TransformError", "TransientError", "UnknownViewError", "UnsupportedTypeError", "WindowError",
     ),
     "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
     "layouts.feast.feast_repository": ("load_feature_views",),
@@ -79,6 +82,8 @@ _EXPORTS = {
     "online.read.freshness": ("Freshness",),
     "online.read.view_freshness_check": ("FreshnessResult", "ViewFreshnessCheck"),
     "online.read.online_rows": ("OnlineRow", "OnlineRows"),
+    "online.read.overview.stored_view": ("StoredView",),
+    "online.read.overview.view_summary": ("Condition", "ViewSummary"),
     "online.read.feature_vectors": ("FeatureVector", "FeatureVectors"),
     "online.generations.generation_list": ("Generation", "GenerationList", "GenerationState", "Hold"),
     "online.generations.switching": ("Publication", "PublicationOutcome"),

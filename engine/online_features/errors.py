@@ -130,6 +130,10 @@ class OnlineDataError(TerminalError):
     """A key of ours in Redis holds a value that the keyspace does not allow."""
 
 
+class UnknownViewError(TerminalError, LookupError):
+    """Redis holds no feature view of that name, or one in several projects."""
+
+
 class SkewError(TerminalError):
     """More rows online differ from the offline store than the thresholds accept."""
 

@@ -24,7 +24,7 @@ FutureRows = Literal["warn", "reject", "allow"]
 Layout = Literal["msgpack", "hash", "json", "feast"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
-LONGEST_TTL = timedelta(days=36525)  # a century: more would lead out of the years that datetime supports
+LONGEST = timedelta(days=36525)  # a century: more would lead out of the years that datetime supports
 
 # Names become parts of Redis keys: no separator, no glob or hash-tag character, no reserved prefix.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -124,6 +124,9 @@ class FeatureView:
     :param features: columns to serve; ``None`` means every other column of the source.
     :param source: where the history is.
     :param ttl: how long after its event timestamp a row may be served; ``None`` means for ever.
+    :param max_staleness: the objective: the greatest lag, now minus watermark, with which the view counts as fresh.
+        Freshness checks go by it, and who looks at Redis sees which views are late. Views that differ in it alone are
+        equal.
     :param project: namespace of the view in Redis.
     :param layout: how a row is stored in Redis: ``"msgpack"``, ``"hash"``, ``"json"``, or ``"feast"``, as Feast's own
         online store does.
@@ -142,6 +145,7 @@ class FeatureView:
     features: Sequence[str] | None = None
     source: PostgresSource
     ttl: timedelta | None = None
+    max_staleness: timedelta | None = field(default=None, compare=False)
     project: str = "default"
     layout: Layout = "msgpack"
     feast: FeastOptions = FeastOptions()
@@ -167,10 +171,7 @@ class FeatureView:
             self.check_feature_names(self.features)
         if not isinstance(self.source, PostgresSource):
             raise FeatureViewError(self._message(f"source must be a PostgresSource, not {type(self.source).__name__}"))
-        if self.ttl is not None and not (isinstance(self.ttl, timedelta) and timedelta(0) < self.ttl <= LONGEST_TTL):
-            raise FeatureViewError(
-                self._message(f"ttl={self.ttl!r} must be a timedelta of at most 100 years, or None for no expiry")
-            )
+        self._check_durations()
         if self.layout not in LAYOUTS:
             raise FeatureViewError(
                 self._message(f"layout={self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
@@ -187,6 +188,13 @@ class FeatureView:
     def before_transform(self) -> FeatureView:
         """The view of all columns that the transform gets; this view where it has no transform."""
         return self if self.transform is None else replace(self, features=None, transform=None)
+
+    def _check_durations(self) -> None:
+        for label, duration in (("ttl", self.ttl), ("max_staleness", self.max_staleness)):
+            if duration is not None and not (isinstance(duration, timedelta) and timedelta(0) < duration <= LONGEST):
+                raise FeatureViewError(
+                    self._message(f"{label}={duration!r} must be a timedelta of at most 100 years, or None")
+                )
 
     def _check_transform(self, transform: Callable[[Any], Any]) -> None:
         if self.features is None:

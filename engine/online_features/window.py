@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
 LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
+NEEDS_BOUND = "a freshness check needs max_staleness=, at_least= or both, or a view with max_staleness="
+
 # An event timestamp is "in the future" when it is later than now by more than this: clocks of producers differ by less.
 FUTURE_TOLERANCE = timedelta(minutes=5)
 

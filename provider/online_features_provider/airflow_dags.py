@@ -97,7 +97,8 @@ def materialization_group(
     for this one. To wait for fresh features, put a sensor into another DAG.
 
     :param feature_view: the view, or its import path.
-    :param max_staleness: the greatest lag that ``is_fresh`` accepts; without it there is no such task.
+    :param max_staleness: the greatest lag that ``is_fresh`` accepts; by default that of the view. Without either, or if
+        the view is given by its import path, there is no such task.
     :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"`` without retries, or ``"warn"`` in its
         log and succeed.
     :param verify: arguments of a task ``verify``, a :class:`.VerifyOperator`, such as ``{"sample": 1_000}``; ``None``
@@ -108,7 +109,7 @@ def materialization_group(
     check_reference(feature_view)
     with TaskGroup(group_id or _group_id(feature_view), **group_arguments) as group:
         materialize = MaterializeOperator(task_id="materialize", feature_view=feature_view)
-        if max_staleness is not None:
+        if _has_objective(feature_view, max_staleness):
             materialize >> _check(feature_view, "is_fresh", max_staleness, on_stale)
         if verify is not None:
             materialize >> VerifyOperator(task_id="verify", feature_view=feature_view, **verify)
@@ -125,9 +126,10 @@ def _published_together(
     """Make the tasks that build, publish and check views; see :func:`materialization_dag`."""
     publish = PublishOperator(task_id="publish", feature_views=views)
     [materialization_group(view) for view in views] >> publish
-    if max_staleness is not None:
+    watched = [view for view in views if _has_objective(view, max_staleness)]
+    if watched:
         with TaskGroup("is_fresh") as fresh:
-            for view in views:
+            for view in watched:
                 _check(view, _group_id(view), max_staleness, on_stale)
         publish >> fresh
     if verify is not None:
@@ -137,8 +139,12 @@ def _published_together(
         publish >> verified
 
 
+def _has_objective(view: FeatureView | str, max_staleness: timedelta | None) -> bool:
+    return max_staleness is not None or (isinstance(view, FeatureView) and view.max_staleness is not None)
+
+
 def _check(
-    view: FeatureView | str, task_id: str, max_staleness: timedelta, on_stale: OnStale
+    view: FeatureView | str, task_id: str, max_staleness: timedelta | None, on_stale: OnStale
 ) -> FeatureViewFreshnessCheckOperator:
     return FeatureViewFreshnessCheckOperator(
         task_id=task_id, feature_view=view, max_staleness=max_staleness, on_stale=on_stale

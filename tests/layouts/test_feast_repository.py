@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from online_features.errors import FeatureViewError, FeatureViewFileError
-from online_features.feature_view import LONGEST_TTL, NAME
+from online_features.feature_view import LONGEST, NAME
 from online_features.layouts.feast import feast_export
 from online_features.layouts.feast.feast_repository import load_feature_views
 from online_features.layouts.feast.feast_types import KEY_NUMBER, FeastType
@@ -26,7 +26,7 @@ def test_the_export_knows_what_we_know() -> None:
     assert {kind.value for kind in FeastType} == feast_export.FEATURE_TYPES
     assert {kind.value for kind in KEY_NUMBER} == feast_export.KEY_TYPES
     assert feast_export.NAME == NAME
-    assert feast_export.LONGEST_TTL == LONGEST_TTL
+    assert feast_export.LONGEST_TTL == LONGEST
 
 
 @pytest.mark.parametrize("online_store", [None, SimpleNamespace(type="sqlite")])

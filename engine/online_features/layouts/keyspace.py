@@ -33,9 +33,8 @@ Rows of layout ``feast`` are at Feast's keys: see :mod:`~online_features.layouts
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote
-
-from online_features.feature_view import FeatureView
 
 SEPARATOR = ":"
 RESERVED_PREFIX = "@online_features"
@@ -58,7 +57,28 @@ ESCAPES = {"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"}
 VIEWS_KEY = f"{RESERVED_PREFIX}:views"
 
 
-def view_id(view: FeatureView) -> str:
+class Named(Protocol):
+    """A feature view, or its name."""
+
+    @property
+    def project(self) -> str:
+        """Namespace of the view."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Unique within the project."""
+        ...
+
+
+class ViewName(NamedTuple):
+    """Project and name of a feature view."""
+
+    project: str
+    name: str
+
+
+def view_id(view: Named) -> str:
     """Return ``<project>:<view>``."""
     return f"{view.project}{SEPARATOR}{view.name}"
 
@@ -68,62 +88,62 @@ def published_key(project: str) -> str:
     return f"{RESERVED_PREFIX}:published:{{{project}}}"
 
 
-def generations_key(view: FeatureView) -> str:
+def generations_key(view: Named) -> str:
     """Return the key of the view's list of generations."""
     return _of_view("generations", view)
 
 
-def generation_key(view: FeatureView, generation: str) -> str:
+def generation_key(view: Named, generation: str) -> str:
     """Return the key of what is recorded of one generation, such as its watermark and schema."""
     return f"{_of_view('generation', view)}:{generation}"
 
 
-def statistics_key(view: FeatureView, generation: str) -> str:
+def statistics_key(view: Named, generation: str) -> str:
     """Return the key of the statistics of a generation's rows."""
     return f"{RESERVED_PREFIX}:statistics:{{{view_id(view)}:{generation}}}"
 
 
-def lease_key(view: FeatureView) -> str:
+def lease_key(view: Named) -> str:
     """Return the key that exists while a run is building."""
     return _of_view("lease", view)
 
 
-def closing_key(view: FeatureView) -> str:
+def closing_key(view: Named) -> str:
     """Return the key that exists while a build is in its last catch-up."""
     return _of_view("closing", view)
 
 
-def runs_key(view: FeatureView) -> str:
+def runs_key(view: Named) -> str:
     """Return the key of the view's run history."""
     return _of_view("runs", view)
 
 
-def run_key(view: FeatureView, run_id: str) -> str:
+def run_key(view: Named, run_id: str) -> str:
     """Return the key that exists while the run writes."""
     return f"{_of_view('run', view)}:{run_id}"
 
 
-def features_key(view: FeatureView) -> str:
+def features_key(view: Named) -> str:
     """Return the key of the names of features that rows of layout ``feast`` may have."""
     return _of_view("features", view)
 
 
-def erased_key(view: FeatureView, bucket: int) -> str:
+def erased_key(view: Named, bucket: int) -> str:
     """Return the key of a bucket of erased entities."""
     return f"{RESERVED_PREFIX}:erased:{{{view_id(view)}:{bucket}}}"
 
 
-def entity_prefix(view: FeatureView, generation: str) -> str:
+def entity_prefix(view: Named, generation: str) -> str:
     """Return what stands before the entity in the key of a row; ``}`` stands after it."""
     return f"{view_id(view)}{SEPARATOR}{generation}{SEPARATOR}{{"
 
 
-def entity_key(view: FeatureView, generation: str, values: Sequence[str]) -> str:
+def entity_key(view: Named, generation: str, values: Sequence[str]) -> str:
     """Return the key of one entity's row, from the texts of its join keys."""
     return f"{entity_prefix(view, generation)}{SEPARATOR.join(map(escape, values))}}}"
 
 
-def entity_values(view: FeatureView, generation: str, key: str) -> list[str]:
+def entity_values(view: Named, generation: str, key: str) -> list[str]:
     """Return the texts of the join keys in the key of an entity's row: the inverse of :func:`entity_key`."""
     entity = key.removeprefix(entity_prefix(view, generation)).removesuffix("}")
     return [unquote(part) for part in entity.split(SEPARATOR)]
@@ -138,6 +158,6 @@ def escape(value: str) -> str:
     return value
 
 
-def _of_view(what: str, view: FeatureView) -> str:
+def _of_view(what: str, view: Named) -> str:
     """Return a key of the view in the slot of its project."""
     return f"{RESERVED_PREFIX}:{what}:{{{view.project}}}{SEPARATOR}{view.name}"

@@ -13,6 +13,8 @@ from online_features.feature_view import FeatureView
 from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.overview.stored_view import StoredView
+from online_features.online.read.overview.view_summary import ViewSummary
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.view_freshness_check import FreshnessResult, ViewStatus, read_statuses
 from online_features.online.redis import async_deployment_of
@@ -114,6 +116,21 @@ class AsyncOnlineStore:
         reading = self._reader.statistics(view, generation)
         with translated(self._client, view):
             return await hold_async(self._deployment, reading)
+
+    async def overview(self) -> list[ViewSummary]:
+        """Read how all feature views are; see :meth:`online_features.OnlineStore.overview`."""
+        with translated(self._client):
+            return await hold_async(self._deployment, self._reader.overview())
+
+    async def summary(self, name: str) -> ViewSummary:
+        """Read how a feature view is; see :meth:`online_features.OnlineStore.summary`."""
+        with translated(self._client):
+            return await hold_async(self._deployment, self._reader.summary(name))
+
+    async def stored_view(self, name: str) -> StoredView:
+        """Read the definition of a feature view; see :meth:`online_features.OnlineStore.stored_view`."""
+        with translated(self._client):
+            return await hold_async(self._deployment, self._reader.stored_view(name))
 
     async def check(self, check: FreshnessCheck) -> FreshnessResult:
         """Check whether a view, or entities of it, are fresh enough; see :meth:`online_features.OnlineStore.check`."""

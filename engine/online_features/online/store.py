@@ -24,6 +24,8 @@ from online_features.online.generations.view_state import ViewState, read_state
 from online_features.online.read.feature_vectors import FeatureVectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.overview.stored_view import StoredView
+from online_features.online.read.overview.view_summary import ViewSummary
 from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.stored_rows import StoredRowReader
 from online_features.online.read.view_freshness_check import FreshnessResult
@@ -304,6 +306,30 @@ class OnlineStore:
         reading = self._reader.statistics(view, generation)
         with translated(self._client, view):
             return hold(self._deployment, reading)
+
+    def overview(self) -> list[ViewSummary]:
+        """Read how all feature views are that this Redis holds, by project and name."""
+        with translated(self._client):
+            return hold(self._deployment, self._reader.overview())
+
+    def summary(self, name: str) -> ViewSummary:
+        """Read how a feature view is.
+
+        :param name: ``"view"``, if there is one project with such a view, or ``"project:view"``.
+        :raises UnknownViewError: when there is none, or more than one.
+        """
+        with translated(self._client):
+            return hold(self._deployment, self._reader.summary(name))
+
+    def stored_view(self, name: str) -> StoredView:
+        """Read the definition of a feature view, as Redis has recorded it.
+
+        :param name: ``"view"``, if there is one project with such a view, or ``"project:view"``.
+        :raises UnknownViewError: when there is none, or more than one.
+        :raises OnlineDataError: when nothing of the view is online, or its state is damaged.
+        """
+        with translated(self._client):
+            return hold(self._deployment, self._reader.stored_view(name))
 
     def check(self, check: FreshnessCheck) -> FreshnessResult:
         """Check whether a view, or entities of it, are fresh enough.

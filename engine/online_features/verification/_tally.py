@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from online_features.verification.report import FeatureSkew, SkewClass, SkewExample, VerificationReport
 
@@ -80,4 +80,5 @@ class Tally:
             repaired=self.repaired,
             removed=self.removed,
             seconds=seconds,
+            verified_at=datetime.now(UTC),
         )

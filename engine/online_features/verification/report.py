@@ -87,6 +87,7 @@ class VerificationReport:
     :param repaired: how many rows were written again.
     :param removed: how many extra rows were removed.
     :param seconds: wall time.
+    :param verified_at: when it ended.
     """
 
     feature_view: str
@@ -106,6 +107,7 @@ class VerificationReport:
     repaired: int
     removed: int
     seconds: float
+    verified_at: datetime
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON has."""
@@ -114,7 +116,19 @@ class VerificationReport:
             **asdict(self),
             "examples": examples,
             "watermark": to_text(self.watermark),
+            "verified_at": to_text(self.verified_at),
             "seconds": round(self.seconds, 3),
+        }
+
+    def counts(self) -> dict[str, Any]:
+        """Return how many rows there are of each class, and of what, as values that JSON has."""
+        shares = {name: skew.share for name, skew in self.features.items()}
+        return {
+            **{kind.value: getattr(self, kind) for kind in SkewClass},
+            "rows_compared": self.rows_compared,
+            "skipped": self.skipped,
+            "features": shares,
+            "verified_at": to_text(self.verified_at),
         }
 
     def require(self, thresholds: Mapping[str, int] | None = None) -> None:

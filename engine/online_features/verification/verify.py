@@ -43,6 +43,7 @@ def verify(
     sample: int | None = SAMPLE,
     repair: bool = False,
     lookback: timedelta | None = None,
+    record: bool = False,
     batch_rows: int = BATCH_ROWS,
     origin: Mapping[str, str | int] | None = None,
 ) -> VerificationReport:
@@ -55,6 +56,7 @@ def verify(
     :param repair: write rows that are missing, behind, different or unreadable again, and remove extra ones. No row
         replaces a newer one, and what was pushed stays. It is recorded as a run of kind ``repair``.
     :param lookback: how far increments read back; see :func:`~online_features.materialize`.
+    :param record: record the counts in Redis, for who looks at the view; it needs the rights of a run.
     :param batch_rows: the largest number of rows in memory per batch.
     :param origin: what started the repair, for the run history.
     :raises OptionError: when an option is out of its range.
@@ -65,7 +67,7 @@ def verify(
     :raises SwitchedError: when the view was switched to another generation again and again.
     :raises TransientError: when a store cannot be reached or broke off.
     """
-    arguments.check(view=view, offline=offline, online=online, repair=repair, batch_rows=batch_rows)
+    arguments.check(view=view, offline=offline, online=online, repair=repair, record=record, batch_rows=batch_rows)
     arguments.check_given(sample=sample, lookback=lookback, origin=origin)
     if lookback is not None and lookback < timedelta(0):
         raise WindowError(f"lookback={lookback!r} must not be negative")
@@ -82,6 +84,8 @@ def verify(
                 )  # fmt: skip
             if reader.published() == baseline.generation:
                 has_skew = any(getattr(report, kind) for kind in SKEW)
+                if record:
+                    reader.record_verification(baseline.generation, report.counts())
                 say(log.warning if has_skew else log.info, f"Verified feature view {view.name!r}: {report.in_words()}")
                 return report
         say(log.info, f"Feature view {view.name!r} was switched to another generation; its verification begins again")

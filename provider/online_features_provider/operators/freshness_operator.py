@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from online_features.errors import WindowError
+from online_features.feature_view import FeatureView
+from online_features.window import NEEDS_BOUND
 
 from online_features_provider.operators._feature_view_operator import FeatureViewOperator
 from online_features_provider.operators.rendered_fields import count, duration, instant, number
@@ -54,8 +56,9 @@ class ViewFreshnessOperator(FreshnessOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if max_staleness is None and at_least is None:
-            raise WindowError("a freshness check needs max_staleness=, at_least= or both")
+        view = self.feature_view
+        if max_staleness is None and at_least is None and isinstance(view, FeatureView) and view.max_staleness is None:
+            raise WindowError(NEEDS_BOUND)
         self.max_staleness = max_staleness
         self.at_least = at_least
         self.measure = measure

@@ -171,7 +171,11 @@ class MaterializeOperator(WriteOperator):
                     allow_empty=parse_bool("allow_empty", self.allow_empty),
                     ignore_checks=parse_bool("ignore_checks", self.ignore_checks),
                     ignore_memory=parse_bool("ignore_memory", self.ignore_memory),
-                    origin=origin_of(context),
+                    origin={
+                        **origin_of(context),
+                        "postgres_conn_id": self.postgres_conn_id,
+                        "redis_conn_id": self.redis_conn_id,
+                    },
                     lookback=duration("lookback", self.lookback),
                     **{name: option for name, option in self._options().items() if option is not None},
                     **window,

@@ -88,6 +88,7 @@ class VerifyOperator(KillableOperator, FeatureViewOperator):
                 OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store(),
                 sample=count("sample", self.sample),
                 repair=parse_bool("repair", self.repair),
+                record=True,
                 lookback=duration("lookback", self.lookback),
                 origin=origin_of(context),
             )

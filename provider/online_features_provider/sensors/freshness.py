@@ -111,7 +111,8 @@ class FreshnessSensor(FreshnessOperator, BaseSensorOperator):
 class FeatureViewFreshnessSensor(ViewFreshnessOperator, FreshnessSensor):
     """Wait until a feature view is fresh, by the watermark or the newest event timestamp in Redis.
 
-    Give ``max_staleness``, ``at_least`` or both; the view is fresh if all of them hold.
+    Give ``max_staleness``, ``at_least`` or both; the view is fresh if all of them hold. If neither is given, its own
+    ``max_staleness`` must hold.
 
     :param feature_view: the view, or its import path (templated).
     :param max_staleness: the greatest lag, now minus what is measured: a timedelta, seconds, or text such as ``PT1H``

@@ -172,7 +172,11 @@ def read_generations(access: Access, view: FeatureView) -> GenerationList:
     :raises OnlineDataError: when this package has not written what Redis holds.
     """
     (found,) = read_lists(access, [view])
-    return replace(found, generations=tuple(_with_details(access, view, known) for known in found.generations))
+    details = (
+        access.command("HMGET", keyspace.generation_key(view, known.id), *DETAILS) for known in found.generations
+    )
+    known = zip(found.generations, details, strict=True)
+    return replace(found, generations=tuple(with_details(view, each, reply) for each, reply in known))
 
 
 def read_lists(access: Access, views: Sequence[FeatureView]) -> list[GenerationList]:
@@ -186,7 +190,7 @@ def read_lists(access: Access, views: Sequence[FeatureView]) -> list[GenerationL
     words = state_script("read_generations").call_in_full(keys, [view.name for view in views])
     seconds, microseconds, *parts = access.command(*words)
     now = EPOCH + timedelta(seconds=int(seconds), microseconds=int(microseconds))
-    return [_list_from(view, now, *parts[3 * i : 3 * i + 3]) for i, view in enumerate(views)]
+    return [list_from(view, now, *parts[3 * i : 3 * i + 3]) for i, view in enumerate(views)]
 
 
 def read_on_primary(access: Access, command: str, key: str, *words: str | int) -> Any:
@@ -202,7 +206,14 @@ def entry_text(generation: Generation) -> str:
     return json.dumps({name: value for name, value in entry.items() if value is not None})
 
 
-def _list_from(view: FeatureView, now: datetime, pointer: Any, builder: Any, words: Any) -> GenerationList:
+def list_from(view: keyspace.Named, now: datetime, pointer: Any, builder: Any, words: Any) -> GenerationList:
+    """Parse the generations of a view, without what their own hashes hold.
+
+    :param pointer: the field of the view in the project's pointer.
+    :param builder: the run that holds the lease.
+    :param words: names and values of the list, in turns.
+    :raises OnlineDataError: when this package has not written them.
+    """
     pointed = published_from(view.project, pointer or None)
     published, switch = pointed.generation, pointed.switch
     with named(keyspace.generations_key(view)):
@@ -233,10 +244,14 @@ def _generation_from(generation: str, stored: str) -> Generation:
     return Generation(**{**known, **instants, "id": generation, "state": GenerationState(entry["state"])})
 
 
-def _with_details(access: Access, view: FeatureView, generation: Generation) -> Generation:
-    key = keyspace.generation_key(view, generation.id)
-    rows, size, watermark = map(optional_text, access.command("HMGET", key, *DETAILS))
-    with named(key):
+def with_details(view: keyspace.Named, generation: Generation, details: Sequence[Any]) -> Generation:
+    """Return the generation with what its own hash holds.
+
+    :param details: the values of :data:`DETAILS`.
+    :raises OnlineDataError: when this package has not written them.
+    """
+    with named(keyspace.generation_key(view, generation.id)):
+        rows, size, watermark = map(optional_text, details)
         return replace(
             generation,
             rows=int(rows) if rows else None,

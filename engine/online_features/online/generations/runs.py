@@ -104,6 +104,7 @@ def commit_run(
         "definition": json.dumps(definition(view, schema)),
         "servers": identities(servers),
         "evicted": json.dumps(evicted_counts(servers)),
+        "max_staleness": "" if view.max_staleness is None else str(view.max_staleness.total_seconds()),
         **schema_fields(schema),
     }
     if claims.cursor is not None:

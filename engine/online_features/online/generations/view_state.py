@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from online_features.common.instants import from_text
@@ -16,6 +16,7 @@ from online_features.layouts import keyspace
 from online_features.layouts.layout_registry import LAYOUTS
 from online_features.online.generations._stored_schema import schema_fields, schema_from
 from online_features.online.redis.deployment import Deployment, Session
+from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import text
 from online_features.schema import RowSchema
 from online_features.source_note import SourceNote
@@ -56,6 +57,8 @@ class ViewState:
     :param rows: that the build of the generation has put online.
     :param bytes: of them in Redis, by estimate.
     :param last_run: id of the last run in the history when the build was registered.
+    :param max_staleness: the objective of the view, as of the last run.
+    :param verification: the counts of the last verification that was recorded, and when it ended.
     """
 
     generation: str
@@ -76,6 +79,8 @@ class ViewState:
     rows: int | None = None
     bytes: int | None = None
     last_run: str | None = None
+    max_staleness: timedelta | None = None
+    verification: Mapping[str, Any] | None = None
 
 
 def read_state(deployment: Deployment, view: FeatureView, generation: str) -> ViewState:
@@ -90,7 +95,7 @@ def read_state(deployment: Deployment, view: FeatureView, generation: str) -> Vi
     return state_from(view, generation, texts)
 
 
-def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) -> ViewState:
+def state_from(view: keyspace.Named, generation: str, stored: Mapping[str, str]) -> ViewState:
     """Parse the state of a generation; what is not among the fields is ``None``.
 
     :raises OnlineDataError: when this package has not written it.
@@ -115,6 +120,8 @@ def state_from(view: FeatureView, generation: str, stored: Mapping[str, str]) ->
             rows=int(stored["rows"]) if "rows" in stored else None,
             bytes=int(stored["bytes"]) if "bytes" in stored else None,
             last_run=stored.get("last_run"),
+            max_staleness=timedelta(seconds=float(stored["max_staleness"])) if stored.get("max_staleness") else None,
+            verification=json_object(stored["verification"]) if "verification" in stored else None,
         )
 
 
@@ -142,6 +149,12 @@ def record_schema(session: Session, view: FeatureView, generation: str, schema: 
     fields = {"layout": view.layout, **schema_fields(schema)}
     words = [word for field in fields.items() for word in field]
     session.command("HSET", keyspace.generation_key(view, generation), *words)
+
+
+def record_verification(deployment: Deployment, view: FeatureView, generation: str, counts: Mapping[str, Any]) -> None:
+    """Record the counts of a verification, until the next one or the end of the generation."""
+    key = keyspace.generation_key(view, generation)
+    deployment.command(*state_script("record_verification").call_in_full([key], [json.dumps(counts)]))
 
 
 def forget_definition(session: Session, view: FeatureView, generation: str) -> None:

@@ -37,6 +37,11 @@ class Freshness:
             now=now,
         )
 
+    @classmethod
+    def unknown(cls, now: datetime) -> Freshness:
+        """Return the freshness of a view whose state cannot be read."""
+        return cls(watermark=None, max_event_timestamp=None, materialized_at=None, now=now)
+
     @property
     def is_materialized(self) -> bool:
         """Whether a run of the view has succeeded."""

@@ -19,6 +19,9 @@ from online_features.online.read.entity_keys import Entity
 from online_features.online.read.feature_vectors import FeatureVectors, read_vectors
 from online_features.online.read.freshness import Freshness, FreshnessBounds
 from online_features.online.read.online_rows import OnlineRows
+from online_features.online.read.overview.overview_query import read_overview, read_stored_view, read_summary
+from online_features.online.read.overview.stored_view import StoredView
+from online_features.online.read.overview.view_summary import ViewSummary
 from online_features.online.read.statistics_query import read_statistics
 from online_features.online.read.view_freshness_check import FreshnessResult, ViewFreshnessCheck
 from online_features.online.redis.conversation import Conversation
@@ -103,6 +106,20 @@ class StoreReader:
         arguments.check(view=view)
         arguments.check_given(generation=generation)
         return read_statistics(view, generation)
+
+    def overview(self) -> Conversation[list[ViewSummary]]:
+        """Read the summaries of all views; see :meth:`~online_features.OnlineStore.overview`."""
+        return read_overview(datetime.now(UTC))
+
+    def summary(self, name: str) -> Conversation[ViewSummary]:
+        """Read the summary of a view; see :meth:`~online_features.OnlineStore.summary`."""
+        arguments.check(name=name)
+        return read_summary(name, datetime.now(UTC))
+
+    def stored_view(self, name: str) -> Conversation[StoredView]:
+        """Read the definition of a view; see :meth:`~online_features.OnlineStore.stored_view`."""
+        arguments.check(name=name)
+        return read_stored_view(name)
 
     def check(self, check: FreshnessCheck, primaries: int) -> Conversation[FreshnessResult]:
         """Run a freshness check; see :meth:`~online_features.OnlineStore.check`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from online_features.errors import OnlineAccessError, OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
-from online_features.online.generations.view_state import ViewState
+from online_features.online.generations.view_state import ViewState, record_verification
 from online_features.online.read._entity_sample import CURSOR_BITS, scan_step
 from online_features.online.read._state_query import read_pointers, read_published_fields
 from online_features.online.redis.conversation import Conversation, hold
@@ -29,7 +29,7 @@ STATE_FIELDS = (
 
 
 class StoredRowReader:
-    """Reads stored rows of a view. All of its commands are those of readers, but for ``SCAN``, which finds keys."""
+    """Reads stored rows of a view. All of its reads are those of readers, but for ``SCAN``, which finds keys."""
 
     def __init__(self, deployment: Deployment, view: FeatureView) -> None:
         self._deployment = deployment
@@ -44,6 +44,11 @@ class StoredRowReader:
         """Read which generation is published."""
         pointers = hold(self._deployment, read_pointers([self._view]))
         return pointers[keyspace.view_id(self._view)].generation
+
+    def record_verification(self, generation: str, counts: Mapping[str, Any]) -> None:
+        """Record the counts of a verification beside the rows."""
+        with turn(self._deployment.client, writes=True):
+            record_verification(self._deployment, self._view, generation, counts)
 
     def replies(self, form: CommandForm, keys: Sequence[Key]) -> list[Any]:
         """Return the reply to a command on each key, as bytes.

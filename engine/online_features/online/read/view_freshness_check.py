@@ -19,7 +19,7 @@ from online_features.online.redis.conversation import Conversation, together
 from online_features.online.redis.redis_failures import ResponseError
 from online_features.resp.commands import CommandForm
 from online_features.resp.replies import text
-from online_features.window import aware
+from online_features.window import NEEDS_BOUND, aware
 
 Failure: TypeAlias = OnlineDataError | ResponseError  # of one view, whose state this package has not written
 Measure = Literal["watermark", "event_timestamp"]
@@ -62,10 +62,10 @@ class ViewStatus:
 class ViewFreshnessCheck:
     """How fresh a feature view must be.
 
-    :param max_staleness: the greatest lag, now minus what is measured.
+    :param max_staleness: the greatest lag, now minus what is measured; that of the view if no bound is given.
     :param at_least: an aware datetime; what is measured must have reached it.
     :param measure: ``"watermark"``, or ``"event_timestamp"``: the newest that was materialized or pushed.
-    :raises WindowError: when no bound is given, or a bound or the measure is invalid.
+    :raises WindowError: when there is no bound, or a bound or the measure is invalid.
     """
 
     view: FeatureView
@@ -75,7 +75,9 @@ class ViewFreshnessCheck:
 
     def __post_init__(self) -> None:
         if self.max_staleness is None and self.at_least is None:
-            raise WindowError("a freshness check needs max_staleness=, at_least= or both")
+            if self.view.max_staleness is None:
+                raise WindowError(NEEDS_BOUND)
+            object.__setattr__(self, "max_staleness", self.view.max_staleness)
         check_staleness(self.max_staleness)
         if self.at_least is not None:
             object.__setattr__(self, "at_least", aware("at_least", self.at_least))

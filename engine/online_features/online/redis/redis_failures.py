@@ -272,5 +272,7 @@ def lasting(retry_budget: RetryBudget) -> Iterator[None]:
 
 
 def named(*views: FeatureView) -> str:
-    """Return the views by name, as the beginning of a message."""
+    """Return the views by name, or the online store if there are none, as the beginning of a message."""
+    if not views:
+        return "the online store"
     return f"feature view{'s' if len(views) > 1 else ''} {', '.join(repr(view.name) for view in views)}"

@@ -23,6 +23,7 @@ from online_features.layouts.layout_registry import LAYOUTS
 STATE_SCRIPTS: dict[str, tuple[str, ...]] = {
     "push": (), "commit_run": ("history",), "end_run": ("history",),
     "read_generations": (), "change_generations": (), "record_erasures": (), "renew_lease": (), "read_on_primary": (),
+    "record_verification": (),
 }  # fmt: skip
 ROW_SCRIPTS = ("bury", "clear", "delete", "prune", "stamps", "unbury", "write")
 

@@ -1,0 +1,116 @@
+"""Summaries of views and their definitions, read in conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from online_features.errors import OnlineDataError
+from online_features.layouts import keyspace
+from online_features.layouts.keyspace import ViewName
+from online_features.online.generations.generation_list import DETAILS, GenerationList, list_from, with_details
+from online_features.online.generations.pointer import pointer_command, published_from
+from online_features.online.generations.view_state import json_object, named, state_from
+from online_features.online.read._state_query import with_subject
+from online_features.online.read.freshness import Freshness
+from online_features.online.read.overview.stored_view import StoredView, find_view, stored_view
+from online_features.online.read.overview.view_summary import ViewSummary
+from online_features.online.redis.conversation import Conversation, together
+from online_features.online.redis.redis_failures import ResponseError, decision
+from online_features.resp.commands import Command, CommandForm
+from online_features.resp.replies import text
+
+
+def read_overview(now: datetime) -> Conversation[list[ViewSummary]]:
+    """Read summaries of all views, in three round trips; damage affects its view only."""
+    ids = yield from _read_ids()
+    names = [ViewName(*each.split(keyspace.SEPARATOR, 1)) for each in sorted(ids)]
+    return (yield from together([_read_summary(name, now) for name in names]))
+
+
+def read_summary(name: str, now: datetime) -> Conversation[ViewSummary]:
+    """Read the summary of one view; see :func:`.find_view`."""
+    ids = yield from _read_ids()
+    return (yield from _read_summary(find_view(name, ids), now))
+
+
+def read_stored_view(name: str) -> Conversation[StoredView]:
+    """Read the definition of a view; see :func:`.find_view`."""
+    view = find_view(name, (yield from _read_ids()))
+    ((pointed,),) = _checked((yield [pointer_command(view.project, [view.name])]), "the pointer")
+    generation = published_from(view.project, pointed).generation
+    (stored,) = _checked((yield [_state_command(view, generation)]), "the state")
+    return stored_view(view, state_from(view, generation, _texts(view, generation, stored)))
+
+
+def _read_ids() -> Conversation[frozenset[str]]:
+    """Read ``project:view`` of all views."""
+    (reply,) = _checked((yield [(CommandForm("SMEMBERS"), keyspace.VIEWS_KEY)]), "the set of feature views")
+    return frozenset(each for each in map(text, reply) if keyspace.SEPARATOR in each)
+
+
+def _read_summary(view: ViewName, now: datetime) -> Conversation[ViewSummary]:
+    state, generations, last_run, damage = None, None, None, ""
+    try:
+        (pointed,), builder, listed, runs = _checked((yield _commands(view)), "the generations")
+        published = published_from(view.project, pointed).generation
+        generations = list_from(view, now, pointed, builder, [word for pair in _pairs(listed).items() for word in pair])
+        with named(keyspace.runs_key(view)):
+            last_run = json_object(runs[0]) if runs else None
+        details = (_details_command(view, known.id) for known in generations.generations)
+        stored, *replies = _checked((yield [_state_command(view, published), *details]), "the state")
+        generations = _with_details(view, generations, replies)
+        state = state_from(view, published, _texts(view, published, stored))
+    except OnlineDataError as error:
+        damage = str(error)
+    return ViewSummary(
+        project=view.project, name=view.name, state=state, generations=generations, last_run=last_run, damage=damage,
+        freshness=Freshness.of(state, now=now) if state else Freshness.unknown(now),
+    )  # fmt: skip
+
+
+def _commands(view: ViewName) -> list[Command]:
+    return [
+        pointer_command(view.project, [view.name]),
+        (CommandForm("GET"), keyspace.lease_key(view)),
+        (CommandForm("HGETALL"), keyspace.generations_key(view)),
+        (CommandForm("LRANGE", ("0", "0")), keyspace.runs_key(view)),
+    ]
+
+
+def _with_details(view: ViewName, found: GenerationList, details: list[Any]) -> GenerationList:
+    known = zip(found.generations, details, strict=True)
+    return replace(found, generations=tuple(with_details(view, each, reply) for each, reply in known))
+
+
+def _state_command(view: ViewName, generation: str) -> Command:
+    return CommandForm("HGETALL"), keyspace.generation_key(view, generation)
+
+
+def _details_command(view: ViewName, generation: str) -> Command:
+    return CommandForm("HMGET", DETAILS), keyspace.generation_key(view, generation)
+
+
+def _texts(view: ViewName, generation: str, reply: Any) -> dict[str, str]:
+    with named(keyspace.generation_key(view, generation)):
+        return {text(name): text(value) for name, value in _pairs(reply).items()}
+
+
+def _pairs(reply: Any) -> Mapping[Any, Any]:
+    """Return the fields of a hash: a list of them by RESP 2, a map by RESP 3."""
+    return reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _checked(replies: Any, subject: str) -> Any:
+    """Return the replies.
+
+    :raises OnlineDataError: when a key holds another type.
+    :raises redis.ResponseError: any other, with its subject.
+    """
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            error = with_subject(reply, subject)
+            raise OnlineDataError(str(error)) if decision(reply)[0] is OnlineDataError else error
+    return replies
