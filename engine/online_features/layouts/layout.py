@@ -158,9 +158,11 @@ class RowLayout(ABC):
 class OwnKeyLayout(RowLayout):
     """A layout in which a key holds one row of one generation of a view."""
 
-    def keys(self, columns: Sequence[Column]) -> Keys:  # noqa: ARG002
+    def keys(self, columns: Sequence[Column]) -> Keys:
         """Return the function from the texts of join keys to a key."""
         prefix = keyspace.entity_prefix(self.view, self.generation)
+        if len(columns) == 1:
+            return lambda texts: f"{prefix}{keyspace.escape(texts[0])}}}"
         return lambda texts: f"{prefix}{keyspace.SEPARATOR.join(map(keyspace.escape, texts))}}}"
 
     def pattern(self, columns: Sequence[Column]) -> Key:  # noqa: ARG002

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INTEGER_CHARACTERS, FLOAT_CHARACTERS = b"-0123456789", b"+-.0123456789aefin"
 EXACT_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|NaN|-?Infinity")
+EXACT_NUMBERS = re.compile(f"(?:(?:{EXACT_NUMBER.pattern}),)*")
 INFINITE = ("inf", "-inf", b"inf", b"-inf")
 
 BOOLEANS: dict[str | bytes, bool] = {"true": True, "false": False, b"true": True, b"false": False}
@@ -205,6 +206,11 @@ class NumericCodec(Codec):
         if EXACT_NUMBER.fullmatch(text) is None:
             raise ValueError(text)
         return Decimal(text)
+
+    def decode_all(self, texts: Sequence[Any]) -> Sequence[Any]:
+        if EXACT_NUMBERS.fullmatch(",".join([*texts, ""])) is None:
+            raise ValueError(texts)
+        return list(map(Decimal, texts))
 
     def decode_json(self, value: Any) -> Any:
         return self.decode(repr(value) if type(value) in (int, float) else as_text(value))

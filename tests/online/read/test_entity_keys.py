@@ -41,10 +41,10 @@ def test_keys(layout: Layout, user: Any, shop: Any, kind: Any) -> None:
             return str(error)
 
     expected = told(lambda: entity_key(layout_of(view(layout), FIRST_GENERATION), columns, entity))
-    assert told(lambda: entity_keys(layout_of(view(layout), FIRST_GENERATION), columns)(entity)) == expected
+    assert told(lambda: entity_keys(layout_of(view(layout), FIRST_GENERATION), columns)([entity])[0]) == expected
 
 
 @pytest.mark.parametrize("entity", [{}, {"user": "a"}, "user", None])
 def test_what_is_no_entity_is_refused(entity: Any) -> None:
     with pytest.raises(InvalidRowsError, match="lacks join key|an entity must be a mapping"):
-        entity_keys(layout_of(view("hash"), FIRST_GENERATION), COLUMNS)(entity)
+        entity_keys(layout_of(view("hash"), FIRST_GENERATION), COLUMNS)([entity])

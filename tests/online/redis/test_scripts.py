@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, Progress, materialize
+from online_features import FeatureView, OfflineStore, OnlineStore, Progress, materialize, verify
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
 from online_features.online.generations.leases import release_lease
@@ -90,6 +90,7 @@ def test_scripts_on_state_use_the_keys_that_they_are_given(
     materialize(view, offline, online)
     online.delete(view, [{"id": "1"}])
     materialize(view, offline, online, start=at(0), end=at(5))
+    verify(view, offline, online, record=True)
 
     def fail(_: Progress) -> None:
         raise KeyboardInterrupt

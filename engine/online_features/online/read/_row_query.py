@@ -8,7 +8,7 @@ date, the rows are read again. A store with ``pointer_max_age`` leaves them out 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import repeat
@@ -18,7 +18,7 @@ from online_features.errors import InvalidRowsError, OnlineDataError, StaleFeatu
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
-from online_features.layouts.row_format import DAMAGE
+from online_features.layouts.row_format import DAMAGE, Row
 from online_features.online.generations.view_state import ViewState, as_online
 from online_features.online.read._state_query import (
     FRESHNESS_FIELDS,
@@ -197,7 +197,7 @@ class _Reading:
         :raises InvalidRowsError: when the query does not fit what is online.
         """
         plan = _plan(as_online(query.view, cached.layout), cached, query)
-        keys: Sequence[Key] = [plan.key(row) for row in query.entity_rows] if plan else []
+        keys: Sequence[Key] = plan.keys(query.entity_rows) if plan else []
         by_key = {key: (plan.format.command, key) for key in keys} if plan else {}
         return cls(query=query, cached=cached, plan=plan, keys=keys, by_key=by_key)
 
@@ -235,7 +235,7 @@ def _read(query: RowQuery, plan: RowPlan, replies: Sequence[Any]) -> list[Online
         # Decode row by row, so that one damaged row does not hide the others.
         pairs = zip(query.entity_rows, replies, strict=True)
         return [_read_one(query, plan, entity, reply) for entity, reply in pairs]
-    return [_row(query, plan, entity, *row) for entity, row in zip(query.entity_rows, read, strict=True)]
+    return _online_rows(query, plan, query.entity_rows, read)
 
 
 def _read_one(query: RowQuery, plan: RowPlan, entity: Entity, reply: Any) -> OnlineRow:
@@ -244,7 +244,7 @@ def _read_one(query: RowQuery, plan: RowPlan, entity: Entity, reply: Any) -> Onl
     try:
         if isinstance(reply, ResponseError):
             raise OnlineDataError(str(reply))
-        return _row(query, plan, entity, *plan.format.row(reply))
+        return _online_rows(query, plan, [entity], [plan.format.row(reply)])[0]
     except DAMAGE as error:
         reason = (
             f"feature view {query.view.name!r}: the row of {dict(entity)!r} is damaged, or was written before a "
@@ -253,14 +253,16 @@ def _read_one(query: RowQuery, plan: RowPlan, entity: Entity, reply: Any) -> Onl
         return _absent(entity, "unreadable", plan.names, reason)
 
 
-def _row(
-    query: RowQuery, plan: RowPlan, entity: Entity, timestamp: datetime | None, values: Mapping[str, Any]
-) -> OnlineRow:
-    if timestamp is None:
-        return _absent(entity, "not_found", plan.names)
-    if query.view.ttl is not None and timestamp <= query.now - query.view.ttl:
-        return _absent(entity, "expired", plan.names)
-    return OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
+def _online_rows(query: RowQuery, plan: RowPlan, entities: Sequence[Entity], read: Iterable[Row]) -> list[OnlineRow]:
+    """Return a row for each entity: the one that was read, unless it is past the view's ttl or there is none."""
+    ttl = query.view.ttl
+    oldest = None if ttl is None else query.now - ttl
+    return [
+        OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
+        if timestamp is not None and (oldest is None or timestamp > oldest)
+        else _absent(entity, "not_found" if timestamp is None else "expired", plan.names)
+        for entity, (timestamp, values) in zip(entities, read, strict=True)
+    ]
 
 
 def _all_absent(query: RowQuery, state: ViewState) -> OnlineRows:

@@ -37,7 +37,7 @@ class RowPlan:
 
     def __init__(self, layout: RowLayout, schema: RowSchema, features: Sequence[Column], *, numpy_arrays: bool) -> None:
         self.names = [feature.name for feature in features]
-        self.key = entity_keys(layout, schema.keys)
+        self.keys = entity_keys(layout, schema.keys)
         self.format = layout.row_format(features, schema.features, numpy_arrays=numpy_arrays)
 
 

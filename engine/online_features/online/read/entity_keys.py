@@ -39,25 +39,34 @@ def entity_key(layout: RowLayout, keys: Sequence[Column] | None, entity: Entity)
         raise InvalidRowsError(f"feature view {view.name!r}, entity {dict(entity)!r}: {error}") from error
 
 
-def entity_keys(layout: RowLayout, columns: Sequence[Column]) -> Callable[[Entity], Key]:
-    """Return :func:`entity_key` with the columns bound, faster for values whose ``str()`` is their text."""
+def entity_keys(layout: RowLayout, columns: Sequence[Column]) -> Callable[[Sequence[Entity]], Sequence[Key]]:
+    """Return :func:`entity_key` for many entities, faster where ``str()`` of all values is their text."""
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
     key_of = layout.keys(columns)
 
-    def key(entity: Entity) -> Key:
-        texts = []
-        for name, kind in plain:
-            value = entity.get(name) if type(entity) is dict else None
-            text = str(value)
-            if type(value) is not kind or "\0" in text or not values.has_utf8(text):
-                return entity_key(layout, columns, entity)
-            texts.append(text)
+    def keys(entities: Sequence[Entity]) -> Sequence[Key]:
         try:
-            return key_of(texts)
-        except InvalidRowsError:
-            return entity_key(layout, columns, entity)  # its error names the entity
+            return list(map(key_of, zip(*(_plain_texts(entities, *column) for column in plain), strict=True)))
+        except (KeyError, TypeError, ValueError):  # entity_key finds the one at fault, and names it
+            return [entity_key(layout, columns, entity) for entity in entities]
 
-    return key
+    return keys
+
+
+def _plain_texts(entities: Sequence[Entity], name: str, kind: type | None) -> Sequence[str]:
+    """Return the texts of a join key.
+
+    :raises KeyError: or ``TypeError`` or ``ValueError``, when ``str()`` of a value is not its text.
+    """
+    found = [entity[name] for entity in entities]
+    if not {*map(type, found)} <= {kind} or not {*map(type, entities)} <= {dict}:
+        raise TypeError(name)
+    if kind is not str:
+        return list(map(str, found))
+    joined = "".join(found)
+    if "\0" in joined or not values.has_utf8(joined):
+        raise ValueError(name)
+    return found
 
 
 def plain_value(value: Any) -> Any:

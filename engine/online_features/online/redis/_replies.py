@@ -25,12 +25,32 @@ def read_replies(connection: Any, count: int) -> list[Any]:
     replies: list[Any] = []
     while len(replies) < count:
         try:
-            arrived = [connection.read_response()]
+            first = connection.read_response()
         except redis.ResponseError as error:
-            arrived = [error]
-        arrived += _parsed(connection, count - len(replies) - 1)
-        replies += arrived if {*map(type, arrived)} <= PLAIN else _checked(arrived)
+            first = error
+        replies += _with_arrived(first, connection, count - len(replies))
     return replies
+
+
+async def read_replies_async(connection: Any, count: int) -> list[Any]:
+    """Return the next replies of a connection for asyncio; see :func:`read_replies`."""
+    replies: list[Any] = []
+    while len(replies) < count:
+        try:
+            first = await connection.read_response()
+        except redis.ResponseError as error:
+            first = error
+        replies += _with_arrived(first, connection, count - len(replies))
+    return replies
+
+
+def _with_arrived(first: Any, connection: Any, most: int) -> list[Any]:
+    """Return a reply, and those after it that have arrived.
+
+    :raises redis.ConnectionError: when it is one of the replies.
+    """
+    arrived = [first, *_parsed(connection, most - 1)]
+    return arrived if {*map(type, arrived)} <= PLAIN else _checked(arrived)
 
 
 def _parsed(connection: Any, most: int) -> list[Any]:

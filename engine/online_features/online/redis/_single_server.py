@@ -13,6 +13,7 @@ import redis
 
 from online_features.common.retry_budget import RetryBudget
 from online_features.layouts.layout import Key
+from online_features.online.redis._replies import read_replies, read_replies_async
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
 from online_features.online.redis.redis_failures import is_passing, is_refused, lasting
 from online_features.online.redis.replication import Replication
@@ -50,7 +51,7 @@ class SingleServer(Deployment):
 
         def exchange() -> list[Any]:
             connection.send_packed_command([packet])
-            return [_reply(connection) for _ in commands]
+            return read_replies(connection, len(commands))
 
         try:
             replies: list[Any] = connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
@@ -173,7 +174,7 @@ class AsyncSingleServer:
 
         async def exchange() -> list[Any]:
             await connection.send_packed_command([packet])
-            return [await _reply_async(connection) for _ in commands]
+            return await read_replies_async(connection, len(commands))
 
         try:
             replies: list[Any] = await connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
@@ -184,17 +185,3 @@ class AsyncSingleServer:
     async def primaries(self) -> int:
         """Return the number of primaries, which is 1."""
         return 1
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
-
-
-async def _reply_async(connection: Any) -> Any:
-    try:
-        return await connection.read_response()
-    except redis.ResponseError as error:
-        return error
