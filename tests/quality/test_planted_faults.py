@@ -27,6 +27,7 @@ from online_features.verification import _comparison as comparison
 from demo.flights import Flights
 from demo.workplace import PROJECT
 from tests.conftest import Database, new_database
+from tests.quality.own_checks import numbers_vary, values_stay
 from tests.support.online import key_of
 
 pytestmark = pytest.mark.slow
@@ -37,27 +38,7 @@ DAYS_BETWEEN_VERIFICATIONS = 5
 HISTORY = timedelta(days=75)
 FEATURES = "carrier, origin, dest, dep_delay, arr_delay, air_time, distance"
 COLUMNS = f"tailnum, {FEATURES}"
-MOST_MOVED = 0.1  # share of rows whose value of a text feature is another than yesterday
 MOST_UNKNOWN = 0.01  # share of rows without an arrival, although the plane departed
-
-
-def values_stay(now: ViewStatistics, before: ViewStatistics | None) -> str | None:
-    """Compare how common the values of texts are with how common they were."""
-    for name, feature in now.features.items():
-        if before is None or feature.commonest is None:
-            continue
-        found, published = ({common.value: common.share for common in each.features[name].commonest or ()}
-                            for each in (now, before))  # fmt: skip
-        moved = sum(abs(found.get(value, 0) - published.get(value, 0)) for value in found | published) / 2
-        if moved > MOST_MOVED:
-            return f"{name}: {moved:.0%} of the rows have another value than yesterday"
-    return None
-
-
-def numbers_vary(now: ViewStatistics, _: ViewStatistics | None) -> str | None:
-    """Find numbers that are constant."""
-    constant = [name for name, feature in now.features.items() if feature.deviation == 0]
-    return f"constant: {', '.join(constant)}" if constant else None
 
 
 def arrivals_are_known(now: ViewStatistics, _: ViewStatistics | None) -> str | None:
