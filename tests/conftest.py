@@ -7,12 +7,11 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
@@ -26,6 +25,7 @@ from sqlalchemy.engine import make_url
 from demo.workplace import workplace
 from tests.support.postgres_values import ADDRESS, TYPES
 from tests.support.servers import programs
+from tests.support.servers.databases import Database, DatabasePool
 
 NUMBER = itertools.count()
 
@@ -56,34 +56,15 @@ def redis_url(servers_folder: Path) -> Iterator[str]:
         yield url
 
 
-class Database:
-    """A Postgres database of a test's own."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-
-    def __call__(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Execute in a transaction of its own and return the rows."""
-        with closing(psycopg2.connect(self.uri)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-
-@contextmanager
-def new_database(postgres_uri: str, encoding: str = "UTF8") -> Iterator[Database]:
-    """A database on the server, gone afterwards."""
-    of_encoding = "" if encoding == "UTF8" else f"ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'"
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY {of_encoding}")  # half the time of the default
-        yield Database(make_url(postgres_uri).set(database=name).render_as_string(hide_password=False))
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture(scope="session")
+def databases(postgres_uri: str) -> Iterator[DatabasePool]:
+    with closing(DatabasePool(postgres_uri)) as databases:
+        yield databases
 
 
 @pytest.fixture
-def database(postgres_uri: str) -> Iterator[Database]:
-    with new_database(postgres_uri) as database:
+def database(databases: DatabasePool) -> Iterator[Database]:
+    with databases.one() as database:
         yield database
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 # Python's own sockets are audited; those that libpq opens are in the process's table.
 SCRIPT = """

@@ -20,7 +20,8 @@ from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 from tests.support.servers.redis_servers import cluster, running
 
 WRONG = {"None": None, "0": 0, "text": "text", "[]": [], "object": object()}

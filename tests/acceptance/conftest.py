@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from demo.flights import Flights
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 
 @pytest.fixture

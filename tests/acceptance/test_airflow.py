@@ -13,7 +13,7 @@ from online_features.common.log_lines import LINE
 
 from demo.airflow import DemoAirflow
 from demo.flights import Flights
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.airflow, pytest.mark.oldest]
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from demo.airflow import DemoAirflow
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.airflow
 

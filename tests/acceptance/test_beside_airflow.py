@@ -15,7 +15,7 @@ from online_features import FeatureView, OnlineStore, PostgresSource
 
 from demo.airflow import DemoAirflow
 from demo.workplace import PROJECT
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.airflow
 

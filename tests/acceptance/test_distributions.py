@@ -15,7 +15,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.feature_view import LAYOUTS
 
 from demo.workplace import PROJECT
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -16,7 +16,7 @@ from online_features import OnlineStore
 from demo.airflow import DemoAirflow
 from demo.flights import Flights
 from demo.workplace import PROJECT
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.airflow
 

@@ -22,8 +22,8 @@ from online_features import FeatureView, OnlineStore, PostgresSource
 
 from demo.airflow import DemoAirflow
 from demo.workplace import PROJECT
-from tests.conftest import Database, new_database
 from tests.support.processes import until
+from tests.support.servers.databases import Database, new_database
 
 pytestmark = pytest.mark.airflow
 

@@ -20,7 +20,7 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from sqlalchemy.engine import make_url
 
 from demo.airflow import DemoAirflow
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.airflow
 

@@ -18,7 +18,7 @@ from demo.flights import Flights
 from demo.whole_airflow import WholeAirflow, whole_airflow
 from demo.workplace import PROJECT
 from tests.acceptance.whole import Api
-from tests.conftest import Database, new_database
+from tests.support.servers.databases import Database, new_database
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.airflow]
 

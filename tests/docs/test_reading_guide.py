@@ -13,8 +13,8 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import packaged_redis
 
 from demo.workplace import PROJECT
-from tests.conftest import Database
 from tests.support import node
+from tests.support.servers.databases import Database
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GENERATION = "mwz7cnzr"  # in the guide

@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import DAG
 
 from demo.workplace import PROJECT
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 README = (PROJECT / "README.md").read_text()
 LONGEST = 150

@@ -30,9 +30,9 @@ from online_features.online.redis import deployment_of
 from redis.cluster import ClusterNode
 
 from demo.workplace import unwind_on_signals, workplace
-from tests.conftest import Database, new_database
 from tests.endurance.soak import Latencies
 from tests.support.generations import make_older
+from tests.support.servers.databases import Database, new_database
 from tests.support.servers.redis_servers import Cluster, cluster
 
 VIEWS = 3

@@ -28,9 +28,9 @@ from online_features.errors import TransientError
 from online_features.layouts import keyspace
 
 from demo.workplace import unwind_on_signals, workplace
-from tests.conftest import Database, new_database
 from tests.support.model import OUTCOMES, Model, Row
 from tests.support.scene import check_online, mappings
+from tests.support.servers.databases import Database, new_database
 
 ENTITIES = 2000
 ROWS_AT_ONCE = 20

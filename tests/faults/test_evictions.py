@@ -17,9 +17,10 @@ from online_features.online.redis.servers import Server as Life
 from online_features.online.redis.servers import evicted_since
 
 from demo.workplace import workplace
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import state_key
 from tests.support.processes import until
+from tests.support.servers.databases import Database
 from tests.support.servers.redis_servers import Cluster, Server, cluster, running
 
 pytestmark = pytest.mark.faults

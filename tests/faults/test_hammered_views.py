@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
-from tests.conftest import Database
 from tests.endurance.hammer import Address, Hammer
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.faults, pytest.mark.layouts("msgpack", "hash", "json")]
 

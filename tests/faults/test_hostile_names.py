@@ -25,7 +25,8 @@ from online_features.layouts.layout_registry import layout_of
 from online_features.schema import Column, Encoding
 from online_features_provider.operators.materialize import MaterializeOperator
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.faults, pytest.mark.layouts]
 

@@ -30,11 +30,11 @@ from online_features.layouts import keyspace
 from online_features.online.generations.removal import retire, sweep
 from online_features.online.redis import deployment_of
 
-from tests.conftest import Database
 from tests.support.generations import make_older
 from tests.support.leases import shorten_leases
 from tests.support.model import Model, Row
 from tests.support.online import generation_online
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.faults, pytest.mark.layouts("msgpack", "hash", "json"), pytest.mark.timeout(3600)]
 

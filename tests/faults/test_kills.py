@@ -18,10 +18,10 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.common.instants import to_text
 
-from tests.conftest import Database
 from tests.support.leases import shorten_leases
 from tests.support.model import Model, Row, newest
 from tests.support.online import names_buried, rows_online
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.faults
 

@@ -13,9 +13,9 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from online_features.layouts import keyspace
 
-from tests.conftest import Database
 from tests.support.model import Model, Row
 from tests.support.online import published
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.faults
 

@@ -22,7 +22,7 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from redis.backoff import ExponentialWithJitterBackoff
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.faults
 

@@ -25,10 +25,10 @@ from online_features.offline.source_access import SourceAccess
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
-from tests.conftest import Database
 from tests.support.model import Model, Row
 from tests.support.online import rows_online
 from tests.support.processes import until
+from tests.support.servers.databases import Database
 from tests.support.servers.postgres_servers import Server, copied, through
 from tests.support.servers.proxy import Fault, Traffic, proxied
 

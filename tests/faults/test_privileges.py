@@ -34,8 +34,8 @@ from redis.crc import key_slot
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
-from tests.conftest import Database, new_database
 from tests.support.generations import make_older
+from tests.support.servers.databases import Database, new_database
 from tests.support.servers.redis_servers import STEADY, Cluster, cluster
 
 pytestmark = pytest.mark.faults

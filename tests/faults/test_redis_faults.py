@@ -24,10 +24,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from demo.workplace import workplace
-from tests.conftest import Database
 from tests.support.model import Model
 from tests.support.processes import until
 from tests.support.scene import Scene, check_counts, check_online, mappings, scene_of_rows, small_packets_and_pauses  # noqa: F401
+from tests.support.servers.databases import Database
 from tests.support.servers.proxy import Fault, Proxy, proxied
 from tests.support.servers.redis_servers import Server, running
 

@@ -22,8 +22,9 @@ from online_features.online.read.entity_freshness_check import EntityFreshnessCh
 from online_features.online.redis.servers import server
 
 from demo.workplace import workplace
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.leases import shorten_leases
+from tests.support.servers.databases import Database
 from tests.support.servers.programs import redis_programs
 from tests.support.servers.redis_servers import OPTIONS
 

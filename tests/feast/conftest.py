@@ -11,8 +11,8 @@ import pytest
 import redis
 from online_features import FeatureView, OnlineStore
 
-from tests.conftest import Database
 from tests.feast.environment import Feast, feast_process, feast_stores
+from tests.support.servers.databases import Database
 
 FEASTS, OURS = 14, 15  # databases of Redis
 

@@ -14,9 +14,10 @@ from online_features import FeastOptions, FeatureView, OfflineStore, OnlineStore
 from online_features.errors import FeatureViewError, InvalidRowsError, SourceError, UnsupportedTypeError
 from online_features.layouts.feast.feast_types import FeastType
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.feast.conftest import FEASTS, OURS, MakeFeast, content, feast_view
 from tests.feast.environment import Feast, FeastError
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.slow
 

@@ -21,9 +21,9 @@ from online_features.layouts.feast.feast_repository import load_feature_views
 from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import PROJECT
-from tests.conftest import Database, new_database
 from tests.feast.conftest import FEASTS, OURS, content
 from tests.feast.environment import ENVIRONMENT, HERE, feast_python
+from tests.support.servers.databases import Database, new_database
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,12 @@ from online_features import OnlineStore
 from online_features.layouts.keyspace import PUSHED, TOMBSTONE
 from online_features.types.registry import CODECS, typed_column
 
-from tests.conftest import Database
 from tests.online.read.test_reading_in_node import PROGRAM
 from tests.support import node
 from tests.support.msgpack_rows import packed_row
 from tests.support.node import EXAMPLES
 from tests.support.postgres_values import NOT_EVERYWHERE
+from tests.support.servers.databases import Database
 from tests.support.vectors import FILE, LAYOUTS, PROJECT_NAME, text_of, vectors
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -22,11 +22,11 @@ from online_features.online.write import online_run
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.online_run import OnlineRun
 
-from tests.conftest import Database
 from tests.support.generations import make_older
 from tests.support.moments import just_before
 from tests.support.online import key_of
 from tests.support.reading import RETRIES, Trips, reading_store
+from tests.support.servers.databases import Database
 from tests.support.stores import COLUMNS, Stores, at
 
 pytestmark = pytest.mark.layouts("msgpack", "hash", "json")

@@ -15,9 +15,10 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, SourceError
 from online_features.materialization.reporting.progress import Progress
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.processes import until
 from tests.support.scene import OUR_SESSIONS
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -9,7 +9,8 @@ from typing import Any
 from online_features import OnlineStore
 from online_features_provider.operators.materialize import MaterializeOperator
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 
 def test_runs_of_a_catch_up_in_flight_together_end_with_the_newest_rows(

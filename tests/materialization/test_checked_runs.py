@@ -24,7 +24,7 @@ from online_features import (
 from online_features.errors import ChecksFailedError, FeatureViewError, GenerationError, PublishError
 from online_features.layouts import keyspace
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 NOW = datetime.now(UTC)
 AT = NOW - timedelta(hours=1)

@@ -12,7 +12,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSour
 from psycopg2.extras import RealDictCursor
 
 from demo.flights import Flights
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 SOURCE = {"timestamp_field": "event_timestamp", "created_timestamp_column": "created_at"}
 

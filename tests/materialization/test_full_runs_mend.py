@@ -12,8 +12,8 @@ from online_features.online.generations.building import take_lease
 from online_features.online.generations.leases import release_lease
 from online_features.online.redis import deployment_of
 
-from tests.conftest import Database
 from tests.support.online import key_of
+from tests.support.servers.databases import Database
 from tests.support.stores import COLUMNS, Stores, at
 
 pytestmark = pytest.mark.layouts("msgpack", "hash", "json")

@@ -25,8 +25,9 @@ from online_features.errors import (
 )
 from online_features.materialization.reporting.progress import Progress
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import row_key, state_key
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 CREATED = {"created_timestamp_column": "created_at"}

@@ -17,8 +17,8 @@ from online_features.online.redis._single_server import ServerSession
 from online_features.online.write import online_run, push
 from online_features.online.write.push import _Push
 
-from tests.conftest import Database
 from tests.support.moments import just_before
+from tests.support.servers.databases import Database
 from tests.support.stores import COLUMNS, Stores
 
 pytestmark = pytest.mark.layouts("msgpack", "hash", "json")

@@ -21,7 +21,7 @@ from online_features import (
 )
 from online_features.online.generations.leases import closing_run
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts("hash", "json", "msgpack")
 

@@ -24,9 +24,9 @@ from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSour
 from online_features.counters import RowCounts
 from online_features.errors import GenerationError, OptionError
 
-from tests.conftest import Database
 from tests.support.model import Model, RefusedError, Row
 from tests.support.online import generation_online
+from tests.support.servers.databases import Database
 
 EXAMPLES = 8
 STEPS = 30

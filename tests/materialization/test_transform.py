@@ -17,8 +17,9 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError, TransformError
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import held, held_as_pushed
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

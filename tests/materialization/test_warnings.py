@@ -18,8 +18,8 @@ from online_features import (
 )
 from online_features.layouts import keyspace
 
-from tests.conftest import Database
 from tests.support.online import state_key
+from tests.support.servers.databases import Database
 
 EMPTY = r"(?s)not_empty\(\) +rows, where there are some  0      1\n.*table 'rows'"  # lines of a table
 

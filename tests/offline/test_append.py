@@ -22,10 +22,11 @@ from redis.retry import Retry
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import held, held_as_pushed
 from tests.support.postgres_values import VALUES
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.oldest, pytest.mark.layouts]
 

@@ -15,7 +15,8 @@ from online_features.common.instants import to_text
 from online_features.materialization.reporting import run_warnings
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

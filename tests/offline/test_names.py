@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 HOSTILE = ["order", "Mixed Case", 'quo"te', "100%", "%(x)s", "a:b", ":bind", "semi;colon--", "né", "back\\slash", "'"]
 

@@ -22,9 +22,10 @@ from online_features_provider.hooks.offline import OfflineStoreHook
 from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
-from tests.conftest import Database, at, new_database
+from tests.conftest import at
 from tests.materialization.test_broken_off import SLOW
 from tests.support.processes import until
+from tests.support.servers.databases import Database, new_database
 
 MakeView = Callable[..., FeatureView]
 

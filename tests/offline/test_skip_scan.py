@@ -15,7 +15,8 @@ from online_features.offline import query_plan as reading
 from online_features.types.registry import CODECS
 from online_features.window import Window
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.oldest
 

@@ -12,7 +12,8 @@ from online_features.errors import SourceError, SourceNotFoundError
 from online_features.offline.sql.source_rows import alone
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 from tests.support.servers.proxy import proxied
 
 MakeView = Callable[..., FeatureView]

@@ -18,8 +18,8 @@ from online_features.online.read.entity_freshness_check import EntityFreshnessCh
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features.window import Arrivals
 
-from tests.conftest import Database
 from tests.support.processes import until
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -10,7 +10,8 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.types.arrow.instants import as_postgres_reads
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 BERLIN = {"timezone": "Europe/Berlin"}

@@ -21,7 +21,7 @@ from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.verify import VerifyOperator
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 from tests.support.views import VIEW
 
 MakeView = Callable[..., FeatureView]

@@ -18,7 +18,7 @@ from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.rollback import ReleaseOperator, RollbackOperator
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 from tests.support.views import VIEW
 
 Views = tuple[FeatureView, FeatureView]

@@ -12,7 +12,8 @@ from online_features.embedded import reserved_port
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.usefixtures("connections")
 

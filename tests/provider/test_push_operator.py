@@ -14,7 +14,8 @@ from online_features.errors import FeatureViewError
 from online_features_provider.decorators.push import PushDecoratedOperator
 from online_features_provider.operators.push import PushOperator
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.usefixtures("connections"), pytest.mark.oldest]
 

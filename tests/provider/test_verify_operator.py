@@ -14,7 +14,8 @@ from online_features.errors import OptionError
 from online_features.verification import _comparison as comparison
 from online_features_provider.operators.verify import VerifyOperator
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 from tests.support.views import VIEW
 
 

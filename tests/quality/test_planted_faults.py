@@ -26,9 +26,9 @@ from online_features.verification import _comparison as comparison
 
 from demo.flights import Flights
 from demo.workplace import PROJECT
-from tests.conftest import Database, new_database
 from tests.quality.own_checks import numbers_vary, values_stay
 from tests.support.online import key_of
+from tests.support.servers.databases import Database, new_database
 
 pytestmark = pytest.mark.slow
 

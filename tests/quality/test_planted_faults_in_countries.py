@@ -15,8 +15,8 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, checks, materialize, verify
 from online_features.errors import ChecksFailedError
 
-from tests.conftest import Database, new_database
 from tests.quality.own_checks import numbers_vary, values_stay
+from tests.support.servers.databases import Database, new_database
 
 pytestmark = pytest.mark.slow
 

@@ -19,8 +19,9 @@ from online_features.statistics.view_statistics import CommonValue, FeatureStati
 from online_features.types.registry import typed_column
 from online_features.window import Window
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.postgres_values import SAME, VALUES
+from tests.support.servers.databases import Database
 
 INF, NAN = float("inf"), float("nan")
 

@@ -17,10 +17,10 @@ from online_features.counters import RowCounts
 from online_features.online.redis import _call_pipeline as call_pipeline
 from online_features.online.redis import row_calls
 
-from tests.conftest import Database, new_database
 from tests.support.model import OUTCOMES, Model, Row
 from tests.support.online import names_buried, rows_online
 from tests.support.processes import until
+from tests.support.servers.databases import Database, new_database
 
 ENTITIES = 300
 TTL = timedelta(hours=5, minutes=30)  # half an hour from every event timestamp, so that nothing expires during a test

@@ -7,7 +7,7 @@ from typing import Any
 
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 NOW = datetime.now(UTC)
 COLUMNS = "id text, ts timestamptz, created timestamptz DEFAULT clock_timestamp(), gone bool, x int"

@@ -16,9 +16,9 @@ from online_features.layouts import keyspace
 from online_features.schema import Column, Encoding
 
 from demo.workplace import PROJECT, workplace
-from tests.conftest import Database, new_database
 from tests.support.online import held, state_key
 from tests.support.postgres_values import ADDRESS, TYPES, VALUES
+from tests.support.servers.databases import Database, new_database
 
 FILE = PROJECT / "docs" / "examples" / "vectors.json"
 PROJECT_NAME = "vectors"

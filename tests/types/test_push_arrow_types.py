@@ -13,7 +13,8 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -16,10 +16,11 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError, UnsupportedTypeError
 from online_features.types.registry import CODECS, REFUSED, PostgresType
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_online
 from tests.support.postgres_values import NOT_EVERYWHERE, SAME, VALUES
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts(*LAYOUTS_OF_EVERY_TYPE)
 

@@ -17,9 +17,10 @@ from online_features.online.read.stored_rows import StoredRowReader
 from online_features.verification import _comparison as comparison
 from online_features.verification.report import SKEW, VerificationReport
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.moments import just_before
 from tests.support.online import key_of
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -9,8 +9,9 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize,
 from online_features.verification import _comparison as comparison
 
 from demo.workplace import workplace
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import key_of
+from tests.support.servers.databases import Database
 from tests.support.servers.redis_servers import STEADY, Cluster, cluster
 
 pytestmark = pytest.mark.faults

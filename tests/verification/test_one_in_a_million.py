@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize, verify
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import key_of
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

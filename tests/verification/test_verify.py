@@ -16,9 +16,10 @@ from online_features.offline import source_access
 from online_features.verification import _comparison as comparison
 from online_features.verification.report import VALUE_CHARACTERS, SkewClass, VerificationReport
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import STRING_LAYOUTS, key_of
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

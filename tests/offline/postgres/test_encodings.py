@@ -14,7 +14,8 @@ from online_features.errors import SourceError
 from online_features.offline.notifications import notification_sql
 from psycopg import sql
 
-from tests.conftest import at, new_database
+from tests.conftest import at
+from tests.support.servers.databases import new_database
 
 MakeView = Callable[..., FeatureView]
 

@@ -24,9 +24,10 @@ from online_features.window import Window
 from online_features_provider.triggers.changes import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database, at, new_database
+from tests.conftest import at
 from tests.offline.test_query_safety import BREAKOUTS, ROW, UNHARMED, VICTIM, WRITES
 from tests.support.processes import until
+from tests.support.servers.databases import Database, new_database
 from tests.support.servers.pooler import pooler
 
 pytestmark = pytest.mark.pooler

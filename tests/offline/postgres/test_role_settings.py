@@ -11,9 +11,10 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineFeaturesError, SourceError
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import held
 from tests.support.postgres_values import ADDRESS, TYPES, VALUES
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -11,8 +11,9 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OfflineStoreUnavailableError
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.processes import until
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -12,9 +12,10 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineFeaturesError
 from online_features.layouts import keyspace
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.online.read.test_fuzz_reading import HOSTILE, mutated
 from tests.support.online import state_key
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.faults
 

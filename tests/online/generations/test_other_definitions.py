@@ -12,9 +12,10 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, Progress, materialize
 from online_features.errors import InvalidRowsError
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online, row_key
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

@@ -14,8 +14,9 @@ from online_features.errors import OfflineStoreUnavailableError, OnlineDataError
 from online_features.layouts import keyspace
 from online_features.online.generations.runs import RUNS_KEPT, RUNS_KEPT_FOR
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import row_key
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -9,8 +9,9 @@ import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

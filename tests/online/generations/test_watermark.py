@@ -11,8 +11,9 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineDataError, OvertakenError
 from online_features.materialization.reporting.progress import Progress
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import state_key
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

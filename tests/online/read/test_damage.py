@@ -10,9 +10,10 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.layouts.feast import feast_format
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import key_of
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

@@ -10,8 +10,9 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import AmbiguousNameError, InvalidRowsError, OnlineStoreUnavailableError, StaleFeaturesError
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.reading import Trips, awaited_store, reading_store
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

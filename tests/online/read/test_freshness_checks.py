@@ -22,8 +22,9 @@ from online_features.online.redis import deployment_of
 from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import SCAN_COUNT
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import row_key, state_key
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

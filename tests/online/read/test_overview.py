@@ -27,7 +27,7 @@ from online_features import (
 )
 from online_features.layouts import keyspace
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 LAYOUTS = pytest.mark.layouts("msgpack", "hash", "json", "feast")
 

@@ -23,11 +23,12 @@ from online_features.errors import (
 )
 from online_features.layouts.keyspace import published_key
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.online import key_of, state_key
 from tests.support.processes import HEAVY, modules_after
 from tests.support.reading import Trips, awaited_store, reading_store
+from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.oldest, pytest.mark.layouts]
 

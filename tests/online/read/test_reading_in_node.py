@@ -10,8 +10,9 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.common.instants import to_text
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support import node
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

@@ -13,7 +13,8 @@ from online_features.online.redis import _call_pipeline as call_pipeline
 from online_features.online.redis import row_calls
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 from tests.support.servers.script_proxy import ScriptProxy, script_proxy
 
 MakeView = Callable[..., FeatureView]

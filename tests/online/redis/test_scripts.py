@@ -18,7 +18,8 @@ from online_features.online.redis import scripts
 from online_features.online.redis.scripts import ROW_SCRIPTS, STATE_SCRIPTS, Script, row_script, state_script
 from online_features.online.write._row_script import RowScript
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

@@ -29,7 +29,8 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from tests.conftest import Database, at
+from tests.conftest import at
+from tests.support.servers.databases import Database
 from tests.support.servers.proxy import Fault, proxied
 
 pytestmark = pytest.mark.oldest

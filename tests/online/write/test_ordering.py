@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

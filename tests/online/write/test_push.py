@@ -12,8 +12,9 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import InvalidRowsError
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import row_key
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 

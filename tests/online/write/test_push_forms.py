@@ -25,9 +25,10 @@ from online_features.online.redis import deployment_of
 from online_features.online.write.push import PushResult, push_rows
 from online_features.producers.given_rows import GivenBatch
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.online.write.test_push import EVERY
 from tests.support.online import held, held_as_pushed
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

@@ -16,10 +16,11 @@ from online_features.layouts import keyspace
 from online_features.online.generations.push_states import PushStates
 from online_features.online.redis.scripts import state_script
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_TEXTS
 from tests.support.moments import just_before
 from tests.support.online import published
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
 

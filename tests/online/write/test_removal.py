@@ -19,9 +19,10 @@ from online_features.online.write import row_removal
 from online_features.online.write._row_script import RowScript
 from online_features.online.write.row_removal import prune
 
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online, row_key
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.layouts
 

@@ -34,9 +34,10 @@ from online_features.online.redis.conversation import hold
 from redis.crc import key_slot
 
 from demo.workplace import workplace
-from tests.conftest import Database, at
+from tests.conftest import at
 from tests.support.online import key_of, state_key
 from tests.support.processes import until
+from tests.support.servers.databases import Database
 from tests.support.servers.redis_servers import STEADY, Cluster, Server, cluster
 
 pytestmark = [pytest.mark.oldest, pytest.mark.faults]

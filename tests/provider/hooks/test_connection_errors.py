@@ -11,7 +11,7 @@ from online_features.errors import OfflineStoreUnavailableError, OnlineStoreUnav
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 SECRET = "s3cr:et@/%"
 NOWHERE = f"redis://:{quote(SECRET, safe='')}@127.0.0.1:1"

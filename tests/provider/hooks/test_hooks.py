@@ -17,7 +17,7 @@ from online_features_provider.hooks.online import OnlineStoreHook
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.oldest
 

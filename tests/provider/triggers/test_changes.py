@@ -21,7 +21,7 @@ from online_features.offline.notifications import drop_notification_sql, notific
 from online_features_provider.triggers.changes import FeatureViewChangeTrigger
 from sqlalchemy.engine import make_url
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 pytestmark = pytest.mark.usefixtures("connections")
 
