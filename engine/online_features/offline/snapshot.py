@@ -18,7 +18,8 @@ from online_features.offline.query_plan import QueryPlan
 from online_features.offline.sql import source_rows, statements
 from online_features.rejection import SAMPLE_ROWS
 
-BATCH_BYTES = 2 * 1024 * 1024  # of Arrow data in a batch: large enough to encode by column, small enough for caches
+# Of Arrow data in a batch: small enough for caches, and enough rows to encode by column, however many columns there are.
+BATCH_BYTES, COLUMN_BYTES = 2 * 1024 * 1024, 64 * 1024
 
 
 class Snapshot:
@@ -43,7 +44,8 @@ class Snapshot:
         :param batch_rows: the largest number of rows in a batch.
         """
         with translated(self._view):
-            self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            size = max(BATCH_BYTES, COLUMN_BYTES * len(self._plan.newest.selected_columns))
+            self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(size)})
             self._cursor.execute(source_rows.sql_text(self._plan.newest))
             for received in self._received():
                 batch = self._counted(received) if self._plan.counts_rejected else received
