@@ -1,4 +1,4 @@
-"""Materialize two feature views every few minutes, and fail if they lag by more than their ``max_staleness`` afterwards.
+"""Materialize two feature views every few minutes, and fail if they are above their ``max_staleness`` afterwards.
 
 A check, not a sensor: only the next run makes features fresher, and it waits for this one to end.
 """

@@ -18,7 +18,7 @@ from online_features.offline.query_plan import QueryPlan
 from online_features.offline.sql import source_rows, statements
 from online_features.rejection import SAMPLE_ROWS
 
-# Of Arrow data in a batch: small enough for caches, and enough rows to encode by column, however many columns there are.
+# Of Arrow data in a batch: small enough for caches, and of enough rows to encode by column, however many those are.
 BATCH_BYTES, COLUMN_BYTES = 2 * 1024 * 1024, 64 * 1024
 
 
