@@ -1,0 +1,191 @@
+"""What the command prints: tables for people, JSON for programs, errors in one line.
+
+Whatever comes from Redis is escaped: neither markup of rich nor control characters of terminals have any effect.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from online_features.common.instants import to_text
+from online_features.online.read.view_freshness_check import in_words
+
+WIDE = 100_000  # columns of what is not a terminal: nothing is wrapped or cut off there
+LIST_SHOWN = 6  # numbers of an embedding that a terminal shows
+NOTHING = "\N{EN DASH}"
+KIBI = 1024
+
+# How urgent a state is, as a colour; what is not listed is as usual.
+STYLES = {
+    "damaged": "bold red", "check failed": "red", "late": "red", "run failed": "yellow", "held": "yellow",
+    "building": "cyan", "fresh": "green", "present": "green", "unreadable": "bold red", "expired": "yellow",
+    "success": "green", "skipped": "yellow", "published": "green", "refused": "red", "failed": "red", "ok": "green",
+    "missing": "red", "problem": "red", "unknown": "yellow",
+}  # fmt: skip
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Print a table; numbers are at the right, and cells that say how something is have a colour."""
+    cells = [list(map(cell, row)) for row in rows]
+    console = _console()
+    table = Table(
+        title=Text(title, style="bold") if title else None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1)
+    )
+    for i, name in enumerate(columns):
+        is_number = any(line[i].justify == "right" for line in cells)
+        table.add_column(Text(name), overflow="fold", justify="right" if is_number else "left")
+    for line in cells:
+        table.add_row(*line)
+    console.print(table)
+
+
+def print_facts(facts: Mapping[str, Any], title: str = "") -> None:
+    """Print names and values, one pair a line; what is ``None`` is left out."""
+    console = _console()
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value is not None:
+            found = cell(value)
+            found.justify = "left"
+            table.add_row(Text(escaped(name), style="dim"), found)
+    if title:
+        console.print(Text(escaped(title), style="bold"))
+    console.print(table)
+
+
+def print_line(line: str) -> None:
+    """Print a line."""
+    _console().print(Text(escaped(line)), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; see :func:`plain`."""
+    typer.echo(json.dumps(plain(value), indent=2, allow_nan=False))
+
+
+def tell(line: str) -> None:
+    """Print a line for the person on stderr, whatever stdout is for."""
+    typer.echo(escaped(line), err=True)
+
+
+def tell_error(message: str) -> None:
+    """Print an error on stderr, in one line."""
+    tell(f"Error: {in_one_line(message)}")
+
+
+def lines(message: str) -> Text:
+    """Return a message as a cell of several lines, if it has them."""
+    return Text("\n".join(map(escaped, message.splitlines())))
+
+
+def in_one_line(message: str) -> str:
+    """Return a message without line breaks."""
+    return " ".join(message.split())
+
+
+def cell(value: Any) -> Text:
+    """Return a value as a cell of a table."""
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        words = value_text(value)
+        return Text(words, style=STYLES.get(words, ""))
+    return Text(f"{value:,}", justify="right")
+
+
+def value_text(value: Any) -> str:
+    """Return a value for people: times in UTC, durations as clocks, everything else as JSON would have it."""
+    match value:
+        case None:
+            return NOTHING
+        case str():
+            return escaped(value)
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S") if value.tzinfo else value.isoformat(sep=" ")
+        case timedelta():
+            return in_words(value)
+        case list() | tuple() | dict():
+            return _document_text(value)
+        case _:
+            return escaped(str(plain(value)))
+
+
+def size_text(size: int | None) -> str | None:
+    """Return a number of bytes for people; ``None`` if it is unknown."""
+    if size is None:
+        return None
+    number, unit = float(size), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if number < KIBI:
+            break
+        number, unit = number / KIBI, larger
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def plain(value: Any) -> Any:
+    """Return a value as values that JSON has.
+
+    Instants are ISO-8601 in UTC, durations seconds, exact numbers texts, bytes Base64; numbers that are not finite are
+    ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+    """
+    match value:
+        case None | bool() | str() | int():
+            return value.value if isinstance(value, Enum) else value
+        case float():
+            return value if math.isfinite(value) else json.dumps(value)
+        case datetime():
+            return to_text(value) if value.tzinfo else value.isoformat()
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return {str(name): plain(each) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(each) for each in value]
+        case Decimal():
+            return str(value)
+        case _:
+            return str(value)
+
+
+def escaped(words: str) -> str:
+    """Return a text without control characters, of which terminals make what a view's rows should not decide."""
+    if words.isprintable():
+        return words
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
+
+
+def _document_text(value: Any) -> str:
+    found = plain(value)
+    if isinstance(found, list) and len(found) > LIST_SHOWN and _console().is_terminal:
+        shown = ", ".join(json.dumps(each, ensure_ascii=False) for each in found[:LIST_SHOWN])
+        return escaped(f"[{shown}, … {len(found):,} in all]")
+    return escaped(json.dumps(found, ensure_ascii=False))
+
+
+def _console() -> Console:
+    """Return the console of what stdout is now."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=WIDE)
+    return console
