@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.cli import rights
 from online_features.embedded import HOST, reserved_port
+from online_features.online.redis.login_rights import may_login
 
 from demo.workplace import PROJECT
 from tests.cli.conftest import Run
@@ -44,13 +47,15 @@ def test_the_rights_are_those_of_the_page() -> None:
         assert f"```redis {occasion}\n{lines}```" in PAGE
 
 
-def test_everything_is_well(trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, rows: Database) -> None:  # fmt: skip
+def test_everything_is_well(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, rows: Database
+) -> None:
     materialize(trips, offline, online)
     outcome = run("check", "--postgres", rows.uri, "--json")
     told = found(outcome)
     assert outcome.code == 0
     assert told["Redis connection"][0] == told["Postgres connection"][0] == "ok"
-    assert told["Redis views"] == ("ok", "1 are online")
+    assert told["Redis views"] == ("ok", "1 can be seen")
     assert told["Redis eviction"][0] == "ok"
     assert told["Postgres transactions in flight"] == ("ok", "can be seen")
     assert told["Postgres source of shop:trips"] == ("ok", "table 'rows'")
@@ -63,30 +68,48 @@ def test_everything_is_well(trips: FeatureView, offline: OfflineStore, online: O
 
 @pytest.mark.layouts
 @pytest.mark.parametrize("party", rights.PARTIES)
-def test_what_a_user_lacks_is_told_with_its_grant(
-    party: str, layout: str, make_view: Callable[..., FeatureView], rows: Database, offline: OfflineStore,
-    online: OnlineStore, run: Run, limited: Callable[..., str],
-) -> None:  # fmt: skip
-    """A user has exactly the rights of a party, then each of them but one."""
-    if party not in rights.parties_of(layout):
-        return
+def test_each_right_that_a_user_lacks_is_found(
+    party: str, layout: str, make_view: Callable[..., FeatureView], limited: Callable[..., str]
+) -> None:
     view = make_view(project="shop")
-    materialize(view, offline, online)
-    needed = [
-        word.replace("<project>", "shop").replace("<view>", "view").replace("<join_key>", "id")
-        for word in rights._needed(party, layout, optional=False)
-    ]
-    asking = ("+multi", "+discard", "+acl|whoami", "~@online_features:views", "~@online_features:published:{shop}")
-    for lacking in (None, *needed):
-        given = [word for word in needed if word != lacking]
-        outcome = run("check", "--for", party, "--json", "--redis", limited(*asking, *given))
-        state, detail = found(outcome)[f"Redis rights for {party}"]
-        expected = None if lacking is None or lacking in asking else lacking
-        if state == "problem":
-            assert "is no view" not in detail, "the user could not see the view"
-            assert detail == f"lacking -> ACL SETUSER {USER} {expected}"
-        else:
-            assert expected is None
+    needed = rights.needed(party, view)
+    if not needed:
+        assert party == "publishing"
+        assert layout == "feast"
+        return
+    (*others, keyed) = [word for word in needed if word[1:] in rights.ARGUMENTS]
+    for lacking in [(), *((each,) for each in needed), tuple(needed)]:
+        given = [word for word in needed if word not in lacking]
+        with redis.Redis.from_url(limited("+multi", "+discard", *given)) as login:
+            told = rights.missing(party, view, partial(may_login, login))
+        # Without a command on a key, nothing is known of keys.
+        assert told == (needed if lacking == (keyed,) and not others else list(lacking))
+
+
+def test_what_a_user_lacks_is_told_with_its_grant(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, limited: Callable[..., str]
+) -> None:
+    materialize(trips, offline, online)
+    url = limited("~*", "+@all", "-hdel", "-setnx")
+    told = found(run("check", "--json", "--redis", url))
+    assert told["Redis rights for materializing"] == ("note", f"lacking -> ACL SETUSER {USER} +hdel")
+    assert told["Redis rights for reading"] == ("ok", "complete")
+    assert run("check", "--for", "reading", "--redis", url).code == 0
+    assert run("check", "--for", "materializing", "--redis", url).code == 1
+    told = found(run("check", "--json", "--redis", limited("~*", "+@all", "-setnx")))
+    assert told["Redis rights for materializing"] == ("ok", f"complete; optional -> ACL SETUSER {USER} +setnx")
+
+
+def test_rights_for_a_view_that_the_user_may_not_see(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, limited: Callable[..., str]
+) -> None:
+    materialize(trips, offline, online)
+    url = limited("+multi", "+discard", *rights.needed("reading", trips))
+    told = found(run("check", "--for", "reading", "--json", "--redis", url))
+    assert told["Redis rights for reading"] == ("problem", "there is no view to check them with -> name project:view")
+    told = found(run("check", "shop:trips", "--for", "reading", "--json", "--redis", url))
+    assert told["Redis rights for reading"] == ("ok", "complete")
+    assert told["Redis rights for watching"][0] == "note"
 
 
 def test_a_user_who_may_not_ask_is_told_how(
@@ -120,7 +143,7 @@ def test_what_a_role_of_postgres_lacks(
     trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, rows: Database
 ) -> None:
     materialize(trips, offline, online)
-    name = f"r{trips.project}_{abs(hash(rows.uri))}"
+    name = f"role_{uuid.uuid4().hex[:12]}"
     rows(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
     try:
         uri = re.sub(r"//[^@]*@", f"//{name}:x@", rows.uri)

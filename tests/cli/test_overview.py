@@ -23,7 +23,7 @@ def test_status_of_fresh_views(trips: FeatureView, offline: OfflineStore, online
     assert (outcome.code, outcome.err) == (0, "")
     assert "fresh" in outcome.out
     assert "shop:trips" in outcome.out
-    assert "1 views: 1 fresh" in outcome.out
+    assert "1 of 1 views: 1 fresh" in outcome.out
 
 
 def test_status_fails_when_a_view_is_late_and_names_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.conftest import Database
 
 
 def module(folder: Path, code: str) -> str:
-    file = folder / f"views_{abs(hash(code))}.py"
+    file = folder / f"views_{uuid.uuid4().hex}.py"  # of a name that no other module has
     file.write_text("from online_features import FeatureView, PostgresSource\n" + code)
     return str(file)
 

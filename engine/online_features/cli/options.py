@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +99,8 @@ def _registered(kind: str, conn_id: str) -> Any:
     :raises OptionError: when nothing is installed that knows connections.
     """
     for registered in entry_points(group=ENTRY_POINTS, name=kind):
-        return registered.load()(conn_id)
+        with redirect_stdout(sys.stderr):  # where Airflow then logs; stdout is for what the command tells
+            return registered.load()(conn_id)
     raise OptionError(
         f"connection {conn_id!r}: ids of connections need airflow-provider-online-features in this environment "
         "-> install it, or give the address of the server"

@@ -41,15 +41,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     """Print a table; numbers are at the right, and cells that say how something is have a colour."""
     cells = [list(map(cell, row)) for row in rows]
     console = _console()
-    table = Table(
-        title=Text(title, style="bold") if title else None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1)
-    )
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 1), show_edge=False, pad_edge=False)
     for i, name in enumerate(columns):
         is_number = any(line[i].justify == "right" for line in cells)
         table.add_column(Text(name), overflow="fold", justify="right" if is_number else "left")
     for line in cells:
         table.add_row(*line)
-    console.print(table)
+    _print(console, table, title)
 
 
 def print_facts(facts: Mapping[str, Any], title: str = "") -> None:
@@ -63,9 +61,7 @@ def print_facts(facts: Mapping[str, Any], title: str = "") -> None:
             found = cell(value)
             found.justify = "left"
             table.add_row(Text(escaped(name), style="dim"), found)
-    if title:
-        console.print(Text(escaped(title), style="bold"))
-    console.print(table)
+    _print(console, table, title)
 
 
 def print_line(line: str) -> None:
@@ -181,6 +177,19 @@ def _document_text(value: Any) -> str:
         shown = ", ".join(json.dumps(each, ensure_ascii=False) for each in found[:LIST_SHOWN])
         return escaped(f"[{shown}, … {len(found):,} in all]")
     return escaped(json.dumps(found, ensure_ascii=False))
+
+
+def _print(console: Console, table: Table, title: str) -> None:
+    """Print a table below its title; in a pipe, lines end where their text does."""
+    if title:
+        console.print(Text(escaped(title), style="bold"), soft_wrap=True)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def _console() -> Console:

@@ -39,34 +39,37 @@ def missing(party: str, view: FeatureView, ask: Ask, *, optional: bool = False) 
     :param optional: ask for the optional rights instead.
     :returns: ``None`` where Redis cannot be asked.
     """
-    rights = _needed(party, view.layout, optional=optional)
+    rights = needed(party, view, optional=optional)
     commands = [right for right in rights if right.startswith("+")]
-    patterns = [_of_view(right, view) for right in rights if right.startswith("~")]
+    patterns = [right for right in rights if right.startswith("~")]
     keys = [_example(pattern) for pattern in patterns]
-    refusals = ask([_trial(command, keys[0] if keys else "") for command in commands])
+    refusals = ask([_trial(command, keys[0] if keys else "any") for command in commands])
     if refusals is None:
         return None
     refused = {command for command, refusal in zip(commands, refusals, strict=True) if refuses_command(refusal)}
     lacking = [command for command in commands if command in refused]
+    if not patterns:
+        return lacking
     keyed = next((each for each in commands if each not in refused and each[1:] in ARGUMENTS), None)
     if keyed is None:
-        return [*patterns, *lacking] if lacking else []
-    of_keys = ask([_trial(keyed, key) for key in keys])
-    return [pattern for pattern, refusal in zip(patterns, of_keys or (), strict=False) if refusal] + lacking
+        return rights  # without a command, keys cannot be tried; what the user has already does no harm
+    of_keys = ask([_trial(keyed, key) for key in keys]) or []
+    lacking += [pattern for pattern, refusal in zip(patterns, of_keys, strict=True) if refusal]
+    return [right for right in rights if right in lacking]
 
 
-def parties_of(layout: str) -> tuple[str, ...]:
-    """Return the parties that the work with a layout has."""
-    return tuple(party for party in PARTIES if _needed(party, layout, optional=False))
+def parties_of(view: FeatureView) -> tuple[str, ...]:
+    """Return the parties that the work with a view has; views of layout ``feast`` are not published."""
+    return tuple(party for party in PARTIES if needed(party, view))
 
 
-def _needed(party: str, layout: str, *, optional: bool) -> list[str]:
-    """Return the rights of a party, each once."""
-    occasions = ("always", layout) if layout == "feast" else ("always", "generations", layout)
+def needed(party: str, view: FeatureView, *, optional: bool = False) -> list[str]:
+    """Return the rights of a party for a view, each once, as words of ``ACL SETUSER``."""
+    occasions = ("always", view.layout) if view.layout == "feast" else ("always", "generations", view.layout)
     found = [right for occasion in occasions for right in _rights()[occasion].get(party, ())]
     if optional:
         found = [right for right in _rights()[OPTIONAL].get(party, ()) if right not in found]
-    return list(dict.fromkeys(found))
+    return [_of_view(right, view) for right in dict.fromkeys(found)]
 
 
 @cache

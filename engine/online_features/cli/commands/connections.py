@@ -11,7 +11,7 @@ import typer
 
 from online_features.cli import options, output, rights
 from online_features.errors import OnlineFeaturesError, OptionError
-from online_features.feature_view import FeatureView
+from online_features.feature_view import FeatureView, PostgresSource
 from online_features.online.read.overview.stored_view import StoredView
 from online_features.online.redis.login_rights import may_login, may_user
 from online_features.online.redis.redis_server import RedisServer, node_of, read_server
@@ -24,6 +24,10 @@ Finding = tuple[str, str, str, str]  # store, what was looked at, how it is, wha
 
 
 def check(
+    views: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[VIEW…]", help="Views to check the rights for; by default all that Redis holds."),
+    ] = None,
     *,
     party: Annotated[
         list[str] | None,
@@ -52,7 +56,8 @@ def check(
         raise OptionError(f"--for {min(unknown)} is unknown -> choose of {', '.join(rights.PARTIES)}")
     client = options.redis_client(redis, conn_id)
     stored: list[StoredView] = []
-    findings = [*_reached("Redis", partial(_check_redis, client, stored, party or (), redis_user))]
+    look = partial(_check_redis, client, stored, views or (), party or (), redis_user)
+    findings = [*_reached("Redis", look)]
     if options.names_postgres(postgres, postgres_conn_id):
         findings += _reached("Postgres", lambda: _check_postgres(postgres, postgres_conn_id, stored))
     else:
@@ -78,25 +83,36 @@ def _reached(store: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Find
 
 
 def _check_redis(
-    client: Any, stored: list[StoredView], parties: Sequence[str], other_user: str | None
+    client: Any, stored: list[StoredView], names: Sequence[str], parties: Sequence[str], other_user: str | None
 ) -> Iterator[Finding]:
     """Yield what Redis says of itself, and which rights a user lacks; collect the views that it holds."""
-    online = OnlineStore(client)
     server = read_server(client)
     yield "Redis", "connection", OK, f"answers as {server.role or 'a server'}, user {server.user or 'unknown'}"
     yield from _server_findings(server)
-    if server.role == "slave":
-        yield "Redis", "role", PROBLEM, "a replica refuses writes -> connect to the primary"
     try:
-        names = [str(each) for each in online.overview()]
-        stored.extend(map(online.stored_view, names))
-        yield "Redis", "views", OK, f"{len(names)} are online"
+        online = OnlineStore(client)
+        known = names or [str(each) for each in online.overview()]
+        stored.extend(map(online.stored_view, known))
+        yield "Redis", "views", OK, f"{', '.join(known) if names else len(known)} can be seen"
     except OnlineFeaturesError as error:
-        yield "Redis", "views", PROBLEM, str(error)
-    yield from _rights_findings(client, server, [each.view for each in stored], parties, other_user)
+        yield "Redis", "views", NOTE, str(error)
+    views = [each.view for each in stored] or [_of_default_layout(name) for name in names]
+    yield from _rights_findings(client, server, views, parties, other_user)
+
+
+def _of_default_layout(name: str) -> FeatureView:
+    """Return a view of that name, for a user who may not read what Redis has recorded of it."""
+    project, separator, view = name.partition(":")
+    if not separator:
+        raise OptionError(f"view {name!r} cannot be looked up -> name it in full, project:view")
+    source = PostgresSource(table="unknown", timestamp_field="unknown")
+    return FeatureView(name=view, project=project, entities=["unknown"], source=source)
 
 
 def _server_findings(server: RedisServer) -> Iterator[Finding]:
+    """Yield what INFO and CONFIG say."""
+    if server.role == "slave":
+        yield "Redis", "role", PROBLEM, "a replica refuses writes -> connect to the primary"
     if server.version is None:
         yield "Redis", "version", UNKNOWN, "the user may not send INFO -> ACL SETUSER … +info"
         return
@@ -130,7 +146,7 @@ def _rights_findings(
         wanted: dict[str, None] = {}
         is_known = bool(views)
         for view in views:
-            if party not in rights.parties_of(view.layout):
+            if party not in rights.parties_of(view):
                 continue
             needed = rights.missing(party, view, ask)
             if needed is None:
@@ -140,11 +156,11 @@ def _rights_findings(
             wanted |= dict.fromkeys(rights.missing(party, view, ask, optional=True) or ())
         what, name = f"rights for {party}", user or "<user>"
         if not is_known:
-            why = "there is no view to check them with" if not views else (
+            why = "there is no view to check them with -> name project:view" if not views else (
                 "Redis refuses ACL DRYRUN and MULTI to this user, or is older than 7 -> check as an administrator of "
                 "Redis 7, with --redis-user NAME"
             )  # fmt: skip
-            yield "Redis", what, PROBLEM if party in parties and views else UNKNOWN, why
+            yield "Redis", what, PROBLEM if party in parties else UNKNOWN, why
         elif lacking:
             state = PROBLEM if party in parties else NOTE
             yield "Redis", what, state, f"lacking -> {rights.grant(name, lacking)}"

@@ -40,12 +40,11 @@ def status(
     elif not found:
         output.tell("This Redis holds no feature view -> is it the right server and database?")
     else:
-        columns = ("state", "view", "lag", "objective", "newest event (UTC)", "rows", "bytes", "last run", "generation",
-                   "skew", "reason")  # fmt: skip
+        columns = ("state", "view", "lag", "objective", "rows", "bytes", "last run (UTC)", "skew", "reason")
         output.print_table(columns, map(_line, shown))
         counts = Counter(each.condition for each in shown)
         told = ", ".join(f"{counts[each]} {each}" for each in Condition if counts[each])
-        output.print_line(f"{len(shown)} views: {told}")
+        output.print_line(f"{len(shown)} of {len(found)} views: {told or 'none'}")
     alarming = [each for each in shown if each.is_late or each.condition == Condition.DAMAGED]
     if alarming:
         output.tell(f"late or damaged: {', '.join(map(str, alarming))}")
@@ -112,11 +111,9 @@ def _line(summary: ViewSummary) -> list[Any]:
         str(summary),
         summary.freshness.lag,
         summary.max_staleness,
-        summary.freshness.max_event_timestamp,
         summary.rows,
         output.size_text(summary.bytes),
-        f"{run['outcome']} {run.get('ended', '')[:19]}".rstrip() if run else None,
-        summary.generation,
+        f"{run['ended'][:16].replace('T', ' ')} {run['outcome']}" if run else None,
         _skew(summary),
         output.in_one_line(summary.reason),
     ]
