@@ -89,6 +89,11 @@ def lines(message: str) -> Text:
     return Text("\n".join(map(escaped, message.splitlines())))
 
 
+def number(words: str) -> Text:
+    """Return a number that has its form already, as a cell."""
+    return Text(words, justify="right")
+
+
 def in_one_line(message: str) -> str:
     """Return a message without line breaks."""
     return " ".join(message.split())
@@ -123,16 +128,19 @@ def value_text(value: Any) -> str:
             return escaped(str(plain(value)))
 
 
-def size_text(size: int | None) -> str | None:
-    """Return a number of bytes for people; ``None`` if it is unknown."""
-    if size is None:
-        return None
-    number, unit = float(size), "B"
+def size_cell(size: int | None) -> Text | None:
+    """Return a number of bytes as a cell; ``None`` if it is unknown."""
+    return None if size is None else number(size_text(size))
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people."""
+    amount, unit = float(size), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if number < KIBI:
+        if amount < KIBI:
             break
-        number, unit = number / KIBI, larger
-    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        amount, unit = amount / KIBI, larger
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def plain(value: Any) -> Any:

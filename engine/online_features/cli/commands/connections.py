@@ -119,7 +119,7 @@ def _server_findings(server: RedisServer) -> Iterator[Finding]:
     state = OK if server.is_supported else PROBLEM
     yield "Redis", "version", state, f"{server.version}{'' if server.is_supported else ' -> 6.2 or newer is needed'}"
     limit = output.size_text(server.memory_limit) if server.memory_limit else "no limit"
-    yield "Redis", "memory", OK, f"{output.size_text(server.memory_used)} used, maxmemory: {limit}"
+    yield "Redis", "memory", OK, f"{output.size_text(server.memory_used or 0)} used, maxmemory: {limit}"
     if server.evicts:
         cure = "CONFIG SET maxmemory-policy noeviction, and enough maxmemory"
         yield "Redis", "eviction", PROBLEM, f"policy {server.policy} removes rows when memory is full -> {cure}"

@@ -47,6 +47,7 @@ def get(
     }
     output.print_facts(facts, title=str(found))
     if row.status == "present":
+        output.print_line("")
         output.print_table(("feature", "value"), [(name, _shown(value)) for name, value in row.values.items()])
 
 

@@ -117,8 +117,9 @@ def _usual(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _run_line(run: dict[str, Any]) -> list[Any]:
     counts = [run.get(f"rows_{each}") for each in COUNTS]
+    seconds = output.number(f"{run['seconds']:.2f}")
     return [
-        run["began"][:19].replace("T", " "), run["outcome"], run["kind"], *counts, f"{run['seconds']:.2f}",
+        run["began"][:19].replace("T", " "), run["outcome"], run["kind"], *counts, seconds,
         run.get("generation"), _by(run.get("origin")), output.in_one_line(run.get("error", "")),
     ]  # fmt: skip
 
@@ -126,7 +127,7 @@ def _run_line(run: dict[str, Any]) -> list[Any]:
 def _generation_line(known: Generation) -> list[Any]:
     note = known.failure or (f"published in spite of {known.ignored}" if known.ignored else "")
     return [
-        known.id, str(known.state), known.rows, output.size_text(known.bytes), known.watermark, known.ready,
+        known.id, str(known.state), known.rows, output.size_cell(known.bytes), known.watermark, known.ready,
         known.published, known.before, _by(known.origin), note,
     ]  # fmt: skip
 
@@ -153,7 +154,7 @@ def _statistics(measured: FeatureStatistics) -> dict[str, Any]:
 def _feature_line(name: str, measured: FeatureStatistics) -> list[Any]:
     commonest = measured.commonest[0] if measured.commonest else None
     return [
-        name, measured.type, f"{measured.null_share:.1%}", measured.zeros, measured.not_finite,
+        name, measured.type, output.number(f"{measured.null_share:.1%}"), measured.zeros, measured.not_finite,
         _number(measured.minimum), _number((measured.quantiles or {}).get(MEDIAN)), _number(measured.mean),
         _number(measured.deviation), _number(measured.maximum),
         f"{output.value_text(commonest.value)} ({commonest.share:.1%})" if commonest else None,
@@ -162,4 +163,4 @@ def _feature_line(name: str, measured: FeatureStatistics) -> list[Any]:
 
 def _number(value: Any) -> Any:
     """Return a measure as a cell; seven digits tell what people look for."""
-    return f"{value:.7g}" if isinstance(value, float) else value
+    return output.number(f"{value:.7g}") if isinstance(value, float) else value

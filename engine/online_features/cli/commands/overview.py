@@ -68,6 +68,7 @@ def show(
     output.print_facts(_facts(summary, stored), title=str(summary))
     schema = summary.state.schema if summary.state else None
     if schema is not None:
+        output.print_line("")
         output.print_table(("column", "type", "part"), _columns(schema))
 
 
@@ -112,7 +113,7 @@ def _line(summary: ViewSummary) -> list[Any]:
         summary.freshness.lag,
         summary.max_staleness,
         summary.rows,
-        output.size_text(summary.bytes),
+        output.size_cell(summary.bytes),
         f"{run['ended'][:16].replace('T', ' ')} {run['outcome']}" if run else None,
         _skew(summary),
         output.in_one_line(summary.reason),
@@ -191,7 +192,7 @@ def _facts(summary: ViewSummary, stored: StoredView | None) -> dict[str, Any]:
         "error": output.lines(run["error"]) if run.get("error", summary.reason) != summary.reason else None,
         "generation": summary.generation,
         "rows": summary.rows,
-        "bytes": output.size_text(summary.bytes),
+        "bytes": output.size_cell(summary.bytes),
         "skew": _skew(summary),
         "held since (UTC)": known["held_since"],
         "building": known["builder"],

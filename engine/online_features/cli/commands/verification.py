@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,6 +47,7 @@ def verify(
     from online_features.verification.report import SKEW
     from online_features.verification.verify import verify as compare
 
+    logging.getLogger(compare.__module__).setLevel(logging.ERROR)  # it says what the command prints
     online, offline = options.online_store(redis, conn_id), options.offline_store(postgres, postgres_conn_id)
     found = _definition(online, view, view_path)
     if repair:
@@ -98,13 +100,15 @@ def _tell(view: FeatureView, report: VerificationReport) -> None:
     if report.repaired or report.removed:
         output.print_line(f"{report.repaired:,} rows repaired, {report.removed:,} removed")
     if report.features:
+        output.print_line("")
         output.print_table(
             ("feature", "rows that differ", "share", "largest distance"),
-            ((name, skew.mismatches, f"{skew.share:.2%}", skew.largest_distance)
+            ((name, skew.mismatches, output.number(f"{skew.share:.2%}"), skew.largest_distance)
              for name, skew in report.features.items()),
         )  # fmt: skip
     examples = [_example(str(kind), each) for kind, some in report.examples.items() for each in some]
     if examples:
+        output.print_line("")
         output.print_table(("example", "entity", "in Postgres", "online", "reason"), examples)
 
 
