@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.cli.conftest import Run
@@ -45,17 +46,25 @@ def test_what_a_row_may_hold(
     database(
         "CREATE TABLE rows AS SELECT 1 AS id, now() AS ts, NULL::int AS nothing, 'NaN'::float8 AS nan, "
         "'-Infinity'::float8 AS least, ARRAY[0.5, 1, 2, 3, 4, 5, 6, 7]::real[] AS embedding, 12.50::numeric AS price, "
-        r"""'\xff00'::bytea AS raw, '{"a": [1]}'::jsonb AS document, 1234567 AS number"""
+        r"""'\xff00'::bytea AS raw, '2026-01-31 10:00:00.25+00'::timestamptz AS seen, '90 min'::interval AS took, '{"a": [1]}'::jsonb AS document, 1234567 AS number"""
     )
     materialize(make_view(), offline, online)
     told = run("get", "view", "id=1", "--json").json
     assert told["status"] == "present"
     assert told["features"] == {
         "nothing": None, "nan": "NaN", "least": "-Infinity", "embedding": [0.5, 1, 2, 3, 4, 5, 6, 7],
-        "price": "12.50", "raw": "/wA=", "document": {"a": [1]}, "number": 1234567,
+        "price": "12.50", "raw": "/wA=", "seen": "2026-01-31T10:00:00.250000Z", "took": 5400.0, "document": {"a": [1]}, "number": 1234567,
     }  # fmt: skip
     shown = run("get", "view", "id=1").out
-    for part in ("NULL", "NaN", "[0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]", "12.50", "1234567"):
+    for part in (
+        "NULL",
+        "NaN",
+        "[0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]",
+        "12.50",
+        "1234567",
+        "2026-01-31T10:00:00.250000Z",
+        "1:30:00",
+    ):
         assert part in shown
 
 
@@ -110,6 +119,17 @@ def test_hostile_names_and_values_are_printed_as_they_are(
     assert run("get", "view", f"id={HOSTILE}", "--json").json["features"] == {"[blink]f[/]": HOSTILE}
     assert "[blink]f[/]" in run("stats", "view").out
     assert "[blink]f[/]" in run("show", "view").out
+
+
+def test_a_damaged_row_says_why(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, client: redis.Redis
+) -> None:
+    generation = materialize(trips, offline, online).generation
+    client.set(f"shop:trips:{generation}:{{7}}", "damaged")
+    outcome = run("get", "trips", "id=7")
+    assert outcome.code == 0
+    assert "unreadable" in outcome.out
+    assert run("get", "trips", "id=7", "--json").json["reason"]
 
 
 def test_erase_and_unerase(trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run) -> None:

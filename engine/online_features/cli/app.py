@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
@@ -54,13 +53,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 for commands in (overview, entity, history, switches, verification, connections, validation):
     for command in commands.COMMANDS:
         app.command()(command)
-
-
-if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
-    # A value that the terminal's encoding lacks is printed escaped, instead of ending the command.
-    sys.stdout.reconfigure(errors="backslashreplace")

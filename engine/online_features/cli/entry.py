@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from online_features.extras import missing_extra
@@ -22,4 +23,7 @@ def main() -> None:
             raise
         sys.stderr.write(f"Error: {missing_extra('cli', 'for the command')}\n")
         raise SystemExit(ERROR) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the encoding of the terminal lacks is printed escaped, instead of ending the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="online-features")

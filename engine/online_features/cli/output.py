@@ -119,13 +119,26 @@ def value_text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return value.strftime("%Y-%m-%d %H:%M:%S") if value.tzinfo else value.isoformat(sep=" ")
+            return to_text(value)[:19].replace("T", " ") if value.tzinfo else value.isoformat(sep=" ")
         case timedelta():
             return in_words(value)
         case list() | tuple() | dict():
             return _document_text(value)
         case _:
             return escaped(str(plain(value)))
+
+
+def value_cell(value: Any) -> Text:
+    """Return a feature's value as a cell: exactly, and NULL told from a text."""
+    match value:
+        case None:
+            return Text("NULL", style="dim")
+        case list() | tuple() | dict():
+            return Text(_document_text(value))
+        case timedelta():
+            return Text(str(value))
+        case _:
+            return Text(escaped(str(plain(value))))
 
 
 def size_cell(size: int | None) -> Text | None:

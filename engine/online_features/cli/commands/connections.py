@@ -26,7 +26,7 @@ Finding = tuple[str, str, str, str]  # store, what was looked at, how it is, wha
 def check(
     views: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VIEW…]", help="Views to check the rights for; by default all that Redis holds."),
+        typer.Argument(metavar="VIEW", help="Views to check the rights for; by default all that Redis holds."),
     ] = None,
     *,
     party: Annotated[
@@ -51,13 +51,19 @@ def check(
     postgres_conn_id: options.PostgresConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check both connections: whether they work, what the logins lack, and how to grant it; exit code 1 if need be."""
+    """Check both connections, and what the logins lack.
+
+    The exit code is 1 if there is a problem.
+    """
     if unknown := set(party or ()).difference(rights.PARTIES):
         raise OptionError(f"--for {min(unknown)} is unknown -> choose of {', '.join(rights.PARTIES)}")
-    client = options.redis_client(redis, conn_id)
     stored: list[StoredView] = []
-    look = partial(_check_redis, client, stored, views or (), party or (), redis_user)
-    findings = [*_reached("Redis", look)]
+
+    def look_at_redis() -> Iterator[Finding]:
+        client = options.redis_client(redis, conn_id)
+        return _check_redis(client, stored, views or (), party or (), redis_user)
+
+    findings = [*_reached("Redis", look_at_redis)]
     if options.names_postgres(postgres, postgres_conn_id):
         findings += _reached("Postgres", lambda: _check_postgres(postgres, postgres_conn_id, stored))
     else:
@@ -75,9 +81,14 @@ COMMANDS = (check,)
 
 
 def _reached(store: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """Yield findings, the last of which is the error that ended them."""
+    """Yield findings, the last of which is the error that ended them.
+
+    :raises OptionError: when it is an option that is wrong, not a store.
+    """
     try:
         yield from look()
+    except OptionError:
+        raise
     except OnlineFeaturesError as error:
         yield store, "connection", PROBLEM, str(error)
 
@@ -128,11 +139,14 @@ def _server_findings(server: RedisServer) -> Iterator[Finding]:
         yield "Redis", "eviction", OK, f"policy {server.policy}{when}"
     if server.evicted:
         yield "Redis", "evicted keys", NOTE, f"{server.evicted:,} since the server started"
-    if not server.is_persistent:
-        cure = "CONFIG SET appendonly yes"
-        yield "Redis", "persistence", NOTE, f"none: after a restart each view is read in full -> {cure}"
-    else:
-        yield "Redis", "persistence", OK, "on"
+    match server.is_persistent:
+        case True:
+            yield "Redis", "persistence", OK, "on"
+        case False:
+            cure = "CONFIG SET appendonly yes"
+            yield "Redis", "persistence", NOTE, f"none: after a restart each view is read in full -> {cure}"
+        case None:
+            yield "Redis", "persistence", UNKNOWN, "the user may not send CONFIG GET -> ACL SETUSER … +config|get"
 
 
 def _rights_findings(
@@ -187,7 +201,8 @@ def _check_postgres(postgres: str | None, conn_id: str | None, stored: Sequence[
     if server.sees_sessions:
         yield "Postgres", "transactions in flight", OK, "can be seen"
     else:
-        cure = f'GRANT pg_read_all_stats TO "{server.user}"'
+        role = server.user.replace('"', '""')
+        cure = f'GRANT pg_read_all_stats TO "{role}"'
         yield "Postgres", "transactions in flight", NOTE, f"cannot be seen, so runs look back an hour -> {cure}"
     for each in stored:
         if each.has_source:

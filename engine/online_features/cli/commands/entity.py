@@ -48,7 +48,9 @@ def get(
     output.print_facts(facts, title=str(found))
     if row.status == "present":
         output.print_line("")
-        output.print_table(("feature", "value"), [(name, _shown(value)) for name, value in row.values.items()])
+        output.print_table(
+            ("feature", "value"), [(name, output.value_cell(value)) for name, value in row.values.items()]
+        )
 
 
 def erase(
@@ -60,7 +62,10 @@ def erase(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Erase an entity in all generations; rows of the source up to now cannot bring it back."""
+    """Erase an entity in all generations.
+
+    Rows of the source up to now cannot bring it back.
+    """
     online = options.online_store(redis, conn_id)
     found, keys = _named(online, view, entity)
     (row,) = online.get_online_features(found, [keys])
@@ -82,7 +87,10 @@ def unerase(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Take an erasure back; the next full run, or a push, brings the row online again."""
+    """Take the erasure of an entity back.
+
+    The next full run, or a push, brings its row online again.
+    """
     online = options.online_store(redis, conn_id)
     found, keys = _named(online, view, entity)
     confirm([f"{found}: {output.value_text(keys)} will be allowed online again"], yes=yes)
@@ -108,8 +116,3 @@ def _named(online: OnlineStore, view: str, entity: list[str]) -> tuple[FeatureVi
 
 def _status(row: OnlineRow) -> str:
     return row.status.replace("_", " ")
-
-
-def _shown(value: Any) -> Any:
-    """Return a feature's value as a cell: NULL is told from a text, and no thousands are separated."""
-    return "NULL" if value is None else output.value_text(value)

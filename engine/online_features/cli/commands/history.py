@@ -27,7 +27,7 @@ def runs(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Tell what the last runs did, and whether the newest wrote as many rows as usual."""
+    """Tell what the last runs did, and what is usual."""
     online = options.online_store(redis, conn_id)
     found = online.stored_view(view).view
     records = online.runs(found, limit)
@@ -51,7 +51,7 @@ def generations(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the generations that Redis holds, and what holds the view."""
+    """List the generations that Redis holds."""
     online = options.online_store(redis, conn_id)
     found = online.stored_view(view).view
     known = online.generations(found)
@@ -80,7 +80,7 @@ def stats(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Tell what the build of a generation has measured of each feature."""
+    """Tell what a full run has measured of each feature."""
     online = options.online_store(redis, conn_id)
     found = online.stored_view(view).view
     measured = online.statistics(found, generation)

@@ -20,7 +20,7 @@ ATTENTION = 1  # exit code
 
 
 def status(
-    text: Annotated[str, typer.Argument(metavar="[TEXT]", help="Only views whose project:name contains this.")] = "",
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Only views whose project:name contains this.")] = "",
     *,
     state: Annotated[
         list[str] | None, typer.Option("--state", help="Only views in this state; may be given again.")
@@ -29,7 +29,10 @@ def status(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Tell how all views are, what needs attention first; exit code 1 if one is late or damaged."""
+    """Tell how all views are, the most urgent first.
+
+    The exit code is 1 if one of them is late or damaged.
+    """
     if unknown := set(state or ()).difference(Condition):
         raise OptionError(f"state {min(unknown)!r} is unknown -> choose of {', '.join(Condition)}")
     found = options.online_store(redis, conn_id).overview()
@@ -79,9 +82,9 @@ def count(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Count the rows online by scanning the keys of the published generation.
+    """Count the rows of the published generation.
 
-    Tombstones of deleted entities are counted apart. The scan goes over all keys of the Redis, in small steps.
+    This scans all keys of the Redis, in small steps. Tombstones of deleted entities are counted apart.
     """
     online = options.online_store(redis, conn_id)
     found = online.stored_view(view).view

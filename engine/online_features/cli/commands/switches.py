@@ -38,7 +38,10 @@ def publish(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let readers see a build of each view, all in one step, and end what holds the views."""
+    """Let readers see a build of each view, in one step.
+
+    This also ends what holds the views after a rollback.
+    """
     online = options.online_store(redis, conn_id)
     found = _stored(online, views)
     named = _generations(generation or (), found)
@@ -65,7 +68,10 @@ def rollback(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let readers see what was published before in each view, all in one step, and hold the views."""
+    """Let readers see what was published before.
+
+    All views switch in one step, and are held: runs do not change what readers see until a release, or a publication.
+    """
     online = options.online_store(redis, conn_id)
     found = _stored(online, views)
     lists = [online.generations(view) for view in found]
@@ -84,7 +90,10 @@ def release(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """End what holds views after a rollback; the next run of each is a full one."""
+    """End what holds views after a rollback.
+
+    The next run of each view is a full one.
+    """
     online = options.online_store(redis, conn_id)
     found = _stored(online, views)
     held = [online.generations(view).hold is not None for view in found]
@@ -110,7 +119,7 @@ def drop(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Remove a view: its rows in all generations, and all that Redis keeps of it."""
+    """Remove a view with all that Redis keeps of it."""
     online = options.online_store(redis, conn_id)
     found = online.stored_view(view).view
     known = online.generations(found)

@@ -21,9 +21,9 @@ def validate(
     postgres_conn_id: options.PostgresConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Import a module and tell the feature views in it; exit code 1 if one is not sound.
+    """Import a module, and tell the feature views in it.
 
-    With a Postgres, compare columns and types of each view with its source, too.
+    The exit code is 1 if one is not sound. With a Postgres, columns and types are compared with the sources, too.
     """
     try:
         views = views_in(path)

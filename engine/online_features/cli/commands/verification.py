@@ -43,7 +43,10 @@ def verify(
     conn_id: options.ConnId = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compare the rows online with what Postgres says they should be; exit code 1 if they differ."""
+    """Compare the rows online with what Postgres says.
+
+    The exit code is 1 if they differ.
+    """
     from online_features.verification.report import SKEW
     from online_features.verification.verify import verify as compare
 

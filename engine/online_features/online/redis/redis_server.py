@@ -23,7 +23,7 @@ class RedisServer:
     :param policy: ``maxmemory-policy``.
     :param memory_limit: ``maxmemory`` in bytes; 0 if there is none.
     :param evicted: how many keys were evicted since the server started.
-    :param is_persistent: whether it keeps its data over a restart, as far as it has done so yet.
+    :param is_persistent: whether it writes what it holds to its disk.
     """
 
     version: str | None
@@ -33,7 +33,7 @@ class RedisServer:
     memory_used: int | None
     memory_limit: int | None
     evicted: int | None
-    is_persistent: bool
+    is_persistent: bool | None
 
     @property
     def is_supported(self) -> bool:
@@ -69,7 +69,7 @@ def read_server(client: Any) -> RedisServer:
         memory_used=known.get("used_memory"),
         memory_limit=known.get("maxmemory"),
         evicted=known.get("evicted_keys"),
-        is_persistent=bool(known.get("aof_enabled")) or _saves(saved) is not False,
+        is_persistent=True if known.get("aof_enabled") else _saves(saved),
     )
 
 
