@@ -46,25 +46,20 @@ def test_what_a_row_may_hold(
     database(
         "CREATE TABLE rows AS SELECT 1 AS id, now() AS ts, NULL::int AS nothing, 'NaN'::float8 AS nan, "
         "'-Infinity'::float8 AS least, ARRAY[0.5, 1, 2, 3, 4, 5, 6, 7]::real[] AS embedding, 12.50::numeric AS price, "
-        r"""'\xff00'::bytea AS raw, '2026-01-31 10:00:00.25+00'::timestamptz AS seen, '90 min'::interval AS took, '{"a": [1]}'::jsonb AS document, 1234567 AS number"""
+        r"'\xff00'::bytea AS raw, '2026-01-31 10:00:00.25+00'::timestamptz AS seen, '90 min'::interval AS took, "
+        """'{"a": [1]}'::jsonb AS document, 1234567 AS number"""
     )
     materialize(make_view(), offline, online)
     told = run("get", "view", "id=1", "--json").json
     assert told["status"] == "present"
     assert told["features"] == {
         "nothing": None, "nan": "NaN", "least": "-Infinity", "embedding": [0.5, 1, 2, 3, 4, 5, 6, 7],
-        "price": "12.50", "raw": "/wA=", "seen": "2026-01-31T10:00:00.250000Z", "took": 5400.0, "document": {"a": [1]}, "number": 1234567,
+        "price": "12.50", "raw": "/wA=", "seen": "2026-01-31T10:00:00.250000Z", "took": 5400.0,
+        "document": {"a": [1]}, "number": 1234567,
     }  # fmt: skip
     shown = run("get", "view", "id=1").out
-    for part in (
-        "NULL",
-        "NaN",
-        "[0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]",
-        "12.50",
-        "1234567",
-        "2026-01-31T10:00:00.250000Z",
-        "1:30:00",
-    ):
+    embedding = "[0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]"
+    for part in ("NULL", "NaN", embedding, "12.50", "1234567", "2026-01-31T10:00:00.250000Z", "1:30:00"):
         assert part in shown
 
 
