@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Any
 
 import typer
-from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +24,8 @@ from online_features.common.instants import to_text
 from online_features.online.read.view_freshness_check import in_words
 
 WIDE = 100_000  # columns of what is not a terminal: nothing is wrapped or cut off there
+GAP = 2  # between two columns
+FOLDED = 30  # columns that a text takes at least, when it is told in several lines
 LIST_SHOWN = 6  # numbers of an embedding that a terminal shows
 NOTHING = "\N{EN DASH}"
 KIBI = 1024
@@ -37,31 +39,38 @@ STYLES = {
 }  # fmt: skip
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table; numbers are at the right, and cells that say how something is have a colour."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", *, folding: int = 1) -> None:
+    """Print a table without its empty columns; numbers are at the right, and a cell that is a state has a colour.
+
+    :param folding: how many of the last columns take several lines where the terminal is too narrow. Where that is not
+        enough, the terminal itself wraps lines, so nothing is cut off.
+    """
     cells = [list(map(cell, row)) for row in rows]
-    console = _console()
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, padding=(0, 1), show_edge=False, pad_edge=False)
-    for i, name in enumerate(columns):
-        is_number = any(line[i].justify == "right" for line in cells)
-        table.add_column(Text(name), overflow="fold", justify="right" if is_number else "left")
+    shown = [i for i in range(len(columns)) if not cells or any(line[i].plain not in ("", NOTHING) for line in cells)]
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    widths = []
+    for i in shown:
+        is_number, may_fold = any(line[i].justify == "right" for line in cells), i >= len(columns) - folding
+        width = max(map(cell_len, (columns[i], *(line[i].plain for line in cells))))
+        widths.append(min(width, FOLDED) if may_fold else width)
+        justify: JustifyMethod = "right" if is_number else "left"
+        table.add_column(Text(columns[i]), overflow="fold", min_width=widths[-1], no_wrap=not may_fold, justify=justify)
     for line in cells:
-        table.add_row(*line)
-    _print(console, table, title)
+        table.add_row(*(line[i] for i in shown))
+    _print(table, title, sum(widths) + GAP * len(widths))
 
 
 def print_facts(facts: Mapping[str, Any], title: str = "") -> None:
     """Print names and values, one pair a line; what is ``None`` is left out."""
-    console = _console()
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
+    table = Table.grid(padding=(0, GAP))
+    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value is not None:
             found = cell(value)
             found.justify = "left"
             table.add_row(Text(escaped(name), style="dim"), found)
-    _print(console, table, title)
+    _print(table, title)
 
 
 def print_line(line: str) -> None:
@@ -200,22 +209,26 @@ def _document_text(value: Any) -> str:
     return escaped(json.dumps(found, ensure_ascii=False))
 
 
-def _print(console: Console, table: Table, title: str) -> None:
-    """Print a table below its title; in a pipe, lines end where their text does."""
-    if title:
-        console.print(Text(escaped(title), style="bold"), soft_wrap=True)
-    if console.is_terminal:
-        console.print(table)
-        return
+def _print(table: Table, title: str, least_width: int = 0) -> None:
+    """Print a table below its title; lines end where their text does.
+
+    :param least_width: of the table; where the terminal is narrower, it wraps lines.
+    """
+    console = _console()
+    if least_width > console.width:
+        console = _console(least_width)
     with console.capture() as captured:
+        if title:
+            console.print(Text(escaped(title), style="bold"), soft_wrap=True)
         console.print(table)
     for line in captured.get().splitlines():
-        typer.echo(line.rstrip())
+        typer.echo(line.rstrip(), color=console.is_terminal)
 
 
-def _console() -> Console:
-    """Return the console of what stdout is now."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=WIDE)
-    return console
+def _console(width: int | None = None) -> Console:
+    """Return the console of what stdout is now.
+
+    :param width: by default that of the terminal; anything else is as wide as need be.
+    """
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    return console if console.is_terminal or width else _console(WIDE)

@@ -15,6 +15,7 @@ from online_features.online.generations.runs import RUNS_KEPT
 from online_features.statistics.view_statistics import FeatureStatistics
 
 COUNTS = ("read", "written", "stale", "expired", "deleted", "rejected")
+ALWAYS = ("read", "written")  # are shown also if there are none
 MEDIAN = 50  # percent
 USUAL_RUNS = 3  # fewer successes of a kind do not say what is usual
 
@@ -35,8 +36,9 @@ def runs(
     if as_json:
         output.print_json({"view": str(found), "runs": records, "usual": usual})
         return
-    columns = ("began (UTC)", "outcome", "kind", *COUNTS, "seconds", "generation", "by", "error")
-    output.print_table(columns, map(_run_line, records), title=str(found))
+    counts = [each for each in COUNTS if each in ALWAYS or any(run.get(f"rows_{each}") for run in records)]
+    columns = ("began (UTC)", "outcome", "kind", *counts, "seconds", "generation", "by", "error")
+    output.print_table(columns, (_run_line(run, counts) for run in records), title=str(found), folding=2)
     for kind, each in usual.items():
         output.print_line(
             f"The last {kind} run wrote {each['last']:,} rows; the {each['runs']} before it wrote {each['median']:,} "
@@ -62,7 +64,7 @@ def generations(
             "held_since": known.hold.since if known.hold else None, "generations": listed,
         })  # fmt: skip
         return
-    columns = ("generation", "state", "rows", "bytes", "watermark (UTC)", "ready (UTC)", "published (UTC)",
+    columns = ("generation", "state", "rows", "bytes", "watermark (UTC)", "published (UTC)",
                "before it", "by", "note")  # fmt: skip
     output.print_table(columns, map(_generation_line, reversed(known.generations)), title=str(found))
     if known.hold:
@@ -115,11 +117,11 @@ def _usual(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return usual
 
 
-def _run_line(run: dict[str, Any]) -> list[Any]:
-    counts = [run.get(f"rows_{each}") for each in COUNTS]
+def _run_line(run: dict[str, Any], counts: Sequence[str]) -> list[Any]:
     seconds = output.number(f"{run['seconds']:.2f}")
     return [
-        run["began"][:19].replace("T", " "), run["outcome"], run["kind"], *counts, seconds,
+        run["began"][:19].replace("T", " "), run["outcome"], run["kind"],
+        *(run.get(f"rows_{each}") for each in counts), seconds,
         run.get("generation"), _by(run.get("origin")), output.in_one_line(run.get("error", "")),
     ]  # fmt: skip
 
@@ -127,18 +129,22 @@ def _run_line(run: dict[str, Any]) -> list[Any]:
 def _generation_line(known: Generation) -> list[Any]:
     note = known.failure or (f"published in spite of {known.ignored}" if known.ignored else "")
     return [
-        known.id, str(known.state), known.rows, output.size_cell(known.bytes), known.watermark, known.ready,
+        known.id, str(known.state), known.rows, output.size_cell(known.bytes), known.watermark,
         known.published, known.before, _by(known.origin), note,
     ]  # fmt: skip
 
 
 def _by(origin: Any) -> str:
     """Return who asked for it: the task in Airflow, the user of the command, or whatever is recorded."""
-    if not origin:
-        return ""
-    if "dag_id" in origin:
-        return f"{origin['dag_id']}.{origin.get('task_id', '')}"
-    return ", ".join(str(each) for each in origin.values())
+    match origin:
+        case None:
+            return ""
+        case {"dag_id": dag, "task_id": task}:
+            return f"{dag}.{task}"
+        case {"command": _, "user": user}:
+            return str(user)
+        case _:
+            return ", ".join(map(str, dict(origin).values()))
 
 
 def _statistics(measured: FeatureStatistics) -> dict[str, Any]:

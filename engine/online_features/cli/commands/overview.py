@@ -43,7 +43,7 @@ def status(
     elif not found:
         output.tell("This Redis holds no feature view -> is it the right server and database?")
     else:
-        columns = ("state", "view", "lag", "objective", "rows", "bytes", "last run (UTC)", "skew", "reason")
+        columns = ("state", "view", "lag", "objective", "rows", "bytes", "last run", "skew", "reason")
         output.print_table(columns, map(_line, shown))
         counts = Counter(each.condition for each in shown)
         told = ", ".join(f"{counts[each]} {each}" for each in Condition if counts[each])
@@ -117,7 +117,7 @@ def _line(summary: ViewSummary) -> list[Any]:
         summary.max_staleness,
         summary.rows,
         output.size_cell(summary.bytes),
-        f"{run['ended'][:16].replace('T', ' ')} {run['outcome']}" if run else None,
+        run.get("outcome"),
         _skew(summary),
         output.in_one_line(summary.reason),
     ]
