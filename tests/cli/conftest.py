@@ -12,7 +12,6 @@ import pytest
 import redis
 from online_features import FeatureView
 from online_features.cli.app import app
-from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 from tests.conftest import Database
@@ -68,8 +67,3 @@ def rows(database: Database) -> Database:
 @pytest.fixture
 def trips(rows: Database, make_view: Callable[..., FeatureView]) -> FeatureView:
     return make_view(name="trips", project="shop", layout="msgpack", max_staleness=timedelta(hours=1))
-
-
-def without_login(uri: str) -> str:
-    """The URI with another password than the server's."""
-    return make_url(uri).set(password="canary").render_as_string(hide_password=False)

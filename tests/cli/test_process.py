@@ -14,6 +14,7 @@ from pathlib import Path
 
 import airflow.sdk  # noqa: F401 - it configures logging, which is not to happen while a command has its own stdout
 import pytest
+import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.cli import options
 from sqlalchemy.engine import make_url
@@ -168,6 +169,22 @@ def test_ids_of_connections_need_airflow(run: Run, monkeypatch: pytest.MonkeyPat
     outcome = run("status", "--conn-id", "online_store")
     assert outcome.code == 2
     assert "connection 'online_store': ids of connections need airflow-provider-online-features" in outcome.err
+
+
+def test_what_a_look_up_of_connections_prints_is_no_part_of_the_answer(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materialize(trips, offline, online)
+
+    class Talkative:
+        def load(self) -> Callable[[str], redis.Redis]:
+            print("loaded")
+            return lambda conn_id: print(conn_id) or online._client  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(options, "entry_points", lambda **_: [Talkative()])
+    outcome = run("status", "--conn-id", "chatter", "--json")
+    assert [each["view"] for each in outcome.json["views"]] == ["shop:trips"]
+    assert outcome.err == "loaded\nchatter\n"
 
 
 def test_stdout_is_json_alone_beside_airflow(
