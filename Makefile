@@ -28,7 +28,7 @@ help:
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make bench-small  the same, as small as can be: whether the benchmark works'
-	@echo 'make docs         write measured figures into the pages that quote them'
+	@echo 'make docs         write measured figures, and what commands print, into the pages that show them'
 	@echo 'make lint         formatting, lint rules, walls between rooms, types'
 	@echo 'make install      the environment alone, in .venv'
 
@@ -104,7 +104,8 @@ bench-small: $(INSTALLED)
 	@BENCH_SMALL=1 exec $(BIN)/python -m benchmarks
 
 docs: $(INSTALLED)
-	@exec $(BIN)/python -m benchmarks.figures
+	@$(BIN)/python -m benchmarks.figures
+	@exec $(BIN)/python -m demo.command_guide
 
 $(PLOTS_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[bench]'

@@ -45,6 +45,11 @@ class Flights:
         with self._transaction() as cursor:
             cursor.execute((SQL / "release.sql").read_text(), {"held_back": held_back})
 
+    def execute(self, statement: str) -> None:
+        """Execute a statement that changes rows."""
+        with self._transaction() as cursor:
+            cursor.execute(statement)
+
     def entities_created_since(self, instant: datetime | None) -> dict[str, int]:
         """Count the entities of each feature view that have rows created since ``instant`` (``None``: ever)."""
         query = """

@@ -49,7 +49,7 @@ OTHERS = {
     "FeatureVectors", "Freshness", "FreshnessResult", "Histogram", "ViewStatistics", "MaterializationResult",
     "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
     "ViewState", "Generation", "GenerationList", "GenerationState", "Hold", "Publication", "PublicationOutcome",
-    "FeatureSkew", "SkewClass", "SkewExample", "VerificationReport",
+    "FeatureSkew", "SkewClass", "SkewExample", "VerificationReport", "Condition", "StoredView", "ViewSummary",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip
 

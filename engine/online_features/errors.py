@@ -20,6 +20,7 @@
     │   ├── OnlineAccessError             Redis refuses the login or a command
     │   ├── OnlineStoreFullError          Redis is out of memory, or evicts keys while a run writes, or its disk is full
     │   ├── OnlineDataError               what Redis holds is not what the keyspace documents
+    │   ├── UnknownViewError              Redis holds no such view, or several          (LookupError)
     │   ├── SkewError                     what is online differs from the offline store by more than is accepted
     │   └── GenerationError               generations of views do not allow what was asked
     │       ├── ChecksFailedError         the rows of a run fail checks of their view

@@ -139,7 +139,7 @@ def test_a_wheel_contains_its_package_and_nothing_else(wheels: Path, wheel: str,
     (file,) = wheels.glob(wheel)
     names = {name for name in zipfile.ZipFile(file).namelist() if ".dist-info/" not in name}
     folder = PROJECT / package
-    files = {path for path in folder.rglob("*") if path.suffix in {".py", ".lua", ".sql", ".typed"}}
+    files = {path for path in folder.rglob("*") if path.suffix in {".acl", ".lua", ".py", ".sql", ".typed"}}
     assert names == {str(path.relative_to(folder.parent)) for path in files}
 
 
@@ -175,6 +175,23 @@ def test_the_engine_materializes_without_airflow(
     install: Callable[[str], Environment], rows: Database, redis_url: str, project: str
 ) -> None:
     assert install("online-features[materialize]").run(RUN, rows.uri, redis_url, project) == "1"
+
+
+def test_the_command_needs_its_extra_alone(
+    install: Callable[[str], Environment], rows: Database, redis_url: str, online: OnlineStore,
+    make_view: Callable[..., FeatureView], project: str,
+) -> None:  # fmt: skip
+    materialize(make_view(), OfflineStore(rows.uri), online)
+    environment = install("online-features[cli]")
+    assert not environment.packages & {"pyarrow", "pandas", "SQLAlchemy", "apache-airflow"}
+    command = [environment.folder / "bin" / "online-features", "get", f"{project}:view", "id=1", "--redis", redis_url]
+    told = subprocess.run(command, cwd=environment.folder, check=True, capture_output=True, text=True).stdout
+    assert "Ada" in told
+    command = [*command[:1], "verify", f"{project}:view", "--redis", redis_url, "--postgres", rows.uri]
+    refused = subprocess.run(command, cwd=environment.folder, check=False, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: online-features[materialize] is needed")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_the_provider_is_found_by_airflow(install: Callable[[str], Environment]) -> None:

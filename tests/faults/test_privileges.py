@@ -19,7 +19,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, materialize, verify
+from online_features import ChecksFailedError, FeatureView, OfflineStore, OnlineStore, checks, materialize, verify
 from online_features.errors import OfflineAccessError, OnlineAccessError
 from online_features.feature_view import LAYOUTS, FeastOptions
 from online_features.layouts.keyspace import FIRST_GENERATION
@@ -167,6 +167,15 @@ def reading(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin
     admin.push(view, [pushed("a", NOW)])
     assert online.get_online_features(view, [{"id": "a"}, {"id": "b"}])[0].values == {"x": 0, "note": ""}
     assert online.freshness(view).max_event_timestamp == NOW
+
+
+def looking(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+    """What the command and the page show of a view."""
+    with pytest.raises(ChecksFailedError):
+        materialize(replace(view, checks=[checks.rows(at_least=1000)]), offline, admin, full=True)
+    assert online.stored_view(str(view)).view.name == view.name
+    assert online.summary(str(view)).rows is None
+    assert online.runs(view)
 
 
 def watching(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
@@ -340,6 +349,13 @@ def test_other_join_keys_of_feast_need_their_rights_besides(users: Users) -> Non
     job = redefining("feast")
     assert users.can(job, "feast", given)
     assert [right for right in besides if users.can(job, "feast", given, without=right)] == []
+
+
+def test_the_overview_needs_its_rights_besides(users: Users) -> None:
+    besides = rights("watching", "overview")
+    given = rights("watching", "always") + besides
+    assert users.can(looking, "msgpack", given)
+    assert [right for right in besides if users.can(looking, "msgpack", given, without=right)] == []
 
 
 def test_a_sample_needs_its_rights_besides(users: Users) -> None:

@@ -10,6 +10,7 @@ from online_features import arguments
 from online_features.feature_view import FeatureView
 from online_features.offline._listener import changed_tables
 from online_features.offline.postgres.conninfo import completed
+from online_features.offline.postgres.postgres_server import PostgresServer
 from online_features.offline.postgres.transactions import Transactions
 from online_features.offline.source_access import SourceAccess
 from online_features.producers.appending import AppendResult, append_rows
@@ -71,6 +72,10 @@ class OfflineStore:
     def _source(self, view: FeatureView) -> SourceAccess:
         """Return access to the source of a view."""
         return SourceAccess(self._transactions, view)
+
+    def _server(self) -> PostgresServer:
+        """Read what the server says of itself and of the login; errors are those of :meth:`ping`."""
+        return self._transactions.server()
 
     def _changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
         """Yield the tables that have changed; see :func:`~online_features.offline._listener.changed_tables`."""

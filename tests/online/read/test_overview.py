@@ -222,6 +222,16 @@ def test_a_stored_view_is_the_view(
     assert verify(stored.view, offline, online, sample=None).equal == 20
 
 
+def test_before_anything_is_published_the_stored_view_is_that_of_the_newest_build(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore
+) -> None:
+    materialize(make_view(layout="msgpack", features=["b"]), offline, online, full=True, publish=False)
+    materialize(make_view(layout="msgpack", features=["a"]), offline, online, full=True, publish=False)
+    assert online.stored_view(str(make_view())).view.features == ("a",)
+    online.publish([online.stored_view(str(make_view())).view])
+    assert online.summary(str(make_view())).rows == 20
+
+
 def test_a_query_is_stored(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore, project: str
 ) -> None:

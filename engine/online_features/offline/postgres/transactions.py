@@ -25,6 +25,7 @@ from online_features.errors import OptionError
 from online_features.feature_view import FeatureView
 from online_features.offline.postgres import sql_files
 from online_features.offline.postgres.postgres_failures import translated, translated_as
+from online_features.offline.postgres.postgres_server import PostgresServer
 
 # Transactions of this name only read: they do not hold back the horizon of other runs.
 READER_NAME = "online_features snapshot"
@@ -84,6 +85,11 @@ class Transactions:
         """
         with translated_as("offline store"), self._reading.connect() as connection:
             connection.execute(sa.select(sa.literal(1)))
+
+    def server(self) -> PostgresServer:
+        """Read what the server says of itself and of the login; errors are those of :meth:`ping`."""
+        with translated_as("offline store"), self._reading.connect() as connection:
+            return PostgresServer(**connection.execute(sql_files.statement("server")).mappings().one())
 
     @contextmanager
     def writing(self, view: FeatureView) -> Iterator[sa.Connection]:

@@ -87,7 +87,7 @@ def publish(
     :raises PublishError: naming a view and why its generation may not be published; then none is.
     :raises GenerationError: when the views are of several projects, or of layout ``feast``.
     """
-    _check_views(views)
+    check_switchable(views)
     for names in (generations, expected):
         if stray := set(names).difference(view.name for view in views):
             raise OptionError(f"generation of {min(stray)!r}, which is not among the views to publish -> name the view")
@@ -95,7 +95,7 @@ def publish(
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, Publication]:
         targets = {
-            view.name: _target(
+            view.name: publication_target(
                 view, seen, generations.get(view.name), expected.get(view.name),
                 by_run=by_run, ignore_checks=ignore_checks,
             )
@@ -141,7 +141,7 @@ def rollback(
     :raises RollbackError: naming a view and why it can't go back; then none does.
     :raises GenerationError: when the views are of several projects, or of layout ``feast``.
     """
-    _check_views(views)
+    check_switchable(views)
     leaving: dict[str, str] = {}
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, dict[str, str]]:
@@ -154,7 +154,7 @@ def rollback(
             if not _is_rolled_back(view, seen, by, leaving)
         ]  # fmt: skip
         for view, seen in switched:
-            target = _before(view, seen, leaving)
+            target = rollback_target(view, seen, leaving)
             switch.judge(view, target, RollbackError)
             switch.point_to(view, seen, target, GenerationState.ROLLED_BACK)
             hold = {"since": to_text(seen.read_at), "by": by}
@@ -170,7 +170,7 @@ def release(access: Access, views: Sequence[FeatureView]) -> None:
 
     :raises GenerationError: when the views are of several projects, or of layout ``feast``.
     """
-    _check_views(views)
+    check_switchable(views)
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, None]:
         changing = Change.of(views, lists)
@@ -199,7 +199,12 @@ def withdraw(access: Access, view: FeatureView) -> None:
     change(access, [view], decide)
 
 
-def _check_views(views: Sequence[FeatureView]) -> None:
+def check_switchable(views: Sequence[FeatureView]) -> None:
+    """Refuse views that cannot switch in one step.
+
+    :raises OptionError: when there is none, or one twice.
+    :raises GenerationError: when they are of several projects, or of layout ``feast``.
+    """
     names = [view.name for view in views]
     if not names or len(set(names)) < len(names):
         raise OptionError(f"feature views {names}: name at least one, and each of them once")
@@ -215,9 +220,9 @@ def _check_views(views: Sequence[FeatureView]) -> None:
             )
 
 
-def _target(
-    view: FeatureView, seen: GenerationList, named: str | None, expected: tuple[str, int] | None, *, by_run: bool,
-    ignore_checks: bool,
+def publication_target(
+    view: FeatureView, seen: GenerationList, named: str | None, expected: tuple[str, int] | None = None, *,
+    by_run: bool = False, ignore_checks: bool = False,
 ) -> Generation:  # fmt: skip
     """Return the generation to publish; it may be published already.
 
@@ -289,15 +294,16 @@ def _is_rolled_back(view: FeatureView, seen: GenerationList, by: str | None, lea
     return is_by_same or (left is not None and left.state == GenerationState.ROLLED_BACK)
 
 
-def _before(view: FeatureView, seen: GenerationList, leaving: dict[str, str]) -> Generation:
+def rollback_target(view: FeatureView, seen: GenerationList, leaving: dict[str, str] | None = None) -> Generation:
     """Return the generation to which a view goes back.
 
     :param leaving: by name of each view, the generation that it leaves, as of the first attempt.
+    :raises RollbackError: when there is none.
     """
     old = seen.last_published
     if old is None:
         raise RollbackError(_of(view, "no generation is published -> publish a build first"))
-    if leaving.setdefault(view.name, old.id) != old.id:
+    if leaving is not None and leaving.setdefault(view.name, old.id) != old.id:
         raise RollbackError(_of(view, f"generation {old.id} was published meanwhile, after {leaving[view.name]} "
                                       "-> roll back again if you still want to"))  # fmt: skip
     if old.before is None:

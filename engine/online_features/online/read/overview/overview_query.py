@@ -10,7 +10,7 @@ from typing import Any
 from online_features.errors import OnlineDataError
 from online_features.layouts import keyspace
 from online_features.layouts.keyspace import ViewName
-from online_features.online.generations.generation_list import DETAILS, GenerationList, list_from, with_details
+from online_features.online.generations.generation_list import DETAILS, ID, GenerationList, list_from, with_details
 from online_features.online.generations.pointer import pointer_command, published_from
 from online_features.online.generations.view_state import json_object, named, state_from
 from online_features.online.read._state_query import with_subject
@@ -37,11 +37,18 @@ def read_summary(name: str, now: datetime) -> Conversation[ViewSummary]:
 
 
 def read_stored_view(name: str) -> Conversation[StoredView]:
-    """Read the definition of a view; see :func:`.find_view`."""
+    """Read the definition of a view; before anything of it is published, that of its newest build.
+
+    See :func:`.find_view`.
+    """
     view = find_view(name, (yield from _read_ids()))
     ((pointed,),) = _checked((yield [pointer_command(view.project, [view.name])]), "the pointer")
     generation = published_from(view.project, pointed).generation
     (stored,) = _checked((yield [_state_command(view, generation)]), "the state")
+    if not stored:
+        (listed,) = _checked((yield [(CommandForm("HGETALL"), keyspace.generations_key(view))]), "the generations")
+        generation = max(filter(ID.fullmatch, map(text, _pairs(listed))), default=generation)
+        (stored,) = _checked((yield [_state_command(view, generation)]), "the state")
     return stored_view(view, state_from(view, generation, _texts(view, generation, stored)))
 
 

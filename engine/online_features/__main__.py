@@ -1,0 +1,5 @@
+"""``python -m online_features``: the command ``online-features``."""
+
+from online_features.cli.entry import main
+
+main()

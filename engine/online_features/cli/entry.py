@@ -1,0 +1,29 @@
+"""The entry point of the command, which needs the extra ``cli`` only when it runs."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from online_features.extras import missing_extra
+
+CLI_MODULES = frozenset({"rich", "typer"})  # top-level modules of the packages that the extra installs
+ERROR = 2  # exit code
+
+
+def main() -> None:
+    """Run the command.
+
+    :raises SystemExit: with the exit code.
+    """
+    try:
+        from online_features.cli.app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in CLI_MODULES:
+            raise
+        sys.stderr.write(f"Error: {missing_extra('cli', 'for the command')}\n")
+        raise SystemExit(ERROR) from None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the encoding of the terminal lacks is printed escaped, instead of ending the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    app(prog_name="online-features")
