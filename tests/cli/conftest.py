@@ -14,7 +14,7 @@ from online_features import FeatureView
 from online_features.cli.app import app
 from typer.testing import CliRunner
 
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 OWN_DATABASE = 11  # of Redis; other tests are in 0
 

@@ -17,7 +17,7 @@ from online_features.online.redis.login_rights import may_login
 
 from demo.workplace import PROJECT
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 PAGE = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
 RIGHTS = (PROJECT / "engine" / "online_features" / "cli" / "redis_rights.acl").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 MakeView = Callable[..., FeatureView]
 HOSTILE = "[bold red]x[/] \x1b[31m\n\u202e=:%{}"

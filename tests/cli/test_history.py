@@ -8,7 +8,7 @@ import pytest
 from online_features import ChecksFailedError, FeatureView, OfflineStore, OnlineStore, checks, materialize
 
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 
 def test_runs_tell_whether_the_last_one_wrote_as_much_as_usual(

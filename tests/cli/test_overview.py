@@ -12,7 +12,7 @@ from online_features.errors import SourceNotFoundError
 from online_features.layouts import keyspace
 
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 LATE = timedelta(microseconds=1)  # an objective that no run can meet
 

@@ -9,7 +9,7 @@ from online_features import ChecksFailedError, FeatureView, OfflineStore, Online
 from online_features.cli import confirmation
 
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 
 @pytest.fixture

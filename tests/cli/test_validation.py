@@ -9,7 +9,7 @@ import pytest
 
 from demo.workplace import PROJECT
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 
 def module(folder: Path, code: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 
 from tests.cli.conftest import Run
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 
 def doubled(rows: pd.DataFrame) -> pd.DataFrame:

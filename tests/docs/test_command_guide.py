@@ -8,7 +8,7 @@ import redis
 from online_features.cli.app import app
 
 from demo import command_guide
-from tests.conftest import Database
+from tests.support.servers.databases import Database
 
 PAGE = command_guide.PAGE.read_text(encoding="utf-8")
 OWN_DATABASE = 12  # of Redis; other tests are in 0
