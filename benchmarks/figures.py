@@ -20,7 +20,7 @@ from demo.workplace import PROJECT
 
 RESULTS = PROJECT / "benchmarks" / "results"
 MARKED = re.compile(r"(<!-- figure (\S+) -->)(.*?)(<!-- /figure -->)", re.DOTALL)
-LAYOUTS = ("hash", "json", "feast")  # that were measured last, the default one first
+LAYOUTS = ("msgpack", "hash", "json", "feast")  # that were measured last, the default one first
 OURS = f"ours, {LAYOUTS[0]}"
 NOT_MEASURED = "\N{EN DASH}"
 
