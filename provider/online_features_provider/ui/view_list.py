@@ -35,6 +35,13 @@ class ListedView:
         """When the last run ended, by the clock of its machine."""
         return from_text(self.summary.last_run["ended"]) if self.summary.last_run else None
 
+    def is_written_by(self, dag_id: str, task_id: str) -> bool:
+        """Return whether the last run was of a task, or the task built or published a generation that Redis lists."""
+        known = self.summary.generations.generations if self.summary.generations else ()
+        last = self.summary.last_run.get("origin") if self.summary.last_run else None
+        origins = [origin for origin in (last, *(each.origin for each in known)) if origin]
+        return any((origin.get("dag_id"), origin.get("task_id")) == (dag_id, task_id) for origin in origins)
+
     @property
     def behind_objective(self) -> float:
         """Lag as a multiple of the objective; 0 without one."""

@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from online_features_provider.ui.app import create_app
 
+from tests.conftest import Database
+
 
 @pytest.fixture
 def app(connections: None) -> FastAPI:
@@ -38,6 +40,16 @@ def browser(as_role: Callable[[str | None], TestClient]) -> Iterator[TestClient]
         yield browser
 
 
+@pytest.fixture
+def rows(database: Database) -> Database:
+    database("CREATE TABLE rows (id bigint, ts timestamptz, a text, b float8)")
+    database("INSERT INTO rows SELECT i, now() - interval '3 hours', 'a' || i, i / 4.0 FROM generate_series(1, 20) i")
+    return database
+
+
+INLINE = ("a", "code", "span", "time")  # tags that do not part words
+
+
 class Page(HTMLParser):
     """The visible text of a page and its links."""
 
@@ -45,7 +57,6 @@ class Page(HTMLParser):
         super().__init__()
         self.words: list[str] = []
         self.links: dict[str, str] = {}
-        self.tags: list[str] = []
         self._href = ""
         self._link_text: list[str] = []
         self.feed(html)
@@ -53,10 +64,10 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         """All of it, with single spaces."""
-        return " ".join(" ".join(self.words).split())
+        return " ".join("".join(self.words).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
+        self.words += [] if tag in INLINE else [" "]
         if tag == "a":
             self._href, self._link_text = dict(attrs).get("href") or "", []
 

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.oldest
 
 
 @pytest.fixture
-def rows(database: Database) -> Database:
-    database("CREATE TABLE rows (id bigint, ts timestamptz, a text, b float8)")
-    database("INSERT INTO rows SELECT i, now() - interval '3 hours', 'a' || i, i / 4.0 FROM generate_series(1, 20) i")
-    return database
-
-
-@pytest.fixture
 def views(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore
 ) -> list[FeatureView]:

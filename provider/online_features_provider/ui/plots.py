@@ -1,0 +1,128 @@
+"""Plots of runs, as SVG that a page holds: without scripts, in the colours of its theme."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement
+
+import pygal
+from markupsafe import Markup
+from pygal.style import Style
+
+from online_features_provider.ui.rendering import duration, number
+from online_features_provider.ui.view_page import Run
+
+BARS = 50  # so many runs that each bar can still be hit with a pointer
+FONT = "system-ui, sans-serif"
+OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
+
+STYLE = Style(
+    background="transparent", plot_background="transparent", foreground="var(--text)",
+    foreground_strong="var(--text)", foreground_subtle="var(--line)", font_family=FONT, title_font_family=FONT,
+    legend_font_size=13, label_font_size=12, major_label_font_size=12, title_font_size=13, opacity=".9",
+    colors=tuple(f"var(--series-{i})" for i in range(1, 6)),
+)  # fmt: skip
+
+
+def lag_points(runs: Sequence[Run], now: datetime) -> list[tuple[datetime, float]]:
+    """Return instants and the lag of a view at each, in seconds: it grows until a run moves the watermark.
+
+    :param runs: the newest first.
+    """
+    points: list[tuple[datetime, timedelta]] = []
+    watermark = None
+    for run in reversed(runs):
+        if run.is_failed or run.watermark is None:
+            continue
+        lag, moved = run.ended - run.watermark, run.moved_watermark
+        if watermark is not None:
+            points.append((moved, moved - watermark))
+        points += [(moved, lag), (run.ended, lag)]
+        watermark = run.watermark
+    if watermark is not None:
+        points.append((now, now - watermark))
+    return [(at, max(lag.total_seconds(), 0.0)) for at, lag in points]
+
+
+def lag_plot(runs: Sequence[Run], objective: timedelta | None, now: datetime) -> Markup:
+    """Plot the lag of a view over time against its objective; empty without a watermark."""
+    points = lag_points(runs, now)
+    if not points:
+        return Markup()
+    plot = pygal.DateTimeLine(
+        **_options("lag", height=280), show_dots=False, x_value_formatter=_clock,
+        value_formatter=lambda seconds: duration(timedelta(seconds=seconds)),
+    )  # fmt: skip
+    plot.add("lag", points)
+    if objective is not None:
+        level = objective.total_seconds()
+        plot.add("objective", [(points[0][0], level), (now, level)], stroke_style={"dasharray": "6, 4", "width": 2})
+    return _svg(plot, "Lag over time, against the objective")
+
+
+def rows_plot(runs: Sequence[Run]) -> Markup:
+    """Plot the rows of the last runs, by what became of them."""
+    shown = list(reversed(runs[:BARS]))
+    plot = _bars(shown, "rows read", number)
+    for outcome in OUTCOMES:
+        counts = [run.record.get(f"rows_{outcome}") or 0 for run in shown]
+        if any(counts) or outcome == OUTCOMES[0]:
+            plot.add(outcome, list(map(_linked, shown, counts)))
+    return _svg(plot, "Rows of the last runs, by outcome")
+
+
+def seconds_plot(runs: Sequence[Run]) -> Markup:
+    """Plot how long the last runs took, failed ones apart."""
+    shown = list(reversed(runs[:BARS]))
+    plot = _bars(shown, "seconds", number)
+    plot.add("succeeded", [_linked(run, 0 if run.is_failed else run.record["seconds"]) for run in shown])
+    plot.add("failed", [{**_linked(run, run.record["seconds"] if run.is_failed else 0), "color": "var(--bad)"}
+                        for run in shown])  # fmt: skip
+    return _svg(plot, "Seconds of the last runs; failed ones in another colour")
+
+
+def _bars(runs: Sequence[Run], unit: str, formatter: Any) -> Any:
+    plot = pygal.StackedBar(
+        **_options(unit, height=240), value_formatter=formatter, show_minor_x_labels=False, x_label_rotation=0
+    )
+    plot.x_labels = [_clock(run.ended) for run in runs]
+    plot.x_labels_major = plot.x_labels[:: max(len(runs) // 6, 1)]
+    return plot
+
+
+def _linked(run: Run, value: float) -> dict[str, Any]:
+    """Return a bar that leads to the run's line in the table."""
+    return {"value": value, "label": f"{_clock(run.ended)}, {run.record['outcome']}",
+            "xlink": {"href": f"#run-{run.id}", "target": "_self"}}  # fmt: skip
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%m-%d %H:%M}"
+
+
+def _options(unit: str, *, height: int) -> dict[str, Any]:
+    return {
+        "style": STYLE, "js": (), "disable_xml_declaration": True, "width": 1000, "height": height, "y_title": unit,
+        "legend_at_bottom": True, "legend_at_bottom_columns": 5, "legend_box_size": 12, "margin": 8,
+        "include_x_axis": True, "x_title": "UTC", "truncate_legend": -1, "show_x_guides": False,
+    }  # fmt: skip
+
+
+def _svg(plot: Any, title: str) -> Markup:
+    """Return the plot, with a title for who does not see it, and one for each value, which browsers show."""
+
+    def with_titles(svg: Element) -> Element:
+        svg.set("role", "img")
+        svg.set("aria-label", title)
+        for parent in list(svg.iter()):
+            for script in parent.findall("script"):
+                parent.remove(script)
+            told = {each.get("class"): each.text for each in parent if each.tag == "desc"}
+            if "value" in told:
+                SubElement(parent, "title").text = " ".join(filter(None, (told.get("label"), told["value"])))
+        return svg
+
+    plot.add_xml_filter(with_titles)
+    return Markup(plot.render(is_unicode=True))  # noqa: S704  # pygal escapes all texts
