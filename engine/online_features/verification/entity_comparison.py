@@ -49,7 +49,8 @@ def compare_entity(view: FeatureView, offline: OfflineStore, online: OnlineRow, 
         is_there = bool(existing([texts]))
     layout = layout_of(view, generation)
     encoder, rows = layout.encoder(schema), layout.row_format(schema.features, schema.features)
-    timestamp, features = None, dict[str, Any]()
+    timestamp: datetime | None = None
+    features: Mapping[str, Any] = {}
     if is_there:
         with source.snapshot(source.plan_of_entities(schema, LAST_INSTANT, [texts])) as snapshot:
             for batch in snapshot.batches(LOOKED_UP):
