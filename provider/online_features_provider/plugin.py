@@ -36,9 +36,10 @@ class OnlineFeaturesPlugin(AirflowPlugin):
         address with its own UI, inside itself.
         """
         root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX
+        icons = f"{root}/static"
+        shown = {"name": "Online features", "icon": f"{icons}/icon.svg", "icon_dark_mode": f"{icons}/icon-dark.svg"}
         return [
-            {"name": "Online features", "href": f"{root}/", "destination": "nav", "category": "browse",
-             "url_route": NAME},
-            {"name": "Online features", "href": f"{root}/tasks/{{DAG_ID}}/{{TASK_ID}}",
-             "destination": "task_instance", "url_route": f"{NAME}_of_task"},
+            {**shown, "href": f"{root}/", "destination": "nav", "nav_top_level": True, "url_route": NAME},
+            {**shown, "href": f"{root}/tasks/{{DAG_ID}}/{{TASK_ID}}", "destination": "task_instance",
+             "url_route": f"{NAME}_of_task"},
         ]  # fmt: skip

@@ -23,7 +23,12 @@ from online_features_provider.ui.stores import online_store, redis_conn_ids
 from online_features_provider.ui.view_list import chosen, counts, read_views
 from online_features_provider.ui.view_page import read_view
 
-STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
+STATIC = {
+    "icon-dark.svg": "image/svg+xml",
+    "icon.svg": "image/svg+xml",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+}
 
 
 def create_app() -> FastAPI:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
@@ -11,9 +11,10 @@ import pygal
 from markupsafe import Markup
 from pygal.style import Style
 
-from online_features_provider.ui.rendering import duration, number
+from online_features_provider.ui.rendering import duration, instant, number
 from online_features_provider.ui.view_page import Run
 
+LABELS = 6  # on the axis of runs
 BARS = 50  # so many runs that each bar can still be hit with a pointer
 FONT = "system-ui, sans-serif"
 OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
@@ -22,6 +23,7 @@ STYLE = Style(
     background="transparent", plot_background="transparent", foreground="var(--text)",
     foreground_strong="var(--text)", foreground_subtle="var(--line)", font_family=FONT, title_font_family=FONT,
     legend_font_size=13, label_font_size=12, major_label_font_size=12, title_font_size=13, opacity=".9",
+    guide_stroke_color="var(--line)", major_guide_stroke_color="var(--line)",
     colors=tuple(f"var(--series-{i})" for i in range(1, 6)),
 )  # fmt: skip
 
@@ -52,10 +54,10 @@ def lag_plot(runs: Sequence[Run], objective: timedelta | None, now: datetime) ->
     if not points:
         return Markup()
     plot = pygal.DateTimeLine(
-        **_options("lag", height=280), show_dots=False, x_value_formatter=_clock,
+        **_options("lag", height=280), show_dots=False, x_value_formatter=_clock_of(points[0][0], now),
         value_formatter=lambda seconds: duration(timedelta(seconds=seconds)),
     )  # fmt: skip
-    plot.add("lag", points)
+    plot.add("lag", points, stroke_style={"width": 2})
     if objective is not None:
         level = objective.total_seconds()
         plot.add("objective", [(points[0][0], level), (now, level)], stroke_style={"dasharray": "6, 4", "width": 2})
@@ -87,26 +89,30 @@ def _bars(runs: Sequence[Run], unit: str, formatter: Any) -> Any:
     plot = pygal.StackedBar(
         **_options(unit, height=240), value_formatter=formatter, show_minor_x_labels=False, x_label_rotation=0
     )
-    plot.x_labels = [_clock(run.ended) for run in runs]
-    plot.x_labels_major = plot.x_labels[:: max(len(runs) // 6, 1)]
+    clock = _clock_of(runs[0].ended, runs[-1].ended) if runs else str
+    plot.x_labels = [clock(run.ended) for run in runs]
+    plot.x_labels_major = plot.x_labels[:: max(len(runs) // LABELS, 1)]
     return plot
 
 
 def _linked(run: Run, value: float) -> dict[str, Any]:
     """Return a bar that leads to the run's line in the table."""
-    return {"value": value, "label": f"{_clock(run.ended)}, {run.record['outcome']}",
+    return {"value": value, "label": f"{instant(run.ended)}, {run.record['outcome']}",
             "xlink": {"href": f"#run-{run.id}", "target": "_self"}}  # fmt: skip
 
 
-def _clock(at: datetime) -> str:
-    return f"{at:%m-%d %H:%M}"
+def _clock_of(begin: datetime, end: datetime) -> Callable[[datetime], str]:
+    """Return a format for instants on an axis: the shorter the axis, the more of the time of the day."""
+    span = end - begin
+    form = "%H:%M:%S" if span < timedelta(minutes=10) else "%H:%M" if span < timedelta(days=1) else "%m-%d %H:%M"
+    return lambda at: f"{at:{form}}"
 
 
 def _options(unit: str, *, height: int) -> dict[str, Any]:
     return {
         "style": STYLE, "js": (), "disable_xml_declaration": True, "width": 1000, "height": height, "y_title": unit,
-        "legend_at_bottom": True, "legend_at_bottom_columns": 5, "legend_box_size": 12, "margin": 8,
-        "include_x_axis": True, "x_title": "UTC", "truncate_legend": -1, "show_x_guides": False,
+        "legend_at_bottom": True, "legend_box_size": 12, "margin": 8, "include_x_axis": True, "x_title": "UTC",
+        "truncate_legend": -1, "show_x_guides": False,
     }  # fmt: skip
 
 
@@ -124,5 +130,6 @@ def _svg(plot: Any, title: str) -> Markup:
                 SubElement(parent, "title").text = " ".join(filter(None, (told.get("label"), told["value"])))
         return svg
 
+    plot.legend_at_bottom_columns = len(plot.raw_series)
     plot.add_xml_filter(with_titles)
     return Markup(plot.render(is_unicode=True))  # noqa: S704  # pygal escapes all texts

@@ -79,7 +79,7 @@ def test_what_cannot_be_compared_says_why(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
     browser: TestClient,
 ) -> None:  # fmt: skip
-    transformed = make_view(name="transformed", features=["a"], transform=same, layout="msgpack")
+    transformed = make_view(name="transformed", features=["b"], transform=same, layout="msgpack")
     materialize(transformed, offline, online, origin=ORIGIN)
     page = page_of(browser, transformed, **{"key.id": "7"}, **COMPARED)
     assert "made by the transform" in page.text
