@@ -15,7 +15,5 @@ from online_features_provider.operators.materialize import MaterializeOperator
 with DAG("flights_features", schedule=timedelta(minutes=2), catchup=False, max_active_runs=1) as dag:
     for view in (plane_trips, airport_weather):
         materialize = MaterializeOperator(task_id=f"materialize_{view.name}", feature_view=view)
-        is_fresh = FeatureViewFreshnessCheckOperator(
-            task_id=f"{view.name}_is_fresh", feature_view=view, max_staleness=timedelta(minutes=10)
-        )
+        is_fresh = FeatureViewFreshnessCheckOperator(task_id=f"{view.name}_is_fresh", feature_view=view)
         materialize >> is_fresh

@@ -6,8 +6,6 @@ what is published fresh.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from flights_views import airport_weather, plane_trips
 from online_features_provider.airflow_dags import materialization_dag
 
@@ -16,5 +14,4 @@ dag = materialization_dag(
     dag_id="flights_nightly",
     publish="together",
     schedule="0 3 * * *",
-    max_staleness=timedelta(minutes=10),
 )

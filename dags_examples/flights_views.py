@@ -16,6 +16,7 @@ plane_trips = FeatureView(
         timestamp_field="event_timestamp",
         created_timestamp_column="created_at",
     ),
+    max_staleness=timedelta(minutes=10),
 )
 
 airport_weather = FeatureView(
@@ -28,6 +29,7 @@ airport_weather = FeatureView(
         created_timestamp_column="created_at",
     ),
     ttl=timedelta(days=7),
+    max_staleness=timedelta(minutes=10),
 )
 
 # Only pushed, never materialized: the table of its source need not exist.
