@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from online_features import OnlineStore
 from online_features.embedded import embedded_redis
 from selenium.webdriver.common.by import By
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,8 @@ from online_features_provider.ui.view_page import Run
 LABELS = 6  # on the axis of runs
 BARS = 50  # so many runs that each bar can still be hit with a pointer
 FONT = "system-ui, sans-serif"
+TICKS = 6  # at most, on the axis of lags
+TICK_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
 
 STYLE = Style(
@@ -57,9 +60,10 @@ def lag_plot(runs: Sequence[Run], objective: timedelta | None, now: datetime) ->
         **_options("lag", height=280), show_dots=False, x_value_formatter=_clock_of(points[0][0], now),
         value_formatter=lambda seconds: duration(timedelta(seconds=seconds)),
     )  # fmt: skip
+    level = objective.total_seconds() if objective else 0.0
+    plot.y_labels = lag_ticks(max(level, *(lag for _, lag in points)))
     plot.add("lag", points, stroke_style={"width": 2})
     if objective is not None:
-        level = objective.total_seconds()
         plot.add("objective", [(points[0][0], level), (now, level)], stroke_style={"dasharray": "6, 4", "width": 2})
     return _svg(plot, "Lag over time, against the objective")
 
@@ -83,6 +87,13 @@ def seconds_plot(runs: Sequence[Run]) -> Markup:
     plot.add("failed", [{**_linked(run, run.record["seconds"] if run.is_failed else 0), "color": "var(--bad)"}
                         for run in shown])  # fmt: skip
     return _svg(plot, "Seconds of the last runs; failed ones in another colour")
+
+
+def lag_ticks(greatest: float) -> list[float]:
+    """Return lags for an axis, in seconds: whole seconds, minutes, hours or days up to the greatest one."""
+    step = next((each for each in TICK_SECONDS if greatest / each < TICKS), 0)
+    step = step or TICK_SECONDS[-1] * math.ceil(greatest / TICK_SECONDS[-1] / TICKS)
+    return [float(step * i) for i in range(math.ceil(greatest / step) + 1)]
 
 
 def _bars(runs: Sequence[Run], unit: str, formatter: Any) -> Any:

@@ -142,8 +142,9 @@ def _commands(name: str, conn_id: str, found: GenerationList) -> dict[str, str]:
     for known in found.generations:
         if known.state in COMPLETE:
             chosen = shlex.quote(f"{name.partition(':')[2]}={known.id}")
-            forced = " --ignore-checks" if known.state == GenerationState.REFUSED else ""
-            commands[f"publish generation {known.id}"] = (
+            is_refused = known.state == GenerationState.REFUSED
+            although, forced = (" although it failed checks", " --ignore-checks") if is_refused else ("", "")
+            commands[f"publish generation {known.id}{although}"] = (
                 f"online-features publish {view} --generation {chosen}{forced} {at}"
             )
     published = found.get(found.published)

@@ -15,7 +15,7 @@ from online_features.common.instants import to_text
 from online_features.layouts import keyspace
 from online_features.statistics.view_statistics import CommonValue, FeatureStatistics, Histogram, ViewStatistics
 from online_features_provider.ui.movements import movements
-from online_features_provider.ui.plots import lag_points
+from online_features_provider.ui.plots import lag_points, lag_ticks
 from online_features_provider.ui.view_page import Run
 
 from tests.conftest import Database, at
@@ -146,6 +146,20 @@ def run(ended: int, watermark: int | None, *, began: int | None = None, outcome:
 )  # fmt: skip
 def test_lag_grows_until_a_run_moves_the_watermark(runs: Sequence[Run], points: list[tuple[int, int]]) -> None:
     assert lag_points(runs[::-1], at(0, 20)) == [(at(0, minute), 60.0 * lag) for minute, lag in points]
+
+
+@pytest.mark.parametrize(
+    "greatest, ticks",
+    [
+        (0.0, [0]),
+        (0.3, [0, 1]),
+        (46, [0, 10, 20, 30, 40, 50]),
+        (86_400, [0, 21_600, 43_200, 64_800, 86_400]),
+        (30 * 86_400, [0, 432_000, 864_000, 1_296_000, 1_728_000, 2_160_000, 2_592_000]),
+    ],
+)
+def test_lags_are_marked_at_round_durations(greatest: float, ticks: list[float]) -> None:
+    assert lag_ticks(greatest) == ticks
 
 
 def feature(**measured: Any) -> ViewStatistics:
