@@ -22,7 +22,8 @@ LARGEST = 200_000  # bytes of a picture
 PLANE = "N14228"
 TALL = 2000  # pixels: so much of the page of a view is shown
 VIEWS = 4  # of the demo and of the DAG flights_features
-HELD_BACK = tuple(timedelta(hours=hours) for hours in range(72, 24, -2))  # of flights, before each run
+HELD_BACK = tuple(timedelta(hours=hours) for hours in range(72, 24, -4))  # of flights, before each run
+PAUSE = 4.0  # seconds between runs, so that their lags can be seen beside the objective
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def main() -> None:
         show_views(postgres_uri, redis_url)
         for held_back in HELD_BACK:
             flights.release(held_back)
+            time.sleep(PAUSE)
             materialize(
                 late_arrivals, OfflineStore(postgres_uri), online, full=held_back == HELD_BACK[-1], origin=ORIGIN
             )  # fmt: skip

@@ -22,13 +22,8 @@ TICKS = 6  # at most, on the axis of lags
 TICK_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 OUTCOMES = ("written", "stale", "expired", "deleted", "rejected")
 
-STYLE = Style(
-    background="transparent", plot_background="transparent", foreground="var(--text)",
-    foreground_strong="var(--text)", foreground_subtle="var(--line)", font_family=FONT, title_font_family=FONT,
-    legend_font_size=13, label_font_size=12, major_label_font_size=12, title_font_size=13, opacity=".9",
-    guide_stroke_color="var(--line)", major_guide_stroke_color="var(--line)",
-    colors=tuple(f"var(--series-{i})" for i in range(1, 6)),
-)  # fmt: skip
+SERIES = tuple(f"var(--series-{i})" for i in range(1, 6))  # colours of the page's style
+SUCCEEDED_OR_FAILED = ("var(--series-1)", "var(--bad)")
 
 
 def lag_points(runs: Sequence[Run], now: datetime) -> list[tuple[datetime, float]]:
@@ -71,7 +66,7 @@ def lag_plot(runs: Sequence[Run], objective: timedelta | None, now: datetime) ->
 def rows_plot(runs: Sequence[Run]) -> Markup:
     """Plot the rows of the last runs, by what became of them."""
     shown = list(reversed(runs[:BARS]))
-    plot = _bars(shown, "rows read", number)
+    plot = _bars(shown, "rows read", SERIES)
     for outcome in OUTCOMES:
         counts = [run.record.get(f"rows_{outcome}") or 0 for run in shown]
         if any(counts) or outcome == OUTCOMES[0]:
@@ -82,11 +77,10 @@ def rows_plot(runs: Sequence[Run]) -> Markup:
 def seconds_plot(runs: Sequence[Run]) -> Markup:
     """Plot how long the last runs took, failed ones apart."""
     shown = list(reversed(runs[:BARS]))
-    plot = _bars(shown, "seconds", number)
+    plot = _bars(shown, "seconds", SUCCEEDED_OR_FAILED)
     plot.add("succeeded", [_linked(run, 0 if run.is_failed else run.record["seconds"]) for run in shown])
-    plot.add("failed", [{**_linked(run, run.record["seconds"] if run.is_failed else 0), "color": "var(--bad)"}
-                        for run in shown])  # fmt: skip
-    return _svg(plot, "Seconds of the last runs; failed ones in another colour")
+    plot.add("failed", [_linked(run, run.record["seconds"] if run.is_failed else 0) for run in shown])
+    return _svg(plot, "Seconds of the last runs, failed ones apart")
 
 
 def lag_ticks(greatest: float) -> list[float]:
@@ -96,13 +90,11 @@ def lag_ticks(greatest: float) -> list[float]:
     return [float(step * i) for i in range(math.ceil(greatest / step) + 1)]
 
 
-def _bars(runs: Sequence[Run], unit: str, formatter: Any) -> Any:
-    plot = pygal.StackedBar(
-        **_options(unit, height=240), value_formatter=formatter, show_minor_x_labels=False, x_label_rotation=0
-    )
+def _bars(runs: Sequence[Run], unit: str, colours: Sequence[str]) -> Any:
+    plot = pygal.StackedBar(**_options(unit, height=240, colours=colours), value_formatter=number)
+    step = max(len(runs) // LABELS, 1)
     clock = _clock_of(runs[0].ended, runs[-1].ended) if runs else str
-    plot.x_labels = [clock(run.ended) for run in runs]
-    plot.x_labels_major = plot.x_labels[:: max(len(runs) // LABELS, 1)]
+    plot.x_labels = ["" if i % step else clock(run.ended) for i, run in enumerate(runs)]
     return plot
 
 
@@ -112,6 +104,15 @@ def _linked(run: Run, value: float) -> dict[str, Any]:
             "xlink": {"href": f"#run-{run.id}", "target": "_self"}}  # fmt: skip
 
 
+def _style(colours: Sequence[str]) -> Style:
+    return Style(
+        background="transparent", plot_background="transparent", foreground="var(--text)",
+        foreground_strong="var(--text)", foreground_subtle="var(--line)", guide_stroke_color="var(--line)",
+        major_guide_stroke_color="var(--line)", font_family=FONT, title_font_family=FONT, legend_font_size=13,
+        label_font_size=12, major_label_font_size=12, title_font_size=13, opacity=".9", colors=tuple(colours),
+    )  # fmt: skip
+
+
 def _clock_of(begin: datetime, end: datetime) -> Callable[[datetime], str]:
     """Return a format for instants on an axis: the shorter the axis, the more of the time of the day."""
     span = end - begin
@@ -119,11 +120,11 @@ def _clock_of(begin: datetime, end: datetime) -> Callable[[datetime], str]:
     return lambda at: f"{at:{form}}"
 
 
-def _options(unit: str, *, height: int) -> dict[str, Any]:
+def _options(unit: str, *, height: int, colours: Sequence[str] = SERIES) -> dict[str, Any]:
     return {
-        "style": STYLE, "js": (), "disable_xml_declaration": True, "width": 1000, "height": height, "y_title": unit,
-        "legend_at_bottom": True, "legend_box_size": 12, "margin": 8, "include_x_axis": True, "x_title": "UTC",
-        "truncate_legend": -1, "show_x_guides": False,
+        "style": _style(colours), "js": (), "disable_xml_declaration": True, "width": 1000, "height": height,
+        "x_title": "UTC", "y_title": unit, "include_x_axis": True, "show_x_guides": False, "truncate_label": -1,
+        "legend_at_bottom": True, "legend_box_size": 12, "truncate_legend": -1, "margin": 8, "margin_bottom": 16,
     }  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def _svg(plot: Any, title: str) -> Markup:
     """Return the plot, with a title for who does not see it, and one for each value, which browsers show."""
 
     def with_titles(svg: Element) -> Element:
-        svg.set("role", "img")
+        svg.set("role", "group")  # it holds links
         svg.set("aria-label", title)
         for parent in list(svg.iter()):
             for script in parent.findall("script"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +14,7 @@ from online_features import FeatureView, OfflineStore, OnlineStore, materialize,
 from online_features.embedded import reserved_port
 from online_features.layouts import keyspace
 
+from demo.workplace import PROJECT
 from tests.conftest import Database
 from tests.provider.ui.conftest import Page
 
@@ -118,6 +120,25 @@ def test_a_view_that_is_damaged_is_listed(
     client.lset(keyspace.runs_key(views[0]), 0, "[1]")
     page = Page(browser.get("/", params={"text": project}).text)
     assert "damaged" in page.text
+
+
+def test_the_rights_in_redis_that_the_guide_names_are_enough(
+    views: list[FeatureView], client: redis.Redis, redis_url: str, browser: TestClient, project: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (line,) = re.findall(r"^ACL SETUSER looking (.*)$", (PROJECT / "docs/page.md").read_text(), re.MULTILINE)
+    user = f"looking_{project}"
+    client.execute_command("ACL", "SETUSER", user, *line.split())
+    try:
+        monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url.replace("redis://", f"redis://{user}:password@"))
+        page = Page(browser.get("/", params={"text": project}).text)
+        assert "cannot be read" not in page.text
+        assert browser.get(f"/views/online_store/{project}/fresh_one").status_code == 200
+        entity = browser.get(f"/entities/online_store/{project}/fresh_one", params={"key.id": "1"})
+        assert entity.status_code == 500
+        assert "OnlineAccessError" in entity.text
+    finally:
+        client.execute_command("ACL", "DELUSER", user)
 
 
 def test_a_page_is_not_kept_and_may_run_no_foreign_script(browser: TestClient) -> None:
