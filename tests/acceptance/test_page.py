@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
+from online_features import OfflineStore, OnlineStore, materialize
 from online_features.embedded import embedded_redis
 from selenium.webdriver.common.by import By
 
 from demo.browser import Browser, browser
 from demo.flights import Flights
-from demo.shown_views import show_views
+from demo.shown_views import late_arrivals, show_views
 from demo.whole_airflow import WholeAirflow, whole_airflow
 from tests.acceptance.whole import Api
 from tests.conftest import new_database
@@ -40,7 +42,13 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, postgres_uri: str) -> Iter
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="false",
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS="olga:op,victor:viewer",
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=str(passwords),
+            AIRFLOW__ONLINE_FEATURES__REDIS_CONN_IDS="online_store,in_database",
         ) as airflow:  # fmt: skip
+            api = Api(airflow, username="olga", password=PASSWORDS["olga"])
+            server = urlsplit(redis_url)
+            api.post("connections", {"connection_id": "in_database", "conn_type": "redis", "host": server.hostname,
+                                     "port": server.port, "extra": json.dumps({"db": 1})})  # fmt: skip
+            materialize(late_arrivals, OfflineStore(database.uri), OnlineStore.from_url(f"redis://{server.netloc}/1"))
             yield airflow
 
 
@@ -112,6 +120,12 @@ def test_a_theme_that_is_chosen_while_the_page_is_shown_is_followed_at_once(
     olga.choose_theme("dark")
     olga.enter_frame()
     olga.wait_for("html[data-theme=dark]")
+
+
+def test_a_connection_in_airflows_database_is_found_by_the_api_server(airflow: WholeAirflow, olga: Browser) -> None:
+    olga.open_frame(entry(airflow))
+    olga.wait_for("tbody td", "in_database")
+    assert not olga.driver.find_elements(By.CSS_SELECTOR, "[role=alert]")
 
 
 def test_links_lead_out_of_the_frame_to_the_task_and_its_tab_leads_back(airflow: WholeAirflow, olga: Browser) -> None:

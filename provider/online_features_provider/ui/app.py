@@ -114,7 +114,11 @@ def _store(conn_id: str) -> AbstractContextManager[OnlineStore]:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
-    return render(request, "error.html", status=error.status_code, title=str(error.status_code), message=error.detail)
+    cure = (
+        " -> log in to Airflow, then open this page again" if error.status_code == status.HTTP_401_UNAUTHORIZED else ""
+    )
+    code, message = error.status_code, f"{error.detail}{cure}"
+    return render(request, "error.html", status=code, title=str(code), message=message)
 
 
 def _failed(request: Request, error: Exception) -> Response:

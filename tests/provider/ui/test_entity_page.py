@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.embedded import reserved_port
+from online_features_provider.ui import stores
 
 from tests.conftest import Database
 from tests.provider.ui.conftest import Page
@@ -105,6 +107,22 @@ def test_an_offline_store_that_is_away_is_told_within_seconds(
     assert "Connection offline_store cannot be read" in page.text
     assert "present" in page.text
     assert "secret" not in page.text
+
+
+def test_a_store_that_does_not_reply_is_given_up_within_seconds(
+    view: FeatureView, browser: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("AIRFLOW_CONN_OFFLINE_STORE", f"postgresql://u:secret@{address}/d")
+        assert "cannot be read" in page_of(browser, view, **{"key.id": "7"}, **COMPARED).text
+        monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", f"redis://{address}")
+        found = browser.get(f"/entities/online_store/{view.project}/{view.name}")
+    assert (found.status_code, "OnlineStoreUnavailableError" in found.text) == (503, True)
+    with stores.online_store("online_store") as store:
+        options = store._client.connection_pool.connection_kwargs
+        assert (options["socket_timeout"], options["socket_connect_timeout"]) == (2, 2)
+    assert "connect_timeout=2" in stores.offline_store("offline_store")._conninfo
 
 
 def test_looking_at_entities_needs_the_rights_to_read_the_connections(
