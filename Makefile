@@ -10,7 +10,7 @@ DEBIAN_REDIS := /usr/bin
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small docs lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small docs screenshots lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -18,7 +18,7 @@ help:
 	@echo 'make test         the tests that every change needs'
 	@echo 'make test-slow    the tests beside Feast, of the commands, of planted faults, and of both distributions in clean environments'
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
-	@echo 'make test-airflow the tests in which Airflow itself runs DAGs'
+	@echo 'make test-airflow the tests in which Airflow itself runs DAGs, or is looked at (Debian packages chromium, chromium-driver)'
 	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow and libraries that we support'
 	@echo 'make test-pooler  the tests behind PgBouncer (Debian package pgbouncer)'
 	@echo 'make test-debian  the tests that meet the stores, on Debian packages postgresql-15 and redis-server'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make bench-small  the same, as small as can be: whether the benchmark works'
 	@echo 'make docs         write measured figures, and what commands print, into the pages that show them'
+	@echo 'make screenshots  write the pictures of the pages in Airflow (Debian packages chromium, chromium-driver)'
 	@echo 'make lint         formatting, lint rules, walls between rooms, types'
 	@echo 'make install      the environment alone, in .venv'
 
@@ -106,6 +107,9 @@ bench-small: $(INSTALLED)
 docs: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.figures
 	@exec $(BIN)/python -m demo.command_guide
+
+screenshots: $(INSTALLED)
+	@exec $(BIN)/python -m demo.screenshots
 
 $(PLOTS_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable ./engine --editable '.[bench]'

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 guarded_trips = replace(
     plane_trips,
     name="guarded_trips",
+    max_staleness=None,
     checks=[
         checks.rows(at_least=1_000, change=0.2),
         checks.nulls("dep_delay", at_most=0.1, rise=0.03),
@@ -34,6 +35,7 @@ guarded_trips = replace(
 guarded_weather = replace(
     airport_weather,
     name="guarded_weather",
+    max_staleness=None,
     checks=[
         checks.rows(at_least=3),
         checks.within("humid", 0, 100),

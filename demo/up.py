@@ -11,6 +11,7 @@ from datetime import timedelta
 from online_features.embedded import postgres_server, redis_server
 
 from demo.flights import Flights
+from demo.shown_views import show_views
 from demo.whole_airflow import WholeAirflow, whole_airflow
 from demo.workplace import unwind_on_signals, workplace
 
@@ -33,9 +34,18 @@ def main() -> None:
         print("Loading flights and making Airflow's metadata database …", flush=True)
         flights.stage()
         flights.release(HELD_BACK)
+        show_views(postgres_uri, redis_url)
         airflow = stack.enter_context(whole_airflow(folder, postgres_uri=postgres_uri, redis_url=redis_url))
-        print(f"Airflow   {airflow.url}", f"Postgres  {postgres_uri}", f"Redis     {redis_url}",
-              f"Logs      {os.path.relpath(folder)}", "Ctrl-C stops everything.", sep="\n", flush=True)  # fmt: skip
+        print(
+            f"Airflow   {airflow.url}",
+            f"Features  {airflow.url}/plugin/online_features",
+            f"Postgres  {postgres_uri}",
+            f"Redis     {redis_url}",
+            f"Logs      {os.path.relpath(folder)}",
+            "Ctrl-C stops everything.",
+            sep="\n",
+            flush=True,
+        )
         _trickle(flights, airflow)
 
 

@@ -78,31 +78,33 @@ class WholeAirflow:
 
 
 @contextmanager
-def whole_airflow(folder: Path, *, postgres_uri: str, redis_url: str, **settings: str) -> Iterator[WholeAirflow]:
+def whole_airflow(
+    folder: Path, *, postgres_uri: str, redis_url: str, path: str = "", **settings: str
+) -> Iterator[WholeAirflow]:
     """Start a whole Airflow; its metadata database is a Postgres of its own.
 
     :param folder: for all that it writes.
     :param postgres_uri: of the offline store.
     :param redis_url: of the online store.
-    :param settings: further environment variables.
+    :param path: of the URL below which it is deployed, such as ``"/team"``.
+    :param settings: further environment variables, which win over its own.
     """
     with ExitStack() as stack:
         (folder / "metadata").mkdir()
         metadata_uri = stack.enter_context(embedded_postgres(folder / "metadata"))
-        url = f"http://{LOCAL}:{stack.enter_context(reserved_port())}"
+        url = f"http://{LOCAL}:{stack.enter_context(reserved_port())}{path}"
+        own = {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_uri.replace("postgresql:", "postgresql+psycopg2:"),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__API__WORKERS": "1",
+        }
         command = DemoAirflow(
-            folder / "airflow",
-            postgres_uri=postgres_uri,
-            redis_url=redis_url,
-            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=metadata_uri.replace("postgresql:", "postgresql+psycopg2:"),
-            AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="true",
-            AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="false",
-            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
-            AIRFLOW__CORE__PARALLELISM="4",
-            AIRFLOW__API__BASE_URL=url,
-            AIRFLOW__API__WORKERS="1",
-            **settings,
-        )
+            folder / "airflow", postgres_uri=postgres_uri, redis_url=redis_url, **{**own, **settings}
+        )  # fmt: skip
         command.run("db", "migrate")
         airflow = WholeAirflow(url=url, command=command, logs=folder)
         stack.callback(airflow.stop)

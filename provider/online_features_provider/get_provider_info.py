@@ -18,6 +18,17 @@ LINK_URL = {
     "default": "",
 }
 
+REDIS_CONN_IDS = {
+    "description": "Ids of the Redis connections whose feature views the pages in Airflow's UI show, with commas "
+    "between several.",
+    "version_added": None,
+    "type": "string",
+    "example": "online_store,other_redis",
+    "default": "online_store",
+}
+
+OPTIONS = {"link_url": LINK_URL, "redis_conn_ids": REDIS_CONN_IDS}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the metadata in the form of Airflow's ``provider_info.schema.json``."""
@@ -41,7 +52,7 @@ def get_provider_info() -> dict[str, Any]:
             )
         ],
         "extra-links": ["online_features_provider.operators.links.OnlineFeaturesLink"],
-        "config": {"online_features": {"description": "Features kept in Redis.", "options": {"link_url": LINK_URL}}},
+        "config": {"online_features": {"description": "Features kept in Redis.", "options": OPTIONS}},
         "task-decorators": [
             {"name": "push_features", "class-name": "online_features_provider.decorators.push.push_features_task"}
         ],

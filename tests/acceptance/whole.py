@@ -19,12 +19,13 @@ Found = TypeVar("Found")
 
 
 class Api:
-    """Airflow's REST API, asked by an administrator."""
+    """Airflow's REST API, asked by an administrator, or by whom the login names."""
 
-    def __init__(self, airflow: WholeAirflow) -> None:
+    def __init__(self, airflow: WholeAirflow, **login: str) -> None:
         self._airflow = airflow
         self._token = ""
-        self._token = self._ask("GET", "/auth/token")["access_token"]
+        asked = self._ask("POST", "/auth/token", login) if login else self._ask("GET", "/auth/token")
+        self._token = asked["access_token"]
 
     def get(self, path: str, **query: Any) -> Any:
         """What is at the path."""

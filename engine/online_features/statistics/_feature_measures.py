@@ -279,6 +279,8 @@ def _bin_counts(ordered: np.ndarray) -> tuple[int, ...]:
 
 def _commonest(sample: pa.Array) -> tuple[CommonValue, ...]:
     """Return the commonest values, the commonest first; of equally common ones, the least first."""
+    if sample.null_count == len(sample):
+        return ()  # PyArrow before 21 cannot select from no rows
     counted = pc.value_counts(sample.drop_null())
     table = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
     order = [("count", "descending"), ("value", "ascending")]

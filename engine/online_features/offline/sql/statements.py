@@ -220,13 +220,17 @@ def _unnested(
     source: PostgresSource, schema: RowSchema, entities: Sequence[Sequence[str]], **options: str
 ) -> TableValuedAlias:
     """Return the texts of join keys as a table."""
-    arrays = (
-        sa.cast(sa.literal(list(texts), postgresql.ARRAY(sa.Text)), postgresql.ARRAY(sa.Text))
-        for texts in zip(*entities, strict=True)
-    )
+    arrays = map(_array, zip(*entities, strict=True))
     own = own_prefix(source, schema)
     names = [f"{own}key_{i}" for i in range(len(schema.keys))]
     return sa.func.unnest(*arrays).table_valued(*names, **options).render_derived(name=f"{own}given")
+
+
+def _array(texts: Sequence[str]) -> ColumnElement[Any]:
+    """Return texts as an array, which is written as one text: SQLAlchemy 1.4 has no literals of arrays."""
+    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    written = "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+    return sa.cast(sa.literal(written, sa.Text), postgresql.ARRAY(sa.Text))
 
 
 def _are_keys(schema: RowSchema, given: TableValuedAlias) -> Iterator[ColumnElement[bool]]:
