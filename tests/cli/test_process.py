@@ -17,11 +17,14 @@ import pytest
 import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.cli import options
+from online_features_provider.hooks import named_stores
 from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
 from tests.cli.conftest import Run
 from tests.support.processes import modules_after
+
+pytestmark = pytest.mark.oldest
 
 COMMAND = [sys.executable, "-m", "online_features"]
 
@@ -52,6 +55,7 @@ def airflow_connections(connections: None, redis_url: str, monkeypatch: pytest.M
     url = make_url(redis_url)
     known = {"conn_type": "redis", "host": url.host, "port": url.port, "extra": {"db": int(url.database or 0)}}
     monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(known))
+    monkeypatch.setenv(named_stores.CONTEXT_VARIABLE, named_stores.WITH_DATABASE)  # and not for later tests
 
 
 def test_a_pipe_gets_whole_lines_without_colours(

@@ -27,9 +27,8 @@ WITHOUT_KEY = {
 }  # fmt: skip
 OF_KEY = "memory|usage"  # a subcommand before the key
 
-Ask = Callable[
-    [Sequence[Sequence[str]]], list[str] | None
-]  # commands to why Redis would refuse each; "" if it wouldn't
+# From commands to why Redis would refuse each of them, empty if it would not; None where it cannot be asked.
+Ask = Callable[[Sequence[Sequence[str]]], list[str] | None]
 
 
 def missing(party: str, view: FeatureView, ask: Ask, *, optional: bool = False) -> list[str] | None:
@@ -53,7 +52,9 @@ def missing(party: str, view: FeatureView, ask: Ask, *, optional: bool = False) 
     keyed = next((each for each in commands if each not in refused and each[1:] in ARGUMENTS), None)
     if keyed is None:
         return rights  # without a command, keys cannot be tried; what the user has already does no harm
-    of_keys = ask([_trial(keyed, key) for key in keys]) or []
+    of_keys = ask([_trial(keyed, key) for key in keys])
+    if of_keys is None:
+        return None
     lacking += [pattern for pattern, refusal in zip(patterns, of_keys, strict=True) if refusal]
     return [right for right in rights if right in lacking]
 

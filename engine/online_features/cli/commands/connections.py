@@ -20,6 +20,8 @@ from online_features.online.store import OnlineStore
 ATTENTION = 1  # exit code
 OK, PROBLEM, UNKNOWN, NOTE = "ok", "problem", "unknown", "note"
 
+ROLES = {"master": "primary", "slave": "replica"}  # as Redis names them, and as we do
+
 Finding = tuple[str, str, str, str]  # store, what was looked at, how it is, what there is to say
 
 
@@ -98,7 +100,12 @@ def _check_redis(
 ) -> Iterator[Finding]:
     """Yield what Redis says of itself, and which rights a user lacks; collect the views that it holds."""
     server = read_server(client)
-    yield "Redis", "connection", OK, f"answers as {server.role or 'a server'}, user {server.user or 'unknown'}"
+    yield (
+        "Redis",
+        "connection",
+        OK,
+        f"answers as {ROLES.get(server.role or '', 'a server')}, user {server.user or 'unknown'}",
+    )
     yield from _server_findings(server)
     try:
         online = OnlineStore(client)

@@ -109,7 +109,7 @@ def _usual(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return, by kind of run, what the last success wrote and what those before it did, if there are some."""
     usual = {}
     for kind in ("full", "incremental"):
-        written = [run["rows_written"] for run in records if run["outcome"] == "success" and run["kind"] == kind]
+        written = [run["rows_written"] for run in records if run["outcome"] == "success" and run.get("kind") == kind]
         last, before = written[:1], written[1:]
         if len(before) >= USUAL_RUNS:
             usual[kind] = {"last": last[0], "runs": len(before), "median": int(median(before)),
@@ -120,7 +120,7 @@ def _usual(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _run_line(run: dict[str, Any], counts: Sequence[str]) -> list[Any]:
     seconds = output.number(f"{run['seconds']:.2f}")
     return [
-        run["began"][:19].replace("T", " "), run["outcome"], run["kind"],
+        run["began"][:19].replace("T", " "), run["outcome"], run.get("kind"),
         *(run.get(f"rows_{each}") for each in counts), seconds,
         run.get("generation"), _by(run.get("origin")), output.in_one_line(run.get("error", "")),
     ]  # fmt: skip

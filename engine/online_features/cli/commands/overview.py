@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -191,7 +192,7 @@ def _facts(summary: ViewSummary, stored: StoredView | None) -> dict[str, Any]:
         "watermark (UTC)": told["watermark"],
         "newest event (UTC)": told["newest_event"],
         "materialized at (UTC)": told["materialized_at"],
-        "last run": f"{run['outcome']}, {run['kind']}, {run['rows_written']:,} rows written" if run else None,
+        "last run": _last_run(run) if run else None,
         "error": output.lines(run["error"]) if run.get("error", summary.reason) != summary.reason else None,
         "generation": summary.generation,
         "rows": summary.rows,
@@ -206,6 +207,11 @@ def _facts(summary: ViewSummary, stored: StoredView | None) -> dict[str, Any]:
         "query": known["query"],
         "written by": known["written_by"],
     }
+
+
+def _last_run(run: Mapping[str, Any]) -> str:
+    kind = f", {run['kind']}" if run.get("kind") else ""
+    return f"{run['outcome']}{kind}, {run.get('rows_written', 0):,} rows written"
 
 
 def _written_by(summary: ViewSummary) -> dict[str, Any] | None:
