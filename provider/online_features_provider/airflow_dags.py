@@ -125,7 +125,7 @@ def _published_together(
 ) -> None:
     """Make the tasks that build, publish and check views; see :func:`materialization_dag`."""
     publish = PublishOperator(task_id="publish", feature_views=views)
-    [materialization_group(view) for view in views] >> publish
+    [_build(view) for view in views] >> publish
     watched = [view for view in views if _has_objective(view, max_staleness)]
     if watched:
         with TaskGroup("is_fresh") as fresh:
@@ -137,6 +137,14 @@ def _published_together(
             for view in views:
                 VerifyOperator(task_id=_group_id(view), feature_view=view, **verify)
         publish >> verified
+
+
+def _build(view: FeatureView | str) -> TaskGroup:
+    """Make a group with ``materialize`` alone: only what is published can be fresh."""
+    check_reference(view)
+    with TaskGroup(_group_id(view)) as group:
+        MaterializeOperator(task_id="materialize", feature_view=view)
+    return group
 
 
 def _has_objective(view: FeatureView | str, max_staleness: timedelta | None) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.common.compat.sdk import conf
+
+log = logging.getLogger(__name__)
 
 NAME = "online_features"
 PREFIX = "/online-features"
@@ -23,9 +26,12 @@ class OnlineFeaturesPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The application that serves the pages."""
-        from online_features_provider.ui.app import create_app
-
+        """The application that serves the pages; none if it cannot be imported, so that the API server starts."""
+        try:
+            from online_features_provider.ui.app import create_app
+        except ImportError:
+            log.exception("There are no pages of online features, because they do not fit what is installed")
+            return []
         return [{"name": NAME, "app": create_app(), "url_prefix": PREFIX}]
 
     @cached_property
@@ -35,6 +41,8 @@ class OnlineFeaturesPlugin(AirflowPlugin):
         Their addresses begin with the path of the deployment and end with a slash: Airflow would answer any other
         address with its own UI, inside itself.
         """
+        if not self.fastapi_apps:
+            return []
         root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + PREFIX
         icons = f"{root}/static"
         shown = {"name": "Online features", "icon": f"{icons}/icon.svg", "icon_dark_mode": f"{icons}/icon-dark.svg"}

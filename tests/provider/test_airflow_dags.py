@@ -101,9 +101,10 @@ def test_one_view_in_place_of_a_list_and_a_list_in_place_of_a_view_are_refused()
         materialization_group([VIEW])  # type: ignore[arg-type]
 
 
-def test_full_builds_are_published_together_by_one_task() -> None:
-    views = [replace(VIEW, name="trips.v2"), VIEW]
-    dag = materialization_dag(views, publish="together", schedule=None, max_staleness=timedelta(minutes=15))
+@pytest.mark.parametrize("of_view, of_dag", [(None, timedelta(minutes=15)), (timedelta(minutes=15), None)])
+def test_full_builds_are_published_together_by_one_task(of_view: timedelta | None, of_dag: timedelta | None) -> None:
+    views = [replace(VIEW, name=name, max_staleness=of_view) for name in ("trips.v2", "view")]
+    dag = materialization_dag(views, publish="together", schedule=None, max_staleness=of_dag)
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "trips_v2.materialize": {"publish"}, "view.materialize": {"publish"},
         "publish": {"is_fresh.trips_v2", "is_fresh.view"}, "is_fresh.trips_v2": set(), "is_fresh.view": set(),

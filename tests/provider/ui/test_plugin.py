@@ -45,6 +45,15 @@ def test_its_frames_lead_below_the_path_of_the_deployment(
     assert nav["url_route"] != tab["url_route"]
 
 
+def test_airflow_starts_where_the_pages_cannot_be_imported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "online_features_provider.ui.app", None)
+    plugin = OnlineFeaturesPlugin()
+    assert (plugin.fastapi_apps, plugin.external_views) == ([], [])
+    assert "no pages of online features" in caplog.text
+
+
 def test_nothing_is_done_at_import() -> None:
     """Every process of Airflow imports the plugin."""
     code = "import sys, online_features_provider.plugin as p; p.OnlineFeaturesPlugin(); print(*sys.modules)"
