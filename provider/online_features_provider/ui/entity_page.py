@@ -11,7 +11,7 @@ from online_features.errors import InvalidRowsError, OnlineDataError, OnlineFeat
 from online_features.online.read.online_rows import OnlineRow
 from online_features.online.read.overview.stored_view import StoredView
 from online_features.online.store import OnlineStore
-from online_features.schema import Column, RowSchema
+from online_features.schema import Column
 from online_features.types import values
 from online_features.verification.entity_comparison import EntityComparison, compare_entity
 
@@ -25,7 +25,6 @@ KEY = "key."  # before the names of join keys, so that none is the name of anoth
 class EntityPage:
     """An entity of a view.
 
-    :param columns: join keys and features, with their types.
     :param typed: texts of the join keys; empty before anybody has typed any.
     :param problem: why there is no row to show; empty if there is one, or nothing was typed.
     :param row: as readers see it.
@@ -37,7 +36,6 @@ class EntityPage:
     """
 
     stored: StoredView
-    columns: RowSchema
     typed: Mapping[str, str]
     problem: str = ""
     row: OnlineRow | None = None
@@ -64,18 +62,16 @@ def read_entity(store: OnlineStore, name: str, query: Mapping[str, str], compare
     :raises OnlineDataError: when nothing of the view is online, or its state is damaged.
     """
     stored = store.stored_view(name)
-    schema = store.state(stored.view).schema
-    assert schema is not None  # the stored view is made of it
-    texts = {key.name: query[KEY + key.name] for key in schema.keys if KEY + key.name in query}
+    texts = {key.name: query[KEY + key.name] for key in stored.schema.keys if KEY + key.name in query}
     postgres_conn_id = _postgres_conn_id(store, stored)
     page = EntityPage(
-        stored=stored, columns=schema, typed=texts, postgres_conn_id=postgres_conn_id,
+        stored=stored, typed=texts, postgres_conn_id=postgres_conn_id,
         incomparable=_incomparable(stored, postgres_conn_id),
     )  # fmt: skip
     if not texts:
         return page
     try:
-        rows = store.get_online_features(stored.view, [_entity(schema.keys, texts)])
+        rows = store.get_online_features(stored.view, [_entity(stored.schema.keys, texts)])
     except InvalidRowsError as error:
         return replace(page, problem=str(error))
     page = replace(page, row=rows[0], generation=rows.generation)

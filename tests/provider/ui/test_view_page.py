@@ -69,6 +69,21 @@ def test_a_view_shows_its_state_schema_statistics_checks_generations_and_runs(
     assert f"go back to generation {before}" in page.text
 
 
+def test_a_view_whose_first_build_was_refused_shows_why(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    browser: TestClient,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack", checks=[checks.rows(at_least=100)])
+    with pytest.raises(ChecksFailedError):
+        materialize(view, offline, online, full=True)
+    page = Page(html_of(browser, view))
+    for words in ("check failed", "rows(at_least=100)", "refused", "--ignore-checks"):
+        assert words in page.text, words
+    found = browser.get(f"/entities/online_store/{view.project}/{view.name}", params={"key.id": "3"})
+    assert found.status_code == 200
+    assert "not found" in Page(found.text).text
+
+
 def test_a_refused_build_is_compared_with_what_is_published(
     view: FeatureView, rows: Database, offline: OfflineStore, online: OnlineStore, browser: TestClient
 ) -> None:

@@ -22,11 +22,13 @@ class StoredView:
     """A feature view, as far as Redis has recorded it.
 
     :param view: reads what is online, and can be published, rolled back and dropped. It has no checks and no transform.
+    :param schema: of the rows.
     :param transform: the name of the function that its rows go through; ``None`` if there is none.
     :param has_source: whether the source is recorded, which the first run of the view does.
     """
 
     view: FeatureView
+    schema: RowSchema
     transform: str | None
     has_source: bool
 
@@ -84,7 +86,7 @@ def stored_view(view: keyspace.ViewName, state: ViewState) -> StoredView:
             feast=FeastOptions(types=types, key_ttl=timedelta(seconds=key_ttl) if key_ttl else None),
         )
         transform = recorded.get("transform") if recorded else None
-    return StoredView(view=found, transform=transform, has_source=recorded is not None)
+    return StoredView(view=found, schema=schema, transform=transform, has_source=recorded is not None)
 
 
 def _source(schema: RowSchema, table: str | None, query: str | None, timezone: str) -> PostgresSource:
