@@ -27,6 +27,7 @@ from online_features.embedded import postgres_server, redis_server
 from online_features.errors import TransientError
 from online_features.online.generations.removal import retire, sweep
 from online_features.online.redis import deployment_of
+from online_features.online.redis.redis_failures import DRIVER_ERRORS
 from redis.cluster import ClusterNode
 
 from demo.workplace import unwind_on_signals, workplace
@@ -180,7 +181,7 @@ class Hammer:
                 self.done["rollbacks"] += 1
             if chance.random() < 0.5:
                 self._remove(phase)
-        except (TransientError, redis.RedisError) as failure:  # a node has failed
+        except (TransientError, *DRIVER_ERRORS) as failure:  # a node has failed
             self.done[f"interruptions ({type(failure).__name__})"] += 1
         phase.value = PHASES.index("before")
         time.sleep(0.2)
