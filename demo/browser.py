@@ -16,6 +16,7 @@ PATIENCE = 60.0  # seconds, for whatever is to appear
 WIDTH, HEIGHT = 1280, 860  # of the window, in pixels
 
 PROGRAMS = ("chromium", "chromedriver")
+LOGIN = "/auth/login"  # in the address of the page to log in
 
 # It runs as root in containers, where a sandbox of its own and much shared memory are not to be had.
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb")
@@ -64,6 +65,10 @@ class Browser:
         for field, value in (("username", name), ("password", password)):
             self.driver.find_element(By.NAME, field).send_keys(value)
         self.driver.find_element(By.NAME, "password").submit()
+        # Another page, opened earlier, would cut the request off.
+        WebDriverWait(self.driver, PATIENCE).until(
+            lambda driver: LOGIN not in driver.current_url, f"{name} was not logged in"
+        )
         self.wait_for("nav, [role=navigation], #root a")
 
     def choose_theme(self, theme: str) -> None:

@@ -176,7 +176,9 @@ def test_the_history_of_a_view_tells_the_tasks_that_wrote_it(runs: Any, online: 
     assert first["origin"].pop("run_id").startswith("manual__")
     assert first["origin"].pop("map_index") in (-1, 0, 1)
     assert first["origin"].pop("task_id") in ("views", "named")
-    assert first["origin"] == {"dag_id": "mapped", "try_number": 1}
+    assert first["origin"] == {
+        "dag_id": "mapped", "try_number": 1, "postgres_conn_id": "offline_store", "redis_conn_id": "online_store",
+    }  # fmt: skip
     assert first["watermark"] is not None
 
 
