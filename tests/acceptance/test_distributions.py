@@ -139,7 +139,7 @@ def test_a_wheel_contains_its_package_and_nothing_else(wheels: Path, wheel: str,
     (file,) = wheels.glob(wheel)
     names = {name for name in zipfile.ZipFile(file).namelist() if ".dist-info/" not in name}
     folder = PROJECT / package
-    files = {path for path in folder.rglob("*") if path.suffix in {".acl", ".lua", ".py", ".sql", ".typed"}}
+    files = {path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
     assert names == {str(path.relative_to(folder.parent)) for path in files}
 
 
