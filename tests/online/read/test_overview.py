@@ -110,6 +110,44 @@ def test_a_view_that_was_rolled_back_is_held_until_it_is_released(
     assert summary_of(online, view).condition == Condition.FRESH
 
 
+def test_the_reason_of_a_late_view_is_what_holds_it_back(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    client: redis.Redis,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack", max_staleness=timedelta(microseconds=1))
+    materialize(view, offline, online)
+    assert "; its last run ended " in summary_of(online, view).reason
+    client.set(keyspace.lease_key(view), "the run", ex=30)
+    assert summary_of(online, view).reason.endswith("; run the run is building")
+    client.delete(keyspace.lease_key(view))
+    rows("ALTER TABLE rows RENAME TO others")
+    with pytest.raises(Exception, match="does not exist"):
+        materialize(view, offline, online)
+    found = summary_of(online, view)
+    assert found.condition == Condition.LATE
+    assert "; its last run failed: " in found.reason
+    assert "does not exist" in found.reason
+    rows("ALTER TABLE others RENAME TO rows")
+    materialize(view, offline, online, full=True)
+    online.rollback([view], origin={"by": "somebody"})
+    found = summary_of(online, view)
+    assert found.condition == Condition.LATE
+    assert found.reason.endswith("release or publish ends that")
+
+
+def test_a_build_that_is_not_published_is_told(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    client: redis.Redis,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack")
+    generation = materialize(view, offline, online, full=True, publish=False).generation
+    assert summary_of(online, view).reason == f"nothing of it is published; generation {generation} is ready"
+    listed = json.loads(client.hget(keyspace.generations_key(view), generation))
+    client.hset(keyspace.generations_key(view), generation, json.dumps({**listed, "state": "building"}))
+    found = summary_of(online, view)
+    assert found.reason == f"nothing of it is published; the run that built generation {generation} is gone"
+
+
 def test_a_refused_build_is_told_until_another_one_is_published(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore
 ) -> None:
@@ -173,8 +211,19 @@ def test_a_view_that_was_only_pushed_to(
         lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "watermark", "soon"),
         lambda view, _: ("LSET", keyspace.runs_key(view), 0, "[1]"),
         lambda view, _: ("HSET", keyspace.published_key(view.project), view.name, "?"),
+        lambda view, _: ("LSET", keyspace.runs_key(view), 0, '{"outcome": "success"}'),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "max_staleness", "1e999"),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "bytes", "9" * 400),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "rows", "-1"),
+        lambda view, generation: (
+            "HSET",
+            keyspace.generation_key(view, generation),
+            "materialized_at",
+            "0001-01-01T00:00:00+14:00",
+        ),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "verification", '{"equal": "x"}'),
     ],
-    ids=["list", "state", "history", "pointer"],
+    ids=["list", "state", "history", "pointer", "record", "objective", "bytes", "rows", "instant", "verification"],
 )
 def test_damage_is_told_and_affects_its_view_only(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,

@@ -15,7 +15,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations.pointer import published_from
-from online_features.online.generations.view_state import json_object, named
+from online_features.online.generations.view_state import count_from, json_object, named
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text, text
 
@@ -254,7 +254,7 @@ def with_details(view: keyspace.Named, generation: Generation, details: Sequence
         rows, size, watermark = map(optional_text, details)
         return replace(
             generation,
-            rows=int(rows) if rows else None,
-            bytes=int(size) if size else None,
+            rows=count_from(rows) if rows else None,
+            bytes=count_from(size) if size else None,
             watermark=from_text(watermark) if watermark else None,
         )

@@ -12,7 +12,8 @@ from online_features.layouts import keyspace
 from online_features.layouts.keyspace import ViewName
 from online_features.online.generations.generation_list import DETAILS, ID, GenerationList, list_from, with_details
 from online_features.online.generations.pointer import pointer_command, published_from
-from online_features.online.generations.view_state import json_object, named, state_from
+from online_features.online.generations.runs import run_from
+from online_features.online.generations.view_state import named, state_from
 from online_features.online.read._state_query import with_subject
 from online_features.online.read.freshness import Freshness
 from online_features.online.read.overview.stored_view import StoredView, find_view, stored_view
@@ -65,7 +66,7 @@ def _read_summary(view: ViewName, now: datetime) -> Conversation[ViewSummary]:
         published = published_from(view.project, pointed).generation
         generations = list_from(view, now, pointed, builder, [word for pair in _pairs(listed).items() for word in pair])
         with named(keyspace.runs_key(view)):
-            last_run = json_object(runs[0]) if runs else None
+            last_run = run_from(runs[0]) if runs else None
         details = (_details_command(view, known.id) for known in generations.generations)
         stored, *replies = _checked((yield [_state_command(view, published), *details]), "the state")
         generations = _with_details(view, generations, replies)
