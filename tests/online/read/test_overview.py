@@ -17,6 +17,7 @@ from online_features import (
     Condition,
     FeatureView,
     OfflineStore,
+    OnlineAccessError,
     OnlineDataError,
     OnlineStore,
     UnknownViewError,
@@ -211,6 +212,13 @@ def test_a_view_that_was_only_pushed_to(
         lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "watermark", "soon"),
         lambda view, _: ("LSET", keyspace.runs_key(view), 0, "[1]"),
         lambda view, _: ("HSET", keyspace.published_key(view.project), view.name, "?"),
+        lambda view, _: ("HSET", keyspace.published_key(view.project), view.name, b"\xff"),
+        lambda view, generation: (
+            "HSET",
+            keyspace.generations_key(view),
+            generation,
+            '{"state": "published", "origin": [1]}',
+        ),
         lambda view, _: ("LSET", keyspace.runs_key(view), 0, '{"outcome": "success"}'),
         lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "max_staleness", "1e999"),
         lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "bytes", "9" * 400),
@@ -223,7 +231,20 @@ def test_a_view_that_was_only_pushed_to(
         ),
         lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "verification", '{"equal": "x"}'),
     ],
-    ids=["list", "state", "history", "pointer", "record", "objective", "bytes", "rows", "instant", "verification"],
+    ids=[
+        "list",
+        "state",
+        "history",
+        "pointer",
+        "bytes of the pointer",
+        "origin",
+        "record",
+        "objective",
+        "bytes",
+        "rows",
+        "instant",
+        "verification",
+    ],
 )
 def test_damage_is_told_and_affects_its_view_only(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
@@ -250,6 +271,33 @@ def test_the_state_of_another_type_is_told(
     found = summary_of(online, view)
     assert found.condition == Condition.DAMAGED
     assert "WRONGTYPE" in found.reason
+
+
+def test_views_whose_keys_a_user_may_not_read_are_left_out(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore, project: str,
+    client: redis.Redis, redis_url: str,
+) -> None:  # fmt: skip
+    """Projects that share a Redis have rights of their own."""
+    mine, theirs = make_view(layout="msgpack"), make_view(layout="msgpack", project=f"{project}-b")
+    for each in (mine, theirs):
+        materialize(each, offline, online)
+    keys = f"~@online_features:*:{{{project}}}*"
+    client.execute_command("ACL", "SETUSER", project, "on", ">secret", "+@all", f"~{keyspace.VIEWS_KEY}", keys)
+    try:
+        with redis.Redis.from_url(redis_url.replace("://", f"://{project}:secret@")) as limited:
+            store = OnlineStore(limited)
+            assert [str(each) for each in store.overview()] == [str(mine)]
+            assert store.summary(str(mine)).rows == 20
+            with pytest.raises(OnlineAccessError, match="reading the generations"):
+                store.summary(str(theirs))
+            client.execute_command("ACL", "SETUSER", project, "resetkeys", f"~{keyspace.VIEWS_KEY}")
+            with pytest.raises(OnlineAccessError, match="reading the generations"):
+                store.overview()
+            client.execute_command("ACL", "SETUSER", project, keys.replace("*:{", "generation*:{"))
+            with pytest.raises(OnlineAccessError):  # of a view that it may read in part
+                store.overview()
+    finally:
+        client.execute_command("ACL", "DELUSER", project)
 
 
 @LAYOUTS

@@ -27,6 +27,7 @@ LISTED = "@listed"  # when the list was begun
 
 DETAILS = ("rows", "bytes", "watermark")  # fields of a generation's own hash
 INSTANTS = ("registered", "ready", "published", "unpublished", "retired")
+TYPES = {"origin": dict, "switch": int}  # of what the list holds of a generation; the others are texts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -240,6 +241,9 @@ def _generation_from(generation: str, stored: str) -> Generation:
         raise ValueError(f"{generation[:50]!r} is not a generation")
     entry = json_object(stored)
     known = {name: entry[name] for name in Generation.__dataclass_fields__ if name in entry and name not in DETAILS}
+    for name, value in known.items():
+        if not isinstance(value, TYPES.get(name, str)):
+            raise TypeError(f"{generation}: {name} is {str(value)[:50]!r}")
     instants = {name: from_text(entry[name]) for name in INSTANTS if name in entry}
     return Generation(**{**known, **instants, "id": generation, "state": GenerationState(entry["state"])})
 
