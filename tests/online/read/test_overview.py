@@ -329,6 +329,19 @@ def test_before_anything_is_published_the_stored_view_is_that_of_the_newest_buil
     assert online.summary(str(make_view())).rows == 20
 
 
+def test_a_build_without_a_state_does_not_hide_an_older_one(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    client: redis.Redis,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack", features=["a"])
+    materialize(view, offline, online, full=True, publish=False)
+    client.hset(keyspace.generations_key(view), "zzzzzzzz", json.dumps({"state": "failed", "failure": "killed"}))
+    stored = online.stored_view(str(view)).view
+    assert stored.features == ("a",)
+    online.publish([stored])
+    assert online.summary(str(view)).rows == 20
+
+
 def test_a_query_is_stored(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore, project: str
 ) -> None:

@@ -60,8 +60,11 @@ def read_stored_view(name: str) -> Conversation[StoredView]:
     (stored,) = _checked((yield [_state_command(view, generation)]), "the state")
     if not stored:
         (listed,) = _checked((yield [(CommandForm("HGETALL"), keyspace.generations_key(view))]), "the generations")
-        generation = max(filter(ID.fullmatch, map(text, _pairs(listed))), default=generation)
-        (stored,) = _checked((yield [_state_command(view, generation)]), "the state")
+        with named(keyspace.generations_key(view)):
+            builds = sorted(filter(ID.fullmatch, map(text, _pairs(listed))), reverse=True)
+        states = _checked((yield [_state_command(view, each) for each in builds]), "the state") if builds else ()
+        # The newest build may have failed before it had a state.
+        generation, stored = next(filter(_has_fields, zip(builds, states, strict=True)), (generation, stored))
     return stored_view(view, state_from(view, generation, _texts(view, generation, stored)))
 
 
@@ -128,6 +131,10 @@ def _details_command(view: ViewName, generation: str) -> Command:
 def _texts(view: ViewName, generation: str, reply: Any) -> dict[str, str]:
     with named(keyspace.generation_key(view, generation)):
         return {text(name): text(value) for name, value in _pairs(reply).items()}
+
+
+def _has_fields(build: tuple[str, Any]) -> bool:
+    return bool(build[1])
 
 
 def _pairs(reply: Any) -> Mapping[Any, Any]:
