@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 
 from online_features.embedded import postgres_server, redis_server
 
@@ -42,6 +44,8 @@ def main() -> None:
             f"Postgres  {postgres_uri}",
             f"Redis     {redis_url}",
             f"Logs      {os.path.relpath(folder)}",
+            f"Command   export ONLINE_FEATURES_REDIS={redis_url} ONLINE_FEATURES_POSTGRES={shlex.quote(postgres_uri)}",
+            f"          {os.path.relpath(Path(sys.executable).with_name('online-features'))} status",
             "Ctrl-C stops everything.",
             sep="\n",
             flush=True,

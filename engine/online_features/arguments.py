@@ -109,7 +109,8 @@ def check(**given: Any) -> None:
     for name, value in given.items():
         rule = RULES[name]
         if not rule.holds(value):
-            got = repr(value) if value is None or isinstance(value, (bool, int, float)) else f"a {type(value).__name__}"
+            is_shown = value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and not value)
+            got = repr(value) if is_shown else f"a {type(value).__name__}"
             raise rule.error(f"{name}= must be {rule.what}, not {got}")
 
 

@@ -40,6 +40,23 @@ def test_values_of_join_keys_have_their_types(
         assert "is not of type" in outcome.err
 
 
+def test_names_of_join_keys_with_equals_signs(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, run: Run
+) -> None:
+    database("""CREATE TABLE rows AS SELECT 1 AS id, 'x'::text AS "id=[b]", now() AS ts, 7 AS x""")
+    materialize(make_view(entities=["id", "id=[b]"]), offline, online)
+    assert run("get", "view", "id=[b]=x", "id=1", "--json").json["features"] == {"x": 7}
+
+
+def test_without_an_entity_its_join_keys_are_named(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, run: Run
+) -> None:
+    database("CREATE TABLE rows AS SELECT 1 AS id, 'x'::text AS shop, now() AS ts, 7 AS x")
+    materialize(make_view(entities=["id", "shop"]), offline, online)
+    outcome = run("get", "view")
+    assert (outcome.code, "-> write id=… shop=…" in outcome.err) == (2, True)
+
+
 def test_what_a_row_may_hold(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, run: Run
 ) -> None:

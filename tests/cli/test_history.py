@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
+import redis
 from online_features import ChecksFailedError, FeatureView, OfflineStore, OnlineStore, checks, materialize
+from online_features.layouts import keyspace
 
 from tests.cli.conftest import Run
 from tests.support.servers.databases import Database
@@ -39,6 +42,22 @@ def test_a_failed_run_is_told_in_full_in_a_pipe(
     listed = run("generations", "view")
     assert "refused" in listed.out
     assert "rows" in listed.out
+
+
+def test_a_build_whose_run_is_gone_is_told_from_one_that_goes_on(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run, client: redis.Redis
+) -> None:
+    generation = materialize(trips, offline, online, full=True, publish=False).generation
+    listed = json.loads(client.hget(keyspace.generations_key(trips), generation))
+    client.hset(keyspace.generations_key(trips), generation, json.dumps({**listed, "state": "building"}))
+    told = "its run is gone; the next full run replaces it"
+    assert told in run("generations", "trips").out
+    client.set(keyspace.lease_key(trips), listed["run_id"], ex=30)
+    assert told not in run("generations", "trips").out
+    client.delete(keyspace.lease_key(trips))
+    materialize(trips, offline, online, full=True)
+    assert online.generations(trips).get(generation) is None
+    assert told not in run("generations", "trips").out
 
 
 def test_generations_are_listed_and_the_hold_is_told(

@@ -58,14 +58,25 @@ def test_an_unknown_state_is_refused(run: Run) -> None:
     assert outcome.err.count("\n") == 1
 
 
-def test_an_empty_redis_is_told(run: Run) -> None:
+def test_an_empty_redis_is_told_and_alarms(run: Run) -> None:
     outcome = run("status")
-    assert (outcome.code, outcome.out) == (0, "")
+    assert (outcome.code, outcome.out) == (1, "")
     assert "holds no feature view -> is it the right server" in outcome.err
     assert run("status", "--json").json == {"views": []}
+    assert run("status", "--json").code == 1
     shown = run("show", "trips")
     assert shown.code == 2
     assert "this Redis holds no feature view at all" in shown.err
+
+
+def test_a_name_that_no_view_has_alarms(
+    trips: FeatureView, offline: OfflineStore, online: OnlineStore, run: Run
+) -> None:
+    materialize(trips, offline, online)
+    outcome = run("status", "trpis")
+    assert (outcome.code, outcome.err) == (1, "no view's name contains 'trpis'\n")
+    assert outcome.out == "0 of 1 views: none\n"
+    assert run("status", "trips", "--state", "held").code == 0
 
 
 def test_a_damaged_view_is_told_and_alarms(

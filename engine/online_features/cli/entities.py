@@ -21,8 +21,10 @@ def entity_of(view: FeatureView, schema: RowSchema, words: Sequence[str]) -> dic
     example = " ".join(f"{name}=…" for name in columns)
     entity: dict[str, Any] = {}
     for word in words:
-        name, separator, text = word.partition("=")
-        if not separator or name not in columns or name in entity:
+        # A join key may have "=" in its name.
+        name = max((each for each in columns if word.startswith(f"{each}=")), key=len, default="")
+        text = word[len(name) + 1 :]
+        if name not in columns or name in entity:
             what = "is named twice" if name in entity else "is not a join key of it with its value"
             raise InvalidRowsError(f"feature view {view.name!r}: {word!r} {what} -> write {example}")
         try:

@@ -29,7 +29,7 @@ POSTGRES_HELP = f"postgresql://…; by default that of the environment variable 
 
 View = Annotated[str, typer.Argument(metavar="VIEW", help="The feature view: its name, or project:name.")]
 Views = Annotated[list[str], typer.Argument(metavar="VIEW", help="Views of one project: names, or project:name.")]
-Entity = Annotated[list[str], typer.Argument(metavar="KEY=VALUE", help="The value of each join key.")]
+Entity = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="The value of each join key.")]
 GenerationId = Annotated[str | None, typer.Option("--generation", metavar="ID", help="By default the published one.")]
 Redis = Annotated[str | None, typer.Option("--redis", metavar="URL", help=REDIS_HELP)]
 ConnId = Annotated[

@@ -24,9 +24,14 @@ def from_text(text: str) -> datetime:
     :raises ValueError: when ``text`` is not one of its texts.
     """
     instant = datetime.fromisoformat(text)
+    if instant.tzinfo is UTC:
+        return instant
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is not in the years 1 to 9999") from error
 
 
 def to_microseconds(instant: datetime) -> int:

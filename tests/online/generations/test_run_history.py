@@ -112,11 +112,10 @@ def test_a_week_of_runs_is_kept_and_always_the_newest_hundred(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, recorded: int, days: int, kept: int
 ) -> None:
     ended = to_text(datetime.now(UTC) - timedelta(days=days))
+    known = {"began": ended, "ended": ended, "outcome": "success", "seconds": 0}
     assert timedelta(days=6) < RUNS_KEPT_FOR < timedelta(days=8)
     key = keyspace.runs_key(view)
-    online._client.rpush(
-        key, *[json.dumps({"began": ended, "ended": ended, "run_id": str(n)}) for n in range(recorded)]
-    )
+    online._client.rpush(key, *[json.dumps({**known, "run_id": str(n)}) for n in range(recorded)])
     materialize(view, offline, online)
     assert online._client.llen(key) == kept
     assert [run["run_id"] for run in online.runs(view, limit=3)[1:]] == ["0", "1"]

@@ -332,8 +332,9 @@ def test_views_that_cannot_switch_together_are_refused(
 ) -> None:
     elsewhere = replace(weather, project=f"{weather.project}.other")
     for switch in (publish, rollback, release):
-        with pytest.raises(GenerationError, match="cannot switch in one step"):
-            switch(deployment, [trips, elsewhere])
+        for other in (elsewhere, replace(trips, project=elsewhere.project)):
+            with pytest.raises(GenerationError, match="cannot switch in one step"):
+                switch(deployment, [trips, other])
         with pytest.raises(GenerationError, match="layout 'feast' has one generation"):
             switch(deployment, [replace(trips, layout="feast")])
         for views in ([], [trips, trips]):

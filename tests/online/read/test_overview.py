@@ -17,6 +17,7 @@ from online_features import (
     Condition,
     FeatureView,
     OfflineStore,
+    OnlineAccessError,
     OnlineDataError,
     OnlineStore,
     UnknownViewError,
@@ -110,6 +111,44 @@ def test_a_view_that_was_rolled_back_is_held_until_it_is_released(
     assert summary_of(online, view).condition == Condition.FRESH
 
 
+def test_the_reason_of_a_late_view_is_what_holds_it_back(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    client: redis.Redis,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack", max_staleness=timedelta(microseconds=1))
+    materialize(view, offline, online)
+    assert "; its last run ended " in summary_of(online, view).reason
+    client.set(keyspace.lease_key(view), "the run", ex=30)
+    assert summary_of(online, view).reason.endswith("; run the run is building")
+    client.delete(keyspace.lease_key(view))
+    rows("ALTER TABLE rows RENAME TO others")
+    with pytest.raises(Exception, match="does not exist"):
+        materialize(view, offline, online)
+    found = summary_of(online, view)
+    assert found.condition == Condition.LATE
+    assert "; its last run failed: " in found.reason
+    assert "does not exist" in found.reason
+    rows("ALTER TABLE others RENAME TO rows")
+    materialize(view, offline, online, full=True)
+    online.rollback([view], origin={"by": "somebody"})
+    found = summary_of(online, view)
+    assert found.condition == Condition.LATE
+    assert found.reason.endswith("release or publish ends that")
+
+
+def test_a_build_that_is_not_published_is_told(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    client: redis.Redis,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack")
+    generation = materialize(view, offline, online, full=True, publish=False).generation
+    assert summary_of(online, view).reason == f"nothing of it is published; generation {generation} is ready"
+    listed = json.loads(client.hget(keyspace.generations_key(view), generation))
+    client.hset(keyspace.generations_key(view), generation, json.dumps({**listed, "state": "building"}))
+    found = summary_of(online, view)
+    assert found.reason == f"nothing of it is published; the run that built generation {generation} is gone"
+
+
 def test_a_refused_build_is_told_until_another_one_is_published(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore
 ) -> None:
@@ -173,8 +212,39 @@ def test_a_view_that_was_only_pushed_to(
         lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "watermark", "soon"),
         lambda view, _: ("LSET", keyspace.runs_key(view), 0, "[1]"),
         lambda view, _: ("HSET", keyspace.published_key(view.project), view.name, "?"),
+        lambda view, _: ("HSET", keyspace.published_key(view.project), view.name, b"\xff"),
+        lambda view, generation: (
+            "HSET",
+            keyspace.generations_key(view),
+            generation,
+            '{"state": "published", "origin": [1]}',
+        ),
+        lambda view, _: ("LSET", keyspace.runs_key(view), 0, '{"outcome": "success"}'),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "max_staleness", "1e999"),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "bytes", "9" * 400),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "rows", "-1"),
+        lambda view, generation: (
+            "HSET",
+            keyspace.generation_key(view, generation),
+            "materialized_at",
+            "0001-01-01T00:00:00+14:00",
+        ),
+        lambda view, generation: ("HSET", keyspace.generation_key(view, generation), "verification", '{"equal": "x"}'),
     ],
-    ids=["list", "state", "history", "pointer"],
+    ids=[
+        "list",
+        "state",
+        "history",
+        "pointer",
+        "bytes of the pointer",
+        "origin",
+        "record",
+        "objective",
+        "bytes",
+        "rows",
+        "instant",
+        "verification",
+    ],
 )
 def test_damage_is_told_and_affects_its_view_only(
     rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
@@ -201,6 +271,33 @@ def test_the_state_of_another_type_is_told(
     found = summary_of(online, view)
     assert found.condition == Condition.DAMAGED
     assert "WRONGTYPE" in found.reason
+
+
+def test_views_whose_keys_a_user_may_not_read_are_left_out(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore, project: str,
+    client: redis.Redis, redis_url: str,
+) -> None:  # fmt: skip
+    """Projects that share a Redis have rights of their own."""
+    mine, theirs = make_view(layout="msgpack"), make_view(layout="msgpack", project=f"{project}-b")
+    for each in (mine, theirs):
+        materialize(each, offline, online)
+    keys = f"~@online_features:*:{{{project}}}*"
+    client.execute_command("ACL", "SETUSER", project, "on", ">secret", "+@all", f"~{keyspace.VIEWS_KEY}", keys)
+    try:
+        with redis.Redis.from_url(redis_url.replace("://", f"://{project}:secret@")) as limited:
+            store = OnlineStore(limited)
+            assert [str(each) for each in store.overview()] == [str(mine)]
+            assert store.summary(str(mine)).rows == 20
+            with pytest.raises(OnlineAccessError, match="reading the generations"):
+                store.summary(str(theirs))
+            client.execute_command("ACL", "SETUSER", project, "resetkeys", f"~{keyspace.VIEWS_KEY}")
+            with pytest.raises(OnlineAccessError, match="reading the generations"):
+                store.overview()
+            client.execute_command("ACL", "SETUSER", project, keys.replace("*:{", "generation*:{"))
+            with pytest.raises(OnlineAccessError):  # of a view that it may read in part
+                store.overview()
+    finally:
+        client.execute_command("ACL", "DELUSER", project)
 
 
 @LAYOUTS
@@ -230,6 +327,19 @@ def test_before_anything_is_published_the_stored_view_is_that_of_the_newest_buil
     assert online.stored_view(str(make_view())).view.features == ("a",)
     online.publish([online.stored_view(str(make_view())).view])
     assert online.summary(str(make_view())).rows == 20
+
+
+def test_a_build_without_a_state_does_not_hide_an_older_one(
+    rows: Database, make_view: Callable[..., FeatureView], offline: OfflineStore, online: OnlineStore,
+    client: redis.Redis,
+) -> None:  # fmt: skip
+    view = make_view(layout="msgpack", features=["a"])
+    materialize(view, offline, online, full=True, publish=False)
+    client.hset(keyspace.generations_key(view), "zzzzzzzz", json.dumps({"state": "failed", "failure": "killed"}))
+    stored = online.stored_view(str(view)).view
+    assert stored.features == ("a",)
+    online.publish([stored])
+    assert online.summary(str(view)).rows == 20
 
 
 def test_a_query_is_stored(

@@ -16,7 +16,7 @@ from online_features.online.store import OnlineStore
 
 def get(
     view: options.View,
-    entity: options.Entity,
+    entity: options.Entity = None,
     *,
     generation: options.GenerationId = None,
     redis: options.Redis = None,
@@ -25,7 +25,7 @@ def get(
 ) -> None:
     """Read the row of an entity, as services see it."""
     online = options.online_store(redis, conn_id)
-    found, keys = _named(online, view, entity)
+    found, keys = _named(online, view, entity or [])
     rows = online.get_online_features(found, [keys], at_generation=generation)
     (row,) = rows
     if as_json:
@@ -55,7 +55,7 @@ def get(
 
 def erase(
     view: options.View,
-    entity: options.Entity,
+    entity: options.Entity = None,
     *,
     yes: options.Yes = False,
     redis: options.Redis = None,
@@ -67,10 +67,10 @@ def erase(
     Rows of the source up to now cannot bring it back.
     """
     online = options.online_store(redis, conn_id)
-    found, keys = _named(online, view, entity)
+    found, keys = _named(online, view, entity or [])
     (row,) = online.get_online_features(found, [keys])
     confirm([f"{found}: {output.value_text(keys)} is {_status(row)} online and will be erased in all generations; "
-             f"undo: online-features unerase {found} {' '.join(entity)}"], yes=yes)  # fmt: skip
+             f"undo: online-features unerase {found} {' '.join(entity or [])}"], yes=yes)  # fmt: skip
     erased = online.delete(found, [keys])
     if as_json:
         output.print_json({"view": str(found), "entity": keys, "were_online": erased})
@@ -80,7 +80,7 @@ def erase(
 
 def unerase(
     view: options.View,
-    entity: options.Entity,
+    entity: options.Entity = None,
     *,
     yes: options.Yes = False,
     redis: options.Redis = None,
@@ -92,7 +92,7 @@ def unerase(
     The next full run, or a push, brings its row online again.
     """
     online = options.online_store(redis, conn_id)
-    found, keys = _named(online, view, entity)
+    found, keys = _named(online, view, entity or [])
     confirm([f"{found}: {output.value_text(keys)} will be allowed online again"], yes=yes)
     restored = online.unerase(found, [keys])
     if as_json:

@@ -10,7 +10,7 @@ import typer
 
 from online_features.cli import options, output
 from online_features.errors import OptionError
-from online_features.online.generations.generation_list import Generation
+from online_features.online.generations.generation_list import Generation, GenerationState
 from online_features.online.generations.runs import RUNS_KEPT
 from online_features.statistics.view_statistics import FeatureStatistics
 
@@ -66,7 +66,8 @@ def generations(
         return
     columns = ("generation", "state", "rows", "bytes", "watermark (UTC)", "published (UTC)",
                "before it", "by", "note")  # fmt: skip
-    output.print_table(columns, map(_generation_line, reversed(known.generations)), title=str(found))
+    lines = (_generation_line(each, known.builder) for each in reversed(known.generations))
+    output.print_table(columns, lines, title=str(found))
     if known.hold:
         output.print_line(
             f"Held since {output.value_text(known.hold.since)}: runs do not publish. "
@@ -126,12 +127,21 @@ def _run_line(run: dict[str, Any], counts: Sequence[str]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _generation_line(known: Generation) -> list[Any]:
-    note = known.failure or (f"published in spite of {known.ignored}" if known.ignored else "")
+def _generation_line(known: Generation, builder: str | None) -> list[Any]:
+    note = (
+        "its run is gone; the next full run replaces it"
+        if _is_abandoned(known, builder)
+        else known.failure or (f"published in spite of {known.ignored}" if known.ignored else "")
+    )
     return [
         known.id, str(known.state), known.rows, output.size_cell(known.bytes), known.watermark,
         known.published, known.before, _by(known.origin), note,
     ]  # fmt: skip
+
+
+def _is_abandoned(known: Generation, builder: str | None) -> bool:
+    """Return whether nobody builds a generation any more that is listed as being built."""
+    return known.state == GenerationState.BUILDING and known.run_id != builder
 
 
 def _by(origin: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +32,7 @@ def status(
 ) -> None:
     """Tell how all views are, the most urgent first.
 
-    The exit code is 1 if one of them is late or damaged.
+    The exit code is 1 if one of them is late or damaged, or there is none.
     """
     if unknown := set(state or ()).difference(Condition):
         raise OptionError(f"state {min(unknown)!r} is unknown -> choose of {', '.join(Condition)}")
@@ -41,17 +41,18 @@ def status(
     shown.sort(key=lambda each: (each.condition.urgency, str(each)))
     if as_json:
         output.print_json({"views": list(map(_summary, shown))})
-    elif not found:
-        output.tell("This Redis holds no feature view -> is it the right server and database?")
-    else:
-        columns = ("state", "view", "lag", "objective", "rows", "bytes", "last run", "skew", "reason")
-        output.print_table(columns, map(_line, shown))
-        counts = Counter(each.condition for each in shown)
-        told = ", ".join(f"{counts[each]} {each}" for each in Condition if counts[each])
-        output.print_line(f"{len(shown)} of {len(found)} views: {told or 'none'}")
+    elif found:
+        _tell(shown, len(found))
+    is_missing = not any(text in str(each) for each in found)  # a Redis that was flushed must not look well
+    if is_missing:
+        output.tell(
+            f"no view's name contains {text!r}" if found else
+            "This Redis holds no feature view -> is it the right server and database?"
+        )  # fmt: skip
     alarming = [each for each in shown if each.is_late or each.condition == Condition.DAMAGED]
     if alarming:
         output.tell(f"late or damaged: {', '.join(map(str, alarming))}")
+    if alarming or is_missing:
         raise typer.Exit(ATTENTION)
 
 
@@ -107,6 +108,16 @@ def count(
 
 
 COMMANDS = (status, show, count)
+
+
+def _tell(shown: Sequence[ViewSummary], known: int) -> None:
+    """Print summaries, and how many views there are in each state."""
+    if shown:
+        columns = ("state", "view", "lag", "objective", "rows", "bytes", "last run", "skew", "reason")
+        output.print_table(columns, map(_line, shown))
+    counts = Counter(each.condition for each in shown)
+    told = ", ".join(f"{counts[each]} {each}" for each in Condition if counts[each])
+    output.print_line(f"{len(shown)} of {known} views: {told or 'none'}")
 
 
 def _line(summary: ViewSummary) -> list[Any]:

@@ -15,7 +15,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.online.generations.pointer import published_from
-from online_features.online.generations.view_state import json_object, named
+from online_features.online.generations.view_state import count_from, json_object, named
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text, text
 
@@ -27,6 +27,7 @@ LISTED = "@listed"  # when the list was begun
 
 DETAILS = ("rows", "bytes", "watermark")  # fields of a generation's own hash
 INSTANTS = ("registered", "ready", "published", "unpublished", "retired")
+TYPES = {"origin": dict, "switch": int}  # of what the list holds of a generation; the others are texts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -240,6 +241,9 @@ def _generation_from(generation: str, stored: str) -> Generation:
         raise ValueError(f"{generation[:50]!r} is not a generation")
     entry = json_object(stored)
     known = {name: entry[name] for name in Generation.__dataclass_fields__ if name in entry and name not in DETAILS}
+    for name, value in known.items():
+        if not isinstance(value, TYPES.get(name, str)):
+            raise TypeError(f"{generation}: {name} is {str(value)[:50]!r}")
     instants = {name: from_text(entry[name]) for name in INSTANTS if name in entry}
     return Generation(**{**known, **instants, "id": generation, "state": GenerationState(entry["state"])})
 
@@ -254,7 +258,7 @@ def with_details(view: keyspace.Named, generation: Generation, details: Sequence
         rows, size, watermark = map(optional_text, details)
         return replace(
             generation,
-            rows=int(rows) if rows else None,
-            bytes=int(size) if size else None,
+            rows=count_from(rows) if rows else None,
+            bytes=count_from(size) if size else None,
             watermark=from_text(watermark) if watermark else None,
         )

@@ -12,7 +12,6 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.redis.deployment import Deployment
 from online_features.resp.commands import Command, CommandForm
-from online_features.resp.replies import optional_text
 
 POINTER = re.compile(r"([0-9a-z]{8}) ([1-9][0-9]*)")
 
@@ -41,9 +40,9 @@ def published_from(project: str, stored: Any) -> Published:
 
     :raises OnlineDataError: when this package has not written it.
     """
-    words = optional_text(stored)
-    if words is None:
+    if stored is None:
         return NOTHING_PUBLISHED
+    words = stored.decode(errors="backslashreplace") if isinstance(stored, bytes) else stored
     parts = POINTER.fullmatch(words)
     if parts is None:
         raise OnlineDataError(

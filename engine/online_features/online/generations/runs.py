@@ -29,6 +29,14 @@ RUNS_KEPT = 2000
 RUNS_KEPT_FOR = timedelta(days=7)
 RUNS_SHOWN = 100
 
+ALWAYS_RECORDED = frozenset({"began", "ended", "outcome", "seconds"})
+
+# Types of fields of a record; counters of rows are whole numbers.
+RECORD_TYPES: Mapping[str, Any] = {
+    "outcome": str, "seconds": (int, float), "error": str, "kind": str | None, "generation": str | None,
+    "origin": dict | None,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunClaims:
@@ -182,7 +190,30 @@ def read_runs(deployment: Deployment, view: FeatureView, limit: int = RUNS_SHOWN
     """Read the records of the last runs, newest first."""
     recorded = deployment.command("LRANGE", keyspace.runs_key(view), 0, limit - 1)
     with named(keyspace.runs_key(view)):
-        return [json_object(run) for run in recorded]
+        return [run_from(run) for run in recorded]
+
+
+def run_from(stored: str | bytes) -> dict[str, Any]:
+    """Parse the record of a run.
+
+    :raises Exception: one of :data:`.view_state.DAMAGE`, when this package has not written what people look at.
+    """
+    run = json_object(stored)
+    for name in ("began", "ended"):
+        from_text(run[name])
+    if missing := ALWAYS_RECORDED.difference(run):
+        raise KeyError(min(missing))
+    for name, value in run.items():
+        if not isinstance(value, _record_type(name)):
+            raise TypeError(f"{name}: {str(value)[:50]!r} is not of its type")
+    return run
+
+
+def _record_type(name: str) -> Any:
+    """Return what a field of a record may be."""
+    if name.startswith("rows_"):
+        return int
+    return RECORD_TYPES.get(name, object)
 
 
 def identities(servers: frozenset[Server]) -> str:

@@ -205,14 +205,14 @@ def check_switchable(views: Sequence[FeatureView]) -> None:
     :raises OptionError: when there is none, or one twice.
     :raises GenerationError: when they are of several projects, or of layout ``feast``.
     """
-    names = [view.name for view in views]
-    if not names or len(set(names)) < len(names):
-        raise OptionError(f"feature views {names}: name at least one, and each of them once")
-    if projects := sorted({view.project for view in views} - {views[0].project}):
+    if projects := sorted({view.project for view in views} - {view.project for view in views[:1]}):
         raise GenerationError(
             f"feature views of projects {views[0].project!r} and {projects[0]!r} cannot switch in one step "
             "-> make one call for each project"
         )
+    names = [view.name for view in views]
+    if not names or len(set(names)) < len(names):
+        raise OptionError(f"feature views {names}: name at least one, and each of them once")
     for view in views:
         if view.layout == "feast":
             raise GenerationError(

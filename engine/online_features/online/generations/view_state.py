@@ -22,7 +22,9 @@ from online_features.schema import RowSchema
 from online_features.source_note import SourceNote
 
 # What parsing raises when this package has not written the text.
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+
+MOST_COUNTED = 2**63 - 1  # counters of Redis are 64-bit integers
 
 # Fields of the state that are removed with the rows.
 CLAIMS = (
@@ -117,11 +119,11 @@ def state_from(view: keyspace.Named, generation: str, stored: Mapping[str, str])
             evicted=_counts(stored["evicted"]) if "evicted" in stored else None,
             commits=int(stored.get("commits", 0)),
             is_pushed="pushed" in stored,
-            rows=int(stored["rows"]) if "rows" in stored else None,
-            bytes=int(stored["bytes"]) if "bytes" in stored else None,
+            rows=count_from(stored["rows"]) if "rows" in stored else None,
+            bytes=count_from(stored["bytes"]) if "bytes" in stored else None,
             last_run=stored.get("last_run"),
             max_staleness=timedelta(seconds=float(stored["max_staleness"])) if stored.get("max_staleness") else None,
-            verification=json_object(stored["verification"]) if "verification" in stored else None,
+            verification=_verification(stored["verification"]) if "verification" in stored else None,
         )
 
 
@@ -184,6 +186,27 @@ def json_object(stored: str | bytes) -> dict[str, Any]:
     found = json.loads(stored)
     if not isinstance(found, dict):
         raise TypeError(f"{stored[:50]!r} is not a JSON object")
+    return found
+
+
+def count_from(stored: str) -> int:
+    """Parse a count.
+
+    :raises ValueError: when it is negative, or more than Redis can count.
+    """
+    found = int(stored)
+    if not 0 <= found <= MOST_COUNTED:
+        raise ValueError(f"{stored[:50]!r} is not a count")
+    return found
+
+
+def _verification(stored: str) -> dict[str, Any]:
+    """Parse the counts of a verification: whole numbers, shares by feature, and an instant."""
+    found = json_object(stored)
+    from_text(found["verified_at"])
+    for name, count in found.items():
+        if name not in ("verified_at", "features") and type(count) is not int:
+            raise TypeError(f"{name}: {count!r} is not a count")
     return found
 
 

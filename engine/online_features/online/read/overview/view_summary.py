@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from online_features.common.instants import from_text
 from online_features.errors import ChecksFailedError
 from online_features.online.generations.generation_list import GenerationList, GenerationState
 from online_features.online.generations.view_state import ViewState
@@ -103,7 +104,15 @@ class ViewSummary:
         if self.is_late:
             lag = self.freshness.lag
             lags = "it has no watermark" if lag is None else f"its watermark lags {in_words(lag)} behind"
-            yield Condition.LATE, f"{lags}; its objective is {in_words(self.max_staleness or timedelta(0))}"
+            objective = f"its objective is {in_words(self.max_staleness or timedelta(0))}"
+            yield Condition.LATE, "; ".join([lags, objective, *self._cause_of_lag()])
+        yield from self._hindrances()
+        if self.max_staleness is None:
+            yield Condition.NO_OBJECTIVE, "give it max_staleness=" if self.freshness.is_materialized else self._absence
+        yield Condition.FRESH, ""
+
+    def _hindrances(self) -> Iterator[tuple[Condition, str]]:
+        """Yield what keeps readers from newer rows, beside failed checks."""
         if self.last_run and self.last_run["outcome"] not in QUIET_OUTCOMES:
             yield Condition.RUN_FAILED, str(self.last_run.get("error", self.last_run["outcome"]))
         if self.generations and self.generations.hold:
@@ -111,10 +120,30 @@ class ViewSummary:
             yield Condition.HELD, "it was rolled back" + (f" by {by}" if by else "") + "; release or publish ends that"
         if self.generations and self.generations.builder:
             yield Condition.BUILDING, f"run {self.generations.builder} is building"
-        if self.max_staleness is None:
-            is_pushed = not self.freshness.is_materialized
-            yield Condition.NO_OBJECTIVE, "it was never materialized" if is_pushed else "give it max_staleness="
-        yield Condition.FRESH, ""
+
+    def _cause_of_lag(self) -> Iterator[str]:
+        """Yield why the view is late, if Redis knows: first what a person has to end."""
+        found = dict(self._hindrances())
+        if Condition.HELD in found:
+            yield found[Condition.HELD]
+        elif Condition.RUN_FAILED in found:
+            yield f"its last run failed: {found[Condition.RUN_FAILED]}"
+        elif Condition.BUILDING in found:
+            yield found[Condition.BUILDING]
+        elif self.last_run and self.max_staleness is not None:
+            since = self.freshness.now - from_text(self.last_run["ended"])
+            if since > self.max_staleness:
+                yield f"its last run ended {in_words(since)} ago"
+
+    @property
+    def _absence(self) -> str:
+        """Why nothing that a run has read is published."""
+        for known in reversed(self.generations.generations if self.generations else ()):
+            if known.state == GenerationState.READY:
+                return f"nothing of it is published; generation {known.id} is ready"
+            if known.state == GenerationState.BUILDING:
+                return f"nothing of it is published; the run that built generation {known.id} is gone"
+        return "it was never materialized"
 
     def _failed_checks(self) -> Iterator[tuple[Condition, str]]:
         if self.generations:
