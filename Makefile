@@ -76,7 +76,7 @@ test-pooler: $(INSTALLED)
 # its collation from the environment.
 test-debian: $(INSTALLED)
 	@LC_ALL=en_US.UTF-8 TEST_LAYOUTS=msgpack TEST_POSTGRES_PROGRAMS=$(DEBIAN_POSTGRES) TEST_REDIS_PROGRAMS=$(DEBIAN_REDIS) exec $(RUN_TESTS) --dist=worksteal \
-		-m 'not (airflow or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online provider types) $(PYTEST_ARGS)
+		-m 'not (airflow or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online types) $(PYTEST_ARGS)
 
 coverage: $(INSTALLED)
 	@exec $(RUN_TESTS) --cov --cov-report=term:skip-covered -m 'not (airflow or faults or pooler or slow)' $(PYTEST_ARGS)
