@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import (
+    NoSuchFrameException,
+    NoSuchWindowException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
@@ -16,6 +22,7 @@ PATIENCE = 60.0  # seconds, for whatever is to appear
 WIDTH, HEIGHT = 1280, 860  # of the window, in pixels
 
 PROGRAMS = ("chromium", "chromedriver")
+GONE = (NoSuchFrameException, NoSuchWindowException, StaleElementReferenceException)  # drawn anew meanwhile
 LOGIN = "/auth/login"  # in the address of the page to log in
 
 # It runs as root in containers, where a sandbox of its own and much shared memory are not to be had.
@@ -32,14 +39,16 @@ class Browser:
         self.driver = driver
 
     def wait_for(self, selector: str, text: str = "") -> None:
-        """Wait for an element that contains a text.
+        """Wait for an element that contains a text, on the page or in its frame, and stay there.
 
         :param selector: of CSS.
+        :raises AssertionError: when there is none in time, with the text that there is.
         """
-        WebDriverWait(self.driver, PATIENCE).until(
-            lambda driver: any(text in (found.text or "") for found in driver.find_elements(By.CSS_SELECTOR, selector)),
-            f"no {selector} with {text!r} at {self.driver.current_url}",
-        )
+        try:
+            WebDriverWait(self.driver, PATIENCE, ignored_exceptions=GONE).until(lambda _: self._finds(selector, text))
+        except TimeoutException:
+            shown = self.driver.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"no {selector} with {text!r} at {self.driver.current_url}: {shown}") from None
 
     def open_frame(self, url: str) -> None:
         """Open a page of Airflow, and enter the frame in it."""
@@ -51,6 +60,24 @@ class Browser:
         self.driver.switch_to.default_content()
         self.wait_for("iframe")
         self.driver.switch_to.frame(self.driver.find_element(By.CSS_SELECTOR, "iframe"))
+
+    def wait_for_address(self, is_there: Callable[[str], bool]) -> None:
+        """Wait until the window is at an address."""
+        WebDriverWait(self.driver, PATIENCE).until(lambda driver: is_there(driver.current_url), "another address")
+
+    def _finds(self, selector: str, text: str) -> bool:
+        # Airflow may draw the frame anew; who is in the former one then finds nothing.
+        self.driver.switch_to.default_content()
+        if self._holds(selector, text):
+            return True
+        frames = self.driver.find_elements(By.TAG_NAME, "iframe")
+        if not frames:
+            return False
+        self.driver.switch_to.frame(frames[0])
+        return self._holds(selector, text)
+
+    def _holds(self, selector: str, text: str) -> bool:
+        return any(text in (found.text or "") for found in self.driver.find_elements(By.CSS_SELECTOR, selector))
 
     def click(self, link: str) -> None:
         """Click a link, by its text."""
@@ -66,9 +93,7 @@ class Browser:
             self.driver.find_element(By.NAME, field).send_keys(value)
         self.driver.find_element(By.NAME, "password").submit()
         # Another page, opened earlier, would cut the request off.
-        WebDriverWait(self.driver, PATIENCE).until(
-            lambda driver: LOGIN not in driver.current_url, f"{name} was not logged in"
-        )
+        self.wait_for_address(lambda address: LOGIN not in address)
         self.wait_for("nav, [role=navigation], #root a")
 
     def choose_theme(self, theme: str) -> None:

@@ -119,7 +119,7 @@ def test_a_theme_that_is_chosen_while_the_page_is_shown_is_followed_at_once(
     olga.driver.switch_to.default_content()
     olga.choose_theme("dark")
     olga.enter_frame()
-    olga.wait_for("html[data-theme=dark]")
+    olga.wait_for("html[data-theme=dark] h1", "Feature views")
 
 
 def test_a_connection_in_airflows_database_is_found_by_the_api_server(airflow: WholeAirflow, olga: Browser) -> None:
@@ -135,11 +135,10 @@ def test_links_lead_out_of_the_frame_to_the_task_and_its_tab_leads_back(airflow:
     olga.wait_for("h1", "plane_trips")
     olga.driver.find_element(By.CSS_SELECTOR, "td a[target=_top]").click()
     olga.driver.switch_to.default_content()
-    olga.wait_for("a", "Online features")
-    assert "/team/dags/flights_" in olga.driver.current_url
-    (tab,) = [link for link in olga.driver.find_elements(By.LINK_TEXT, "Online features")
-              if "/tasks/" in (link.get_attribute("href") or "")]  # fmt: skip
-    tab.click()
+    olga.wait_for_address(lambda address: "/team/dags/flights_" in address)
+    tab = "a[href*='/tasks/'][href*='online_features']"
+    olga.wait_for(tab, "Online features")
+    olga.driver.find_element(By.CSS_SELECTOR, tab).click()
     olga.enter_frame()
     olga.wait_for("main", "has written")
     olga.wait_for("tbody a", "plane_trips")
