@@ -49,6 +49,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, postgres_uri: str) -> Iter
             api.post("connections", {"connection_id": "in_database", "conn_type": "redis", "host": server.hostname,
                                      "port": server.port, "extra": json.dumps({"db": 1})})  # fmt: skip
             materialize(late_arrivals, OfflineStore(database.uri), OnlineStore.from_url(f"redis://{server.netloc}/1"))
+            shown = OnlineStore.from_url(redis_url)
+            api.wait_for("the view that is late on purpose", lambda: shown.summary(str(late_arrivals)).is_late)
             yield airflow
 
 
