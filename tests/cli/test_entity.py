@@ -57,6 +57,15 @@ def test_without_an_entity_its_join_keys_are_named(
     assert (outcome.code, "-> write id=… shop=…" in outcome.err) == (2, True)
 
 
+def test_a_build_that_is_not_published_is_read_by_its_name_alone(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, run: Run
+) -> None:
+    database("CREATE TABLE rows AS SELECT 1 AS id, now() AS ts, 7 AS x")
+    built = materialize(make_view(layout="msgpack"), offline, online, full=True, publish=False).generation
+    assert run("get", "view", "id=1", "--json").json["status"] == "not_found"
+    assert run("get", "view", "id=1", "--generation", str(built), "--json").json["features"] == {"x": 7}
+
+
 def test_what_a_row_may_hold(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, run: Run
 ) -> None:

@@ -13,7 +13,7 @@ from online_features.cli.entry import ERROR
 from online_features.errors import OnlineFeaturesError
 from online_features.extras import MATERIALIZE_MODULES, missing_extra
 
-# What messages tell to write in Python, and what to write here.
+# Python in messages, and the options of the command that do the same.
 HERE = {
     "ignore_checks=True": "--ignore-checks",
     "ignore_missed=True": "--ignore-missed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from online_features.errors import InvalidRowsError, OnlineDataError
+from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.schema import RowSchema
 from online_features.types import values
@@ -27,10 +27,7 @@ def entity_of(view: FeatureView, schema: RowSchema, words: Sequence[str]) -> dic
         if name not in columns or name in entity:
             what = "is named twice" if name in entity else "is not a join key of it with its value"
             raise InvalidRowsError(f"feature view {view.name!r}: {word!r} {what} -> write {example}")
-        try:
-            entity[name] = values.decode(columns[name], text)
-        except OnlineDataError:
-            raise values.misfit(columns[name], text) from None
+        entity[name] = values.parse(columns[name], text)
     if missing := [name for name in columns if name not in entity]:
         raise InvalidRowsError(f"feature view {view.name!r}: join key {missing[0]!r} is missing -> write {example}")
     return entity

@@ -8,7 +8,7 @@ import sys
 from online_features.extras import missing_extra
 
 CLI_MODULES = frozenset({"rich", "typer"})  # top-level modules of the packages that the extra installs
-ERROR = 2  # exit code
+ATTENTION, ERROR = 1, 2  # exit codes
 
 
 def main() -> None:
@@ -24,6 +24,6 @@ def main() -> None:
         sys.stderr.write(f"Error: {missing_extra('cli', 'for the command')}\n")
         raise SystemExit(ERROR) from None
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What the encoding of the terminal lacks is printed escaped, instead of ending the command.
+        # Print characters that the encoding of the terminal lacks escaped, instead of ending with an error.
         sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="online-features")

@@ -28,6 +28,17 @@ def decode(column: Column, text: str) -> Any:
         raise damage(column, text, error) from error
 
 
+def parse(column: Column, text: str) -> Any:
+    """Return the Python value of a text that a person has typed.
+
+    :raises InvalidRowsError: when it is not of the column's type.
+    """
+    try:
+        return decode(column, text)
+    except OnlineDataError:
+        raise misfit(column, text) from None
+
+
 def encode(column: Column, value: Any) -> str:
     """Return the text of a Python value, as a materialization of the same value would write it.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from online_features.errors import InvalidRowsError, OnlineDataError, OnlineFeaturesError
+from online_features.errors import InvalidRowsError, OnlineFeaturesError
 from online_features.online.read.online_rows import OnlineRow
 from online_features.online.read.overview.stored_view import StoredView
 from online_features.online.store import OnlineStore
-from online_features.schema import Column
 from online_features.types import values
 from online_features.verification.entity_comparison import EntityComparison, compare_entity
 
@@ -71,32 +69,20 @@ def read_entity(store: OnlineStore, name: str, query: Mapping[str, str], compare
     if not texts:
         return page
     try:
-        rows = store.get_online_features(stored.view, [_entity(stored.schema.keys, texts)])
+        entity = {key.name: values.parse(key, texts.get(key.name, "")) for key in stored.schema.keys}
+        rows = store.get_online_features(stored.view, [entity])
     except InvalidRowsError as error:
         return replace(page, problem=str(error))
-    page = replace(page, row=rows[0], generation=rows.generation)
-    return _compared(page) if compare_with and compare_with == postgres_conn_id and not page.incomparable else page
+    (row,) = rows
+    page = replace(page, row=row, generation=rows.generation)
+    is_asked = compare_with and compare_with == postgres_conn_id
+    return _compared(page, row) if is_asked and not page.incomparable else page
 
 
-def _entity(keys: Sequence[Column], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return join keys and values.
-
-    :raises InvalidRowsError: when a text is not of its type; it names the join key.
-    """
-    entity = {}
-    for key in keys:
-        try:
-            entity[key.name] = values.decode(key, texts.get(key.name, ""))
-        except OnlineDataError:
-            raise values.misfit(key, texts.get(key.name, "")) from None
-    return entity
-
-
-def _compared(page: EntityPage) -> EntityPage:
-    assert page.row is not None
+def _compared(page: EntityPage, row: OnlineRow) -> EntityPage:
     try:
         offline = offline_store(page.postgres_conn_id)
-        return replace(page, comparison=compare_entity(page.stored.view, offline, page.row, page.generation))
+        return replace(page, comparison=compare_entity(page.stored.view, offline, row, page.generation))
     except OnlineFeaturesError as error:
         return replace(page, failure=str(error))
 

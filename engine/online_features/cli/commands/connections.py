@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from online_features.cli import options, output, rights
+from online_features.cli.entry import ATTENTION
 from online_features.errors import OnlineFeaturesError, OptionError
 from online_features.feature_view import FeatureView, PostgresSource
 from online_features.online.read.overview.stored_view import StoredView
@@ -17,7 +18,6 @@ from online_features.online.redis.login_rights import may_login, may_user
 from online_features.online.redis.redis_server import RedisServer, node_of, read_server
 from online_features.online.store import OnlineStore
 
-ATTENTION = 1  # exit code
 OK, PROBLEM, UNKNOWN, NOTE = "ok", "problem", "unknown", "note"
 
 ROLES = {"master": "primary", "slave": "replica"}  # as Redis names them, and as we do

@@ -8,7 +8,6 @@ from typing import Any
 from online_features.cli import options, output
 from online_features.cli.confirmation import confirm
 from online_features.cli.entities import entity_of
-from online_features.errors import OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.online.read.online_rows import OnlineRow
 from online_features.online.store import OnlineStore
@@ -107,11 +106,8 @@ COMMANDS = (get, erase, unerase)
 
 def _named(online: OnlineStore, view: str, entity: list[str]) -> tuple[FeatureView, dict[str, Any]]:
     """Return the view, and the entity by its types online."""
-    found = online.stored_view(view).view
-    schema = online.state(found).schema
-    if schema is None:
-        raise OnlineDataError(f"feature view {found.name!r}: nothing of it is published yet -> publish a build first")
-    return found, entity_of(found, schema, entity)
+    stored = online.stored_view(view)
+    return stored.view, entity_of(stored.view, stored.schema, entity)
 
 
 def _status(row: OnlineRow) -> str:

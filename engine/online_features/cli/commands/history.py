@@ -1,4 +1,4 @@
-"""What happened to a view: its runs, its generations, and the statistics of one."""
+"""Subcommands that tell the runs, the generations and the statistics of a view."""
 
 from __future__ import annotations
 

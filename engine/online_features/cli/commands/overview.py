@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from online_features.cli import options, output
+from online_features.cli.entry import ATTENTION
 from online_features.cli.row_count import count_rows
 from online_features.errors import OnlineDataError, OptionError
 from online_features.online.read.overview.stored_view import StoredView
@@ -16,8 +17,6 @@ from online_features.online.read.overview.view_summary import Condition, ViewSum
 from online_features.online.store import OnlineStore
 from online_features.schema import RowSchema
 from online_features.verification.report import SKEW
-
-ATTENTION = 1  # exit code
 
 
 def status(
@@ -32,7 +31,7 @@ def status(
 ) -> None:
     """Tell how all views are, the most urgent first.
 
-    The exit code is 1 if one of them is late or damaged, or there is none.
+    The exit code is 1 if a view is late or damaged, or if Redis holds no view.
     """
     if unknown := set(state or ()).difference(Condition):
         raise OptionError(f"state {min(unknown)!r} is unknown -> choose of {', '.join(Condition)}")

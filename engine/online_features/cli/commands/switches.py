@@ -1,4 +1,4 @@
-"""What changes the generation that readers see, and the removal of a view."""
+"""Subcommands that change which generation readers see, and that remove a view."""
 
 from __future__ import annotations
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from online_features.cli import options, output
+from online_features.cli.entry import ATTENTION
 from online_features.cli.modules import views_in
 from online_features.errors import FeatureViewError, SourceError
 from online_features.feature_view import FeatureView
-
-ATTENTION = 1  # exit code
 
 
 def validate(

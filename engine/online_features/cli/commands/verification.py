@@ -9,16 +9,15 @@ import typer
 
 from online_features.cli import options, output
 from online_features.cli.confirmation import confirm, who
+from online_features.cli.entry import ATTENTION
 from online_features.cli.modules import view_at
 from online_features.errors import FeatureViewError, OptionError
 from online_features.feature_view import FeatureView
 from online_features.online.store import OnlineStore
+from online_features.verification.report import SAMPLE
 
 if TYPE_CHECKING:
     from online_features.verification.report import VerificationReport
-
-ATTENTION = 1  # exit code
-SAMPLE = 10_000  # entities of each side, as of verify() in Python
 
 
 def verify(
