@@ -5,6 +5,7 @@ A page marks each figure, so that nobody types one: ``<!-- figure full/seconds -
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -119,6 +120,14 @@ def _pushes() -> str:
     return _table("| p50, ms | 1 row | 100 rows | 1,000 rows |", rows)
 
 
+def _hammer() -> str:
+    """Return what readers saw beside builds, switches and removals (``make hammer``)."""
+    fields = ("vectors", "builds", "joint publications", "rollbacks", "mixes", "holes")
+    hammered = json.loads((RESULTS / "hammer.json").read_text(encoding="utf-8"))
+    rows = ((name, *(f"{found[field]:,}" for field in fields)) for name, found in hammered.items())
+    return _table(f"| | {' | '.join(fields)} |", rows)
+
+
 def _cpu(*who: str) -> str:
     """Seconds for a million rows, which are microseconds for a row."""
     return f"{sum(_full(f'cpu_{one}', OURS) for one in who):.0f}"
@@ -138,6 +147,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "full-runs": _full_runs,
     "reads": _reads,
     "pushes": _pushes,
+    "hammer": _hammer,
     "full/seconds": lambda: f"{_full('seconds', OURS):.0f}",
     "full/peak": lambda: f"{_full('peak_bytes', OURS) / MEBIBYTE:.0f}",
     "full/peak/1m": lambda: f"{_peak(1_000_000):.0f}",

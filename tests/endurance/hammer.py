@@ -30,7 +30,7 @@ from online_features.online.redis import deployment_of
 from online_features.online.redis.redis_failures import DRIVER_ERRORS
 from redis.cluster import ClusterNode
 
-from demo.workplace import unwind_on_signals, workplace
+from demo.workplace import PROJECT, unwind_on_signals, workplace
 from tests.endurance.soak import Latencies
 from tests.support.generations import make_older
 from tests.support.servers.databases import Database, new_database
@@ -44,6 +44,7 @@ SWITCH_SECONDS = 0.1  # before and after a switch, that count as around it
 PHASES = ("before", "build", "switch", "removal")
 SLOTS = 16384
 SAMPLES = 5  # of what no reader should see
+RESULTS = PROJECT / "benchmarks" / "results" / "hammer.json"
 OF_READERS = multiprocessing.get_context("forkserver")
 
 
@@ -313,7 +314,9 @@ def main() -> None:
             figures["one server"] = on_one_server(postgres_uri, folder / "one", seconds)
         if chosen.only != "server":
             figures.update(in_a_cluster(postgres_uri, folder / "cluster", seconds))
-    print(json.dumps(figures, indent=2), flush=True)
+    report = json.dumps(figures, indent=2)
+    print(report, flush=True)
+    RESULTS.write_text(f"{report}\n", encoding="utf-8")
     for name, found in figures.items():
         assert found["mixes"] == found["holes"] == 0, name
 
