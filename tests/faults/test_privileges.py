@@ -376,11 +376,13 @@ def test_a_verification_needs_its_rights_besides(users: Users, layout: str) -> N
 
 
 @pytest.mark.layouts
-def test_what_is_wanted_is_not_needed(users: Users, layout: str) -> None:
-    needed = rights("materializing", *of_layout(layout))
-    wanted = [right for right in rights("materializing", "wanted") if right not in needed]
+@pytest.mark.parametrize("job", [materializing, pushing, erasing])
+def test_what_is_wanted_is_not_needed(users: Users, job: Job, layout: str) -> None:
+    needed = rights(job.__name__, *of_layout(layout))
+    wanted = [right for right in rights(job.__name__, "wanted") if right not in needed]
     given = needed + wanted
-    assert all(users.can(materializing, layout, given, without=right) for right in wanted)
+    assert wanted
+    assert all(users.can(job, layout, given, without=right) for right in wanted)
 
 
 @pytest.mark.layouts

@@ -25,7 +25,7 @@ from demo.workplace import workplace
 from tests.conftest import at
 from tests.support.leases import shorten_leases
 from tests.support.servers.databases import Database
-from tests.support.servers.programs import redis_programs
+from tests.support.servers.programs import redis_program
 from tests.support.servers.redis_servers import OPTIONS
 
 pytestmark = pytest.mark.faults
@@ -35,7 +35,7 @@ MakeView = Callable[..., FeatureView]
 SERVERS_AT_ONCE = 4
 
 # That a run does without. Scripts that are needed call some of them, too: then the run is refused.
-WANTED = {"info", "memory", "lrange", "client", "setnx"}
+WANTED = {"info", "memory", "lrange", "client", "script", "setnx"}
 # Of the tests, and of a server's own.
 NOT_OURS = {"flushall", "config", "command", "role", "select", "ping"}
 
@@ -52,7 +52,7 @@ def server_without(folder: Path, command: str) -> Iterator[redis.Redis]:
     with reserved_port() as port:
         options = [*OPTIONS, *(("--rename-command", command, "") if command else ())]
         words: list[str | Path] = [
-            redis_programs() / "redis-server",
+            redis_program(),
             "--bind",
             HOST,
             "--port",

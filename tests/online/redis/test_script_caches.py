@@ -14,8 +14,8 @@ from online_features.online.redis import row_calls
 from sqlalchemy.engine import make_url
 
 from tests.conftest import at
+from tests.support.servers.answering_proxy import AnsweringProxy, answering_proxy, unknown_scripts
 from tests.support.servers.databases import Database
-from tests.support.servers.script_proxy import ScriptProxy, script_proxy
 
 MakeView = Callable[..., FeatureView]
 
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.layouts
 
 
 @pytest.fixture
-def proxy(redis_url: str) -> Iterator[ScriptProxy]:
-    with script_proxy(HOST, make_url(redis_url).port or 6379) as proxy:
+def proxy(redis_url: str) -> Iterator[AnsweringProxy]:
+    with answering_proxy(HOST, make_url(redis_url).port or 6379, unknown_scripts) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def behind(proxy: ScriptProxy, redis_url: str) -> Iterator[OnlineStore]:
+def behind(proxy: AnsweringProxy, redis_url: str) -> Iterator[OnlineStore]:
     with redis.Redis(host=HOST, port=proxy.port, db=int(make_url(redis_url).database or 0)) as client:
         yield OnlineStore(client)
 
@@ -59,7 +59,7 @@ def values(online: OnlineStore, view: FeatureView) -> list[object]:
 
 
 def test_runs_pushes_and_erasures_go_on_where_no_call_finds_its_script(
-    proxy: ScriptProxy, behind: OnlineStore, view: FeatureView, database: Database, offline: OfflineStore
+    proxy: AnsweringProxy, behind: OnlineStore, view: FeatureView, database: Database, offline: OfflineStore
 ) -> None:
     result = materialize(view, offline, behind, retry_for=NO_RETRY)
     assert (result.rows_read, result.rows_written) == (ROWS, ROWS)

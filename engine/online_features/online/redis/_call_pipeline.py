@@ -12,8 +12,9 @@ import redis
 
 from online_features.errors import InvalidRowsError
 from online_features.online.redis._replies import read_replies
+from online_features.online.redis.redis_failures import refusal_ignored
 from online_features.online.redis.row_calls import PackedCall
-from online_features.online.redis.scripts import unknown
+from online_features.online.redis.scripts import Script, unknown
 
 # A packet keeps Redis busy while the next one is put together, and two of them are few enough that replies never fill
 # the socket's buffer while we still send.
@@ -77,11 +78,9 @@ class CallPipeline:
 
     def asked(self, call: PackedCall) -> Any:
         """Return the reply to a call in a slot that is moving to this server."""
-        if call.script is not None:
-            # Before ASKING, which holds for one command only.
-            self.exchange(*call.script.load)
         self.exchange("ASKING")
-        (reply,) = self.replies(iter([call]))
+        # It holds for one command only, so none is left to load a script with.
+        (reply,) = self.replies(iter([call.in_full()]))
         return reply
 
     def _acknowledged(self, in_flight: deque[list[PackedCall]]) -> list[Any]:
@@ -95,12 +94,17 @@ class CallPipeline:
             in_flight.clear()
             for script in {calls[i].script for i in unknown(replies)}:
                 if script is not None:
-                    self.exchange(*script.load)
+                    self._load(script)
             self._send_again(calls, replies)
-            # A proxy may send each call to another server, which has a script cache of its own.
+            # The server may refuse to load scripts, and a proxy may send each call to another server, which has a
+            # script cache of its own.
             if unknown(replies):
                 self._send_again([call.in_full() for call in calls], replies)
         return replies
+
+    def _load(self, script: Script) -> None:
+        with refusal_ignored():
+            self.exchange(*script.load)
 
     def _send_again(self, calls: Sequence[PackedCall], replies: list[Any]) -> None:
         """Send calls again from the first whose script the server lacked, to keep their order; that does no harm."""

@@ -15,7 +15,7 @@ from online_features.common.retry_budget import RetryBudget
 from online_features.layouts.layout import Key
 from online_features.online.redis._replies import read_replies, read_replies_async
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
-from online_features.online.redis.redis_failures import is_passing, is_refused, lasting
+from online_features.online.redis.redis_failures import is_passing, lasting, refusal_ignored
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import Script
 from online_features.online.redis.servers import Server, server
@@ -111,12 +111,10 @@ class ServerSession(Session):
         """Return the server, as it is now."""
         # Without a run_id the server cannot be identified, so every other connection may lead to another one.
         anonymous = f"connection {self._connections}"
-        try:
-            return frozenset([server(self._info(), anonymous)])
-        except redis.ResponseError as refusal:
-            if not is_refused(refusal):
-                raise
-            return frozenset([Server(identity=anonymous)])
+        info: Any = {}
+        with refusal_ignored():
+            info = self._info()
+        return frozenset([server(info, anonymous)])
 
     def await_replicas(self, key: str, replication: Replication) -> None:
         """Wait until replicas have what the session has written.

@@ -13,7 +13,7 @@ import redis
 
 from online_features.common.retry_budget import RetryBudget
 from online_features.layouts.layout import Key
-from online_features.online.redis.redis_failures import Client, is_passing
+from online_features.online.redis.redis_failures import Client, is_passing, refusal_ignored
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import Script, unknown
 from online_features.online.redis.servers import Server
@@ -152,9 +152,10 @@ class Deployment(ABC):
         """
         replies = self._replies([script.call(keys, words) for keys, words in calls])
         if unknown(replies):
-            self.client.script_load(script.source)
-        # In full if it is still unknown: a proxy may send each call to another server, which has a script cache of its
-        # own.
+            with refusal_ignored():
+                self.client.script_load(script.source)
+        # In full if it is still unknown: the server may refuse to load scripts, and a proxy may send each call to
+        # another server, which has a script cache of its own.
         for form in (script.call, script.call_in_full):
             # Only some nodes of a cluster may lack the script. The other calls are not repeated: their counts would
             # differ.

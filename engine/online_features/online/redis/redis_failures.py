@@ -83,7 +83,8 @@ CLUSTER: Decision = (
 )
 NO_CLUSTER: Decision = (
     OnlineAccessError,
-    "the server is part of a cluster: set cluster to true in the Airflow connection, or give the store a RedisCluster",
+    "the server is part of a cluster: set cluster to true in the Airflow connection, or give the store a RedisCluster; "
+    "a proxy that hides the nodes of a cluster has to show them (OSS Cluster API, OSS clustering policy)",
 )
 NO_DATABASE: Decision = (OnlineAccessError, "choose a number below that of `databases` in Redis's configuration (16)")
 SENTINEL: Decision = (
@@ -155,8 +156,10 @@ REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
         (r"^(CLUSTERDOWN|TRYAGAIN)\b", CLUSTER),
         (r"-?\bNOREPLICAS\b", REPLICAS),
         (r"^BUSY\b", BUSY),
+        # What proxies and managed services say of their own trouble.
+        (r"(?i)\binternal (server )?error", BUSY),
         (r"^UNKILLABLE\b", BUSY),
-        (r"The user executing the script can't", GRANT),
+        (r"The user executing the script can't|ACL failure in script", GRANT),  # before and since Redis 7.2
         # A slot that is moving has rows on two nodes.
         (r"non local key in a cluster node", CLUSTER),
     )
@@ -253,6 +256,16 @@ def _is_of_tls(failure: Exception) -> bool:
 def is_refused(failure: BaseException) -> bool:
     """Return whether the user may not send this command, or the server lacks it."""
     return isinstance(failure, DRIVER_ERRORS) and decision(failure)[1] in (GRANT[1], UNKNOWN[1])
+
+
+@contextmanager
+def refusal_ignored() -> Iterator[None]:
+    """Go on if the user may not send this command, or the server lacks it."""
+    try:
+        yield
+    except redis.ResponseError as refusal:
+        if not is_refused(refusal):
+            raise
 
 
 def is_passing(failure: BaseException) -> bool:
