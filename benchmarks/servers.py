@@ -12,7 +12,7 @@ from threading import Event
 
 import psutil
 import redis
-from online_features.embedded import embedded_postgres, embedded_redis, packaged_redis
+from online_features.embedded import embedded_postgres, embedded_redis, packaged_redis, packaged_redis_cli
 from psycopg2 import sql
 
 from benchmarks.source import session
@@ -42,14 +42,14 @@ class Usage:
 class Servers:
     """Postgres and Redis of the benchmark; Redis is emptied before each measured run.
 
-    :param redis_programs: folder of ``redis-server`` and ``redis-cli``.
+    :param redis_cli: the program beside the server's.
     """
 
-    def __init__(self, folder: Path, postgres_uri: str, redis_url: str, redis_programs: Path) -> None:
+    def __init__(self, folder: Path, postgres_uri: str, redis_url: str, redis_cli: Path) -> None:
         self.folder = folder
         self.postgres_uri = postgres_uri
         self.redis_url = redis_url
-        self.redis_programs = redis_programs
+        self.redis_cli = redis_cli
         # Emptying ten million keys takes longer than the usual time-out.
         self.redis = redis.Redis.from_url(redis_url, socket_timeout=None)
         self._postgres_process = psutil.Process(int((folder / "postgres" / "postmaster.pid").read_text().split()[0]))
@@ -61,7 +61,7 @@ class Servers:
         with session(self.postgres_uri) as cursor:
             cursor.execute("SELECT current_setting('server_version'), current_setting('work_mem')")
             version, work_mem = cursor.fetchone()
-        origin = "embedded" if self.redis_programs == packaged_redis() else "the system's"
+        origin = "embedded" if self.redis_cli == packaged_redis_cli() else "the system's"
         return {
             "Postgres": f"{version} (embedded)",
             "work_mem": work_mem,
@@ -118,18 +118,17 @@ def _tree_seconds(process: psutil.Process) -> float:
 @contextmanager
 def servers(folder: Path, work_mem: str | None) -> Iterator[Servers]:
     """Start both servers: Postgres from its package, Redis from the system if it has one."""
-    programs = system_redis() or packaged_redis()
-    with embedded_postgres(folder) as uri, embedded_redis(folder, programs) as url:
+    program, redis_cli = system_redis() or (packaged_redis(), packaged_redis_cli())
+    with embedded_postgres(folder) as uri, embedded_redis(folder, program) as url:
         if work_mem is not None:
             _set_work_mem(uri, work_mem)
-        yield Servers(folder, uri, url, programs)
+        yield Servers(folder, uri, url, redis_cli)
 
 
-def system_redis() -> Path | None:
-    """Return the folder of the system's Redis programs, if it has both."""
-    found = [shutil.which(program) for program in ("redis-server", "redis-cli")]
-    folders = {Path(path).parent for path in found if path}
-    return folders.pop() if all(found) and len(folders) == 1 else None
+def system_redis() -> tuple[Path, Path] | None:
+    """Return the system's programs of Redis, server and command line, if it has both."""
+    server, redis_cli = shutil.which("redis-server"), shutil.which("redis-cli")
+    return (Path(server), Path(redis_cli)) if server and redis_cli else None
 
 
 def _set_work_mem(uri: str, work_mem: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 from online_features import OnlineRow, OnlineStore
-from online_features.embedded import packaged_redis, postgres_server, redis_server
+from online_features.embedded import packaged_redis_cli, postgres_server, redis_server
 from online_features.layouts import keyspace
 from rich import box
 from rich.console import Console
@@ -144,9 +144,10 @@ def show_planes(online: OnlineStore, flights: Flights) -> None:
 def show_keys(redis_url: str, generation: str) -> None:
     """Print a command to try by hand, and its output."""
     key = keyspace.generation_key(airport_weather, generation)
-    command = [str(packaged_redis() / "redis-cli"), "-u", redis_url, "HMGET", key, *SHOWN_OF_GENERATION]
-    console.print(f"By hand, with {os.path.relpath(command[0])}, while the server runs (make up keeps one):")
-    console.print(f"[bold]redis-cli {shlex.join(command[1:])}[/]", soft_wrap=True)
+    redis_cli = packaged_redis_cli()
+    command = [str(redis_cli), "-u", redis_url, "HMGET", key, *SHOWN_OF_GENERATION]
+    console.print(f"By hand, with {os.path.relpath(redis_cli)}, while the server runs (make up keeps one):")
+    console.print(f"[bold]{redis_cli.name} {shlex.join(command[1:])}[/]", soft_wrap=True)
     console.print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, style="dim", end="")
     console.print("\n[bold green]Everything above held.[/]")
 

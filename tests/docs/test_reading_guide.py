@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
-from online_features.embedded import packaged_redis
+from online_features.embedded import packaged_redis_cli
 
 from demo.workplace import PROJECT
 from tests.support import node
@@ -73,7 +73,7 @@ def test_redis_cli(guide: list[tuple[str, str]], views: dict[str, Any], redis_ur
     published = online.generations(views["airport_weather"]).published
     for words, expected in SHELL_COMMAND.findall("".join(blocks(guide, "sh")).replace(GENERATION, published)):
         # As on a terminal, unless the command says otherwise.
-        command = [packaged_redis() / "redis-cli", "-u", redis_url, "--no-raw", *shlex.split(words)]
+        command = [packaged_redis_cli(), "-u", redis_url, "--no-raw", *shlex.split(words)]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         assert doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS), printed
 

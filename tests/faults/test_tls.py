@@ -36,7 +36,7 @@ from sqlalchemy.engine import URL, make_url
 
 from demo.workplace import workplace
 from tests.support.servers import programs
-from tests.support.servers.programs import postgres_programs, redis_programs
+from tests.support.servers.programs import postgres_programs, redis_program
 from tests.support.servers.tls import NAME, Authority, Identity, tls_proxy
 
 pytestmark = pytest.mark.faults
@@ -126,7 +126,7 @@ def that_speak_tls(folder: Path, identity: Identity) -> Iterator[Servers]:
 
 @contextmanager
 def redis_that_speaks_tls(folder: Path, identity: Identity, demands_certificate: bool) -> Iterator[URL]:
-    with embedded_redis(folder, redis_programs()) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
+    with embedded_redis(folder, redis_program()) as url, redis.Redis.from_url(url) as client, reserved_port() as port:
         client.config_set(
             "tls-cert-file", str(identity.certificate), "tls-key-file", str(identity.key),
             "tls-ca-cert-file", str(identity.authority), "tls-auth-clients", "yes" if demands_certificate else "no",

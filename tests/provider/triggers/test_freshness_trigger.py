@@ -17,12 +17,14 @@ import pytest
 import redis
 from online_features import AsyncOnlineStore, FeatureView, OnlineStore
 from online_features.common.instants import to_text
-from online_features.embedded import HOST, packaged_redis, reserved_port
+from online_features.embedded import HOST, reserved_port
 from online_features.online.read.entity_freshness_check import EntityFreshnessCheck
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 from online_features_provider.triggers import _shared_store as shared_store
 from online_features_provider.triggers import check_json
 from online_features_provider.triggers.freshness import FreshnessTrigger
+
+from tests.support.servers.programs import redis_program
 
 MakeView = Callable[..., FeatureView]
 
@@ -209,7 +211,7 @@ def test_one_that_is_cancelled_leaves_the_others_alone(view: FeatureView, online
 
 @contextmanager
 def redis_on(port: int, folder: Path) -> Iterator[redis.Redis]:
-    command = [packaged_redis() / "redis-server", "--bind", HOST, "--port", str(port), "--dir", str(folder)]
+    command = [redis_program(), "--bind", HOST, "--port", str(port), "--dir", str(folder)]
     server = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL)
     with redis.Redis(host=HOST, port=port) as client:
         while True:

@@ -24,7 +24,7 @@ from redis.cluster import ClusterNode
 from redis.retry import Retry
 
 from tests.support.processes import until
-from tests.support.servers.programs import redis_programs
+from tests.support.servers.programs import redis_program
 
 PRIMARY = "main"
 PASSWORD = "of the servers"
@@ -125,7 +125,7 @@ def running(folder: Path, *options: str, port: int | None = None, password: str 
     with ExitStack() as stack:
         port = port or stack.enter_context(reserved_port())
         command = [
-            redis_programs() / "redis-server",
+            redis_program(),
             "--bind",
             HOST,
             "--port",
@@ -203,7 +203,7 @@ def watched(folder: Path, *, replicas: int = 1, sentinels: int = 3) -> Iterator[
 def _sentinel(folder: Path, primary_port: int, *, quorum: int) -> Iterator[Server]:
     folder.mkdir()
     configuration = folder / "sentinel.conf"
-    command: list[str | Path] = [redis_programs() / "redis-server", configuration, "--sentinel"]
+    command: list[str | Path] = [redis_program(), configuration, "--sentinel"]
     with (
         reserved_port() as port,
         closing(Server(port, command, folder / "sentinel.log", SENTINEL_PASSWORD)) as server,

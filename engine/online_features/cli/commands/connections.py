@@ -134,8 +134,8 @@ def _server_findings(server: RedisServer) -> Iterator[Finding]:
     if server.version is None:
         yield "Redis", "version", UNKNOWN, "the user may not send INFO -> ACL SETUSER … +info"
         return
-    state = OK if server.is_supported else PROBLEM
-    yield "Redis", "version", state, f"{server.version}{'' if server.is_supported else ' -> 6.2 or newer is needed'}"
+    state, cure = (OK, "") if server.is_supported else (PROBLEM, " -> Redis 6.2 or newer is needed")
+    yield "Redis", "version", state, f"{server.product} {server.version}{cure}"
     limit = output.size_text(server.memory_limit) if server.memory_limit else "no limit"
     yield "Redis", "memory", OK, f"{output.size_text(server.memory_used or 0)} used, maxmemory: {limit}"
     if server.evicts:

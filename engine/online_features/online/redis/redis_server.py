@@ -18,6 +18,8 @@ OLDEST_SUPPORTED = (6, 2)
 class RedisServer:
     """A Redis server, as far as the user may know it; what is unknown is ``None``.
 
+    :param product: whose server it is: ``Redis`` or ``Valkey``.
+    :param version: of the product.
     :param role: ``master`` or ``slave``, as Redis says it.
     :param user: of the login.
     :param policy: ``maxmemory-policy``.
@@ -26,6 +28,7 @@ class RedisServer:
     :param is_persistent: whether it writes what it holds to its disk.
     """
 
+    product: str
     version: str | None
     role: str | None
     user: str | None
@@ -62,7 +65,8 @@ def read_server(client: Any) -> RedisServer:
         raise translation(failure, "the online store", tls=uses_tls(client)) from failure
     known = info if isinstance(info, dict) else {}
     return RedisServer(
-        version=known.get("redis_version"),
+        product="Valkey" if "valkey_version" in known else "Redis",
+        version=known.get("valkey_version", known.get("redis_version")),
         role=known.get("role"),
         user=text(user) if user else None,
         policy=known.get("maxmemory_policy"),
@@ -80,7 +84,7 @@ def node_of(client: Any) -> Any:
     return client
 
 
-def _allowed(node: Any, *words: str) -> Any:
+def _allowed(node: Any, *words: str) -> Any | None:
     """Return the reply to a command; ``None`` if the user may not send it."""
     try:
         return node.execute_command(*words)
