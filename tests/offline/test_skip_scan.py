@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from random import Random
 from typing import Any
 
@@ -109,6 +109,7 @@ def inserted(random: Random, first: str, second: str, nullable: bool) -> Iterato
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("partitioned", [False, True])
 @pytest.mark.parametrize("number, first", list(enumerate(KEYS)))
 def test_the_rows_are_those_of_distinct_on(
     indexed: Database,
@@ -117,6 +118,7 @@ def test_the_rows_are_those_of_distinct_on(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     first: str,
+    partitioned: bool,
 ) -> None:
     second = list(KEYS)[(number * 7 + 3) % len(KEYS)]
     index, nullable = INDEXES[number % len(INDEXES)]
@@ -125,8 +127,11 @@ def test_the_rows_are_those_of_distinct_on(
     indexed(TYPES)
     indexed(
         f"CREATE TABLE rows (a {first} {required}, b {second} {required}, ts {ts} {required}, "
-        "created timestamp, gone boolean, t text, x int)"
+        f"created timestamp, gone boolean, t text, x int) {'PARTITION BY RANGE (x)' if partitioned else ''}"
     )
+    if partitioned:
+        indexed("CREATE TABLE first PARTITION OF rows FOR VALUES FROM (0) TO (70); "
+                "CREATE TABLE others PARTITION OF rows DEFAULT")  # fmt: skip
     rows = list(inserted(Random(number), first, second, nullable))
     indexed(
         f"INSERT INTO rows VALUES {', '.join(['(%s, %s, %s, %s, %s, %s, %s)'] * len(rows))}", *chain.from_iterable(rows)
@@ -178,6 +183,22 @@ def test_a_run_over_deep_history_walks_an_index_and_counts_every_row(
     (row,) = online.get_online_features(view, [{"id": "e1"}])
     assert (row.event_timestamp, row.values) == (at(3, day=5), {"x": 99})
     assert online.get_online_features(view, [{"id": "new"}])[0].status == "not_found"
+
+
+@pytest.mark.parametrize("partitions, way", [
+    (3, "newest rows by skip scan over index rows_idx, about 100 rows per entity"),
+    (6, "newest rows by DISTINCT ON, about 100 rows per entity; to walk index rows_idx through 6 partitions would take "
+        "longer"),
+])  # fmt: skip
+def test_a_partitioned_table_is_walked_if_its_partitions_are_few(
+    database: Database, make_view: MakeView, offline: OfflineStore, partitions: int, way: str
+) -> None:
+    database(DEEP + "ALTER TABLE rows RENAME TO old; CREATE TABLE rows (LIKE old) PARTITION BY RANGE (x)")
+    bounds = [100 * i // partitions for i in range(partitions + 1)]
+    for first, end in pairwise(bounds):
+        database(f"CREATE TABLE x{first} PARTITION OF rows FOR VALUES FROM ({first}) TO ({end})")
+    database("INSERT INTO rows SELECT * FROM old;" + INDEX + ANALYZED)
+    assert words(offline, make_view()) == way
 
 
 def test_shallow_history_and_windows_are_looked_through(

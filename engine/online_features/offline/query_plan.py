@@ -3,7 +3,8 @@
 The cost of reading entity by entity does not depend on the length of history, but is higher if history is short. So
 entities are read one by one if
 
-- all of history is asked for, and the planner expects at least :data:`DEEP_HISTORY` rows of it per entity,
+- all of history is asked for, and the planner expects at least :data:`DEEP_HISTORY` rows of it per entity, in a
+  partitioned table so many for each partition that a step looks into,
 - an index of the table begins with the join keys and then has the event timestamp, and
 - the planner answers the statement by steps through indexes alone.
 """
@@ -79,7 +80,9 @@ def choose_query(
         return by_window
     depth = rows_per_entity(plan)
     about = f"about {depth:.0f} rows per entity"
-    scan, why_not = _skip_scan(connection, source, schema, window.latest) if depth >= DEEP_HISTORY else (None, "")
+    scan, why_not = None, ""
+    if depth >= DEEP_HISTORY:
+        scan, why_not = _skip_scan(connection, source, schema, window.latest, depth)
     if scan is None:
         return replace(by_window, in_words=f"newest rows by DISTINCT ON, {about}{why_not}")
     return replace(
@@ -105,9 +108,12 @@ def _index_hint(source: PostgresSource, schema: RowSchema, plan: Node) -> str:
 
 
 def _skip_scan(
-    connection: sa.Connection, source: PostgresSource, schema: RowSchema, latest: datetime
+    connection: sa.Connection, source: PostgresSource, schema: RowSchema, latest: datetime, depth: float
 ) -> tuple[SkipScan | None, str]:
-    """Return the scan of an index of the source; else ``None`` and, where the user can change it, the reason."""
+    """Return the scan of an index of the source; else ``None`` and, where the user can change it, the reason.
+
+    :param depth: rows of history per entity.
+    """
     table = indexed_table(connection, source, schema)
     if table is None:
         return None, ""
@@ -118,8 +124,12 @@ def _skip_scan(
             f"; to read the newest only: {source_rows.index_on(source, (*schema.keys, schema.event_timestamp))}",
         )
     scan = SkipScan(source=source, schema=schema, index=index, not_null=table.not_null, latest=latest)
-    if not is_by_index(_explained(connection, scan.newest_rows())):
+    plan = _explained(connection, scan.newest_rows())
+    if not is_by_index(plan):
         return None, f"; the planner does not walk index {index.name}"
+    partitions = len({node["Relation Name"] for node in nodes(plan) if "Relation Name" in node})
+    if depth < DEEP_HISTORY * partitions:
+        return None, f"; to walk index {index.name} through {partitions} partitions would take longer"
     return scan, ""
 
 

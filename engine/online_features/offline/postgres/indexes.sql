@@ -1,8 +1,9 @@
 -- The columns of a table that cannot be NULL, and its btree indexes on all rows. The name of an index column is NULL if
 -- it is an expression, or has another collation or operator class than the default of the table's column. Selects
--- rows only for an ordinary table or materialized view without children, because the rows of several tables are not in
--- one order, and only if the role can see statistics of all columns that matter, because without them the planner's
--- estimates are arbitrary. Parameters: table, quoted as in SQL; columns, those that matter.
+-- rows only for a table or materialized view without children, because the rows of several tables are not in one order,
+-- or for a partitioned table, whose indexes all partitions have; and only if the role can see statistics of all columns
+-- that matter, because without them the planner's estimates are arbitrary. Parameters: table, quoted as in SQL;
+-- columns, those that matter.
 
 SELECT relation_columns.not_null, key_index.name, key_index.columns, key_index.descending, key_index.nulls_first
 FROM pg_catalog.pg_class AS relation
@@ -29,11 +30,11 @@ LEFT JOIN LATERAL (
     WHERE indrelid = relation.oid AND indisvalid AND indpred IS NULL
     GROUP BY index_relation.relname
 ) AS key_index ON true
-WHERE relation.oid = to_regclass(:table) AND relation.relkind IN ('r', 'm')
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = relation.oid)
+WHERE relation.oid = to_regclass(:table) AND (relation.relkind = 'p' OR relation.relkind IN ('r', 'm')
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = relation.oid))
     AND (
         SELECT count(*) FROM pg_catalog.pg_stats
         WHERE schemaname = relation.relnamespace::regnamespace::text
-            AND tablename = relation.relname AND NOT inherited AND attname = ANY (CAST(:columns AS text[]))
+            AND tablename = relation.relname AND inherited = (relation.relkind = 'p') AND attname = ANY (CAST(:columns AS text[]))
     ) = cardinality(CAST(:columns AS text[]))
 ORDER BY key_index.name
