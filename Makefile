@@ -16,7 +16,7 @@ help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
 	@echo 'make up           the same with a whole Airflow and its UI, until Ctrl-C'
 	@echo 'make test         the tests that every change needs'
-	@echo 'make test-slow    the tests beside Feast, of the commands, of planted faults, and of both distributions in clean environments'
+	@echo 'make test-slow    the tests beside Feast and dbt, of the commands, of planted faults, and of both distributions in clean environments'
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs, or is looked at (Debian packages chromium, chromium-driver)'
 	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow and libraries that we support'
