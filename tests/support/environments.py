@@ -15,15 +15,8 @@ def environment_of(requirement: str, constraints: Path, folder: Path) -> Path:
     with alone(constraints):
         if not installed.exists() or installed.read_text() != constraints.read_text():
             venv.create(folder, clear=True, with_pip=True)
-            install: list[str | Path] = [
-                programs / "python",
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--quiet",
-                "--disable-pip-version-check",
-            ]
-            subprocess.run([*install, "--constraint", constraints, *requirement.split()], check=True)
+            install: list[str | Path] = [programs / "python", "-m", "pip", "install", "-qq"]
+            install += ["--disable-pip-version-check", "--constraint", constraints]
+            subprocess.run([*install, *requirement.split()], check=True)
             installed.write_text(constraints.read_text())
     return programs
