@@ -10,13 +10,13 @@ DEBIAN_REDIS := /usr/bin
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small docs screenshots lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
 	@echo 'make up           the same with a whole Airflow and its UI, until Ctrl-C'
 	@echo 'make test         the tests that every change needs'
-	@echo 'make test-slow    the tests beside Feast, of the commands, of planted faults, and of both distributions in clean environments'
+	@echo 'make test-slow    the tests beside Feast and dbt, of the commands, of planted faults, and of both distributions in clean environments'
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs, or is looked at (Debian packages chromium, chromium-driver)'
 	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow and libraries that we support'
@@ -28,7 +28,8 @@ help:
 	@echo 'make fuzz         damaged rows that coverage leads to, for MINUTES=30 in each layout'
 	@echo 'make bench        measurements, beside Feast and others: benchmarks/README.md'
 	@echo 'make bench-small  the same, as small as can be: whether the benchmark works'
-	@echo 'make docs         write measured figures, and what commands print, into the pages that show them'
+	@echo 'make docs         write measured figures, licences, and what commands print, into the pages that show them'
+	@echo 'make dist         both distributions, in dist/: built, their metadata checked, the licences of what they install'
 	@echo 'make screenshots  write the pictures of the pages in Airflow (Debian packages chromium, chromium-driver)'
 	@echo 'make lint         formatting, lint rules, walls between rooms, types'
 	@echo 'make install      the environment alone, in .venv'
@@ -106,7 +107,14 @@ bench-small: $(INSTALLED)
 
 docs: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.figures
+	@$(BIN)/python -m demo.licences
 	@exec $(BIN)/python -m demo.command_guide
+
+dist: $(INSTALLED)
+	@rm -rf dist
+	@for project in engine .; do (cd $$project && exec $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/dist) || exit; done
+	@$(BIN)/python -m twine check --strict dist/*
+	@exec $(BIN)/python -m demo.licences --list
 
 screenshots: $(INSTALLED)
 	@exec $(BIN)/python -m demo.screenshots
@@ -126,4 +134,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .oldest .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .oldest .dbt .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Both distributions, built as wheels and installed into environments that have nothing else."""
+"""Both distributions, built and installed into environments that have nothing else."""
 
 from __future__ import annotations
 
@@ -98,23 +98,23 @@ def pip(*words: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of both wheels."""
-    folder = tmp_path_factory.mktemp("wheels")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the wheel and the sdist of each distribution, as ``make dist`` builds them."""
+    folder = tmp_path_factory.mktemp("dist")
     for project in (PROJECT, PROJECT / "engine"):
-        command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+        command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
         subprocess.run(command, cwd=project, check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture
-def install(wheels: Path, tmp_path: Path) -> Callable[[str], Environment]:
+def install(built: Path, tmp_path: Path) -> Callable[[str], Environment]:
     """Install a requirement, ours from the wheels, into an environment of its own."""
 
     def install(requirement: str) -> Environment:
         environment = Environment(tmp_path / "environment")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment.folder], check=True)
-        pip("--python", str(environment.python), "install", "--find-links", str(wheels),
+        pip("--python", str(environment.python), "install", "--find-links", str(built),
             "--constraint", str(PROJECT / "constraints.txt"), requirement)  # fmt: skip
         return environment
 
@@ -129,18 +129,42 @@ def rows(database: Database) -> Database:
     return database
 
 
-@pytest.mark.parametrize(
-    "wheel, package",
-    [("online_features-*", "engine/online_features"),
-     ("airflow_provider_online_features-*", "provider/online_features_provider")],
+DISTRIBUTIONS = pytest.mark.parametrize(
+    "name, package",
+    [("online_features", "engine/online_features"),
+     ("airflow_provider_online_features", "provider/online_features_provider")],
     ids=["engine", "provider"],
 )  # fmt: skip
-def test_a_wheel_contains_its_package_and_nothing_else(wheels: Path, wheel: str, package: str) -> None:
-    (file,) = wheels.glob(wheel)
-    names = {name for name in zipfile.ZipFile(file).namelist() if ".dist-info/" not in name}
+
+
+@DISTRIBUTIONS
+def test_a_wheel_contains_its_package_and_nothing_else(built: Path, name: str, package: str) -> None:
+    (wheel,) = built.glob(f"{name}-*.whl")
+    names = {file for file in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in file}
     folder = PROJECT / package
     files = {path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
     assert names == {str(path.relative_to(folder.parent)) for path in files}
+
+
+@DISTRIBUTIONS
+def test_an_sdist_builds_the_same_wheel_by_itself(built: Path, tmp_path: Path, name: str, package: str) -> None:
+    (sdist,) = built.glob(f"{name}-*.tar.gz")
+    pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(sdist))
+    (wheel,) = tmp_path.iterdir()
+    assert content(wheel) == content(built / wheel.name)
+
+
+def content(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_an_index_accepts_the_metadata(built: Path) -> None:
+    files = [str(file) for file in built.glob("*online_features-*")]
+    assert len(files) == 4
+    command = [sys.executable, "-m", "twine", "check", "--strict", *files]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_engine_alone_is_small_and_reads_every_layout(

@@ -1,10 +1,9 @@
-"""Feast in an environment of its own, built once and kept: its requirements do not fit beside Airflow's."""
+"""Feast in an environment of its own, and requests to it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from demo.workplace import PROJECT
-from tests.support.processes import alone
+from tests.support.environments import environment_of
 
 HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"
@@ -22,15 +21,8 @@ REQUIREMENT = "feast[redis,postgres]"
 
 
 def feast_python() -> Path:
-    """Python of an environment with Feast, built when there is none yet or the constraints have changed."""
-    python, installed = ENVIRONMENT / "bin" / "python", ENVIRONMENT / "constraints.txt"
-    with alone(CONSTRAINTS):
-        if not installed.exists() or installed.read_text() != CONSTRAINTS.read_text():
-            venv.create(ENVIRONMENT, clear=True, with_pip=True)
-            install = ["-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([python, *install, "--constraint", CONSTRAINTS, REQUIREMENT], check=True)
-            installed.write_text(CONSTRAINTS.read_text())
-    return python
+    """Python of the environment."""
+    return environment_of(REQUIREMENT, CONSTRAINTS, ENVIRONMENT) / "python"
 
 
 class FeastError(Exception):
