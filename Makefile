@@ -5,12 +5,12 @@ PLOTS_INSTALLED := .venv/.plots-installed
 FUZZ_INSTALLED := .venv/.fuzz-installed
 OLDEST_INSTALLED := .oldest/.installed
 DEBIAN_POSTGRES := /usr/lib/postgresql/15/bin
-DEBIAN_REDIS := /usr/bin
+DEBIAN_REDIS := /usr/bin/redis-server
 
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-servers test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -19,7 +19,8 @@ help:
 	@echo 'make test-slow    the tests beside Feast and dbt, of the commands, of planted faults, and of both distributions in clean environments'
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs, or is looked at (Debian packages chromium, chromium-driver)'
-	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow and libraries that we support'
+	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow, libraries and Redis that we support'
+	@echo 'make test-servers what may differ by Redis server, on Redis 6.2 and 8.2; all other tests are on Valkey 8.1'
 	@echo 'make test-pooler  the tests behind PgBouncer (Debian package pgbouncer)'
 	@echo 'make test-debian  the tests that meet the stores, on Debian packages postgresql-15 and redis-server'
 	@echo 'make coverage     the tests of make test, and the lines that they do not run'
@@ -63,21 +64,25 @@ test-airflow: $(INSTALLED)
 
 # "airflow dags test" of the oldest Airflow does not find modules beside a DAG file.
 test-oldest: $(OLDEST_INSTALLED)
-	@PYTHONPATH=$(CURDIR)/dags_examples exec $(subst $(BIN),.oldest/bin,$(RUN_TESTS)) -m oldest $(PYTEST_ARGS)
+	@TEST_REDIS=redis-6.2 PYTHONPATH=$(CURDIR)/dags_examples exec $(subst $(BIN),.oldest/bin,$(RUN_TESTS)) -m oldest $(PYTEST_ARGS)
 
 $(OLDEST_INSTALLED): pyproject.toml engine/pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest
 	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable ./engine --editable '.[test]'
 	@touch $@
 
+test-servers: $(INSTALLED)
+	@for server in redis-6.2 redis-8.2; do \
+		TEST_REDIS=$$server TEST_LAYOUTS='msgpack hash' $(RUN_TESTS) --dist=worksteal -m servers $(PYTEST_ARGS) || exit; done
+
 test-pooler: $(INSTALLED)
 	@exec $(RUN_TESTS) --dist=load -m pooler $(PYTEST_ARGS)
 
-# What meets the stores and is not slow, in one layout: what differs by server is the same in the others. Redis takes
-# its collation from the environment.
+# What meets the stores and is not slow, in one layout: what differs by server is the same in the others. Redis 7.0
+# takes its collation from the environment.
 test-debian: $(INSTALLED)
-	@LC_ALL=en_US.UTF-8 TEST_LAYOUTS=msgpack TEST_POSTGRES_PROGRAMS=$(DEBIAN_POSTGRES) TEST_REDIS_PROGRAMS=$(DEBIAN_REDIS) exec $(RUN_TESTS) --dist=worksteal \
-		-m 'not (airflow or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online types) $(PYTEST_ARGS)
+	@LC_ALL=en_US.UTF-8 TEST_LAYOUTS=msgpack TEST_POSTGRES_PROGRAMS=$(DEBIAN_POSTGRES) TEST_REDIS=$(DEBIAN_REDIS) exec $(RUN_TESTS) --dist=worksteal \
+		-m 'servers or not (airflow or faults or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online types) $(PYTEST_ARGS)
 
 coverage: $(INSTALLED)
 	@exec $(RUN_TESTS) --cov --cov-report=term:skip-covered -m 'not (airflow or faults or pooler or slow)' $(PYTEST_ARGS)

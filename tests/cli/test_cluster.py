@@ -12,6 +12,8 @@ from demo.workplace import workplace
 from tests.cli.conftest import Run
 from tests.support.servers.redis_servers import cluster
 
+pytestmark = pytest.mark.servers
+
 
 def test_a_cluster(
     trips: FeatureView, make_view: Callable[..., FeatureView], offline: OfflineStore, run: Run,

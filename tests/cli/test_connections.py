@@ -19,6 +19,8 @@ from demo.workplace import PROJECT
 from tests.cli.conftest import Run
 from tests.support.servers.databases import Database
 
+pytestmark = pytest.mark.servers
+
 PAGE = (PROJECT / "docs" / "security.md").read_text(encoding="utf-8")
 RIGHTS = (PROJECT / "engine" / "online_features" / "cli" / "redis_rights.acl").read_text(encoding="utf-8")
 USER, PASSWORD = "limited", "of-a-user"

@@ -23,7 +23,7 @@ from tests.support.processes import until
 from tests.support.servers.databases import Database
 from tests.support.servers.redis_servers import Cluster, Server, cluster, running
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

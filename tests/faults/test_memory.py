@@ -16,7 +16,7 @@ from demo.workplace import workplace
 from tests.conftest import at
 from tests.support.servers.redis_servers import Server, running
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 ROWS = 20_000
 AT_ONCE = timedelta(0)

@@ -38,7 +38,7 @@ from tests.support.generations import make_older
 from tests.support.servers.databases import Database, new_database
 from tests.support.servers.redis_servers import STEADY, Cluster, cluster
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 Job = Callable[[FeatureView, OfflineStore, OnlineStore, OnlineStore], Any]  # the last store may do everything

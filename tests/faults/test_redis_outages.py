@@ -32,6 +32,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from demo.workplace import workplace
+from tests.support.leases import shorten_leases
 from tests.support.model import Model
 from tests.support.online import key_of, replies
 from tests.support.processes import until
@@ -57,7 +58,7 @@ from tests.support.servers.redis_servers import (
     watched,
 )
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 RETRY_FOR = timedelta(seconds=30)
 BATCH_ROWS, BATCHES = 50, 6
@@ -401,8 +402,9 @@ REFUSALS: dict[str, tuple[Any, type[OnlineFeaturesError], str]] = {
 @pytest.mark.parametrize("refusal, error, message", REFUSALS.values(), ids=REFUSALS)
 def test_what_no_retry_mends_fails_at_once_and_the_run_after_it_is_complete(
     server: Server, scene: Scene, view: FeatureView, folder: Path, refusal: Any, error: type[OnlineFeaturesError],
-    message: str, caplog: pytest.LogCaptureFixture,
+    message: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    shorten_leases(5, monkeypatch.setattr)  # where the run cannot release its lease, the next one waits for its end
     with ExitStack() as lasting, connected(server) as client:
         # Only a run in place meets what others have put at a row's key.
         options = {"full": True, "in_place": True} if refusal is a_key_of_another_type else {}

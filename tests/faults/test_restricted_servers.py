@@ -28,7 +28,7 @@ from tests.support.servers.answering_proxy import (
 )  # fmt: skip
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

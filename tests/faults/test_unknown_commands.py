@@ -28,7 +28,7 @@ from tests.support.servers.databases import Database
 from tests.support.servers.programs import redis_program
 from tests.support.servers.redis_servers import OPTIONS
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

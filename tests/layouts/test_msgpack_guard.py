@@ -16,6 +16,8 @@ from online_features.online.redis import scripts
 from tests.support.fuzzing import FIRST, LAST, instant
 from tests.support.msgpack_rows import packed_row
 
+pytestmark = pytest.mark.servers
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NONE = bytes(STAMP_BYTES)
 COMPARE = """

@@ -23,6 +23,8 @@ from online_features.schema import Encoding
 
 from tests.conftest import at
 
+pytestmark = pytest.mark.servers
+
 KEYS = (Column("user", "text", Encoding.TEXT), Column("shop", "bigint", Encoding.TEXT))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,8 @@ from online_features.online.redis import deployment_of
 from online_features.online.redis.deployment import Deployment
 
 from tests.support.generations import make_older
+
+pytestmark = pytest.mark.servers
 
 NUMBER = itertools.count()
 VIEWS = ("trips", "weather")

@@ -23,7 +23,7 @@ from tests.conftest import at
 from tests.support.generations import build, build_and_publish, make_older
 from tests.support.servers.redis_servers import STEADY, Cluster, cluster
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.servers]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from online_features.online.redis.deployment import Deployment
 from tests.conftest import at
 from tests.support.generations import build, build_and_publish, make_older
 
+pytestmark = pytest.mark.servers
+
 TEN_MINUTES = timedelta(minutes=11)
 
 

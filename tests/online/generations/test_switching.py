@@ -21,6 +21,8 @@ from online_features.online.redis.deployment import Deployment
 
 from tests.support.generations import build, build_and_publish, make_older
 
+pytestmark = pytest.mark.servers
+
 MakeView = Callable[..., FeatureView]
 State = GenerationState
 PUBLISHED, UNCHANGED = PublicationOutcome.PUBLISHED, PublicationOutcome.UNCHANGED

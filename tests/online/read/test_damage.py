@@ -15,7 +15,7 @@ from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import key_of
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.layouts
+pytestmark = [pytest.mark.layouts, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

@@ -30,6 +30,8 @@ from online_features.layouts import keyspace
 
 from tests.support.servers.databases import Database
 
+pytestmark = pytest.mark.servers
+
 LAYOUTS = pytest.mark.layouts("msgpack", "hash", "json", "feast")
 
 

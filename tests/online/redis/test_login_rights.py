@@ -8,6 +8,8 @@ import pytest
 import redis
 from online_features.online.redis.login_rights import may_login, may_user, refuses_command
 
+pytestmark = pytest.mark.servers
+
 USER, PASSWORD = "asked", "of-a-user"
 FIRST_WITH_DRYRUN = 7
 

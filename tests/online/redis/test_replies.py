@@ -19,7 +19,7 @@ from redis.connection import parse_url
 from demo.workplace import workplace
 from tests.support.servers.tls import NAME, Authority, tls_proxy
 
-pytestmark = pytest.mark.oldest
+pytestmark = [pytest.mark.oldest, pytest.mark.servers]
 
 HALF = 50
 COUNT = 30_000  # more replies than a read of the socket returns

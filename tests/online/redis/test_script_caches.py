@@ -22,7 +22,7 @@ MakeView = Callable[..., FeatureView]
 ROWS = 200
 NO_RETRY = timedelta(0)
 
-pytestmark = pytest.mark.layouts
+pytestmark = [pytest.mark.layouts, pytest.mark.servers]
 
 
 @pytest.fixture

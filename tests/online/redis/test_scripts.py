@@ -21,7 +21,7 @@ from online_features.online.write._row_script import RowScript
 from tests.conftest import at
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.layouts
+pytestmark = [pytest.mark.layouts, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

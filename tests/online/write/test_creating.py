@@ -33,7 +33,7 @@ from tests.conftest import at
 from tests.support.servers.databases import Database
 from tests.support.servers.proxy import Fault, proxied
 
-pytestmark = pytest.mark.oldest
+pytestmark = [pytest.mark.oldest, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

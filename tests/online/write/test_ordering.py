@@ -15,7 +15,7 @@ from tests.conftest import at
 from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.layouts
+pytestmark = [pytest.mark.layouts, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

@@ -22,7 +22,7 @@ from tests.support.moments import just_before
 from tests.support.online import published
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.layouts(*LAYOUTS_OF_TEXTS)
+pytestmark = [pytest.mark.layouts(*LAYOUTS_OF_TEXTS), pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

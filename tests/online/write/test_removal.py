@@ -24,7 +24,7 @@ from tests.support.layouts import LAYOUTS_OF_EVERY_TYPE
 from tests.support.online import names_buried, names_online, row_key
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.layouts
+pytestmark = [pytest.mark.layouts, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

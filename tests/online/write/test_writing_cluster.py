@@ -40,7 +40,7 @@ from tests.support.processes import until
 from tests.support.servers.databases import Database
 from tests.support.servers.redis_servers import STEADY, Cluster, Server, cluster
 
-pytestmark = [pytest.mark.oldest, pytest.mark.faults]
+pytestmark = [pytest.mark.oldest, pytest.mark.faults, pytest.mark.servers]
 
 MakeView = Callable[..., FeatureView]
 

@@ -18,7 +18,7 @@ from tests.conftest import at
 from tests.support.processes import until
 from tests.support.servers.redis_servers import PASSWORD, PRIMARY, SENTINEL_PASSWORD, Watched, watched
 
-pytestmark = pytest.mark.oldest
+pytestmark = [pytest.mark.oldest, pytest.mark.servers]
 
 
 @pytest.fixture(scope="module")
