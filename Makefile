@@ -4,13 +4,14 @@ INSTALLED := .venv/.installed
 PLOTS_INSTALLED := .venv/.plots-installed
 FUZZ_INSTALLED := .venv/.fuzz-installed
 OLDEST_INSTALLED := .oldest/.installed
+BETWEEN_INSTALLED := .between/.installed
 DEBIAN_POSTGRES := /usr/lib/postgresql/15/bin
 DEBIAN_REDIS := /usr/bin
 
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-pooler test-debian coverage soak hammer fuzz bench bench-small docs screenshots lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-between test-pooler test-debian coverage soak hammer fuzz bench bench-small docs screenshots lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -20,6 +21,7 @@ help:
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs, or is looked at (Debian packages chromium, chromium-driver)'
 	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow and libraries that we support'
+	@echo 'make test-between the tests of the provider, with the Airflow between the oldest and the newest'
 	@echo 'make test-pooler  the tests behind PgBouncer (Debian package pgbouncer)'
 	@echo 'make test-debian  the tests that meet the stores, on Debian packages postgresql-15 and redis-server'
 	@echo 'make coverage     the tests of make test, and the lines that they do not run'
@@ -67,6 +69,16 @@ test-oldest: $(OLDEST_INSTALLED)
 $(OLDEST_INSTALLED): pyproject.toml engine/pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest
 	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable ./engine --editable '.[test]'
+	@touch $@
+
+# A smoke run: the oldest and the newest Airflow have all their tests.
+test-between: $(BETWEEN_INSTALLED)
+	@exec $(subst $(BIN),.between/bin,$(RUN_TESTS)) tests/provider --ignore=tests/provider/test_dag_versions.py \
+		tests/acceptance/test_airflow.py::test_the_example_dag_materializes_and_finds_fresh_features $(PYTEST_ARGS)
+
+$(BETWEEN_INSTALLED): pyproject.toml engine/pyproject.toml constraints-between.txt
+	@$(PYTHON) -m venv --clear .between
+	@.between/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-between.txt --editable ./engine --editable '.[test]'
 	@touch $@
 
 test-pooler: $(INSTALLED)
@@ -126,4 +138,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .oldest .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .oldest .between .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache
