@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineDataError, OvertakenError
 from online_features.materialization.reporting.progress import Progress
@@ -143,7 +144,10 @@ def test_freshness_is_measured_against_the_instant_given(
     assert (fresh.watermark, fresh.lag, fresh.event_lag) == (at(2), timedelta(hours=3), timedelta(hours=4))
 
 
-def test_a_damaged_state_is_named(view: FeatureView, online: OnlineStore, client) -> None:  # type: ignore[no-untyped-def]
-    client.hset(state_key(client, view), "watermark", "yesterday")
+@pytest.mark.parametrize("field, value", [("watermark", "yesterday"), ("pending", '["ab"]'), ("pending", "5")])
+def test_a_damaged_state_is_named(
+    view: FeatureView, online: OnlineStore, client: redis.Redis, field: str, value: str
+) -> None:
+    client.hset(state_key(client, view), field, value)
     with pytest.raises(OnlineDataError, match="is damaged .* delete it and materialize with full=True"):
         online.freshness(view)
