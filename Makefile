@@ -4,13 +4,14 @@ INSTALLED := .venv/.installed
 PLOTS_INSTALLED := .venv/.plots-installed
 FUZZ_INSTALLED := .venv/.fuzz-installed
 OLDEST_INSTALLED := .oldest/.installed
+BETWEEN_INSTALLED := .between/.installed
 DEBIAN_POSTGRES := /usr/lib/postgresql/15/bin
 DEBIAN_REDIS := /usr/bin/redis-server
 
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-servers test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
+.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-between test-servers test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
@@ -20,6 +21,7 @@ help:
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
 	@echo 'make test-airflow the tests in which Airflow itself runs DAGs, or is looked at (Debian packages chromium, chromium-driver)'
 	@echo 'make test-oldest  the tests that meet Airflow, with the oldest Airflow, libraries and Redis that we support'
+	@echo 'make test-between the tests of the provider, with the Airflow between the oldest and the newest'
 	@echo 'make test-servers what may differ by Redis server, on Redis 6.2 and 8.2; all other tests are on Valkey 8.1'
 	@echo 'make test-pooler  the tests behind PgBouncer (Debian package pgbouncer)'
 	@echo 'make test-debian  the tests that meet the stores, on Debian packages postgresql-15 and redis-server'
@@ -69,6 +71,16 @@ test-oldest: $(OLDEST_INSTALLED)
 $(OLDEST_INSTALLED): pyproject.toml engine/pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -m venv --clear .oldest
 	@.oldest/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable ./engine --editable '.[test]'
+	@touch $@
+
+# A smoke run: the oldest and the newest Airflow have all their tests.
+test-between: $(BETWEEN_INSTALLED)
+	@exec $(subst $(BIN),.between/bin,$(RUN_TESTS)) tests/provider --ignore=tests/provider/test_dag_versions.py \
+		tests/acceptance/test_airflow.py::test_the_example_dag_materializes_and_finds_fresh_features $(PYTEST_ARGS)
+
+$(BETWEEN_INSTALLED): pyproject.toml engine/pyproject.toml constraints-between.txt
+	@$(PYTHON) -m venv --clear .between
+	@.between/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-between.txt --editable ./engine --editable '.[test]'
 	@touch $@
 
 test-servers: $(INSTALLED)
@@ -139,4 +151,4 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .oldest .dbt .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .oldest .between .dbt .servers .node build dist .coverage .mypy_cache .pytest_cache .ruff_cache

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from airflow import sdk
 from online_features import OnlineStore
 from online_features.common.log_lines import LINE
 
@@ -17,23 +18,45 @@ from tests.support.servers.databases import Database
 
 pytestmark = [pytest.mark.airflow, pytest.mark.oldest]
 
-FAILING_DAG = """
+VIEW = """
 from dataclasses import replace
-from datetime import timedelta
-from airflow.sdk import DAG
 from flights_views import plane_trips
 from online_features import PostgresSource
-from online_features_provider.operators.materialize import MaterializeOperator
 
 def view(table):
     source = PostgresSource(table=table, timestamp_field="event_timestamp")
     return replace(plane_trips, name=table, features=["x"], source=source)
+"""
+FAILING_DAG = f"""{VIEW}
+from datetime import timedelta
+from airflow.sdk import DAG
+from online_features_provider.operators.materialize import MaterializeOperator
 
-with DAG("failing", schedule="@daily", default_args={"retries": 3, "retry_delay": timedelta(hours=1)}) as dag:
+with DAG("failing", schedule="@daily", default_args=dict(retries=3, retry_delay=timedelta(hours=1))) as dag:
     MaterializeOperator(task_id="no_interval", feature_view=plane_trips, window="data_interval")
     MaterializeOperator(task_id="no_table", feature_view=view("nowhere"))
     MaterializeOperator(task_id="away", feature_view=view("here"), redis_conn_id="gone", retry_for="PT0S", retries=0)
 """
+# The policy would do the opposite of what is sensible, so that what it decides can be seen.
+POLICY_DAG = f"""{VIEW}
+from datetime import timedelta
+from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction, RetryRule
+from online_features_provider.operators.materialize import MaterializeOperator
+
+policy = ExceptionRetryPolicy(
+    [
+        RetryRule("online_features.TransientError", action=RetryAction.FAIL, reason="the policy ends it"),
+        RetryRule("online_features.TerminalError", action=RetryAction.RETRY, reason="the policy repeats it"),
+    ],
+    default=RetryAction.RETRY,
+)
+retries = dict(retries=3, retry_delay=timedelta(hours=1), retry_policy=policy)
+
+with DAG("with_policy", schedule=None, default_args=retries):
+    MaterializeOperator(task_id="no_table", feature_view=view("nowhere"))
+    MaterializeOperator(task_id="away", feature_view=view("here"), redis_conn_id="gone", retry_for="PT0S")
+"""
+HERE = "CREATE TABLE here AS SELECT 'a' AS tailnum, now() AS event_timestamp, 1 AS x"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -43,6 +66,22 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> DemoAir
     airflow = DemoAirflow(home, postgres_uri="postgresql://set-by-each-test", redis_url=redis_url)
     airflow.run("db", "migrate")
     return airflow
+
+
+def run_dag(
+    airflow: DemoAirflow, folder: Path, dag_id: str, code: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a DAG that is alone in its folder; connection ``gone`` leads to nowhere."""
+    dags = folder / "dags"
+    dags.mkdir()
+    (dags / f"{dag_id}.py").write_text(code)
+    examples = airflow.environment["AIRFLOW__CORE__DAGS_FOLDER"]
+    paths = {"AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": examples}
+    return subprocess.run(
+        ["airflow", "dags", "test", dag_id],
+        env={**airflow.environment, **paths, "AIRFLOW_CONN_GONE": "redis://127.0.0.1:1", **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 def test_the_example_dag_materializes_and_finds_fresh_features(
@@ -93,18 +132,8 @@ def test_the_examples_of_producers_push_their_rows(
 def test_the_log_of_a_failed_task_ends_with_what_is_wrong_and_what_to_do(
     airflow: DemoAirflow, database: Database, tmp_path: Path
 ) -> None:
-    database("CREATE TABLE here AS SELECT 'a' AS tailnum, now() AS event_timestamp, 1 AS x")
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    (dags / "failing.py").write_text(FAILING_DAG)
-    examples = airflow.environment["AIRFLOW__CORE__DAGS_FOLDER"]
-    environment = {
-        **airflow.environment, "AIRFLOW__CORE__DAGS_FOLDER": str(dags), "PYTHONPATH": examples,
-        "AIRFLOW_CONN_OFFLINE_STORE": database.uri, "AIRFLOW_CONN_GONE": "redis://127.0.0.1:1",
-    }  # fmt: skip
-    run = subprocess.run(
-        ["airflow", "dags", "test", "failing"], env=environment, capture_output=True, text=True, check=False
-    )
+    database(HERE)
+    run = run_dag(airflow, tmp_path, "failing", FAILING_DAG, AIRFLOW_CONN_OFFLINE_STORE=database.uri)
     assert run.returncode != 0
     printed = COLOURS.sub("", run.stdout + run.stderr)
     # Behind the exception comes another record: which one depends on Airflow's version.
@@ -126,6 +155,19 @@ def test_the_log_of_a_failed_task_ends_with_what_is_wrong_and_what_to_do(
         end = errors.index("Task failed with exception", first)
         assert end - first <= 3
         assert errors[end - 1].startswith(cure)
+
+
+@pytest.mark.skipif("RetryPolicy" not in sdk.__all__, reason="Airflow 3.3 has retry policies")
+def test_a_retry_policy_decides_on_transient_errors_alone(
+    airflow: DemoAirflow, database: Database, tmp_path: Path
+) -> None:
+    database(HERE)
+    run = run_dag(airflow, tmp_path, "with_policy", POLICY_DAG, AIRFLOW_CONN_OFFLINE_STORE=database.uri)
+    assert run.returncode != 0
+    printed = COLOURS.sub("", run.stdout + run.stderr)
+    assert printed.count("Task failed with exception") == 2  # else it waits for an hour
+    assert printed.count("the policy ends it") == 1
+    assert "the policy repeats it" not in printed
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 import redis
-from online_features import OnlineStore
+from online_features import OfflineStore, OnlineStore, materialize
+from online_features.common.instants import from_text, to_text
 from online_features.embedded import embedded_redis
 from online_features.online.read.online_rows import OnlineRow
 
@@ -57,8 +59,8 @@ def airflow(
 @pytest.fixture(scope="module")
 def api(airflow: WholeAirflow) -> Api:
     api = Api(airflow)
-    examples = len(list((PROJECT / "dags_examples").glob("*.py"))) - 1  # all but the views are DAGs
-    api.wait_for("the example DAGs", lambda: len(api.get("dags")["dags"]) == examples)
+    files = {path.name for path in (PROJECT / "dags_examples").glob("*.py")} - {"flights_views.py"}
+    api.wait_for("the example DAGs", lambda: {dag["relative_fileloc"] for dag in api.get("dags")["dags"]} == files)
     assert api.get("importErrors")["import_errors"] == []
     return api
 
@@ -132,6 +134,48 @@ def test_a_backfill_of_old_days_leaves_what_is_online_as_it_is(api: Api, online:
     assert all(result["rows_stale"] > 0 for result in results)
     assert [result["start"] for result in results] == sorted((result["start"] for result in results), reverse=True)
     assert online.get_online_features(plane_trips, [{"tailnum": "N14228"}]) == [before]
+
+
+def test_partitions_are_materialized_by_their_keys_and_a_missing_one_is_named(
+    api: Api, offline_database: Database, online: OnlineStore
+) -> None:
+    from flights_partitions import trips_by_day
+
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    before, missing, after, end = (today - timedelta(days=days) for days in (12, 11, 10, 9))
+    history = materialize(trips_by_day, OfflineStore(offline_database.uri), online, end=before)
+    assert history.watermark == before
+
+    def run_partition(day: datetime) -> tuple[str, dict[str, Any]]:
+        run = api.post("dags/flights_partitions/dagRuns", {"logical_date": None, "partition_key": f"{day:%Y-%m-%d}"})
+        api.wait_for_run("flights_partitions", dag_run_id=run["dag_run_id"])
+        return run["dag_run_id"], api.xcom("flights_partitions", run["dag_run_id"], "materialize_day")
+
+    run_partition(before)
+    run_id, returned = run_partition(after)
+    assert (from_text(returned["start"]), from_text(returned["end"])) == (after, end)
+    assert returned["rows_read"]
+
+    events = api.get("assets/events", source_dag_id="flights_partitions", source_run_id=run_id)["asset_events"]
+    assert [event["partition_key"] for event in events] == [f"{after:%Y-%m-%d}"]
+    report = api.wait_for_run("flights_partition_report", partition_key=f"{after:%Y-%m-%d}")
+    reported = api.xcom("flights_partition_report", report["dag_run_id"], "report")
+    assert reported == {f"{after:%Y-%m-%d}": returned["rows_written"]}
+
+    # The scheduler has its own run, of yesterday.
+    assert (online.freshness(trips_by_day).gaps or ())[0] == (missing, after)
+    check = f"dags/flights_partitions/dagRuns/{quote(run_id)}/taskInstances/no_day_is_missing"
+    log = json.dumps(api.get(f"{check}/logs/1", full_content="true"))
+    assert f"not materialized, while later windows are: [{to_text(missing)}, {to_text(after)})" in log
+
+    backfill = {"dag_id": "flights_partitions", "from_date": before.isoformat(), "to_date": after.isoformat()}
+    planned = api.post("backfills/dry_run", backfill)["backfills"]
+    assert [run["partition_key"] for run in planned] == [f"{missing:%Y-%m-%d}"]
+    api.post("backfills", backfill)
+    api.wait_for_run("flights_partitions", partition_key=f"{missing:%Y-%m-%d}")
+    watermark = online.freshness(trips_by_day).watermark
+    assert watermark is not None
+    assert watermark >= end
 
 
 def test_a_dag_scheduled_on_features_runs_when_they_have_changed(api: Api) -> None:

@@ -7,11 +7,12 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
-from airflow.sdk import DAG, BaseSensorOperator, TaskGroup
+from airflow.sdk import DAG, BaseSensorOperator, CronPartitionTimetable, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.utils.file import might_contain_dag
 from online_features import FeatureView, FeatureViewError, OptionError
@@ -19,8 +20,10 @@ from online_features_provider.airflow_dags import materialization_dag, materiali
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
+from online_features_provider.operators.run_window import window_arguments
 from online_features_provider.operators.verify import VerifyOperator
 
+from tests.conftest import at
 from tests.support.servers.databases import Database
 from tests.support.views import VIEW
 
@@ -92,6 +95,16 @@ def test_arguments_of_the_dag_and_of_its_tasks_are_the_users() -> None:
     assert (materialize.window, materialize.redis_conn_id, materialize.retries) == ("data_interval", "cache", 1)
     assert (fresh.redis_conn_id, fresh.retries) == ("cache", 1)
     assert (dag.dag_id, dag.max_active_runs) == ("mine", 4)
+
+
+def test_a_dag_may_have_a_run_for_each_partition() -> None:
+    days = CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d")
+    dag = materialization_dag(
+        [VIEW], schedule=days, default_args={"window": "partition"}, start_date=at(0), catchup=True
+    )
+    run: Any = {"dag": dag, "dag_run": SimpleNamespace(partition_key="2026-01-31"), "partition_date": None}
+    window = window_arguments(run, window=dag.get_task("view.materialize").window, start=None, end=None)
+    assert window == {"start": at(0, day=31), "end": at(0, day=31) + timedelta(days=1)}
 
 
 def test_one_view_in_place_of_a_list_and_a_list_in_place_of_a_view_are_refused() -> None:

@@ -3,140 +3,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG, task
-from airflow.timetables.base import DataInterval, TimeRestriction, Timetable
-from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
-from airflow.timetables.trigger import CronTriggerTimetable, DeltaTriggerTimetable
 from online_features.errors import FeatureViewError, WindowError
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.links import links
-from online_features_provider.operators.materialize import MaterializeOperator, window_arguments
+from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.push import PushOperator
 from online_features_provider.operators.rendered_fields import count, duration, number, parse_bool
 from online_features_provider.operators.task_failure import TaskKilled
 from online_features_provider.sensors.freshness import FeatureViewFreshnessSensor
 
-from tests.conftest import at
 from tests.support.views import VIEW
 
 pytestmark = pytest.mark.oldest
-
-DAY: Any = {"data_interval_start": at(0), "data_interval_end": at(0, day=2)}
-ZERO_WIDTH: Any = {"data_interval_start": at(0), "data_interval_end": at(0)}
-
-
-@pytest.mark.parametrize(
-    "fields, expected",
-    [
-        ({}, {}),
-        ({"window": "incremental"}, {}),
-        ({"window": "full"}, {"full": True}),
-        ({"window": "data_interval"}, {"start": at(0), "end": at(0, day=2)}),
-        ({"start": at(1), "end": "2026-01-01T02:00:00+00:00"}, {"start": at(1), "end": at(2)}),
-        ({"start": "2026-01-01T01:00:00Z"}, {"start": at(1), "end": None}),
-        ({"start": "2026-01-01T01:00:00Z", "end": "None", "window": ""}, {"start": at(1), "end": None}),
-        ({"start": "", "end": "None"}, {}),
-    ],
-)
-def test_window_fields_become_arguments(fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert window_arguments(DAY, **{"window": None, "start": None, "end": None, **fields}) == expected
-
-
-@pytest.mark.parametrize(
-    "context, fields, message",
-    [
-        (ZERO_WIDTH, {"window": "data_interval"}, "CronDataIntervalTimetable"),
-        ({}, {"window": "data_interval"}, "no data interval"),
-        (DAY, {"window": "weekly"}, "window='weekly' is unknown -> choose one of incremental, data_interval, full"),
-        (DAY, {"window": "full", "start": at(1)}, "exclude each other"),
-        (DAY, {"start": "2026-01-01T00:00:00"}, "with its time zone"),
-        (DAY, {"start": "1700000000"}, "with its time zone"),
-        (DAY, {"start": "yesterday"}, "start='yesterday' must be an instant with its time zone"),
-    ],
-)
-def test_fields_that_make_no_window_are_refused(context: Any, fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(WindowError, match=message):
-        window_arguments(context, **{"window": None, "start": None, "end": None, **fields})
-
-
-@pytest.mark.parametrize(
-    "timetable, has_width",
-    [
-        (CronTriggerTimetable("@daily", timezone="UTC"), False),
-        (DeltaTriggerTimetable(timedelta(days=1)), False),
-        (CronDataIntervalTimetable("@daily", timezone="UTC"), True),
-        (DeltaDataIntervalTimetable(timedelta(days=1)), True),
-    ],
-)
-def test_scheduled_and_manual_runs_have_a_data_interval_where_their_timetable_gives_it_width(
-    timetable: Timetable, has_width: bool
-) -> None:
-    begin = pendulum.instance(at(0))
-    scheduled = timetable.next_dagrun_info(
-        last_automated_data_interval=None, restriction=TimeRestriction(earliest=begin, latest=None, catchup=True)
-    )
-    assert scheduled is not None
-    for interval in (scheduled.data_interval, timetable.infer_manual_data_interval(run_after=begin.add(days=1))):
-        context: Any = {"data_interval_start": interval.start, "data_interval_end": interval.end}
-        if has_width:
-            window = window_arguments(context, window="data_interval", start=None, end=None)
-            assert window == {"start": at(0), "end": at(0, day=2)}
-        else:
-            with pytest.raises(WindowError, match="schedule the DAG with CronDataIntervalTimetable"):
-                window_arguments(context, window="data_interval", start=None, end=None)
-
-
-CLOCKS_CHANGE = ("2026-03-29", "2026-10-25")  # in Paris
-
-
-@pytest.mark.parametrize("day", CLOCKS_CHANGE)
-@pytest.mark.parametrize(
-    "timetable",
-    [
-        CronDataIntervalTimetable("@daily", timezone="Europe/Paris"),
-        CronDataIntervalTimetable("30 2 * * *", timezone="Europe/Paris"),
-        CronDataIntervalTimetable("*/30 * * * *", timezone="Europe/Paris"),
-        DeltaDataIntervalTimetable(timedelta(days=1)),
-    ],
-    ids=["midnight", "the hour that is skipped and repeated", "half-hourly", "every 24 hours"],
-)
-def test_data_intervals_on_a_day_whose_clocks_change_leave_no_gap(timetable: Timetable, day: str) -> None:
-    begin = pendulum.parse(day).subtract(days=2)
-    assert isinstance(begin, pendulum.DateTime)
-    windows, last = [], None
-    while not windows or windows[-1]["end"] < begin.add(days=4):
-        run = timetable.next_dagrun_info(
-            last_automated_data_interval=last, restriction=TimeRestriction(earliest=begin, latest=None, catchup=True)
-        )
-        assert run is not None
-        last = run.data_interval
-        windows.append(_window(timetable, last))
-    assert all(window["start"] < window["end"] for window in windows)
-    assert [window["end"] for window in windows[:-1]] == [window["start"] for window in windows[1:]]
-
-
-@pytest.mark.parametrize("day", CLOCKS_CHANGE)
-@pytest.mark.parametrize("minutes", range(0, 24 * 60, 15))
-def test_a_run_by_hand_on_a_day_whose_clocks_change_has_an_interval_or_is_told_why_not(day: str, minutes: int) -> None:
-    timetable = CronDataIntervalTimetable("30 2 * * *", timezone="Europe/Paris")
-    now = pendulum.parse(day)
-    assert isinstance(now, pendulum.DateTime)
-    interval = timetable.infer_manual_data_interval(run_after=now.add(minutes=minutes))
-    if interval.start == interval.end:
-        with pytest.raises(WindowError, match="the clocks skip the scheduled hour -> give start= and end="):
-            _window(timetable, interval)
-    else:
-        window = _window(timetable, interval)
-        assert window["start"] < window["end"]
-
-
-def _window(timetable: Timetable, interval: DataInterval) -> dict[str, Any]:
-    dag = DAG("d", schedule=timetable, start_date=at(0))  # type: ignore[arg-type]
-    context: Any = {"data_interval_start": interval.start, "data_interval_end": interval.end, "dag": dag}
-    return window_arguments(context, window="data_interval", start=None, end=None)
 
 
 def test_what_users_template_is_templated() -> None:

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
-from online_features.errors import ChecksFailedError, WindowError
+from online_features.errors import ChecksFailedError
 
 from online_features_provider.metrics import emit_checks, emit_result
 from online_features_provider.operators._write_operator import WriteOperator
-from online_features_provider.operators.rendered_fields import count, duration, given, instant, is_template, parse_bool
+from online_features_provider.operators.rendered_fields import count, duration, given, parse_bool
+from online_features_provider.operators.run_window import (
+    DEFAULT_WINDOW,
+    FULL_OPTIONS,
+    WindowMode,
+    check_full_options,
+    check_window,
+    window_arguments,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from online_features.feature_view import FeatureView
 
-WindowMode = Literal["incremental", "data_interval", "full"]
-DEFAULT_WINDOW: WindowMode = "incremental"
 CHECKS_KEY = "checks"  # of the XCom of a task that has failed
-
-# Options of full runs, with their defaults.
-FULL_OPTIONS = {
-    "publish": True, "in_place": False, "overwrite": False, "allow_empty": False, "ignore_memory": False
-}  # fmt: skip
 
 
 class MaterializeOperator(WriteOperator):
@@ -44,7 +45,8 @@ class MaterializeOperator(WriteOperator):
     :param postgres_conn_id: Airflow connection of the offline store.
     :param redis_conn_id: Airflow connection of the online store.
     :param window: ``"incremental"``, the default, reads rows that came since the last run; ``"data_interval"`` reads
-        rows whose event timestamp is in the DAG run's data interval; ``"full"`` reads all rows. Data intervals move the
+        rows whose event timestamp is in the DAG run's data interval; ``"partition"`` in the day or hour that the DAG
+        run's partition key names (Airflow 3.2); ``"full"`` reads all rows. Data intervals and partitions move the
         watermark only if the first begins before the source's oldest row, or after a run of another mode.
     :param start: instead of ``window``: read rows with an event timestamp at or after this aware datetime, or its
         ISO-8601 text.
@@ -217,67 +219,3 @@ def origin_of(context: Context) -> dict[str, str | int]:
     task = context.get("ti")
     names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
     return {} if task is None else {name: getattr(task, name) for name in names}
-
-
-def window_arguments(
-    context: Context, *, window: str | None, start: datetime | str | None, end: datetime | str | None
-) -> dict[str, Any]:
-    """Return the window as arguments of :func:`~online_features.materialize`.
-
-    :raises WindowError: naming the field and the cure.
-    """
-    if given(start) is not None or given(end) is not None:
-        if given(window) is not None:
-            raise WindowError(f"window={window!r} and start=/end= exclude each other -> give one of them")
-        return {"start": instant("start", start), "end": instant("end", end)}
-    match given(window):
-        case None | "incremental":
-            return {}
-        case "full":
-            return {"full": True}
-        case "data_interval":
-            return _data_interval(context)
-    raise _unknown(window)
-
-
-def check_window(window: WindowMode | str | None) -> None:
-    """Validate the mode unless it is a template.
-
-    :raises WindowError: naming the known modes.
-    """
-    if not is_template(window) and given(window) not in (None, *get_args(WindowMode)):
-        raise _unknown(window)
-
-
-def check_full_options(window: WindowMode | str, **options: bool | str) -> None:
-    """Validate options of full runs, unless they or the mode are templates.
-
-    :raises WindowError: naming an option that contradicts the mode, or another option.
-    """
-    changed = {name: value for name, value in options.items() if value is not FULL_OPTIONS[name]}
-    for name, value in changed.items():
-        if not is_template(window) and window != "full" and not is_template(value) and given(value) is not None:
-            raise WindowError(f"{name}={value!r} is of full runs -> give window='full' with it")
-    if changed.get("publish") is False and changed.get("in_place") is True:
-        raise WindowError("in_place=True writes to what is published -> leave publish=False out")
-
-
-def _unknown(window: object) -> WindowError:
-    return WindowError(f"window={window!r} is unknown -> choose one of {', '.join(get_args(WindowMode))}")
-
-
-def _data_interval(context: Context) -> dict[str, Any]:
-    start, end = context.get("data_interval_start"), context.get("data_interval_end")
-    if start is None or end is None:
-        raise WindowError("this DAG run has no data interval -> use window='incremental', or start= and end=")
-    if start == end and "DataInterval" in type(getattr(context.get("dag"), "timetable", None)).__name__:
-        raise WindowError(
-            f"this DAG run's data interval is empty ({start.isoformat()}), as Airflow makes it for a run by hand where "
-            "the clocks skip the scheduled hour -> give start= and end=, or schedule the DAG by UTC or at another hour"
-        )
-    if start == end:
-        raise WindowError(
-            f"this DAG run's data interval is empty ({start.isoformat()}), as a cron schedule makes it by default "
-            "-> schedule the DAG with CronDataIntervalTimetable, or use window='incremental'"
-        )
-    return {"start": start, "end": end}

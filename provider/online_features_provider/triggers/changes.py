@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -48,7 +49,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
     def __init__(
         self,
         *,
-        feature_view: FeatureView | str | Mapping[str, Any],
+        feature_view: FeatureView | str,
         tables: Sequence[str] | None = None,
         postgres_conn_id: str = "offline_store",
         redis_conn_id: str = "online_store",
@@ -56,7 +57,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.view = _load(feature_view) if isinstance(feature_view, Mapping) else feature_view_of(feature_view)
+        self.view = _load(feature_view) if _is_dumped(feature_view) else feature_view_of(feature_view)
         self.tables = list(tables) if tables else [watched_table(self.view)]
         self.postgres_conn_id = postgres_conn_id
         self.redis_conn_id = redis_conn_id
@@ -157,11 +158,17 @@ def _offline_store(conn_id: str) -> OfflineStore:
     return OfflineStoreHook(postgres_conn_id=conn_id).get_store()
 
 
-def _dump(view: FeatureView) -> dict[str, Any]:
-    return {
+def _dump(view: FeatureView) -> str:
+    """Return the fields of a view as JSON: Airflow 3.2 cannot read back a dictionary among a watcher's arguments."""
+    return json.dumps({
         "project": view.project, "name": view.name, "entities": list(view.entities), "source": asdict(view.source)
-    }  # fmt: skip
+    })  # fmt: skip
 
 
-def _load(fields: Mapping[str, Any]) -> FeatureView:
+def _is_dumped(feature_view: object) -> TypeGuard[str]:
+    return isinstance(feature_view, str) and feature_view.startswith("{")
+
+
+def _load(dumped: str) -> FeatureView:
+    fields = json.loads(dumped)
     return FeatureView(**{**fields, "source": PostgresSource(**fields["source"])})

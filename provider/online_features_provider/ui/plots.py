@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
@@ -51,15 +51,19 @@ def lag_plot(runs: Sequence[Run], objective: timedelta | None, now: datetime) ->
     points = lag_points(runs, now)
     if not points:
         return Markup()
-    plot = pygal.DateTimeLine(
-        **_options("lag", height=280), show_dots=False, x_value_formatter=_clock_of(points[0][0], now),
+    begin, clock = points[0][0], _clock_of(points[0][0], now)
+    # Not DateTimeLine, which calls a function that Python 3.12 deprecates.
+    plot = pygal.XY(
+        **_options("lag", height=280), show_dots=False,
+        x_value_formatter=lambda seconds: clock(datetime.fromtimestamp(seconds, UTC)),
         value_formatter=lambda seconds: duration(timedelta(seconds=seconds)),
     )  # fmt: skip
     level = objective.total_seconds() if objective else 0.0
     plot.y_labels = lag_ticks(max(level, *(lag for _, lag in points)))
-    plot.add("lag", points, stroke_style={"width": 2})
+    plot.add("lag", [(at.timestamp(), lag) for at, lag in points], stroke_style={"width": 2})
     if objective is not None:
-        plot.add("objective", [(points[0][0], level), (now, level)], stroke_style={"dasharray": "6, 4", "width": 2})
+        ends = [(at.timestamp(), level) for at in (begin, now)]
+        plot.add("objective", ends, stroke_style={"dasharray": "6, 4", "width": 2})
     return _svg(plot, "Lag over time, against the objective")
 
 

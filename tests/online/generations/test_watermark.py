@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+import redis
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import OnlineDataError, OvertakenError
 from online_features.materialization.reporting.progress import Progress
+from online_features.online.read.view_freshness_check import ViewFreshnessCheck
 
 from tests.conftest import at
 from tests.support.online import state_key
@@ -43,6 +45,49 @@ def test_windows_move_the_watermark_when_they_join_on(
     for start, end in windows:
         result = materialize(view, offline, online, start=at(start), end=at(end))
     assert result.watermark == online.freshness(view).watermark == at(watermark)
+
+
+@pytest.mark.parametrize(
+    "windows, gaps",
+    [
+        ([], ()),
+        ([(1, 2), (2, 3)], ()),
+        ([(1, 2), (3, 4)], ((2, 3),)),
+        ([(1, 2), (5, 6), (3, 4)], ((2, 3), (4, 5))),
+        ([(1, 2), (4, 5), (3, 4)], ((2, 3),)),
+        ([(1, 2), (3, 6), (4, 5), (7, 8)], ((2, 3), (6, 7))),
+        ([(1, 2), (3, 4), (2, 3)], ()),
+        ([(3, 4), (6, 7)], ((None, 3), (4, 6))),
+    ],
+)
+def test_a_window_that_is_missing_is_seen(
+    view: FeatureView,
+    offline: OfflineStore,
+    online: OnlineStore,
+    windows: list[tuple[int, int]],
+    gaps: tuple[tuple[int | None, int], ...],
+) -> None:
+    for start, end in windows:
+        materialize(view, offline, online, start=at(start), end=at(end))
+    expected = tuple((None if start is None else at(start), at(end)) for start, end in gaps)
+    assert online.freshness(view).gaps == online.state(view).gaps == expected
+    if windows and not expected:
+        materialize(view, offline, online, start=at(9), end=at(10))
+        materialize(view, offline, online)
+        assert online.freshness(view).gaps == ()
+
+
+def test_a_check_and_the_summary_of_a_view_name_what_is_missing(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore
+) -> None:
+    view = replace(view, max_staleness=timedelta(hours=1))
+    for start in (1, 3, 5, 7, 9):
+        materialize(view, offline, online, start=at(start), end=at(start + 1))
+    missing = "not materialized, while later windows are: [2026-01-01T02:00:00.000000Z, 2026-01-01T03:00:00.000000Z), "
+    found = online.check(ViewFreshnessCheck(view=view))
+    assert missing in found.message
+    assert found.message.endswith(" and 1 more -> materialize these windows")
+    assert missing in online.summary(str(view)).reason
 
 
 def test_a_window_into_the_future_claims_nothing_beyond_now(
@@ -99,7 +144,10 @@ def test_freshness_is_measured_against_the_instant_given(
     assert (fresh.watermark, fresh.lag, fresh.event_lag) == (at(2), timedelta(hours=3), timedelta(hours=4))
 
 
-def test_a_damaged_state_is_named(view: FeatureView, online: OnlineStore, client) -> None:  # type: ignore[no-untyped-def]
-    client.hset(state_key(client, view), "watermark", "yesterday")
+@pytest.mark.parametrize("field, value", [("watermark", "yesterday"), ("pending", '["ab"]'), ("pending", "5")])
+def test_a_damaged_state_is_named(
+    view: FeatureView, online: OnlineStore, client: redis.Redis, field: str, value: str
+) -> None:
+    client.hset(state_key(client, view), field, value)
     with pytest.raises(OnlineDataError, match="is damaged .* delete it and materialize with full=True"):
         online.freshness(view)

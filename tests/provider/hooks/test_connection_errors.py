@@ -13,6 +13,8 @@ from online_features_provider.operators.materialize import MaterializeOperator
 
 from tests.support.servers.databases import Database
 
+pytestmark = pytest.mark.usefixtures("driver")
+
 SECRET = "s3cr:et@/%"
 NOWHERE = f"redis://:{quote(SECRET, safe='')}@127.0.0.1:1"
 

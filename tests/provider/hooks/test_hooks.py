@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,15 @@ from online_features_provider.sensors.freshness import FeatureViewFreshnessSenso
 
 from tests.support.servers.databases import Database
 
-pytestmark = pytest.mark.oldest
+pytestmark = [pytest.mark.oldest, pytest.mark.usefixtures("driver")]
+
+
+def test_what_airflows_own_hook_does_works_with_either_driver(connections: None, driver: str) -> None:
+    hook = OfflineStoreHook()
+    with closing(hook.get_conn()) as connection:
+        assert type(connection).__module__.partition(".")[0] == driver
+    assert [row["x"] for row in hook.get_records("SELECT 1 AS x")] == [1]
+    hook.get_store().ping()
 
 
 def test_the_offline_hook_hands_extras_to_libpq(connections: None, make_view: Any) -> None:

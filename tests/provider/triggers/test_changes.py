@@ -13,6 +13,9 @@ from typing import Any
 
 import psycopg2
 import pytest
+from airflow.models.trigger import Trigger
+from airflow.serialization.decoders import smart_decode_trigger_kwargs
+from airflow.serialization.encoders import encode_trigger
 from airflow.triggers.base import BaseEventTrigger
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.errors import FeatureViewError
@@ -214,6 +217,13 @@ def test_airflow_tells_triggers_apart_by_their_arguments(view: FeatureView) -> N
     assert identity(trigger) == identity(again) != identity(other)
     assert trigger.shared_stream_key() == other.shared_stream_key()
     assert len(json.dumps(trigger.serialize())) < 1000
+
+
+def test_airflow_keeps_the_arguments_of_a_watcher_and_reads_them_back(view: FeatureView) -> None:
+    trigger = FeatureViewChangeTrigger(feature_view=view)
+    kept = Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(encode_trigger(trigger)["kwargs"]))
+    read = {name: smart_decode_trigger_kwargs(argument) for name, argument in kept.items()}
+    assert FeatureViewChangeTrigger(**read).serialize() == trigger.serialize()
 
 
 @pytest.mark.parametrize("table", ['Sales."Week:1" %', "s.t", "t", "Sales." + "ü" * 31])

@@ -21,6 +21,10 @@ from online_features.embedded import HOST
 NAME = "localhost"  # in the certificates of servers; HOST is the same machine under another name
 
 DAY = timedelta(days=1)
+SIGNS = x509.KeyUsage(
+    key_cert_sign=True, crl_sign=True, digital_signature=False, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")  # the first bytes from a client of Postgres
 
 
@@ -44,14 +48,16 @@ class Identity:
 
 
 class Authority:
-    """A certificate authority."""
+    """A certificate authority, whose certificates have the extensions that Python 3.13 demands."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         own = self._certificate(self._name, self._key.public_key())
-        extended = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        extended = own.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).add_extension(
+            SIGNS, critical=True
+        )
         self.file = folder / f"{name}.pem"
         self._sign(extended, self.file)
 
@@ -80,6 +86,8 @@ class Authority:
             x509.CertificateBuilder(self._name, subject, key, x509.random_serial_number())
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def _sign(self, certificate: x509.CertificateBuilder, file: Path) -> None:

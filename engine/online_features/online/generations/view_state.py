@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from online_features.common.instants import from_text
 from online_features.errors import OnlineDataError
@@ -25,6 +25,8 @@ from online_features.source_note import SourceNote
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 MOST_COUNTED = 2**63 - 1  # counters of Redis are 64-bit integers
+
+Gap: TypeAlias = tuple[datetime | None, datetime]  # [start, end); without a start if nothing before it is known
 
 # Fields of the state that are removed with the rows.
 CLAIMS = (
@@ -61,6 +63,7 @@ class ViewState:
     :param last_run: id of the last run in the history when the build was registered.
     :param max_staleness: the objective of the view, as of the last run.
     :param verification: the counts of the last verification that was recorded, and when it ended.
+    :param pending: windows ``[start, end)`` that runs have covered beyond a gap, and that the watermark leaves out.
     """
 
     generation: str
@@ -83,6 +86,12 @@ class ViewState:
     last_run: str | None = None
     max_staleness: timedelta | None = None
     verification: Mapping[str, Any] | None = None
+    pending: tuple[tuple[datetime, datetime], ...] = ()
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What no run has covered before windows that runs have covered, the oldest first."""
+        return tuple(_gaps(self.watermark, self.pending))
 
 
 def read_state(deployment: Deployment, view: FeatureView, generation: str) -> ViewState:
@@ -124,6 +133,7 @@ def state_from(view: keyspace.Named, generation: str, stored: Mapping[str, str])
             last_run=stored.get("last_run"),
             max_staleness=timedelta(seconds=float(stored["max_staleness"])) if stored.get("max_staleness") else None,
             verification=_verification(stored["verification"]) if "verification" in stored else None,
+            pending=_windows(stored["pending"]) if "pending" in stored else (),
         )
 
 
@@ -208,6 +218,18 @@ def _verification(stored: str) -> dict[str, Any]:
         if name not in ("verified_at", "features") and type(count) is not int:
             raise TypeError(f"{name}: {count!r} is not a count")
     return found
+
+
+def _windows(stored: str) -> tuple[tuple[datetime, datetime], ...]:
+    return tuple((from_text(start), from_text(end)) for start, end in json.loads(stored))
+
+
+def _gaps(watermark: datetime | None, pending: Iterable[tuple[datetime, datetime]]) -> Iterator[Gap]:
+    covered = watermark
+    for start, end in sorted(pending):
+        if covered is None or covered < start:
+            yield covered, start
+        covered = end if covered is None else max(covered, end)
 
 
 def _counts(stored: str) -> dict[str, int]:

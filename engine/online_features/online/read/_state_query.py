@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -65,7 +66,8 @@ def read_published_fields(view: FeatureView, fields: Sequence[str]) -> Conversat
 
 def read_freshness(view: FeatureView, now: datetime) -> Conversation[Freshness]:
     """Read how far the view lags."""
-    return Freshness.of((yield from read_published_fields(view, FRESHNESS_FIELDS)), now=now)
+    state = yield from read_published_fields(view, (*FRESHNESS_FIELDS, "pending"))
+    return replace(Freshness.of(state, now=now), gaps=state.gaps)
 
 
 def fields_command(view: FeatureView, generation: str, fields: Sequence[str]) -> Command:

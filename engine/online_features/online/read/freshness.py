@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from online_features.common.instants import to_text
 from online_features.errors import StaleFeaturesError, WindowError
 from online_features.feature_view import FeatureView
-from online_features.online.generations.view_state import ViewState
+from online_features.online.generations.view_state import Gap, ViewState
 from online_features.window import aware
+
+GAPS_SHOWN = 3  # in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +23,15 @@ class Freshness:
     :param max_event_timestamp: the newest event timestamp that was materialized or pushed, unless it was in the future.
     :param materialized_at: when the last successful run ended; ``None`` if there was none.
     :param now: the instant against which lags are measured.
+    :param gaps: what no run has covered, ``[start, end)``, before windows that runs have covered, the oldest first. The
+        first begins at the watermark, and without one at ``None``. ``None`` for rows that were read: they come without.
     """
 
     watermark: datetime | None
     max_event_timestamp: datetime | None
     materialized_at: datetime | None
     now: datetime
+    gaps: tuple[Gap, ...] | None = None
 
     @classmethod
     def of(cls, state: ViewState, *, now: datetime) -> Freshness:
@@ -56,6 +62,13 @@ class Freshness:
     def event_lag(self) -> timedelta | None:
         """``now`` minus the newest event timestamp."""
         return None if self.max_event_timestamp is None else self.now - self.max_event_timestamp
+
+
+def describe_gaps(gaps: Sequence[Gap] | None) -> str:
+    """Name the oldest windows that no run has covered, or return an empty text."""
+    known = [f"[{to_text(start)}, {to_text(end)})" for start, end in gaps or () if start is not None]
+    more = f" and {len(known) - GAPS_SHOWN} more" if len(known) > GAPS_SHOWN else ""
+    return f"not materialized, while later windows are: {', '.join(known[:GAPS_SHOWN])}{more}" if known else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.read._state_query import read_freshness
 from online_features.online.read._view_cache import ViewCache
-from online_features.online.read.freshness import Freshness
+from online_features.online.read.freshness import Freshness, describe_gaps
 from online_features.online.redis.conversation import Conversation, together
 from online_features.online.redis.redis_failures import ResponseError
 from online_features.resp.commands import CommandForm
@@ -109,7 +109,7 @@ class ViewFreshnessCheck:
         return FreshnessResult(
             kind="stale" if is_stale or is_behind else "fresh",
             message=f"feature view {self.view.name!r}: its {what} {to_text(instant)} lags {in_words(lag)} behind; "
-            f"required: {self._required()}" + ("" if not (is_stale or is_behind) else SEE_LAST_RUN),
+            f"required: {self._required()}" + (_cure(fresh) if is_stale or is_behind else ""),
             measured=measured,
         )
 
@@ -146,6 +146,11 @@ def read_statuses(views: Sequence[FeatureView], now: datetime) -> Conversation[l
         (reply,) = yield [(CommandForm("SMEMBERS"), keyspace.VIEWS_KEY)]
         known_ids = reply if isinstance(reply, ResponseError) else frozenset(map(text, reply))
     return [_status(view, fresh, known_ids) for view, fresh in zip(views, freshness, strict=True)]
+
+
+def _cure(fresh: Freshness) -> str:
+    missing = describe_gaps(fresh.gaps)
+    return f"; {missing} -> materialize these windows" if missing else SEE_LAST_RUN
 
 
 def _absence(view: FeatureView, known_ids: frozenset[str], measured: Mapping[str, Any]) -> FreshnessResult:

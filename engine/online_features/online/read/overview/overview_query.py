@@ -102,7 +102,7 @@ def _read_summary(view: ViewName, now: datetime) -> Conversation[ViewSummary | R
         damage = str(error)
     return ViewSummary(
         project=view.project, name=view.name, state=state, generations=generations, last_run=last_run, damage=damage,
-        freshness=Freshness.of(state, now=now) if state else Freshness.unknown(now),
+        freshness=replace(Freshness.of(state, now=now), gaps=state.gaps) if state else Freshness.unknown(now),
     )  # fmt: skip
 
 

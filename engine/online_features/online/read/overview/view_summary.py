@@ -12,7 +12,7 @@ from online_features.common.instants import from_text
 from online_features.errors import ChecksFailedError
 from online_features.online.generations.generation_list import GenerationList, GenerationState
 from online_features.online.generations.view_state import ViewState
-from online_features.online.read.freshness import Freshness
+from online_features.online.read.freshness import Freshness, describe_gaps
 from online_features.online.read.view_freshness_check import in_words
 
 QUIET_OUTCOMES = ("success", "skipped")  # of runs that did not fail
@@ -130,6 +130,8 @@ class ViewSummary:
             yield f"its last run failed: {found[Condition.RUN_FAILED]}"
         elif Condition.BUILDING in found:
             yield found[Condition.BUILDING]
+        elif missing := describe_gaps(self.freshness.gaps):
+            yield missing
         elif self.last_run and self.max_staleness is not None:
             since = self.freshness.now - from_text(self.last_run["ended"])
             if since > self.max_staleness:
