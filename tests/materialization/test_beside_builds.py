@@ -21,6 +21,7 @@ from online_features.layouts import keyspace
 from online_features.online.write import online_run
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.online_run import OnlineRun
+from online_features.resp.replies import text
 
 from tests.support.generations import make_older
 from tests.support.moments import just_before
@@ -246,12 +247,12 @@ def test_an_erasure_of_a_row_from_the_future_holds_alike_in_all_generations(stor
     assert stores.x("a", at_generation=built.generation) == [None]
 
 
-def test_a_builder_that_was_too_slow_leaves_no_record_of_its_generation(
+def test_a_builder_that_was_too_slow_leaves_nothing_of_its_generation(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stores.insert("a", 0, 1)
     stores.push("b", 0, 1)
-    stores.run()
+    published = stores.run().generation
     client, removed = stores.online._client, []
 
     def remove() -> None:
@@ -263,6 +264,9 @@ def test_a_builder_that_was_too_slow_leaves_no_record_of_its_generation(
     with pytest.raises(Exception, match="run again"):
         stores.run(full=True)
     assert not client.exists(*removed)
+    slow = text(removed[0]).rpartition(":")[2]
+    assert client.pttl(keyspace.statistics_key(stores.view, slow)) > 0
+    assert client.pttl(keyspace.statistics_key(stores.view, published)) == -1
 
 
 def test_a_build_whose_connection_breaks_after_its_publication_is_not_begun_anew(

@@ -15,7 +15,7 @@ OPTIONAL = "wanted"  # the occasion of rights without which everything works, bu
 
 # The words that follow a command and, where it has one, its key: sound ones, since Redis looks at their number first.
 ARGUMENTS = {
-    "del": (), "exists": (), "get": (), "hgetall": (), "smembers": (), "unlink": (),
+    "del": (), "exists": (), "get": (), "hgetall": (), "persist": (), "smembers": (), "unlink": (),
     "expire": ("1",), "getrange": ("0", "0"), "hdel": ("f",), "hexists": ("f",), "hget": ("f",),
     "hincrby": ("f", "1"), "hmget": ("f",), "hscan": ("0",), "hset": ("f", "v"), "lpush": ("v",),
     "lrange": ("0", "0"), "ltrim": ("0", "0"), "pexpire": ("1",), "pexpireat": ("1",), "sadd": ("v",), "set": ("v",),

@@ -86,7 +86,7 @@ class Build:
                 )
             self._rows += self.transfer.counter.counts.rows_written
             statistics = measurement.statistics()
-            self.online_run.keep_statistics(self.generation, statistics)
+            self.online_run.keep_statistics(self.generation, statistics, is_build=True)
             results = self._judge(statistics, published, survey)
             refusal = failed(results) if not self.options.ignore_checks else ""
             commit(writer, survey, self._newest)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from online_features.common.concurrency import run_with_timeout
@@ -25,7 +26,7 @@ from online_features.online.generations.building import (
 )
 from online_features.online.generations.generation_list import GenerationList, read_lists
 from online_features.online.generations.leases import CLOSING, Lease, closing, closing_run
-from online_features.online.generations.removal import retire, sweep
+from online_features.online.generations.removal import LATE_FOR, retire, sweep
 from online_features.online.generations.runs import begin_run, build_fields, end_run, identities, read_runs
 from online_features.online.generations.switching import Publication, publish, withdraw
 from online_features.online.generations.view_definition import definition_fingerprint
@@ -176,9 +177,14 @@ class OnlineRun:
         """Read the statistics of a generation."""
         return self._session.steadily(lambda: hold(self._deployment, read_statistics(self._view, generation)))
 
-    def keep_statistics(self, generation: str, statistics: ViewStatistics) -> None:
-        """Keep the statistics of a generation with it."""
-        self._session.command("SET", keyspace.statistics_key(self._view, generation), encode(statistics))
+    def keep_statistics(self, generation: str, statistics: ViewStatistics, *, is_build: bool = False) -> None:
+        """Keep the statistics of a generation with it.
+
+        :param is_build: whether it is a build. Then they expire unless it is marked as ready: the builder may be so
+            late that the generation, and all else of it, has been removed.
+        """
+        expiry = ("PX", LATE_FOR // timedelta(milliseconds=1)) if is_build else ()
+        self._session.command("SET", keyspace.statistics_key(self._view, generation), encode(statistics), *expiry)
 
     def sync_point(self) -> str:
         """Return what a build that now reads the source is in step with; see :func:`.sync_point`."""
@@ -200,6 +206,7 @@ class OnlineRun:
             self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
             refusal=refusal, fields={"pushed": "1"} if is_pushed else {},
         )  # fmt: skip
+        self._session.command("PERSIST", keyspace.statistics_key(self._view, build.generation))
         self._ready = build.generation
 
     def publish(self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None) -> Publication:
