@@ -12,12 +12,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, AirflowOptionalProviderFeatureException
-from online_features.errors import (
-    MissingExtraError,
-    OnlineAccessError,
-    OnlineFeaturesError,
-    OnlineStoreUnavailableError,
-)
+from online_features.errors import OnlineAccessError, OnlineFeaturesError, OnlineStoreUnavailableError
+from online_features.extras import missing_extra
 from redis import CredentialProvider
 
 if TYPE_CHECKING:
@@ -184,8 +180,7 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, AirflowOptionalProviderFeatureException) as error:
-        distribution = f"airflow-provider-online-features[{extra}]"
-        raise MissingExtraError(f"{distribution} is needed {purpose} -> pip install '{distribution}'") from error
+        raise missing_extra(extra, purpose, "airflow-provider-online-features") from error
 
 
 @cache  # it renews its token in the background, and on open connections: of a client of one of the libraries

@@ -232,7 +232,8 @@ class AsyncCluster:
         if any(isinstance(reply, redis.ConnectionError) for reply in replies):
             # A server may close connections that are old or idle. redis-py notices that when it uses one, for that one.
             for node in self.client.get_nodes():
-                await getattr(node, "disconnect_free_connections", _nothing)()  # redis-py before 7 lacks it
+                if hasattr(node, "disconnect_free_connections"):  # redis-py before 7 lacks it
+                    await node.disconnect_free_connections()
             replies = await self._replies(commands)
         return _answered(replies)
 
@@ -247,10 +248,6 @@ class AsyncCluster:
         """Return how many nodes have keys of their own."""
         await self.client.initialize()  # so that its primaries are known
         return len(self.client.get_primaries())
-
-
-async def _nothing() -> None:
-    """Do nothing."""
 
 
 def _answered(replies: list[Any]) -> list[Any]:
