@@ -139,13 +139,12 @@ def test_a_connection_that_is_no_longer_logged_in_logs_in_again(
     online = OnlineStore.from_url(url, credential_provider=login)
 
     def log_out() -> None:
-        """Log out connections of the pool that are not in use, and have Redis forget the password."""
+        """Log out all connections, also that of a run, and have Redis forget the password."""
         pool = online._client.connection_pool
-        with suppress(redis.ConnectionError):
-            for connection in [pool.get_connection() for _ in range(3)]:
+        for connection in [*pool._available_connections, *pool._in_use_connections]:
+            with suppress(redis.ConnectionError):
                 connection.send_command("RESET")
                 connection.read_response()
-                pool.release(connection)
         login.change()
 
     run(scene, view, online, log_out)
@@ -216,6 +215,7 @@ def test_a_login_that_is_refused_for_a_while_is_tried_again_by_runs_and_pushes(
         login.expire()
 
     model = scene.model(view)
+    refuse()
     check_counts(run(scene, view, online, refuse), model.run("full"))
     refuse()
     scene.push(online, view, retry_for=RETRY_FOR)

@@ -39,22 +39,11 @@ from redis.credentials import CredentialProvider
 from sqlalchemy.engine import make_url
 
 from tests.conftest import at
-from tests.support.servers.changing_login import ChangingLogin
+from tests.support.servers.changing_login import GIVEN, PATH, ChangingLogin
 from tests.support.servers.databases import Database
 
 Connect = Callable[..., None]
 
-MADE: list[CredentialProvider] = []  # what the import paths of these tests lead to
-
-
-class Given(CredentialProvider):
-    """What a test says."""
-
-    def get_credentials(self) -> Any:
-        return MADE[-1].get_credentials()
-
-
-GIVEN = Given()
 NOT_ONE = "a text"
 
 
@@ -62,11 +51,13 @@ def made() -> CredentialProvider:
     return GIVEN
 
 
+class Made(CredentialProvider):
+    def get_credentials(self) -> Any:
+        return GIVEN.get_credentials()
+
+
 def failing() -> CredentialProvider:
     raise LookupError("nobody is there")
-
-
-PATH = f"{__name__}.GIVEN"
 
 
 @pytest.fixture
@@ -78,8 +69,8 @@ def user(client: redis.Redis) -> Iterator[str]:
 
 @pytest.fixture
 def login(client: redis.Redis, user: str) -> ChangingLogin:
-    MADE[:] = [ChangingLogin([client], user)]
-    return MADE[-1]  # type: ignore[return-value]
+    GIVEN.provider = ChangingLogin([client], user)
+    return GIVEN.provider
 
 
 @pytest.fixture
@@ -120,7 +111,7 @@ def logged_in(user: str) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("path", [PATH, f"{__name__}.Given", f"{__name__}.made", f"{__name__}:GIVEN"])
+@pytest.mark.parametrize("path", [PATH, f"{__name__}.made", f"{__name__}:made", f"{__name__}.Made"])
 def test_an_import_path_leads_to_a_provider_or_to_what_makes_one(
     connect: Connect, login: ChangingLogin, user: str, path: str
 ) -> None:
@@ -144,8 +135,10 @@ def test_what_is_not_a_provider_is_named(connect: Connect, path: str, error: typ
 
 
 def test_operators_sensors_pages_and_commands_outlive_passwords(
-    connections: None, connect: Connect, login: ChangingLogin, database: Database, make_view: Any
-) -> None:
+    connections: None, connect: Connect, login: ChangingLogin, database: Database, make_view: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(named_stores.CONTEXT_VARIABLE, named_stores.WITH_DATABASE)  # and not for later tests
     database("CREATE TABLE rows AS SELECT 'a' AS id, now() AS ts, 1 AS x")
     connect(credential_provider=PATH)
     view: FeatureView = make_view()
@@ -160,8 +153,9 @@ def test_operators_sensors_pages_and_commands_outlive_passwords(
             store.push(view, [{"id": "b", "ts": at(1), "x": 2}])
             for each in (store, OnlineStore(command)):
                 assert each.get_online_features(view, [{"id": "b"}])[0].values == {"x": 2}
-            with stores.online_store("online_store") as of_page:
-                assert of_page.freshness(view).is_materialized
+    login.expire()
+    with stores.online_store("online_store") as of_page:
+        assert of_page.freshness(view).is_materialized
     for client in (store._client, command):
         client.close()
 
@@ -193,7 +187,7 @@ def test_triggers_outlive_passwords_on_connections_that_stay_open(
 ])  # fmt: skip
 @pytest.mark.parametrize("library", [redis, redis.asyncio])
 def test_servers_are_logged_in_to_and_sentinels_by_their_own_login(extra: dict[str, Any], library: Any) -> None:
-    MADE[:] = [redis.UsernamePasswordCredentialProvider("of a server", "canary")]
+    GIVEN.provider = redis.UsernamePasswordCredentialProvider("of a server", "canary")
     extra = {**extra, "credential_provider": PATH}
     address = RedisAddress.of(Connection(conn_id="online_store", conn_type="redis", extra=json.dumps(extra)))
     pool = address.client(library).connection_pool

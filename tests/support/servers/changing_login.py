@@ -12,6 +12,21 @@ import redis
 from redis.credentials import CredentialProvider
 
 
+class Given(CredentialProvider):
+    """The provider that a test gives to all who find this one by its import path."""
+
+    def __init__(self) -> None:
+        self.provider: CredentialProvider | None = None
+
+    def get_credentials(self) -> Any:
+        assert self.provider is not None
+        return self.provider.get_credentials()
+
+
+GIVEN = Given()
+PATH = f"{__name__}.GIVEN"
+
+
 class ChangingLogin(CredentialProvider):
     """A user with all rights on servers that know each other.
 
