@@ -62,7 +62,7 @@ class RedisExtra:
         user = self._connection.login or None
         if self._connection.password:
             self._refuse("credential_provider", "it gives the password: leave the password of the connection empty")
-        if kind not in ("elasticache", "memorydb", "memorystore") and user:
+        if user and not NAMED.get(kind):  # of an import path, and of azure
             self._refuse("credential_provider", "it gives the user, too: leave the login of the connection empty")
         options: dict[str, Any] = {name: self._text(name) for name in NAMED.get(kind, ()) if name in self._given}
         if "cache_name" in NAMED.get(kind, ()):

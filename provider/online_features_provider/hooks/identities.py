@@ -173,13 +173,13 @@ def google_token(conn_id: str | None) -> GoogleToken:
 
 @contextmanager
 def needs(extra: str, purpose: str) -> Iterator[None]:
-    """Raise an error that names the extra to install when an import in the context fails.
+    """Raise an error that names the extra to install when an import in the context lacks a module.
 
     :raises MissingExtraError: from the import's error.
     """
     try:
         yield
-    except (ImportError, AirflowOptionalProviderFeatureException) as error:
+    except (ModuleNotFoundError, AirflowOptionalProviderFeatureException) as error:
         raise missing_extra(extra, purpose, "airflow-provider-online-features") from error
 
 

@@ -19,10 +19,8 @@ from online_features_provider.hooks.identities import GoogleToken, google_token,
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-CLOUDS = {
-    "gcp_conn_id": "google",
-    "azure_conn_id": "azure",
-}  # whose token it is, by the extra that names its connection
+# Whose token it is, by the extra that names the connection; else it is of AWS.
+CLOUDS = {"gcp_conn_id": "google", "azure_conn_id": "azure"}
 
 
 class OfflineStoreHook(PostgresHook):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import redis.asyncio
 from online_features.online.redis.clients import bounds, warn_of_unchecked
-from online_features.online.redis.credentials import checked
+from online_features.online.redis.credentials import adapted
 
 from online_features_provider.hooks._redis_extra import RedisExtra
 from online_features_provider.hooks.identities import Identity
@@ -94,7 +94,7 @@ class RedisAddress:
         if self.uses_tls:
             is_checked, host_name = self.options["ssl_cert_reqs"] != "none", self.options["ssl_check_hostname"]
             warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
-        login = {"credential_provider": checked(self.identity.provider(library))} if self.identity else {}
+        login = {"credential_provider": adapted(self.identity.provider(library))} if self.identity else {}
         options = {**bounds(library), **self.options, **login}
         match self.kind:
             case "sentinels":

@@ -15,7 +15,7 @@ from redis.backoff import FullJitterBackoff
 from redis.retry import Retry
 
 from online_features.errors import OnlineAccessError
-from online_features.online.redis.credentials import checked
+from online_features.online.redis.credentials import adapted
 
 # For connecting, for the handshake of TLS, and for a reply: redis-py before 8 has no limit.
 TIMEOUT_SECONDS = 5.0
@@ -83,7 +83,7 @@ def _client_of(url: str, credential_provider: Any, library: ModuleType) -> Any:
     :raises OnlineAccessError: when the URL, an option in it, or the provider cannot be used.
     """
     given = _checked(url)
-    login = {} if credential_provider is None else {"credential_provider": checked(credential_provider)}
+    login = {} if credential_provider is None else {"credential_provider": adapted(credential_provider)}
     if login and ("@" in urlsplit(url).netloc or {"username", "password"} & given.keys()):
         raise OnlineAccessError(
             "the URL of Redis has a user or a password, and credential_provider= gives both -> leave them out there"

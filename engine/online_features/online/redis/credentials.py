@@ -20,7 +20,7 @@ class NoCredentialsError(redis.ConnectionError):
     """A credential provider has failed, so there is nothing to log in with."""
 
 
-def checked(provider: Any) -> redis.CredentialProvider:
+def adapted(provider: Any) -> redis.CredentialProvider:
     """Return a credential provider whose failures are errors of redis-py, and which does not block an event loop.
 
     :raises OnlineAccessError: when it is not a credential provider.
@@ -31,10 +31,10 @@ def checked(provider: Any) -> redis.CredentialProvider:
             "instance of a subclass with get_credentials()"
         )
     is_streaming = Streaming is not None and isinstance(provider, Streaming)
-    return _CheckedStreaming(provider) if is_streaming else _Checked(provider)
+    return _AdaptedStreaming(provider) if is_streaming else _Adapted(provider)
 
 
-class _Checked(redis.CredentialProvider):
+class _Adapted(redis.CredentialProvider):
     """Credentials of another provider."""
 
     def __init__(self, provider: redis.CredentialProvider) -> None:
@@ -52,7 +52,7 @@ class _Checked(redis.CredentialProvider):
             return await provider.get_credentials_async()
 
 
-class _CheckedStreaming(_Checked, Streaming or redis.CredentialProvider):  # type: ignore[misc]
+class _AdaptedStreaming(_Adapted, Streaming or redis.CredentialProvider):  # type: ignore[misc]
     """Credentials of another provider, which renews them on open connections."""
 
     def on_next(self, callback: Callable[[Any], None]) -> None:
