@@ -56,7 +56,7 @@ def test_it_is_decided_of_every_redis_error_by_itself_whether_it_passes() -> Non
 
 
 def test_decisions_are_about_errors_that_some_version_of_redis_py_has() -> None:
-    ours = {"PersistentReadOnlyError", "NoConnectionFreeError"}
+    ours = {"PersistentReadOnlyError", "NoConnectionFreeError", "NoCredentialsError"}
     newer = {"ExternalAuthProviderError", "NoSuchFieldsetError", "InvalidPipelineStack", "CrossSlotTransactionError"}
     assert DECISIONS.keys() - {error.__name__ for error in redis_errors()} <= ours | newer
 

@@ -38,6 +38,7 @@ RIGHT = {
     "get_online_features.features": ["None", "[]"], "at_generation": ["None"], "generations": ["None"],
     "keep_generations": ["0"], "checks": ["[]"], "generation": ["None", "text"],
     "push.offline": ["None"], "push.rows": ["[]"], "append.rows": ["[]"], "PostgresSource.query": ["None"],
+    "credential_provider": ["None"], "credentials": ["None"],
 }  # fmt: skip
 
 # What only the engine, or the machinery of Python, calls.

@@ -71,6 +71,7 @@ RULES = {
     "online": Rule(_has("get_online_features"), ONLINE),
     "check": Rule(_has("ask"), "a ViewFreshnessCheck or an EntityFreshnessCheck"),
     "uri": Rule(_is(str), "a text, postgresql://user:password@host:port/database"),
+    "credentials": Rule(callable, "a function that returns user and password"),
     "full": FLAG,
     "prune": FLAG,
     "publish": FLAG,

@@ -28,6 +28,7 @@ def needs_materialize(purpose: str) -> Iterator[None]:
         raise
 
 
-def missing_extra(extra: str, purpose: str) -> MissingExtraError:
+def missing_extra(extra: str, purpose: str, distribution: str = "online-features") -> MissingExtraError:
     """Make the error that names the extra to install."""
-    return MissingExtraError(f"online-features[{extra}] is needed {purpose} -> pip install 'online-features[{extra}]'")
+    needed = f"{distribution}[{extra}]"
+    return MissingExtraError(f"{needed} is needed {purpose} -> pip install '{needed}'")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from online_features import arguments
 from online_features.feature_view import FeatureView
 from online_features.offline._listener import changed_tables
-from online_features.offline.postgres.conninfo import completed
+from online_features.offline.postgres.conninfo import conninfo_of
 from online_features.offline.postgres.postgres_server import PostgresServer
 from online_features.offline.postgres.transactions import Transactions
 from online_features.offline.source_access import SourceAccess
@@ -17,6 +17,7 @@ from online_features.producers.appending import AppendResult, append_rows
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
+    from online_features.offline.postgres.conninfo import Credentials
     from online_features.producers.given_rows import PushableRows
 
 
@@ -24,16 +25,20 @@ class OfflineStore:
     """The Postgres database that holds the history of feature views.
 
     :param uri: a libpq URI, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+    :param credentials: returns user and password for each connection, such as a token that expires; the URI then has no
+        password.
     :param statement_timeout: how long each statement of a run may take, the reading of all its rows included;
         ``None`` leaves that to server, role and URI.
-    :raises OfflineAccessError: when libpq cannot read the URI.
+    :raises OfflineAccessError: when libpq cannot read the URI, or it has a password beside the credentials.
     :raises OptionError: when the time-out is out of the range of Postgres.
     """
 
-    def __init__(self, uri: str, *, statement_timeout: timedelta | None = None) -> None:
+    def __init__(
+        self, uri: str, *, credentials: Credentials | None = None, statement_timeout: timedelta | None = None
+    ) -> None:
         arguments.check(uri=uri)
-        arguments.check_given(statement_timeout=statement_timeout)
-        self._conninfo = completed(uri)
+        arguments.check_given(credentials=credentials, statement_timeout=statement_timeout)
+        self._conninfo = conninfo_of(uri, credentials)
         self._transactions = Transactions(self._conninfo, statement_timeout)
 
     def ping(self) -> None:
@@ -78,5 +83,8 @@ class OfflineStore:
         return self._transactions.server()
 
     def _changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
-        """Yield the tables that have changed; see :func:`~online_features.offline._listener.changed_tables`."""
-        return changed_tables(self._conninfo)
+        """Yield the tables that have changed; see :func:`~online_features.offline._listener.changed_tables`.
+
+        The credentials are asked for at once, because that may block.
+        """
+        return changed_tables(self._conninfo())

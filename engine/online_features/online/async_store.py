@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from online_features import arguments
 from online_features.errors import OnlineFeaturesError
@@ -30,6 +30,9 @@ from online_features.online.redis.redis_failures import (
 )
 from online_features.statistics.view_statistics import ViewStatistics
 
+if TYPE_CHECKING:
+    from redis import CredentialProvider
+
 
 class AsyncOnlineStore:
     """Read feature views from Redis; :class:`~online_features.OnlineStore` for asyncio.
@@ -46,14 +49,22 @@ class AsyncOnlineStore:
         self._reader = StoreReader(pointer_max_age)
 
     @classmethod
-    def from_url(cls, url: str, *, pointer_max_age: timedelta = timedelta(0)) -> AsyncOnlineStore:
+    def from_url(
+        cls,
+        url: str,
+        *,
+        credential_provider: CredentialProvider | None = None,
+        pointer_max_age: timedelta = timedelta(0),
+    ) -> AsyncOnlineStore:
         """Make a store with a client of its own; use it in ``async with``, or close it.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.asyncio.Redis.from_url``.
+        :param credential_provider: see :meth:`online_features.OnlineStore.from_url`. If it has no
+            ``get_credentials_async`` of its own, it is asked in a thread.
         :param pointer_max_age: see :class:`AsyncOnlineStore`.
-        :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+        :raises OnlineAccessError: when the URL, an option in it, or the provider cannot be used.
         """
-        return cls(async_client_of(url), pointer_max_age=pointer_max_age)
+        return cls(async_client_of(url, credential_provider), pointer_max_age=pointer_max_age)
 
     async def aclose(self) -> None:
         """Close the client and its connections."""

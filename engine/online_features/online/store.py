@@ -40,6 +40,8 @@ from online_features.schema import RowSchema
 from online_features.statistics.view_statistics import ViewStatistics
 
 if TYPE_CHECKING:
+    from redis import CredentialProvider
+
     from online_features.offline.store import OfflineStore
     from online_features.online.generations.switching import Publication
     from online_features.online.write.online_run import OnlineRun
@@ -69,14 +71,22 @@ class OnlineStore:
         self._push_states = PushStates(self._deployment)
 
     @classmethod
-    def from_url(cls, url: str, *, pointer_max_age: timedelta = timedelta(0)) -> OnlineStore:
+    def from_url(
+        cls,
+        url: str,
+        *,
+        credential_provider: CredentialProvider | None = None,
+        pointer_max_age: timedelta = timedelta(0),
+    ) -> OnlineStore:
         """Make a store with a client of its own, which bounds its time-outs and connections.
 
         :param url: ``redis://``, ``rediss://`` or ``unix://``, as for ``redis.Redis.from_url``.
+        :param credential_provider: of redis-py. It is asked for user and password at each login, for tokens that
+            expire; the URL then has neither.
         :param pointer_max_age: see :class:`OnlineStore`.
-        :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+        :raises OnlineAccessError: when the URL, an option in it, or the provider cannot be used.
         """
-        return cls(client_of(url), pointer_max_age=pointer_max_age)
+        return cls(client_of(url, credential_provider), pointer_max_age=pointer_max_age)
 
     def get_online_features(
         self,

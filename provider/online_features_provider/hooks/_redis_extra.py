@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from online_features.errors import OnlineAccessError
 
+from online_features_provider.hooks.identities import NAMED, OPTIONS, Identity
+
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
@@ -21,7 +23,8 @@ NEEDS: dict[str, dict[str, str]] = {
 }
 TIMEOUTS = ("socket_timeout", "socket_connect_timeout")  # in seconds
 NAMES = ("db", "ssl", "ssl_cert_reqs", "ssl_check_hostname", *TLS_FILES, *TIMEOUTS, "cluster", "startup_nodes",
-         "sentinels", "sentinel_master", "sentinel_username", "sentinel_password")  # fmt: skip
+         "sentinels", "sentinel_master", "sentinel_username", "sentinel_password", "credential_provider",
+         *sorted(OPTIONS))  # fmt: skip
 
 
 class RedisExtra:
@@ -44,6 +47,33 @@ class RedisExtra:
             if name not in NAMES:
                 self._refuse(name, f"correct or remove it; known are {', '.join(NAMES)}")
         self._check_contradictions()
+
+    def login(self) -> dict[str, Any]:
+        """Return user and password as options of redis-py; none if an identity logs in."""
+        if "credential_provider" in self._given:
+            return {}
+        return {"username": self._connection.login or None, "password": self._connection.password or None}
+
+    def identity(self) -> Identity | None:
+        """Return the identity that logs in without a password, if there is one."""
+        kind = self._text("credential_provider")
+        if kind is None:
+            return None
+        user = self._connection.login or None
+        if self._connection.password:
+            self._refuse("credential_provider", "it gives the password: leave the password of the connection empty")
+        if user and not NAMED.get(kind):  # of an import path, and of azure
+            self._refuse("credential_provider", "it gives the user, too: leave the login of the connection empty")
+        options: dict[str, Any] = {name: self._text(name) for name in NAMED.get(kind, ()) if name in self._given}
+        if "cache_name" in NAMED.get(kind, ()):
+            if user is None:
+                self._refuse("credential_provider", "write the user of Redis into the login of the connection")
+            if "cache_name" not in options:
+                self._refuse(
+                    "credential_provider", f"add cache_name, the name that {kind} has for the cache or cluster"
+                )
+            options["serverless"] = self.flag("serverless", default=False)
+        return Identity(kind=kind, connection=str(self._connection.conn_id), user=user, options=options)
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a boolean option."""
@@ -124,6 +154,10 @@ class RedisExtra:
                 if not is_set[needed] and name in self._given and str(self._given[name]).lower() != by_itself:
                     cure = "list them in sentinels" if needed == "sentinels" else f"set {needed} to true"
                     self._refuse(name, f"it has no effect without {needed}: {cure}, or remove it")
+        kind = str(self._given.get("credential_provider"))
+        for name in OPTIONS & self._given.keys() - set(NAMED.get(kind, ())):
+            kinds = " or ".join(each for each, options in NAMED.items() if name in options)
+            self._refuse(name, f"it has no effect without credential_provider {kinds}: name that one, or remove it")
         if is_set["cluster"] and is_set["sentinels"]:
             self._refuse("sentinels", "a cluster has no Sentinels: leave out one of cluster and sentinels")
 

@@ -21,7 +21,8 @@ class OnlineStoreHook(RedisHook):
     """Make an :class:`~online_features.OnlineStore` from an Airflow connection of type ``redis``.
 
     :param redis_conn_id: of the connection. Its extra may hold options of the Redis provider; ``cluster`` and
-        ``startup_nodes``; or ``sentinels``, ``sentinel_master``, ``sentinel_username`` and ``sentinel_password``.
+        ``startup_nodes``; or ``sentinels``, ``sentinel_master``, ``sentinel_username`` and ``sentinel_password``; and
+        ``credential_provider``, which logs in without a password.
     """
 
     default_conn_name = "online_store"
@@ -57,8 +58,8 @@ class OnlineStoreHook(RedisHook):
         :raises OnlineAccessError: when the connection cannot be used as it is.
         """
         # In a thread: before 3.3.2, Airflow's asynchronous look-up blocks the event loop to mask secrets.
-        address = await sync_to_async(self.address)()
-        return AsyncOnlineStore(address.client(redis.asyncio))
+        client = await sync_to_async(lambda: self.address().client(redis.asyncio))()
+        return AsyncOnlineStore(client)
 
     def address(self) -> RedisAddress:
         """Return the address in the connection.

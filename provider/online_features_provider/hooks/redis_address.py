@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import redis.asyncio
 from online_features.online.redis.clients import bounds, warn_of_unchecked
+from online_features.online.redis.credentials import adapted
 
 from online_features_provider.hooks._redis_extra import RedisExtra
+from online_features_provider.hooks.identities import Identity
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -30,6 +32,7 @@ class RedisAddress:
     :param options: of redis-py, for connections to servers.
     :param connection: id of the Airflow connection, for messages.
     :param primary: the Sentinels' name of the primary.
+    :param identity: that logs in to servers, in place of a user and a password among the options.
     :param sentinel_options: of redis-py, for connections to Sentinels.
     """
 
@@ -38,6 +41,7 @@ class RedisAddress:
     options: Mapping[str, Any] = field(repr=False)
     connection: str = field(default="", compare=False)
     primary: str = ""
+    identity: Identity | None = None
     sentinel_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -47,8 +51,8 @@ class RedisAddress:
         :raises OnlineAccessError: naming the connection, the field and the cure.
         """
         extra, name = RedisExtra(connection), str(connection.conn_id)
-        transport = extra.transport()
-        options = {"username": connection.login or None, "password": connection.password or None, **transport}
+        transport, identity = extra.transport(), extra.identity()
+        options = {**extra.login(), **transport}
         sentinels = extra.nodes("sentinels", SENTINEL_PORT)
         if sentinels:
             return cls(
@@ -57,6 +61,7 @@ class RedisAddress:
                 nodes=sentinels,
                 options={**options, "db": extra.database()},
                 primary=extra.primary(),
+                identity=identity,
                 sentinel_options={**extra.sentinel_login(), **transport},
             )
         server = (connection.host or "localhost", connection.port or SERVER_PORT)
@@ -67,8 +72,10 @@ class RedisAddress:
                 connection=name,
                 nodes=(server, *extra.nodes("startup_nodes", SERVER_PORT)),
                 options=options,
+                identity=identity,
             )
-        return cls(kind="server", connection=name, nodes=(server,), options={**options, "db": extra.database()})
+        options |= {"db": extra.database()}
+        return cls(kind="server", connection=name, nodes=(server,), options=options, identity=identity)
 
     @property
     def uses_tls(self) -> bool:
@@ -78,16 +85,21 @@ class RedisAddress:
     def client(self, library: ModuleType) -> Any:
         """Make a client. It connects when it is first used; one for a cluster connects at once.
 
+        It may look up other Airflow connections, those of an identity.
+
         :param library: ``redis``, or ``redis.asyncio``, which has the same classes.
+        :raises MissingExtraError: when packages are missing that the identity needs.
+        :raises OnlineAccessError: when the identity cannot be used.
         """
         if self.uses_tls:
             is_checked, host_name = self.options["ssl_cert_reqs"] != "none", self.options["ssl_check_hostname"]
             warn_of_unchecked(f"connection {self.connection!r}", certificate=is_checked, host_name=host_name)
-        options = {**bounds(library), **self.options}
+        login = {"credential_provider": adapted(self.identity.provider(library))} if self.identity else {}
+        options = {**bounds(library), **self.options, **login}
         match self.kind:
             case "sentinels":
                 # Each connection asks all Sentinels in turn, so time-outs add up: fewer retries.
-                options = {**bounds(library, retries=1), **self.options}
+                options |= {**bounds(library, retries=1), **self.options}
                 asking = {**bounds(library, retries=0), **self.sentinel_options}
                 sentinels = library.Sentinel(self.nodes, sentinel_kwargs=asking, **options)
                 pool = _AsyncPool if library is redis.asyncio else library.sentinel.SentinelConnectionPool

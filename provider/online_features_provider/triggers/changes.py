@@ -80,8 +80,7 @@ class FeatureViewChangeTrigger(BaseEventTrigger):
         conn_id, failures = kwargs["postgres_conn_id"], 0
         while True:
             try:
-                store = await _in_a_thread(_offline_store, conn_id)
-                async with aclosing(store._changed_tables()) as changes:
+                async with aclosing(await _in_a_thread(_changed_tables, conn_id)) as changes:
                     async for tables in changes:
                         failures = 0
                         yield tables
@@ -156,6 +155,10 @@ def _offline_store(conn_id: str) -> OfflineStore:
     from online_features_provider.hooks.offline import OfflineStoreHook
 
     return OfflineStoreHook(postgres_conn_id=conn_id).get_store()
+
+
+def _changed_tables(conn_id: str) -> AsyncGenerator[frozenset[str], None]:
+    return _offline_store(conn_id)._changed_tables()
 
 
 def _dump(view: FeatureView) -> str:

@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 import pytest
+import redis
 from online_features import AsyncOnlineStore, OnlineStore
 from online_features.errors import OnlineAccessError
 
@@ -42,6 +43,20 @@ def test_a_url_that_cannot_be_used_is_refused_with_its_cure(store: Any, url: Any
         store.from_url(url)
     assert " -> " in str(raised.value)
     assert "secret" not in "".join(traceback.format_exception(raised.value.__cause__ or raised.value))
+
+
+@STORES
+@pytest.mark.parametrize(
+    "url", ["redis://user@h", "redis://:secret@h", "redis://h?username=u", "redis://h?password=secret"]
+)
+def test_a_login_is_in_the_url_or_of_a_provider(store: Any, url: str) -> None:
+    provider = redis.UsernamePasswordCredentialProvider("user", "secret")
+    with pytest.raises(OnlineAccessError, match="has a user or a password, .* -> leave them out there") as raised:
+        store.from_url(url, credential_provider=provider)
+    assert "secret" not in "".join(traceback.format_exception(raised.value))
+    with pytest.raises(OnlineAccessError, match="must be a redis.CredentialProvider, not a str -> give an instance"):
+        store.from_url("redis://h", credential_provider="secret")
+    assert "secret" not in repr(store.from_url("redis://h", credential_provider=provider)._client)
 
 
 @STORES

@@ -36,6 +36,9 @@ class Client:
 class AsyncClient(Client):
     async def initialize(self) -> None: ...
 
+    def get_nodes(self) -> list[Any]:
+        return []
+
     async def __aenter__(self) -> Any:
         return self
 

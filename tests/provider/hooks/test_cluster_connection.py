@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from online_features.embedded import HOST, reserved_port
 from online_features_provider.hooks.online import OnlineStoreHook
 
 from demo.workplace import workplace
 from tests.conftest import at
+from tests.support.servers.changing_login import GIVEN, PATH, ChangingLogin
 from tests.support.servers.redis_servers import cluster
 
 pytestmark = pytest.mark.oldest
@@ -38,6 +40,30 @@ def test_a_cluster_is_read_and_written_to(cluster_port: int, make_view: Any, mon
     assert asyncio.run(awaited()).is_materialized is False
     assert OnlineStoreHook().get_store().push(view, [{"id": "a", "ts": at(1), "x": 1}]).rows_written == 1
     assert OnlineStoreHook().get_store().get_online_features(view, [{"id": "a"}])[0].values == {"x": 1}
+
+
+def test_an_identity_logs_in_again_to_every_node(
+    cluster_port: int, make_view: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, extra = make_view(), {"cluster": True, "credential_provider": PATH}
+    connection = {"conn_type": "redis", "host": HOST, "port": cluster_port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", json.dumps(connection))
+    with redis.Redis(host=HOST, port=cluster_port) as administrator:
+        GIVEN.provider = login = ChangingLogin([administrator])
+        store = OnlineStoreHook().get_store()
+        store.push(view, [{"id": "a", "ts": at(1), "x": 1}])
+        login.expire()
+        assert store.push(view, [{"id": "a", "ts": at(2), "x": 2}]).rows_written == 1
+        login.expire()
+        assert store.get_online_features(view, [{"id": "a"}])[0].values == {"x": 2}
+
+        async def awaited() -> Any:
+            async with await OnlineStoreHook().aget_store() as store:
+                found = [await store.get_online_features(view, [{"id": "a"}])]
+                login.expire()
+                return [*found, await store.get_online_features(view, [{"id": "a"}])]
+
+        assert [rows[0].values for rows in asyncio.run(awaited())] == [{"x": 2}] * 2
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,56 @@
-"""The connection string for libpq, made from the user's URI."""
+"""The connection string for libpq, made from the user's URI, and from credentials for each login if they expire."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeAlias
 
 import psycopg2
 from psycopg.pq import PGconn
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from online_features.errors import OfflineAccessError
+from online_features.errors import OfflineAccessError, OfflineStoreUnavailableError, OnlineFeaturesError
 
 # Seconds for each host to answer, login included. Without a limit, connecting to a server of another kind would hang:
 # it would not answer before the client sends something that it understands.
 CONNECT_TIMEOUT = "10"
+
+Conninfo: TypeAlias = Callable[[], str]  # returns the connection string for one connection
+Credentials: TypeAlias = Callable[[], tuple[str, str]]  # returns user and password
+
+
+def conninfo_of(uri: str, credentials: Credentials | None) -> Conninfo:
+    """Return a function that returns the connection string for one connection.
+
+    :param credentials: returns user and password for it, in place of those of the URI.
+    :raises OfflineAccessError: when libpq cannot read the URI, or it has a password beside the credentials.
+    """
+    conninfo = completed(uri)
+    if credentials is None:
+        return lambda: conninfo
+    if "password" in parse_dsn(conninfo):
+        raise OfflineAccessError("uri= has a password, and credentials= gives one -> leave it out of the URI")
+
+    def with_credentials() -> str:
+        user, password = _asked(credentials)
+        made: str = make_dsn(conninfo, user=user, password=password)
+        return made
+
+    return with_credentials
+
+
+def _asked(credentials: Credentials) -> tuple[str, str]:
+    try:
+        user, password = credentials()
+    except OnlineFeaturesError:
+        raise
+    except Exception as failure:
+        raise OfflineStoreUnavailableError(
+            f"there are no credentials for Postgres: {type(failure).__name__}: {failure} -> check that the service of "
+            "the identity can be reached, and that it knows the identity"
+        ) from failure
+    return user, password
 
 
 def completed(uri: str) -> str:

@@ -24,6 +24,7 @@ from online_features.common.concurrency import interruptibly
 from online_features.errors import OptionError
 from online_features.feature_view import FeatureView
 from online_features.offline.postgres import sql_files
+from online_features.offline.postgres.conninfo import Conninfo
 from online_features.offline.postgres.postgres_failures import translated, translated_as
 from online_features.offline.postgres.postgres_server import PostgresServer
 
@@ -59,12 +60,12 @@ LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 class Transactions:
     """Opens connections to Postgres with the settings that every transaction needs.
 
-    :param conninfo: for libpq, as :func:`~online_features.offline.postgres.conninfo.completed` makes it.
+    :param conninfo: of each connection, as :func:`~online_features.offline.postgres.conninfo.conninfo_of` makes it.
     :param statement_timeout: how long each statement may take; ``None`` leaves that to server, role and URI.
     :raises OptionError: when the time-out is out of the range of Postgres.
     """
 
-    def __init__(self, conninfo: str, statement_timeout: timedelta | None) -> None:
+    def __init__(self, conninfo: Conninfo, statement_timeout: timedelta | None) -> None:
         self._conninfo = conninfo
         settings = {**SETTINGS, **WATCH_CLIENT, **_limits(statement_timeout)}
         self._set_reading = _set_locally({**settings, "application_name": READER_NAME})
@@ -102,7 +103,7 @@ class Transactions:
         """Yield ADBC's cursor in a read-only, repeatable-read transaction."""
         with (
             translated(view),
-            dbapi.connect(self._conninfo, db_kwargs=BUILTIN_TYPES) as connection,
+            dbapi.connect(self._conninfo(), db_kwargs=BUILTIN_TYPES) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(READ_ONLY)
@@ -123,11 +124,11 @@ class InterruptibleCursor(psycopg2.extensions.cursor):
         interruptibly(partial(super().execute, query, vars), self.connection.cancel)
 
 
-def _engine(conninfo: str, begin: str) -> sa.Engine:
+def _engine(conninfo: Conninfo, begin: str) -> sa.Engine:
     """Make an engine whose transactions begin with these statements."""
 
     def connect() -> Any:
-        return psycopg2.connect(conninfo, cursor_factory=InterruptibleCursor)
+        return psycopg2.connect(conninfo(), cursor_factory=InterruptibleCursor)
 
     engine = sa.create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool, future=True)
 

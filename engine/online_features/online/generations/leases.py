@@ -21,7 +21,7 @@ from online_features.online.generations._change import LEASE_SECONDS, MILLISECON
 from online_features.online.generations.building import lease_lost
 from online_features.online.generations.generation_list import Access
 from online_features.online.redis.deployment import Deployment
-from online_features.online.redis.redis_failures import is_passing, translated
+from online_features.online.redis.redis_failures import translated
 from online_features.online.redis.scripts import state_script
 from online_features.resp.replies import optional_text
 
@@ -101,7 +101,7 @@ class Lease:
         try:
             with translated(self._deployment.client, self._view):
                 # The next attempt of the run needs the lease.
-                RetryBudget(RELEASE_RETRY_FOR).attempt(release, is_passing)
+                RetryBudget(RELEASE_RETRY_FOR).attempt(release, self._deployment.may_pass)
         except OnlineFeaturesError as failure:
             say(log.warning, f"The lease of feature view {self._view.name!r} was not released: {failure}")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,6 +14,7 @@ import redis
 
 from online_features.errors import InvalidRowsError
 from online_features.online.redis._replies import read_replies
+from online_features.online.redis.clients import PURPOSE
 from online_features.online.redis.redis_failures import refusal_ignored
 from online_features.online.redis.row_calls import PackedCall
 from online_features.online.redis.scripts import Script, unknown
@@ -36,13 +39,14 @@ CREATED = {1, b"OK", "OK"}  # replies to commands that have created a row: SETNX
 class CallPipeline:
     """Sends calls on a connection, and loads the scripts that the server lacks.
 
-    :param client: with a connection of its own.
+    :param client: of the server.
+    :param connection: of the client's pool, for the pipeline alone.
     :ivar bytes_sent: of calls.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, connection: Any) -> None:
         self.client = client
-        self.connection: Any = client.connection
+        self.connection = connection
         self.bytes_sent = 0
 
     def exchange(self, *words: str | bytes | int) -> Any:
@@ -145,18 +149,23 @@ class CallPipeline:
 
 
 @contextmanager
-def call_pipeline(connect: Callable[[], redis.Redis]) -> Iterator[CallPipeline]:
+def call_pipeline(
+    client: redis.Redis, connected: Callable[[Callable[[], Any]], Any] = operator.call
+) -> Iterator[CallPipeline]:
     """Open a pipeline; close its connection after a failure, because replies may still arrive on it.
 
-    :param connect: returns a client with a connection of its own.
+    :param connected: returns what a function returns that connects, perhaps after more than one attempt.
     """
-    with connect() as client:
-        pipeline = CallPipeline(client)
-        try:
-            yield pipeline
-        except BaseException:
-            pipeline.connection.disconnect()
-            raise
+    pool: Any = client.connection_pool
+    # Not the connection of a client that has only one: redis-py may renew its credentials while we await replies.
+    connection = connected(partial(pool.get_connection, *PURPOSE))
+    try:
+        yield CallPipeline(client, connection)
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
 
 
 def _refused(call: PackedCall, replies: Sequence[Any]) -> list[int]:

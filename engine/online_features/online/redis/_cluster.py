@@ -87,7 +87,7 @@ class Cluster(Deployment):
     @contextmanager
     def session(self, retry_budget: RetryBudget, replication: Replication) -> Iterator[Session]:
         """Return a session on the pools of the nodes."""
-        yield ClusterSession(self.client, retry_budget, replication)
+        yield ClusterSession(self.client, retry_budget, self.may_pass, replication)
 
 
 class ClusterSession(Session):
@@ -96,8 +96,14 @@ class ClusterSession(Session):
     :param replication: what must be copied before a call is acknowledged.
     """
 
-    def __init__(self, client: redis.RedisCluster, retry_budget: RetryBudget, replication: Replication) -> None:
-        super().__init__(retry_budget)
+    def __init__(
+        self,
+        client: redis.RedisCluster,
+        retry_budget: RetryBudget,
+        may_pass: Callable[[BaseException], bool],
+        replication: Replication,
+    ) -> None:
+        super().__init__(retry_budget, may_pass)
         self._client = client
         self._replication = replication
         self._bytes_sent = 0
@@ -119,12 +125,12 @@ class ClusterSession(Session):
                 return do()
             except DRIVER_ERRORS as failure:
                 # Not after a lasting failure: initialize() would fail, too, and its error would hide the first.
-                if is_passing(failure):
+                if self._may_pass(failure):
                     self._client.nodes_manager.initialize()
                 raise
 
         with lasting(self._retry_budget):
-            return self._retry_budget.attempt(attempt, is_passing)
+            return self._retry_budget.attempt(attempt, self._may_pass)
 
     def servers(self) -> frozenset[Server]:
         """Return the primaries of the cluster, as they are now."""
@@ -210,7 +216,7 @@ class ClusterSession(Session):
     def _pipeline(self, node: ClusterNode) -> Iterator[CallPipeline]:
         from online_features.online.redis._call_pipeline import call_pipeline
 
-        with call_pipeline(self._client.get_redis_connection(node).client) as pipeline:
+        with call_pipeline(self._client.get_redis_connection(node)) as pipeline:
             yield pipeline
 
 
@@ -222,12 +228,21 @@ class AsyncCluster:
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands that are sent together to their nodes, errors among them."""
+        replies = await self._replies(commands)
+        if any(isinstance(reply, redis.ConnectionError) for reply in replies):
+            # A server may close connections that are old or idle. redis-py notices that when it uses one, for that one.
+            for node in self.client.get_nodes():
+                if hasattr(node, "disconnect_free_connections"):  # redis-py before 7 lacks it
+                    await node.disconnect_free_connections()
+            replies = await self._replies(commands)
+        return _answered(replies)
+
+    async def _replies(self, commands: Sequence[Command]) -> list[Any]:
         await self.client.initialize()  # so that its primaries are known
         async with self.client.pipeline(transaction=False) as pipeline:
             for form, key in commands:
                 pipeline.execute_command(*form.on(key), **_target(self.client, form))
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return _answered(replies)
+            return await pipeline.execute(raise_on_error=False)  # type: ignore[no-any-return]
 
     async def primaries(self) -> int:
         """Return how many nodes have keys of their own."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from inspect import Parameter, signature
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -14,8 +13,9 @@ import redis
 from online_features.common.retry_budget import RetryBudget
 from online_features.layouts.layout import Key
 from online_features.online.redis._replies import read_replies, read_replies_async
+from online_features.online.redis.clients import PURPOSE
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
-from online_features.online.redis.redis_failures import is_passing, lasting, refusal_ignored
+from online_features.online.redis.redis_failures import lasting, refusal_ignored
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import Script
 from online_features.online.redis.servers import Server, server
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from online_features.online.redis.row_calls import PackedCall
 
 T = TypeVar("T")
-
-# redis-py before 5.3 needs the name of a command to return a connection; later versions warn if one is given.
-_PARAMETER = signature(redis.ConnectionPool.get_connection).parameters.get("command_name")
-PURPOSE = ("HMGET",) if _PARAMETER is not None and _PARAMETER.default is Parameter.empty else ()
 
 
 class SingleServer(Deployment):
@@ -80,15 +76,17 @@ class SingleServer(Deployment):
         """Open a session on one connection; a run waits for replicas when it ends."""
         from online_features.online.redis._call_pipeline import call_pipeline
 
-        with call_pipeline(partial(retry_budget.attempt, self.client.client, is_passing)) as pipeline:
-            yield ServerSession(pipeline, retry_budget)
+        with call_pipeline(self.client, partial(retry_budget.attempt, is_passing=self.may_pass)) as pipeline:
+            yield ServerSession(pipeline, retry_budget, self.may_pass)
 
 
 class ServerSession(Session):
     """One connection to one server, which is opened again when it is lost."""
 
-    def __init__(self, pipeline: CallPipeline, retry_budget: RetryBudget) -> None:
-        super().__init__(retry_budget)
+    def __init__(
+        self, pipeline: CallPipeline, retry_budget: RetryBudget, may_pass: Callable[[BaseException], bool]
+    ) -> None:
+        super().__init__(retry_budget, may_pass)
         self._pipeline = pipeline
         self._connections = 1
         self._is_lost = False
@@ -105,7 +103,7 @@ class ServerSession(Session):
     def steadily(self, do: Callable[[], T]) -> T:
         """Return what ``do`` returns; do it again after an interruption, on a new connection."""
         with lasting(self._retry_budget):
-            return self._retry_budget.attempt(partial(self._attempt, do), is_passing)
+            return self._retry_budget.attempt(partial(self._attempt, do), self._may_pass)
 
     def servers(self) -> frozenset[Server]:
         """Return the server, as it is now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from inspect import Parameter, signature
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +15,7 @@ from redis.backoff import FullJitterBackoff
 from redis.retry import Retry
 
 from online_features.errors import OnlineAccessError
+from online_features.online.redis.credentials import adapted
 
 # For connecting, for the handshake of TLS, and for a reply: redis-py before 8 has no limit.
 TIMEOUT_SECONDS = 5.0
@@ -21,6 +23,10 @@ CONNECTIONS = 100  # of one client to one server
 # After errors that come at once, not after time-outs: redis-py retries those ten times, which takes a minute.
 RETRIES = 3
 BACKOFF = FullJitterBackoff(base=0.01, cap=1.0)  # seconds
+
+# redis-py before 5.3 needs the name of a command to return a connection of a pool; later versions warn if one is given.
+_PARAMETER = signature(redis.ConnectionPool.get_connection).parameters.get("command_name")
+PURPOSE = ("HMGET",) if _PARAMETER is not None and _PARAMETER.default is Parameter.empty else ()
 
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -41,17 +47,18 @@ def bounds(library: ModuleType, *, retries: int = RETRIES) -> dict[str, Any]:
     }
 
 
-def client_of(url: str) -> redis.Redis:
+def client_of(url: str, credential_provider: redis.CredentialProvider | None = None) -> redis.Redis:
     """Make a client for a URL; it connects when it is first used.
 
-    :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+    :param credential_provider: gives user and password for each login, in place of those in the URL.
+    :raises OnlineAccessError: when the URL, an option in it, or the provider cannot be used.
     """
-    return _client_of(url, redis)  # type: ignore[no-any-return]
+    return _client_of(url, credential_provider, redis)  # type: ignore[no-any-return]
 
 
-def async_client_of(url: str) -> redis.asyncio.Redis:
+def async_client_of(url: str, credential_provider: redis.CredentialProvider | None = None) -> redis.asyncio.Redis:
     """Make an asyncio client for a URL, as :func:`client_of` does."""
-    return _client_of(url, redis.asyncio)  # type: ignore[no-any-return]
+    return _client_of(url, credential_provider, redis.asyncio)  # type: ignore[no-any-return]
 
 
 def check_client(client: Any) -> None:
@@ -70,18 +77,25 @@ def check_async_client(client: Any) -> None:
     _check_client("AsyncOnlineStore", client, redis.asyncio)
 
 
-def _client_of(url: str, library: ModuleType) -> Any:
+def _client_of(url: str, credential_provider: Any, library: ModuleType) -> Any:
     """Make a client of a library.
 
-    :raises OnlineAccessError: when the URL, or an option in it, cannot be used.
+    :raises OnlineAccessError: when the URL, an option in it, or the provider cannot be used.
     """
     given = _checked(url)
+    login = {} if credential_provider is None else {"credential_provider": adapted(credential_provider)}
+    if login and ("@" in urlsplit(url).netloc or {"username", "password"} & given.keys()):
+        raise OnlineAccessError(
+            "the URL of Redis has a user or a password, and credential_provider= gives both -> leave them out there"
+        )
     checks_certificate = given.get("ssl_cert_reqs") != ["none"]
     # redis-py before 6 does not check the host's name unless it is set.
     of_tls = {"ssl_check_hostname": checks_certificate} if url.startswith("rediss:") else {}
     try:
-        client = library.Redis.from_url(url, **bounds(library), **of_tls)
-        pool = client.connection_pool
+        pool = library.ConnectionPool.from_url(url, **bounds(library), **of_tls, **login)
+        # As Redis.from_url does, which would not let a provider renew the credentials of open connections.
+        client = library.Redis(connection_pool=pool, **login)
+        client.auto_close_connection_pool = True
         made = pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError, redis.RedisError) as error:
         # Without the URL: it may hold a password.
@@ -161,8 +175,19 @@ def uses_tls(client: Any) -> bool:
     if pool is not None:
         kind = pool.connection_class
     else:
-        # A client of a cluster has no pool: redis-py's for asyncio keeps the class, the other one a flag.
-        nodes = getattr(client, "nodes_manager", None)
-        options = {**getattr(nodes, "connection_kwargs", {}), **getattr(client, "connection_kwargs", {})}
+        # redis-py's clients of a cluster: the one for asyncio keeps the class, the other one a flag.
+        options = _connection_options(client)
         kind = options.get("connection_class", redis.SSLConnection if options.get("ssl") else None)
     return isinstance(kind, type) and issubclass(kind, (redis.SSLConnection, redis.asyncio.SSLConnection))
+
+
+def renews_login(client: Any) -> bool:
+    """Return whether each login of a client gets credentials of its own, so that one may succeed after a refusal."""
+    return _connection_options(client).get("credential_provider") is not None
+
+
+def _connection_options(client: Any) -> dict[str, Any]:
+    """Return the options of redis-py with which a client makes connections."""
+    # A client of a cluster has no pool: it has them itself, or its list of nodes does.
+    holders = (getattr(client, "connection_pool", None), getattr(client, "nodes_manager", None), client)
+    return {name: value for holder in holders for name, value in getattr(holder, "connection_kwargs", {}).items()}

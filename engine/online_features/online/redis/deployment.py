@@ -13,6 +13,7 @@ import redis
 
 from online_features.common.retry_budget import RetryBudget
 from online_features.layouts.layout import Key
+from online_features.online.redis.clients import renews_login
 from online_features.online.redis.redis_failures import Client, is_passing, refusal_ignored
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import Script, unknown
@@ -38,10 +39,12 @@ class Session(ABC):
     """A run's access to Redis, which retries after interruptions.
 
     :param retry_budget: of all retries of the session.
+    :param may_pass: whether a failure may pass by itself.
     """
 
-    def __init__(self, retry_budget: RetryBudget) -> None:
+    def __init__(self, retry_budget: RetryBudget, may_pass: Callable[[BaseException], bool]) -> None:
         self._retry_budget = retry_budget
+        self._may_pass = may_pass
 
     def command(self, *words: Word | int) -> Any:
         """Return the reply to a command; an interruption may cause it to be carried out twice."""
@@ -115,6 +118,11 @@ class Deployment(ABC):
 
     def __init__(self, client: Client) -> None:
         self.client: Any = client
+        self._renews_login = renews_login(client)
+
+    def may_pass(self, failure: BaseException) -> bool:
+        """Return whether the same command may succeed later; after a refused login, if the next one is another."""
+        return is_passing(failure) or (self._renews_login and isinstance(failure, redis.AuthenticationError))
 
     def command(self, *words: Word | int) -> Any:
         """Return the reply to a command."""

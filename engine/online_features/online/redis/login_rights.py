@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from online_features.online.redis._single_server import PURPOSE
+from online_features.online.redis.clients import PURPOSE
 from online_features.online.redis.redis_failures import is_refused
 from online_features.resp.replies import text
 

@@ -66,7 +66,14 @@ UNKNOWN: Decision = (
     OnlineAccessError,
     "the server does not know this command (rename-command, or a proxy that leaves it out), which is needed: allow it",
 )
-LOGIN: Decision = (OnlineAccessError, "check user and password of the Redis connection")
+LOGIN: Decision = (
+    OnlineAccessError,
+    "check user and password of the Redis connection, or the identity that its credential provider logs in with",
+)
+NO_CREDENTIALS: Decision = (
+    OnlineStoreUnavailableError,
+    "check that the service of the identity can be reached, and that it knows the identity",
+)
 FULL: Decision = (OnlineStoreFullError, "raise maxmemory, or give the view a ttl")
 DISK: Decision = (OnlineStoreFullError, "make room on the disk of Redis, or repair what else keeps it from saving")
 AWAY: Decision = (OnlineStoreUnavailableError, "check host and port, and that Redis runs")
@@ -103,6 +110,7 @@ DECISIONS: dict[str, Decision] = {
     "AuthenticationWrongNumberOfArgsError": LOGIN,
     "AuthorizationError": LOGIN,
     "ExternalAuthProviderError": LOGIN,
+    "NoCredentialsError": NO_CREDENTIALS,
     "NoPermissionError": GRANT,
     "OutOfMemoryError": FULL,
     "PersistentReadOnlyError": (OnlineAccessError, "connect to the primary: this server is a replica"),

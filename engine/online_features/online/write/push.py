@@ -26,7 +26,7 @@ from online_features.online.generations.push_states import (
     version_command,
 )
 from online_features.online.redis.deployment import Deployment
-from online_features.online.redis.redis_failures import is_passing, lasting
+from online_features.online.redis.redis_failures import lasting
 from online_features.online.redis.replication import Replication
 from online_features.online.write._row_writer import RowWriter, row_counts
 from online_features.producers.appending import AppendableSource, appended
@@ -105,7 +105,7 @@ def append_and_push(
         return transformation.schema, given
 
     with lasting(retry_budget):
-        known = retry_budget.attempt(partial(states.read, view), is_passing)
+        known = retry_budget.attempt(partial(states.read, view), deployment.may_pass)
     _check_types(view, known.published, transformation.schema)
     push: _Push[PushedRows] = _Push(deployment, states, view, retry_budget, coerced, now=now)
     with appended(source, view, transformation, rows) as (result, every):
@@ -213,7 +213,7 @@ class _Push(Generic[Given]):
     def _steadily(self, do: Callable[[T], Made]) -> Callable[[T], Made]:
         def steady(what: T) -> Made:
             with lasting(self._retry_budget):
-                return self._retry_budget.attempt(partial(do, what), is_passing)
+                return self._retry_budget.attempt(partial(do, what), self._deployment.may_pass)
 
         return steady
 
