@@ -122,7 +122,7 @@ def test_a_store_that_does_not_reply_is_given_up_within_seconds(
     with stores.online_store("online_store") as store:
         options = store._client.connection_pool.connection_kwargs
         assert (options["socket_timeout"], options["socket_connect_timeout"]) == (2, 2)
-    assert "connect_timeout=2" in stores.offline_store("offline_store")._conninfo
+    assert "connect_timeout=2" in stores.offline_store("offline_store")._conninfo()
 
 
 def test_looking_at_entities_needs_the_rights_to_read_the_connections(
