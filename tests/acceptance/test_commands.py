@@ -60,7 +60,7 @@ def test_make_demo_in_a_fresh_clone_as_an_ordinary_user(clone: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     assert "Everything above held." in run.stdout
-    assert [line for line in run.stdout.splitlines() if len(line) > 80 and "redis-cli" not in line] == []
+    assert [line for line in run.stdout.splitlines() if len(line) > 80 and "valkey-cli" not in line] == []
     assert list((clone / ".servers").iterdir()) == []
     assert processes_in(clone) == []
 
