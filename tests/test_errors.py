@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import pkgutil
+import traceback
 from contextlib import suppress
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 from online_features import errors
 from online_features.errors import OnlineFeaturesError, TerminalError, TransientError
 from online_features.offline.postgres.postgres_failures import translation
+from online_features.online.redis import redis_failures
 from online_features.online.redis.redis_failures import DECISIONS, DRIVER_ERRORS, decision
 from redis.connection import DefaultParser
 
@@ -68,6 +70,10 @@ SAID = [
     ("READONLY You can't write against a read only replica.", errors.OnlineStoreUnavailableError, "primary"),
     ("The user executing the script can't run this command", errors.OnlineAccessError, "grant"),
     ("Script attempted to access a non local key in a cluster node", errors.OnlineStoreUnavailableError, "slots"),
+    ("unknown command 'HELLO', with args beginning with: '3' 'AUTH'", errors.OnlineAccessError, "protocol=2"),
+    ("Internal error", errors.OnlineStoreUnavailableError, "load"),
+    ("ERR unknown command 'WAIT' (key p:v:g:{internal error})", errors.OnlineAccessError, "does not know"),
+    ("WRONGTYPE not right (key p:v:g:{OOM command, internal error, MISCONF})", errors.OnlineDataError, "key"),
     ("WRONGTYPE Operation against a key holding the wrong kind of value", errors.OnlineDataError, "key"),
 ]
 IN_SCRIPT = "Error running script (call to f_0): @user_script:1: @user_script: 1: -{}"
@@ -88,6 +94,18 @@ def test_what_redis_says_is_told_apart_within_scripts_too(
     error, told = decision(parsed)
     assert error is expected
     assert cure in told
+
+
+@pytest.mark.parametrize("said", [
+    "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'user' 'canary' ",
+    "Unknown command `AUTH`, with args beginning with: `canary`, ",
+    "Syntax error in HELLO option 'canary'",
+])  # fmt: skip
+def test_the_words_of_a_login_are_in_no_error(said: str) -> None:
+    failure = redis.ConnectionError(f"the first command failed: {said}")
+    failure.__cause__ = DefaultParser.parse_error(f"ERR {said}")
+    told = redis_failures.translation(failure, "the online store")
+    assert "canary" not in "".join(traceback.format_exception(failure)) + str(told)
 
 
 @pytest.mark.parametrize(

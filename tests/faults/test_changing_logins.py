@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -241,6 +242,70 @@ def test_an_identity_that_cannot_be_asked_for_a_while_is_asked_again(
     message = "Failing gives no credentials: ValueError: the service of tokens is away -> check that the service"
     with pytest.raises(OnlineStoreUnavailableError, match=message):
         rows(online, view)
+    online._client.close()
+
+
+@pytest.mark.parametrize("given, told", [
+    (None, "NoneType"), (5, "int"), ("canary", "str"), ((), "()"), (("u", None), "(str, NoneType)"),
+    (("u", "canary", "x"), "(str, str, str)"), (("u", "canary\ud800"), "(str, str)"),
+])  # fmt: skip
+def test_credentials_that_redis_cannot_be_sent_are_refused_without_being_shown(
+    server: Server, view: FeatureView, given: Any, told: str
+) -> None:
+    class Wrong(CredentialProvider):
+        def get_credentials(self) -> Any:
+            return given
+
+    async def read() -> Any:
+        async with AsyncOnlineStore.from_url(server.url, credential_provider=Wrong()) as store:
+            return await store.freshness(view)
+
+    online = OnlineStore.from_url(server.url, credential_provider=Wrong())
+    for read_it in (lambda: online.freshness(view), lambda: asyncio.run(read())):
+        with pytest.raises(OnlineAccessError, match=re.escape(f"returned {told} -> return (user, password)")) as raised:
+            read_it()
+        assert "canary" not in repr(raised.value)
+    online._client.close()
+
+
+class Slow(CredentialProvider):
+    """Gives credentials, at first only when nobody waits for them any more."""
+
+    def __init__(self, provider: CredentialProvider) -> None:
+        self.provider = provider
+        self.interruption: BaseException | None = KeyboardInterrupt()
+
+    def get_credentials(self) -> Any:
+        interruption, self.interruption = self.interruption, None
+        if interruption:
+            raise interruption
+        return self.provider.get_credentials()
+
+    async def get_credentials_async(self) -> Any:
+        if self.interruption:
+            self.interruption = None
+            await asyncio.sleep(60)
+        return self.provider.get_credentials()
+
+
+def test_a_login_that_is_broken_off_leaves_no_connection_without_a_login(
+    server: Server, login: ChangingLogin, view: FeatureView
+) -> None:
+    in_database_3 = f"{server.url.removesuffix('/0')}/3"
+
+    async def read() -> Any:
+        async with AsyncOnlineStore.from_url(in_database_3, credential_provider=Slow(login)) as store:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.freshness(view), 0.2)
+            await store.freshness(view)
+            return await store._client.client_info()
+
+    online = OnlineStore.from_url(in_database_3, credential_provider=Slow(login))
+    with pytest.raises(KeyboardInterrupt):
+        online.freshness(view)
+    online.freshness(view)
+    for found in (online._client.client_info(), asyncio.run(read())):
+        assert (found["user"], int(found["db"])) == ("changing", 3)
     online._client.close()
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import redis.asyncio
-from online_features.online.redis.clients import bounds, warn_of_unchecked
+from online_features.online.redis.clients import bounds, handshake, warn_of_unchecked
 from online_features.online.redis.credentials import adapted
 
 from online_features_provider.hooks._redis_extra import RedisExtra
@@ -101,7 +101,7 @@ class RedisAddress:
                 # Each connection asks all Sentinels in turn, so time-outs add up: fewer retries.
                 options |= {**bounds(library, retries=1), **self.options}
                 asking = {**bounds(library, retries=0), **self.sentinel_options}
-                sentinels = library.Sentinel(self.nodes, sentinel_kwargs=asking, **options)
+                sentinels = library.Sentinel(self.nodes, sentinel_kwargs=asking, **handshake(library), **options)
                 pool = _AsyncPool if library is redis.asyncio else library.sentinel.SentinelConnectionPool
                 return sentinels.master_for(self.primary, connection_pool_class=pool)
             case "cluster":
@@ -109,7 +109,7 @@ class RedisAddress:
                 return library.RedisCluster(startup_nodes=nodes, **options)
             case "server":
                 ((host, port),) = self.nodes
-                return library.Redis(host=host, port=port, **options)
+                return library.Redis(host=host, port=port, **handshake(library), **options)
 
 
 class _AsyncPool(redis.asyncio.SentinelConnectionPool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import timedelta
@@ -118,3 +119,16 @@ def test_a_password_is_in_the_uri_or_in_the_credentials() -> None:
     with pytest.raises(OfflineAccessError, match="uri= has a password, and credentials= gives one -> leave") as raised:
         OfflineStore("postgresql://user:secret@host/db", credentials=lambda: ("user", "secret"))
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given, told", [
+    (None, "NoneType"), ("ab", "str"), (("canary",), "(str)"), (("postgres", None), "(str, NoneType)"),
+    ((None, "canary"), "(NoneType, str)"), ((b"u", b"canary"), "(bytes, bytes)"), (("u", ""), "(str, str)"),
+    (("u", "canary\0"), "(str, str)"), (("u", "canary\ud800"), "(str, str)"), (("u", "canary", 1), "(str, str, int)"),
+])  # fmt: skip
+def test_credentials_that_libpq_cannot_be_given_are_refused_without_being_shown(
+    uri: str, given: Any, told: str
+) -> None:
+    with pytest.raises(OfflineAccessError, match=re.escape(f"returned {told} -> return (user, password)")) as raised:
+        OfflineStore(uri, credentials=lambda: given).ping()
+    assert "canary" not in repr(raised.value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from contextlib import suppress
+from typing import Any, TypeAlias
 
 import psycopg2
 from psycopg.pq import PGconn
@@ -42,7 +43,7 @@ def conninfo_of(uri: str, credentials: Credentials | None) -> Conninfo:
 
 def _asked(credentials: Credentials) -> tuple[str, str]:
     try:
-        user, password = credentials()
+        given: Any = credentials()
     except OnlineFeaturesError:
         raise
     except Exception as failure:
@@ -50,7 +51,25 @@ def _asked(credentials: Credentials) -> tuple[str, str]:
             f"there are no credentials for Postgres: {type(failure).__name__}: {failure} -> check that the service of "
             "the identity can be reached, and that it knows the identity"
         ) from failure
-    return user, password
+    match given:
+        case [user, password] if _is_word(user) and _is_word(password):
+            return user, password
+        case [*words]:
+            found = f"({', '.join(type(word).__name__ for word in words)})"  # not the words: they are secret
+        case _:
+            found = type(given).__name__
+    raise OfflineAccessError(
+        f"credentials= has returned {found} -> return (user, password), two texts in UTF-8 that are not empty"
+    )
+
+
+def _is_word(word: object) -> bool:
+    """Return whether libpq can be given a word; an empty one would have it take another from its environment."""
+    if not isinstance(word, str) or not word or "\0" in word:
+        return False
+    with suppress(UnicodeEncodeError):
+        return bool(word.encode())
+    return False
 
 
 def completed(uri: str) -> str:

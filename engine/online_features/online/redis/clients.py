@@ -47,6 +47,33 @@ def bounds(library: ModuleType, *, retries: int = RETRIES) -> dict[str, Any]:
     }
 
 
+def handshake(library: ModuleType) -> dict[str, Any]:
+    """Return options of redis-py by which a connection to a server is logged in or closed; not for a cluster's client.
+
+    redis-py closes it after errors of its own alone. If a task is cancelled within the handshake, or a signal raises an
+    error, the connection would stay in the pool, without a login and in database 0.
+
+    :param library: ``redis`` or ``redis.asyncio``.
+    """
+    return {"redis_connect_func": _shake_hands_async if library is redis.asyncio else _shake_hands}
+
+
+def _shake_hands(connection: Any) -> None:
+    try:
+        connection.on_connect()
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+async def _shake_hands_async(connection: Any) -> None:
+    try:
+        await connection.on_connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+
+
 def client_of(url: str, credential_provider: redis.CredentialProvider | None = None) -> redis.Redis:
     """Make a client for a URL; it connects when it is first used.
 
@@ -92,7 +119,7 @@ def _client_of(url: str, credential_provider: Any, library: ModuleType) -> Any:
     # redis-py before 6 does not check the host's name unless it is set.
     of_tls = {"ssl_check_hostname": checks_certificate} if url.startswith("rediss:") else {}
     try:
-        pool = library.ConnectionPool.from_url(url, **bounds(library), **of_tls, **login)
+        pool = library.ConnectionPool.from_url(url, **bounds(library), **handshake(library), **of_tls, **login)
         # As Redis.from_url does, which would not let a provider renew the credentials of open connections.
         client = library.Redis(connection_pool=pool, **login)
         client.auto_close_connection_pool = True

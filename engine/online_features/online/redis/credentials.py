@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -42,14 +42,14 @@ class _Adapted(redis.CredentialProvider):
 
     def get_credentials(self) -> Any:
         with _translated(self._provider):
-            return self._provider.get_credentials()
+            return _checked(self._provider.get_credentials())
 
     async def get_credentials_async(self) -> Any:
         provider = self._provider
         with _translated(provider):
             if type(provider).get_credentials_async is redis.CredentialProvider.get_credentials_async:
-                return await asyncio.to_thread(provider.get_credentials)
-            return await provider.get_credentials_async()
+                return _checked(await asyncio.to_thread(provider.get_credentials))
+            return _checked(await provider.get_credentials_async())
 
 
 class _AdaptedStreaming(_Adapted, Streaming or redis.CredentialProvider):  # type: ignore[misc]
@@ -63,6 +63,30 @@ class _AdaptedStreaming(_Adapted, Streaming or redis.CredentialProvider):  # typ
 
     def is_streaming(self) -> bool:
         return bool(self._provider.is_streaming())
+
+
+def _checked(credentials: Any) -> Any:
+    """Return credentials that Redis can be sent.
+
+    :raises OnlineAccessError: naming their type alone, because they are secret.
+    """
+    match credentials:
+        case [*words] if len(words) in (1, 2) and all(map(_is_word, words)):
+            return tuple(words)
+        case [*words]:
+            found = f"({', '.join(type(word).__name__ for word in words)})"
+        case _:
+            found = type(credentials).__name__
+    raise OnlineAccessError(
+        f"a credential provider has returned {found} -> return (user, password) or (password,), texts in UTF-8"
+    )
+
+
+def _is_word(word: Any) -> bool:
+    if isinstance(word, str):
+        with suppress(UnicodeEncodeError):
+            word = word.encode()
+    return isinstance(word, bytes)
 
 
 @contextmanager

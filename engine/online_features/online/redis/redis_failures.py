@@ -45,6 +45,12 @@ TO_SOCKET = re.compile(r"connecting to (unix:)?/")
 # The place in a script where an error was raised, which means nothing to users.
 SCRIPT_SHOWN = re.compile(r",? ?script: [0-9a-f]{40}, on @user_script:\d+\.?")
 
+# The words of a command that a server does not know, or an option that it refuses: of a login they are its secrets.
+WORDS_SHOWN = re.compile(r",? with args beginning with:.*|(?<=HELLO option) '.*'", re.DOTALL)
+
+# The key of a row in an error of one of our scripts (common.lua): it is data, and must not be taken for what happened.
+ROW_SHOWN = re.compile(r" \(key .*\)$", re.DOTALL)
+
 SHA = re.compile(r"[0-9a-f]{40}")
 SCRIPT_LINE = re.compile(r"@user_script: ?(\d+)")
 READ_OF_ROW = re.compile(r"of_row\(key, redis\.pcall\('(\w+)'")
@@ -65,6 +71,11 @@ GRANT: Decision = (OnlineAccessError, "grant the Redis user the command and the 
 UNKNOWN: Decision = (
     OnlineAccessError,
     "the server does not know this command (rename-command, or a proxy that leaves it out), which is needed: allow it",
+)
+NO_HELLO: Decision = (
+    OnlineAccessError,
+    "the server, or a proxy before it, does not know how redis-py begins: add ?protocol=2 to the URL, or the option "
+    "protocol=2 to the client",
 )
 LOGIN: Decision = (
     OnlineAccessError,
@@ -154,6 +165,7 @@ DECISIONS: dict[str, Decision] = {
 REPLIES: tuple[tuple[re.Pattern[str], Decision], ...] = tuple(
     (re.compile(pattern), decision)
     for pattern, decision in (
+        (r"(?i)\bunknown command ['`]?HELLO", NO_HELLO),
         (r"(?i)\bunknown (sub)?command", UNKNOWN),
         (r"Unknown Redis command called from", UNKNOWN),
         (r"-?\bOOM command", FULL),
@@ -202,10 +214,18 @@ def translation(failure: Exception, what: str, *, tls: bool | None = None) -> On
     :param what: what failed, as the message begins.
     :param tls: whether the client uses TLS, if that is known.
     """
+    _leave_words_out(failure)
     error, cure = decision(failure)
     command = _command_of_script(str(failure)) if cure in (UNKNOWN[1], GRANT[1]) else ""
     said = SCRIPT_SHOWN.sub("", CLIENT_SHOWN.sub(r"\1", " ".join(str(failure).split())))
     return error(f"{what}, Redis: {said}{command} -> {cure}{_tls_hint(failure, tls)}")
+
+
+def _leave_words_out(failure: BaseException | None) -> None:
+    """Take the words of commands out of a failure and of those that led to it: logs show all of them."""
+    while failure is not None:
+        failure.args = tuple(WORDS_SHOWN.sub("", word) if isinstance(word, str) else word for word in failure.args)
+        failure = failure.__cause__ or failure.__context__
 
 
 def _command_of_script(said: str) -> str:
@@ -247,8 +267,9 @@ def decision(failure: Exception) -> Decision:
     if isinstance(failure, redis.exceptions.InvalidResponse) and TLS_ALERT in str(failure):
         return ONLY_TLS
     if type(failure) is redis.ResponseError:
+        said = ROW_SHOWN.sub("", str(failure))
         for pattern, decided in REPLIES:
-            if pattern.search(str(failure)):
+            if pattern.search(said):
                 return decided
     return next(DECISIONS[kind.__name__] for kind in type(failure).__mro__ if kind.__name__ in DECISIONS)
 

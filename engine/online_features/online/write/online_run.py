@@ -206,7 +206,8 @@ class OnlineRun:
             self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
             refusal=refusal, fields={"pushed": "1"} if is_pushed else {},
         )  # fmt: skip
-        self._session.command("PERSIST", keyspace.statistics_key(self._view, build.generation))
+        # Whoever may not send it has a build without statistics in the end.
+        self._session.reply("PERSIST", keyspace.statistics_key(self._view, build.generation))
         self._ready = build.generation
 
     def publish(self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None) -> Publication:
