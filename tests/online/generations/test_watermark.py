@@ -58,6 +58,7 @@ def test_windows_move_the_watermark_when_they_join_on(
         ([(1, 2), (3, 6), (4, 5), (7, 8)], ((2, 3), (6, 7))),
         ([(1, 2), (3, 4), (2, 3)], ()),
         ([(3, 4), (6, 7)], ((None, 3), (4, 6))),
+        ([(1, 2), (3, 4), (4, 5), (3, 5), (5, 6)], ((2, 3),)),
     ],
 )
 def test_a_window_that_is_missing_is_seen(
@@ -71,6 +72,7 @@ def test_a_window_that_is_missing_is_seen(
         materialize(view, offline, online, start=at(start), end=at(end))
     expected = tuple((None if start is None else at(start), at(end)) for start, end in gaps)
     assert online.freshness(view).gaps == online.state(view).gaps == expected
+    assert len(online.state(view).pending) == len(expected), "windows without a gap between them are joined"
     if windows and not expected:
         materialize(view, offline, online, start=at(9), end=at(10))
         materialize(view, offline, online)

@@ -20,7 +20,7 @@
 --           generation
 --
 -- The watermark only moves forward, and only over what runs have covered: windows that begin after it are kept in
--- "pending" until a run closes the gap.
+-- "pending" until a run closes the gap; those that touch or overlap are joined.
 
 local state, runs, marker, pointer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
@@ -58,9 +58,14 @@ table.sort(pending, function(a, b) return a[1] < b[1] end)
 
 local waiting = {}
 for _, window in ipairs(pending) do
+  local last = waiting[#waiting]
   if window[1] == '' or (watermark and window[1] <= watermark) then
     if not watermark or window[2] > watermark then
       watermark = window[2]
+    end
+  elseif last and window[1] <= last[2] then
+    if window[2] > last[2] then
+      last[2] = window[2]
     end
   else
     waiting[#waiting + 1] = window
