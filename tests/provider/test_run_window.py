@@ -229,6 +229,12 @@ def test_a_key_that_is_neither_a_day_nor_an_hour_is_refused(key: str) -> None:
 
 
 @needs_partitions
+@needs_partitions
+def test_a_key_that_names_another_day_than_airflow_means_is_refused() -> None:
+    with pytest.raises(WindowError, match="is that of 2026-01-05.* -> give the timetable key_format='%Y-%m-%d'"):
+        partition("2026-05-01", date=at(0, day=5))  # key_format="%Y-%d-%m"
+
+
 def test_a_run_without_a_key_is_refused() -> None:
     message = "window='partition' needs a DAG run with a partition key -> schedule the DAG with CronPartitionTimetable"
     for key in (None, ""):
@@ -242,7 +248,7 @@ def test_a_key_of_another_time_zone_is_refused_where_it_cannot_be_read() -> None
         window_arguments(run_of("2026-01-31", "Europe/Paris"), window="partition", start=None, end=None)  # type: ignore[arg-type]
     assert window_arguments(run_of("2026-01-31", "UTC"), window="partition", start=None, end=None)  # type: ignore[arg-type]
     assert partition("2026-01-31", zone=None, date=at(0, day=31))["start"] == at(0, day=31)
-    with pytest.raises(WindowError, match=r"begins at 2026-01-30T23:00:00\+00:00 for Airflow.* -> map keys to UTC"):
+    with pytest.raises(WindowError, match=r"begins at 2026-01-30T23:00:00\+00:00.* -> map keys by StartOfDayMapper"):
         partition("2026-01-31", zone=None, date=at(23, day=30))
 
 

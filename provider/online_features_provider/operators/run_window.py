@@ -117,7 +117,13 @@ def _partition(context: Context) -> dict[str, Any]:
     if zone is None and date is not None and date != start:
         raise WindowError(
             f"partition {key!r} begins at {date.isoformat()} for Airflow, but at {start.isoformat()} in UTC, in which "
-            "window='partition' reads keys that come with assets -> map keys to UTC, or give start= and end="
+            "window='partition' reads keys that come with assets -> map keys by StartOfDayMapper or StartOfHourMapper "
+            "in UTC, or give start= and end="
+        )
+    if zone is not None and date is not None and not start <= date < end:
+        raise WindowError(
+            f"partition {key!r} is that of {date.isoformat()} for Airflow, which is not from {start.isoformat()} to "
+            f"{end.isoformat()} -> give the timetable key_format='%Y-%m-%d' or '%Y-%m-%dT%H'"
         )
     if end > datetime.now(UTC):
         say(
