@@ -201,6 +201,17 @@ def test_a_partitioned_table_is_walked_if_its_partitions_are_few(
     assert words(offline, make_view()) == way
 
 
+def test_a_column_whose_null_values_postgres_has_not_ruled_out_yet_is_looked_at(
+    database: Database, make_view: MakeView, offline: OfflineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((version,),) = database("SELECT current_setting('server_version_num')::int")
+    if version < 180000:
+        pytest.skip("before Postgres 18, NOT NULL is validated when it is declared")
+    database(DEEP + INDEX + "INSERT INTO rows VALUES ('e1', NULL, 0), ('e2', NULL, 0)")
+    database("ALTER TABLE rows ADD CONSTRAINT c NOT NULL ts NOT VALID;" + ANALYZED)
+    assert read(offline, make_view(), monkeypatch, "skip scan")[1] == 2
+
+
 def test_shallow_history_and_windows_are_looked_through(
     database: Database, make_view: MakeView, offline: OfflineStore
 ) -> None:

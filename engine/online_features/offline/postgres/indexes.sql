@@ -8,7 +8,13 @@
 SELECT relation_columns.not_null, key_index.name, key_index.columns, key_index.descending, key_index.nulls_first
 FROM pg_catalog.pg_class AS relation
 CROSS JOIN LATERAL (
-    SELECT coalesce(array_agg(attname::text) FILTER (WHERE attnotnull), '{}') AS not_null
+    SELECT coalesce(array_agg(attname::text) FILTER (
+        -- Since Postgres 18 a column may be declared NOT NULL and hold NULLs, until that is validated.
+        WHERE attnotnull AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_constraint
+            WHERE conrelid = attrelid AND contype = 'n' AND conkey = ARRAY[attnum] AND NOT convalidated
+        )
+    ), '{}') AS not_null
     FROM pg_catalog.pg_attribute
     WHERE attrelid = relation.oid AND attnum > 0
 ) AS relation_columns
