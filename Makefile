@@ -85,8 +85,8 @@ $(BETWEEN_INSTALLED): pyproject.toml engine/pyproject.toml constraints-between.t
 	@touch $@
 
 test-servers: $(INSTALLED)
-	@for server in redis-6.2 redis-8.2; do \
-		TEST_REDIS=$$server TEST_LAYOUTS='msgpack hash' $(RUN_TESTS) --dist=worksteal -m servers $(PYTEST_ARGS) || exit; done
+	@TEST_REDIS=redis-6.2 TEST_LAYOUTS=msgpack $(RUN_TESTS) --dist=worksteal -m servers $(PYTEST_ARGS)
+	@TEST_REDIS=redis-8.2 TEST_LAYOUTS='msgpack hash' exec $(RUN_TESTS) --dist=worksteal -m servers $(PYTEST_ARGS)
 
 test-pooler: $(INSTALLED)
 	@exec $(RUN_TESTS) --dist=load -m pooler $(PYTEST_ARGS)
