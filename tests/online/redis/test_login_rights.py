@@ -39,10 +39,24 @@ def test_a_login_is_asked_without_doing_anything(
     assert not client.exists(f"{project}:a")
 
 
-def test_a_login_that_may_not_begin_a_transaction_cannot_be_asked(login: Callable[..., redis.Redis]) -> None:
-    with login("+get", "~*") as asked:
-        assert may_login(asked, [("GET", "a")]) is None
-        assert may_user(asked, USER, [("GET", "a")]) is None
+def test_a_login_that_may_not_begin_a_transaction_cannot_be_asked(
+    login: Callable[..., redis.Redis], client: redis.Redis, project: str
+) -> None:
+    client.set(f"{project}:a", "kept")
+    commands = [("SET", f"{project}:a", "1"), ("DEL", f"{project}:a"), ("GET", f"{project}:a")]
+    with login("+get", "+set", "+del", "~*") as asked:
+        assert may_login(asked, commands) is None
+        assert may_user(asked, USER, commands) is None
+    assert client.get(f"{project}:a") == "kept"
+
+
+def test_a_login_that_may_not_end_its_transaction_is_asked_and_the_client_goes_on(
+    login: Callable[..., redis.Redis], client: redis.Redis, project: str
+) -> None:
+    with login("+multi", "+set", "+get", "+select", "~*") as asked:
+        assert may_login(asked, [("SET", f"{project}:a", "1"), ("DEL", f"{project}:a")])[0] == ""  # type: ignore[index]
+        assert asked.get(f"{project}:a") is None
+    assert not client.exists(f"{project}:a")
 
 
 def test_another_user_is_asked_where_redis_can_do_that(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -21,20 +22,24 @@ def may_user(client: redis.Redis, user: str, commands: Sequence[Words]) -> list[
 
     :returns: why Redis would refuse each of them, empty if it would not; ``None`` where it cannot be asked.
     """
-    replies = _exchange(client, [("ACL", "DRYRUN", user, *words) for words in commands])
+    with _connection(client) as connection:
+        replies = _exchange(connection, [("ACL", "DRYRUN", user, *words) for words in commands])
     if any(isinstance(reply, redis.ResponseError) for reply in replies):
         return None  # an older Redis, a user that is unknown, or no right to ask
     return ["" if text(reply) == "OK" else text(reply) for reply in replies]
 
 
 def may_login(client: redis.Redis, commands: Sequence[Words]) -> list[str] | None:
-    """Ask whether the login may send commands, by a transaction that is discarded: Redis refuses what it may not queue.
+    """Ask whether the login may send commands, by a transaction that never ends: Redis refuses what it may not queue.
 
     :returns: as :func:`may_user` does.
     """
-    begun, *replies, _ = _exchange(client, [("MULTI",), *commands, ("DISCARD",)])
-    if isinstance(begun, redis.ResponseError):
-        return None
+    with _connection(client) as connection:
+        # Alone: without a transaction, Redis would carry the commands out.
+        (begun,) = _exchange(connection, [("MULTI",)])
+        if isinstance(begun, redis.ResponseError):
+            return None
+        replies = _exchange(connection, commands)
     # In a cluster, a key may be another node's, which Redis says only if the user may use it.
     return [str(reply) if isinstance(reply, redis.ResponseError) and is_refused(reply) else "" for reply in replies]
 
@@ -44,15 +49,22 @@ def refuses_command(refusal: str) -> bool:
     return OF_COMMAND in refusal or "unknown" in refusal
 
 
-def _exchange(client: redis.Redis, commands: Sequence[Words]) -> list[Any]:
-    """Return the replies to commands that are sent together on one connection, errors among them."""
+@contextmanager
+def _connection(client: redis.Redis) -> Iterator[Any]:
+    """Yield a connection, and close it, which discards a transaction."""
     pool = client.connection_pool
     connection: Any = pool.get_connection(*PURPOSE)
     try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [_reply(connection) for _ in commands]
+        yield connection
     finally:
+        connection.disconnect()
         pool.release(connection)
+
+
+def _exchange(connection: Any, commands: Sequence[Words]) -> list[Any]:
+    """Return the replies to commands that are sent together, errors among them."""
+    connection.send_packed_command(connection.pack_commands(commands))
+    return [_reply(connection) for _ in commands]
 
 
 def _reply(connection: Any) -> Any:
