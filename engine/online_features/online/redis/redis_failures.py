@@ -74,8 +74,8 @@ UNKNOWN: Decision = (
 )
 NO_HELLO: Decision = (
     OnlineAccessError,
-    "the server, or a proxy before it, does not know how redis-py begins: add ?protocol=2 to the URL, or the option "
-    "protocol=2 to the client",
+    "the server does not know this command, with which redis-py begins: add ?protocol=2 to the URL, or give the client "
+    "protocol=2",
 )
 LOGIN: Decision = (
     OnlineAccessError,
