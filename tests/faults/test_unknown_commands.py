@@ -35,7 +35,7 @@ MakeView = Callable[..., FeatureView]
 SERVERS_AT_ONCE = 4
 
 # That a run does without. Scripts that are needed call some of them, too: then the run is refused.
-WANTED = {"info", "memory", "lrange", "client", "script", "setnx"}
+WANTED = {"info", "memory", "lrange", "client", "persist", "script", "setnx"}
 # Of the tests, and of a server's own.
 NOT_OURS = {"flushall", "config", "command", "role", "select", "ping"}
 
