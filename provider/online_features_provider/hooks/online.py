@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from online_features.errors import OnlineFeaturesError
 from online_features.online.async_store import AsyncOnlineStore
 from online_features.online.redis.clients import uses_tls
-from online_features.online.redis.redis_failures import DRIVER_ERRORS, translation
+from online_features.online.redis.redis_failures import DRIVER_ERRORS, refusal_ignored, translation
 from online_features.online.store import OnlineStore
 
 from online_features_provider.hooks.connections import look_up
@@ -72,7 +72,8 @@ class OnlineStoreHook(RedisHook):
     def test_connection(self) -> tuple[bool, str]:
         """Return whether Redis replies, and the error if it does not."""
         try:
-            with self.get_conn() as client:
+            # A refusal is an answer, too: PING is a right of its own.
+            with self.get_conn() as client, refusal_ignored():
                 client.ping()
         except OnlineFeaturesError as error:
             return False, str(error)

@@ -117,6 +117,15 @@ def test_a_trigger_gets_a_store_and_the_loop_is_not_blocked(connections: None, m
     assert asyncio.run(read()).is_materialized is False
 
 
+def test_a_user_who_may_not_ping_is_answered(
+    redis_url: str, client: redis.Redis, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.acl_setuser(project, enabled=True, passwords=["+word"], keys=["*"], commands=["+get", "+select"])
+    monkeypatch.setenv("AIRFLOW_CONN_ONLINE_STORE", redis_url.replace("redis://", f"redis://{project}:word@"))
+    assert OnlineStoreHook().test_connection() == (True, "Redis answers")
+    client.acl_deluser(project)
+
+
 def test_hooks_say_whether_their_connections_work(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert OnlineStoreHook().test_connection() == (True, "Redis answers")
     assert OfflineStoreHook().test_connection() == (True, "Postgres answers")
