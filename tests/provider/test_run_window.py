@@ -229,12 +229,12 @@ def test_a_key_that_is_neither_a_day_nor_an_hour_is_refused(key: str) -> None:
 
 
 @needs_partitions
-@needs_partitions
 def test_a_key_that_names_another_day_than_airflow_means_is_refused() -> None:
     with pytest.raises(WindowError, match="is that of 2026-01-05.* -> give the timetable key_format='%Y-%m-%d'"):
         partition("2026-05-01", date=at(0, day=5))  # key_format="%Y-%d-%m"
 
 
+@needs_partitions
 def test_a_run_without_a_key_is_refused() -> None:
     message = "window='partition' needs a DAG run with a partition key -> schedule the DAG with CronPartitionTimetable"
     for key in (None, ""):
