@@ -239,7 +239,7 @@ class Soak:
                 ((sessions,),) = execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
                 info = admin.info()
                 # Without tombstones: they grow with the number of erased entities, and are compared with the model.
-                reserved = admin.scan_iter(f"{keyspace.RESERVED_PREFIX}:*{self.project}*", count=10_000)
+                reserved = set(admin.scan_iter(f"{keyspace.RESERVED_PREFIX}:*{self.project}*", count=10_000))
                 self.samples.append(
                     {
                         "memory (MB)": process.memory_info().rss / 1e6,

@@ -417,7 +417,7 @@ def test_a_slot_that_moves_is_followed_by_a_right(
 ) -> None:
     def job(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
         admin.push(view, [pushed("a", NOW)])
-        (key,) = (key for key in admin._client.scan_iter() if key.endswith(view.project.encode()))
+        (key,) = {key for key in admin._client.scan_iter() if key.endswith(view.project.encode())}
         source = servers.owner(key_slot(key))
         move = servers.migration(key_slot(key), next(node for node in servers.nodes if node is not source))
         move.begin()

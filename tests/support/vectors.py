@@ -130,7 +130,7 @@ def _key(
     materialize(view, offline, online)
     schema = online.state(view).schema
     assert schema is not None
-    (key,) = online._client.scan_iter(f"{PROJECT_NAME}:{table}:*", count=10_000)
+    (key,) = set(online._client.scan_iter(f"{PROJECT_NAME}:{table}:*", count=10_000))
     generation = online.state(view).generation
     return {
         "types": [column.type for column in schema.keys],
