@@ -24,7 +24,7 @@ help:
 	@echo 'make test-between the tests of the provider, with the Airflow between the oldest and the newest'
 	@echo 'make test-servers what may differ by Redis server, on Redis 6.2 and 8.2; all other tests are on Valkey 8.1'
 	@echo 'make test-pooler  the tests behind PgBouncer (Debian package pgbouncer)'
-	@echo 'make test-debian  the tests that meet the stores, on Debian packages postgresql-15 and redis-server'
+	@echo 'make test-debian  what meets Postgres, and what may differ by Redis server, on Debian packages postgresql-15 and redis-server'
 	@echo 'make coverage     the tests of make test, and the lines that they do not run'
 	@echo 'make soak         everything that happens to a view, at once, for MINUTES=30: fails where anything grows'
 	@echo 'make hammer       readers of three views beside builds, switches and removals, for MINUTES=30, and 100 runs killed'
@@ -91,11 +91,14 @@ test-servers: $(INSTALLED)
 test-pooler: $(INSTALLED)
 	@exec $(RUN_TESTS) --dist=load -m pooler $(PYTEST_ARGS)
 
-# What meets the stores and is not slow, in one layout: what differs by server is the same in the others. Redis 7.0
-# takes its collation from the environment.
+# What may differ by Redis server, and what meets Postgres and is not slow; in one layout. Redis 7.0 takes its collation
+# from the environment.
+ON_DEBIAN = LC_ALL=en_US.UTF-8 TEST_LAYOUTS=msgpack TEST_POSTGRES_PROGRAMS=$(DEBIAN_POSTGRES) TEST_REDIS=$(DEBIAN_REDIS)
+
 test-debian: $(INSTALLED)
-	@LC_ALL=en_US.UTF-8 TEST_LAYOUTS=msgpack TEST_POSTGRES_PROGRAMS=$(DEBIAN_POSTGRES) TEST_REDIS=$(DEBIAN_REDIS) exec $(RUN_TESTS) --dist=worksteal \
-		-m 'servers or not (airflow or faults or pooler or slow)' $(addprefix tests/,faults layouts materialization offline online types) $(PYTEST_ARGS)
+	@$(ON_DEBIAN) $(RUN_TESTS) --dist=worksteal -m servers $(addprefix tests/,faults layouts online) $(PYTEST_ARGS)
+	@$(ON_DEBIAN) exec $(RUN_TESTS) --dist=worksteal -m 'servers or not (airflow or faults or pooler or slow)' \
+		$(addprefix tests/,materialization offline types) $(PYTEST_ARGS)
 
 coverage: $(INSTALLED)
 	@exec $(RUN_TESTS) --cov --cov-report=term:skip-covered -m 'not (airflow or faults or pooler or slow)' $(PYTEST_ARGS)
