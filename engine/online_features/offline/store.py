@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from online_features import arguments
 from online_features.feature_view import FeatureView
@@ -35,6 +35,11 @@ class OfflineStore:
         arguments.check_given(statement_timeout=statement_timeout)
         self._conninfo = completed(uri)
         self._transactions = Transactions(self._conninfo, statement_timeout)
+        self._statement_timeout = statement_timeout
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the store for another process."""
+        return _copied_store, (self._conninfo, self._statement_timeout)
 
     def ping(self) -> None:
         """Check that Postgres answers.
@@ -80,3 +85,7 @@ class OfflineStore:
     def _changed_tables(self) -> AsyncGenerator[frozenset[str], None]:
         """Yield the tables that have changed; see :func:`~online_features.offline._listener.changed_tables`."""
         return changed_tables(self._conninfo)
+
+
+def _copied_store(uri: str, statement_timeout: timedelta | None) -> OfflineStore:
+    return OfflineStore(uri, statement_timeout=statement_timeout)
