@@ -19,22 +19,22 @@ def doubles(table: pa.Table) -> pa.Table:
     return table.append_column("y", pc.multiply(table["x"], 2))
 
 
-def fails_at_forty(table: pa.Table) -> pa.Table:
-    """Fail on the row in which ``x`` is 40."""
-    if 40 in table["x"].to_pylist():
-        raise ValueError("forty")
+def fails_at_ninety(table: pa.Table) -> pa.Table:
+    """Fail on the row in which ``x`` is 90."""
+    if 90 in table["x"].to_pylist():
+        raise ValueError("ninety")
     return table.append_column("y", table["x"])
 
 
-def kills_itself_at_forty(table: pa.Table) -> pa.Table:
-    """Kill the process that has the row in which ``x`` is 40."""
-    if 40 in table["x"].to_pylist():
+def kills_itself_at_ninety(table: pa.Table) -> pa.Table:
+    """Kill the process that has the row in which ``x`` is 90."""
+    if 90 in table["x"].to_pylist():
         os.kill(os.getpid(), signal.SIGKILL)
     return table.append_column("y", table["x"])
 
 
-def waits_at_forty(table: pa.Table) -> pa.Table:
-    """Never return from the row in which ``x`` is 40."""
-    if 40 in table["x"].to_pylist():
+def waits_at_ninety(table: pa.Table) -> pa.Table:
+    """Never return from the row in which ``x`` is 90."""
+    if 90 in table["x"].to_pylist():
         threading.Event().wait()
     return table.append_column("y", table["x"])

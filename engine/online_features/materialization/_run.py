@@ -57,8 +57,8 @@ def run_once(
     record: RunRecord,
 ) -> MaterializationResult:
     """Run one attempt, from the plan to the watermark."""
-    with PartProcesses(options.parallel) as processes:
-        if options.full and options.parallel > 1:
+    with PartProcesses(options.parallel - 1) as processes:
+        if options.full:
             processes.start()
         return _run(view, offline, online, options, retry_budget=retry_budget, record=record, processes=processes)
 

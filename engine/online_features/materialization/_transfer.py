@@ -52,8 +52,14 @@ class Transfer:
         with self.source.snapshot(query_plan) as snapshot:
             self.stream(snapshot, writer, measurement)
 
-    def stream(self, snapshot: Snapshot, writer: GenerationWriter, measurement: Measurement | None = None) -> None:
-        """Copy the rows of a snapshot; see :meth:`copy`."""
+    def stream(
+        self, snapshot: Snapshot, writer: GenerationWriter, measurement: Measurement | None = None,
+        after_batch: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Copy the rows of a snapshot; see :meth:`copy`.
+
+        :param after_batch: called when a batch is written.
+        """
         stages = self.counter.stages
         event_timestamp = len(self.transformation.schema.keys)  # its column follows the join keys
 
@@ -74,4 +80,5 @@ class Transfer:
                 with stages.busy(Stage.REDIS):
                     counts = writer.write(rows)
                 self.counter.add(counts, times)
+                after_batch()
             self.counter.reject(snapshot.rejected, snapshot.rejected_sample)

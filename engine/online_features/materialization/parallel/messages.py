@@ -14,8 +14,6 @@ from online_features.schema import RowSchema
 from online_features.window import Window
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from online_features.offline.division.part import Part
     from online_features.offline.sql.skip_scan import SkipScan
     from online_features.offline.store import OfflineStore
@@ -82,13 +80,11 @@ class PartDone:
     """All rows of the part are counted.
 
     :param bytes_sent: of commands to Redis.
-    :param measured: some rows; see :class:`.GenerationWriter`.
     """
 
     measurement: Measurement
     stages: StageTimes
     bytes_sent: int
-    measured: pa.RecordBatch | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Copies a source in several processes that read one snapshot."""
+"""Copies a source in the process of the run and in others, which all read one snapshot."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from online_features.window import Window
 
 if TYPE_CHECKING:
     from online_features.offline.division.division import Division
+    from online_features.offline.division.part import Part
     from online_features.offline.query_plan import QueryPlan
     from online_features.offline.store import OfflineStore
     from online_features.online.store import OnlineStore
@@ -53,45 +54,51 @@ class ParallelCopy:
     processes: PartProcesses
 
     def copy(self, query_plan: QueryPlan, writer: GenerationWriter, measurement: Measurement) -> None:
-        """Divide the source, and read, transform, encode and write each part in a process of its own.
+        """Divide the source, and read, transform, encode and write the parts: the first here, each other elsewhere.
 
         :param query_plan: of the whole source.
         :raises PartLostError: when a process was killed.
         """
-        division = self.transfer.source.divide(self.transfer.transformation.source, query_plan, self.processes.count)
+        source, schema = self.transfer.source, self.transfer.transformation.source
+        division = source.divide(schema, query_plan, self.processes.count + 1)
         self._log_division(division)
-        if len(division.parts) == 1:
+        first, *others = division.parts
+        if not others:
             self.transfer.copy(query_plan, writer, measurement)
             return
+        plans = source.plans_of_part(schema, self.window, first, division.scan)
         with self.processes, ExitStack() as exported:
-            snapshot = exported.enter_context(self.transfer.source.exported_snapshot())
-            tasks = self._tasks(division, writer, snapshot)
-            importing = set(range(len(tasks)))
-            for number, message in self.processes.messages(tasks):
-                writer.check_lease()
-                match message:
-                    case SnapshotImported():
+            snapshot = exported.enter_context(source.exported_snapshot())
+            self.processes.hand_out([self._task(part, division, writer, snapshot) for part in others])
+            importing = set(range(len(others)))
+
+            def receive(*, waits: bool = False) -> None:
+                for number, message in self.processes.messages(waits=waits):
+                    if isinstance(message, SnapshotImported):
                         importing.discard(number)
-                        if not importing:
-                            exported.close()
-                    case logging.LogRecord():
-                        _handle(message)
-                    case _:
-                        self._take(message, number, writer, measurement)
+                    else:
+                        self._take(message, measurement)
+                if not importing:
+                    exported.close()
 
-    def _tasks(self, division: Division, writer: GenerationWriter, snapshot: str) -> list[PartTask]:
-        return [
-            PartTask(
-                view=replace(self.view, checks=()), offline=self.offline, online=self.online,
-                described=self.described, window=self.window, part=part, scan=division.scan, snapshot=snapshot,
-                grant=writer.grant, now=self.transfer.now, batch_rows=self.transfer.batch_rows,
-                retry_for=self.retry_budget.left, log_level=log.getEffectiveLevel(),
-            )
-            for part in division.parts
-        ]  # fmt: skip
+            with source.snapshot(*plans, imported=snapshot) as own:
+                self.transfer.stream(own, writer, measurement, after_batch=receive)
+            while not self.processes.are_done:
+                receive(waits=True)
+                writer.check_lease()
 
-    def _take(self, message: Any, number: int, writer: GenerationWriter, measurement: Measurement) -> None:
+    def _task(self, part: Part, division: Division, writer: GenerationWriter, snapshot: str) -> PartTask:
+        return PartTask(
+            view=replace(self.view, checks=()), offline=self.offline, online=self.online, described=self.described,
+            window=self.window, part=part, scan=division.scan, snapshot=snapshot, grant=writer.grant,
+            now=self.transfer.now, batch_rows=self.transfer.batch_rows, retry_for=self.retry_budget.left,
+            log_level=log.getEffectiveLevel(),
+        )  # fmt: skip
+
+    def _take(self, message: Any, measurement: Measurement) -> None:
         match message:
+            case logging.LogRecord():
+                _handle(message)
             case BatchWritten():
                 self.transfer.counter.add(message.counts, message.times)
             case RowsRejected():
@@ -99,8 +106,7 @@ class ParallelCopy:
             case PartDone():
                 measurement.merge(message.measurement)
                 self.transfer.counter.add_process(message.stages, message.bytes_sent)
-                writer.measured = writer.measured or message.measured
-                log.info("Feature view %r: part %d is written", self.view.name, number + 1)
+                log.info("Feature view %r: another part is written", self.view.name)
             case PartFailed():
                 self.retry_budget.lower(message.retry_left)
                 raise message.error

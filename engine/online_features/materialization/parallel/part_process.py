@@ -47,12 +47,8 @@ class Outbox:
 
     def put_nowait(self, message: Any) -> None:
         """Send a message; the name is the one that :class:`logging.handlers.QueueHandler` calls."""
-        try:
-            pickled = pickle.dumps(message)
-        except Exception:  # noqa: BLE001 - a user's error may hold anything
-            pickled = pickle.dumps(_as_text(message))
         with self._lock:
-            self._connection.send_bytes(pickled)
+            self._connection.send(message)
 
 
 class PartCounter(RunCounter):
@@ -90,8 +86,7 @@ def run(connection: Connection) -> None:
     try:
         done = _copy(task, outbox, retry_budget)
     except BaseException as error:  # noqa: BLE001 - the process of the run raises it
-        error.add_note("In the process of a part:\n" + "".join(traceback.format_exception(error)))
-        outbox.put_nowait(PartFailed(error=error, retry_left=retry_budget.left))
+        outbox.put_nowait(PartFailed(error=_portable(error), retry_left=retry_budget.left))
     else:
         outbox.put_nowait(done)
 
@@ -111,9 +106,7 @@ def _copy(task: PartTask, outbox: Outbox, retry_budget: RetryBudget) -> PartDone
     ):
         outbox.put_nowait(SnapshotImported())
         transfer.stream(snapshot, writer, measurement)
-    return PartDone(
-        measurement=measurement, stages=counter.stages, bytes_sent=writer.bytes_sent, measured=writer.measured
-    )
+    return PartDone(measurement=measurement, stages=counter.stages, bytes_sent=writer.bytes_sent)
 
 
 def _end_with_run(connection: Connection) -> None:
@@ -133,9 +126,12 @@ def _not_importable(error: Exception) -> OptionError:
     )
 
 
-def _as_text(message: Any) -> Any:
-    """Return a failure whose error cannot be pickled with its text instead."""
-    if not isinstance(message, PartFailed):
-        raise TypeError(f"{message!r} cannot be sent")
-    error = RuntimeError(f"{type(message.error).__name__}: {message.error}")
-    return PartFailed(error=error, retry_left=message.retry_left)
+def _portable(error: BaseException) -> BaseException:
+    """Return the error, or what it says if it cannot be pickled, with where it was raised."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - a user's error may hold anything
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"In another process of the run:\n{trace}")
+    return error

@@ -29,7 +29,7 @@ run(connection)
 
 
 class PartProcesses:
-    """Starts processes, hands each a part to copy, and yields what they tell; leaving the context ends them.
+    """Starts processes beside the one of the run, which copy a part each; leaving the context ends them.
 
     :param count: how many to start.
     """
@@ -38,6 +38,7 @@ class PartProcesses:
         self.count = count
         self._processes: list[subprocess.Popen[bytes]] = []
         self._connections: list[Connection] = []
+        self._copying: dict[int, Connection] = {}
 
     def __enter__(self) -> PartProcesses:
         return self
@@ -55,7 +56,7 @@ class PartProcesses:
             process.wait()
         for connection in self._connections:
             connection.close()
-        self._processes, self._connections = [], []
+        self._processes, self._connections, self._copying = [], [], {}
 
     def start(self) -> None:
         """Start the processes, unless they are there already: they import what they need while the run is planned."""
@@ -72,35 +73,45 @@ class PartProcesses:
             self._processes.append(process)
             ours.send(sys.path)
 
-    def messages(self, tasks: Sequence[PartTask]) -> Iterator[tuple[int, Any]]:
-        """Hand out the tasks, and yield the number of a part and its message until all parts are done.
+    def hand_out(self, tasks: Sequence[PartTask]) -> None:
+        """Let each process copy a part.
 
         :raises OptionError: when a task cannot be passed to another process.
-        :raises PartLostError: when a process was killed.
         """
         self.start()
         for connection, task in zip(self._connections, tasks, strict=False):
-            with suppress(BrokenPipeError):  # the process was killed, which is noticed below
+            with suppress(BrokenPipeError):  # the process was killed, which is noticed when nothing comes from it
                 connection.send_bytes(_pickled(task))
-        left = dict(enumerate(self._connections[: len(tasks)]))
-        while left:
-            ready = wait(left.values())
-            for number, connection in [*left.items()]:
-                if connection in ready:
-                    try:
-                        message = connection.recv()
-                    except (EOFError, OSError) as error:
-                        raise self._lost(number, len(tasks)) from error
-                    if isinstance(message, PartDone):
-                        del left[number]
-                    yield number, message
+        self._copying = dict(enumerate(self._connections[: len(tasks)]))
 
-    def _lost(self, number: int, parts: int) -> PartLostError:
+    @property
+    def are_done(self) -> bool:
+        """Whether all parts are done that were handed out."""
+        return not self._copying
+
+    def messages(self, *, waits: bool) -> Iterator[tuple[int, Any]]:
+        """Yield what has come from the processes: the number of the task, and the message.
+
+        :param waits: whether to wait for a message, if none has come.
+        :raises PartLostError: when a process was killed.
+        """
+        ready = wait(self._copying.values(), timeout=None if waits else 0)
+        for number, connection in [*self._copying.items()]:
+            if connection in ready:
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError) as error:
+                    raise self._lost(number) from error
+                if isinstance(message, PartDone):
+                    del self._copying[number]
+                yield number, message
+
+    def _lost(self, number: int) -> PartLostError:
         status = self._processes[number].wait()
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
         return PartLostError(
-            f"the process of part {number + 1} of {parts} {how} before the part was written; the watermark has not "
-            "moved -> run again; if it was killed for its memory, with a smaller parallel= or batch_rows="
+            f"one of the run's processes {how} before its part was written; the watermark has not moved -> run again; "
+            "if it was killed for its memory, with a smaller parallel= or batch_rows="
         )
 
 

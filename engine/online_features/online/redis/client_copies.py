@@ -121,7 +121,8 @@ def _server_copy(client: redis.Redis) -> ServerCopy:
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    copied = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+    # A bare object stands for a default, and is recognized by its identity, which no copy has.
+    copied = {name: value for name, value in options.items() if name not in OWN_OPTIONS and type(value) is not object}
     for name, value in copied.items():
         try:
             pickle.dumps(value)

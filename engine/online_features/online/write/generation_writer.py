@@ -38,7 +38,6 @@ class GenerationWriter:
     """One run's writes to a generation. Encoding does no I/O, so another thread may encode while this one writes.
 
     :param check_lease: raises an error if the run may no longer write.
-    :ivar measured: some rows, whose size in Redis is that of all rows on average; ``None`` before the first.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class GenerationWriter:
         self.layout = layout_of(view, grant.generation)
         self.grant = grant
         self.check_lease = check_lease
-        self.measured: pa.RecordBatch | None = None
+        self._measured: pa.RecordBatch | None = None
         self._deployment = deployment
         self._session = session
         self._schema = schema
@@ -78,8 +77,8 @@ class GenerationWriter:
 
     def encode(self, batch: pa.RecordBatch) -> EncodedRows:
         """Return the rows of the batch, ready for the wire."""
-        if self.measured is None and batch.num_rows:
-            self.measured = batch.slice(0, ROWS_MEASURED)
+        if self._measured is None and batch.num_rows:
+            self._measured = batch.slice(0, ROWS_MEASURED)
         return self._writer.encode(batch)
 
     def write(self, rows: EncodedRows) -> RowCounts:
@@ -163,9 +162,9 @@ class GenerationWriter:
 
     def row_bytes(self) -> int | None:
         """Return the mean size of a row in Redis; ``None`` if the user may not ask for it, or no row is there."""
-        if self.measured is None:
+        if self._measured is None:
             return None
-        keys = self.layout.encoder(self._schema).encode(self.measured).keys.to_pylist()
+        keys = self.layout.encoder(self._schema).encode(self._measured).keys.to_pylist()
         sizes = [self._session.reply("MEMORY USAGE", key) for key in keys]
         there = [size for size in sizes if isinstance(size, int)]
         return sum(there) // len(there) if there else None
