@@ -154,6 +154,8 @@ def test_ranges_and_hashes_of_every_type_of_key(
         assert all(isinstance(part, KeyRange) for part in division.parts)
         assert ("histogram" in division.in_words) == has_index
         assert min(check_whole(database, view, schema, division)) > 0
+        if has_index:
+            continue
         by_hash = make_view(source={"query": "SELECT * FROM rows"}, features=["other"])
         division, schema, _ = divided(offline, by_hash, 3)
         assert all(isinstance(part, HashClass) for part in division.parts)
@@ -164,7 +166,8 @@ def test_ranges_and_hashes_of_every_type_of_key(
 def test_ranges_of_texts_are_in_the_order_of_their_collation(
     database: Database, offline: OfflineStore, make_view: Callable[..., FeatureView], collation: str
 ) -> None:
-    if not database("SELECT FROM pg_collation WHERE collprovider = 'i'") and collation != '"C"':
+    is_built_in = database("SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu'") == [(1,)]
+    if not is_built_in and collation != '"C"':
         pytest.skip("this build of Postgres has no ICU")
     if collation == "ci":
         database("CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")

@@ -67,6 +67,7 @@ def _run(
     view: FeatureView, offline: OfflineStore, online: OnlineStore, options: RunOptions, *, retry_budget: RetryBudget,
     record: RunRecord, processes: PartProcesses,
 ) -> MaterializationResult:  # fmt: skip
+    """Run one attempt; processes for parts of the source may have been started."""
     began = time.monotonic()
     source = offline._source(view)
     described = source.describe()

@@ -38,7 +38,7 @@ class OfflineStore:
         self._statement_timeout = statement_timeout
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the store for another process."""
+        """Pickle the store for another process, its password included."""
         return _copied_store, (self._conninfo, self._statement_timeout)
 
     def ping(self) -> None:

@@ -73,7 +73,7 @@ class OnlineStore:
         self._pointer_max_age = pointer_max_age
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the store, with a copy of its client, for another process."""
+        """Pickle the store for another process, with what its client was made of, passwords included."""
         return _copied_store, (copy_of(self._client), self._pointer_max_age)
 
     @classmethod
