@@ -81,7 +81,8 @@ def run(connection: Connection) -> None:
         outbox.put_nowait(PartFailed(error=failure, retry_left=RETRY_FOR))
         return
     threading.Thread(target=_end_with_run, args=[connection], daemon=True).start()
-    logging.basicConfig(handlers=[QueueHandler(outbox)], level=task.log_level)  # type: ignore[arg-type]
+    logging.root.addHandler(QueueHandler(outbox))  # type: ignore[arg-type]
+    logging.root.setLevel(task.log_level)
     retry_budget = RetryBudget(task.retry_for)
     try:
         done = _copy(task, outbox, retry_budget)
