@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +39,7 @@ def divided(offline: OfflineStore, view: FeatureView, parts: int) -> tuple[Divis
     source = offline._source(view)
     schema = source.describe()
     plan = source.query_plan(schema, Window())
-    division = source.divide(schema, plan, parts)
+    division: Division = pickle.loads(pickle.dumps(source.divide(schema, plan, parts)))  # on its way to a process
     whole, rejected = read(source, plan)
     by_part = [read(source, *source.plans_of_part(schema, Window(), part, division.scan)) for part in division.parts]
     assert Counter(row for rows, _ in by_part for row in rows) == Counter(whole)
