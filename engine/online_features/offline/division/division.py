@@ -49,8 +49,12 @@ class Division:
 
 @dataclass(frozen=True, kw_only=True)
 class DivisibleTable:
-    """A table as ``divisible.sql`` describes it."""
+    """A table as ``divisible.sql`` describes it.
 
+    :param name: quoted as in SQL.
+    """
+
+    name: str
     size: int
     has_statistics: bool
     leading: Sequence[str]
@@ -152,7 +156,7 @@ class _Divider:
         statement = sql_files.text("weighted_bounds").format(
             type=UNBOUNDED.get(key.type, key.type), collation=f"COLLATE {collation}" if collation else ""
         )
-        parameters = {"table": _name(self.source), "column": key.name}
+        parameters = {"table": self.table.name, "column": key.name}
         found = self.connection.execute(sa.text(statement), parameters).all()
         return _weighted(found, "the histogram in the statistics of Postgres, because an index begins with it")
 
@@ -177,9 +181,10 @@ def _table(connection: sa.Connection, source: PostgresSource, schema: RowSchema)
     """Return the table of the source; ``None`` if it cannot be sampled."""
     if source.table is None:
         return None
-    parameters = {"table": _name(source), "keys": [key.name for key in schema.keys]}
+    name = name_of(table_of(source.table))
+    parameters = {"table": name, "keys": [key.name for key in schema.keys]}
     found = connection.execute(sql_files.statement("divisible"), parameters).mappings().one_or_none()
-    return DivisibleTable(**found) if found is not None else None
+    return DivisibleTable(name=name, **found) if found is not None else None
 
 
 def _groups(partitions: Sequence[tuple[str, int]], parts: int) -> list[PartitionGroup]:
@@ -204,8 +209,3 @@ def _by_hash(parts: int, why: str) -> Division:
 def _weighted(found: Sequence[sa.Row[str, float]], origin: str) -> WeightedBounds:
     values, weights = zip(*found, strict=True) if found else ((), ())
     return WeightedBounds(values=values, weights=weights, origin=origin)
-
-
-def _name(source: PostgresSource) -> str:
-    assert source.table is not None
-    return name_of(table_of(source.table))
