@@ -183,10 +183,19 @@ def test_ranges_of_texts_are_in_the_order_of_their_collation(
         division, schema, _ = divided(offline, view, 4)
         sizes = check_whole(database, view, schema, division)
         assert max(sizes) <= EVEN * min(sizes)
-        same = "SELECT count(DISTINCT place) FROM (VALUES {}) AS v (id, place) GROUP BY id COLLATE {}"
-        places = [(row[0], i) for i, part in enumerate(rows_by_part(database, view, schema, division)) for row in part]
-        values = ", ".join(f"('{name}', {place})" for name, place in places)
-        assert {count for (count,) in database(same.format(values, collation))} == {1}
+        check_together(database, view, schema, division, collation)
+    by_hash = make_view(features=["id"], source={"query": "SELECT * FROM rows"})
+    check_together(database, by_hash, schema, divided(offline, by_hash, 4)[0], collation)
+
+
+def check_together(
+    database: Database, view: FeatureView, schema: RowSchema, division: Division, collation: str
+) -> None:
+    """Check that texts which are equal by their collation are in one part."""
+    parts = rows_by_part(database, view, schema, division)
+    values = ", ".join(f"('{name}', {place})" for place, part in enumerate(parts) for name, _ in part)
+    places = f"SELECT count(DISTINCT place) FROM (VALUES {values}) AS v (id, place) GROUP BY id COLLATE {collation}"
+    assert {count for (count,) in database(places)} == {1}
 
 
 def test_partitions_by_join_keys_are_kept_whole(

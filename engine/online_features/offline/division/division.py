@@ -93,12 +93,13 @@ def divide(
             in_words=f"groups of its {len(table.partitions)} partitions, because it is partitioned by join keys",
         )
     divider = _Divider(connection, source, schema, table, parts)
-    candidates = [divider.by_range(key, scan) for key in divider.keys(scan)]
-    even = next((found for found in candidates if not found.unevenness), None)
-    if even is not None:
-        return even
-    if len(schema.keys) == 1 or scan is not None:
-        return candidates[0]
+    best, *others = divider.keys(scan)
+    by_best = divider.by_range(best, scan)
+    if not by_best.unevenness or len(schema.keys) == 1 or scan is not None:
+        return by_best
+    for key in others:
+        if not (found := divider.by_range(key, None)).unevenness:
+            return found
     return _by_hash(parts, "no single join key makes even ranges")
 
 
