@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -202,30 +203,37 @@ def test_a_killed_process_fails_the_run_and_the_others_are_stopped(
 
 
 KILLED = """
-import os, signal
+import logging, os, signal
 import psutil
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
 from tests.support.transforms import waits_at_ninety
 
-def die(progress):
-    print(*(child.pid for child in psutil.Process().children()), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+class Death(logging.Handler):
+    def emit(self, record):
+        if record.getMessage() == "waiting":
+            print(*(child.pid for child in psutil.Process().children()), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
 
+logging.root.addHandler(Death())
 view = FeatureView(name="view", project={project!r}, entities=["id"], features=["y"], transform=waits_at_ninety,
                    layout="hash", source=PostgresSource(table="rows", timestamp_field="ts"))
-materialize(view, OfflineStore({uri!r}), OnlineStore.from_url({url!r}), full=True, parallel=2, on_progress=die)
+materialize(view, OfflineStore({uri!r}), OnlineStore.from_url({url!r}), full=True, parallel=2)
 """
 
 
 @pytest.mark.faults
 def test_no_process_outlives_a_killed_run(
-    database: Database, offline: OfflineStore, online: OnlineStore, redis_url: str, small: Callable[..., FeatureView]
-) -> None:
+    database: Database, offline: OfflineStore, online: OnlineStore, redis_url: str, tmp_path: Path,
+    small: Callable[..., FeatureView],
+) -> None:  # fmt: skip
     view = small(features=["y"], transform=doubles)
     script = KILLED.format(project=view.project, uri=database.uri, url=redis_url)
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    pids = [int(pid) for pid in run.stdout.split()]
-    assert (run.returncode, len(pids)) == (-signal.SIGKILL, 1), run.stderr
+    # Into a file: a pipe would be open as long as a process that has outlived the run.
+    with (tmp_path / "pids").open("w+") as printed:
+        run = subprocess.run([sys.executable, "-c", script], stdout=printed, check=False)
+        printed.seek(0)
+        pids = [int(pid) for pid in printed.read().split()]
+    assert (run.returncode, len(pids)) == (-signal.SIGKILL, 1)
     until(lambda: not any(map(is_running, pids)), seconds=20)
     online._client.delete(keyspace.lease_key(view))  # it ends by itself, half a minute later
     assert materialize(view, offline, online, full=True, parallel=2).rows_written == 100

@@ -36,5 +36,6 @@ def kills_itself_at_ninety(table: pa.Table) -> pa.Table:
 def waits_at_ninety(table: pa.Table) -> pa.Table:
     """Never return from the row in which ``x`` is 90."""
     if 90 in table["x"].to_pylist():
+        log.warning("waiting")
         threading.Event().wait()
     return table.append_column("y", table["x"])
