@@ -87,6 +87,7 @@ RULES = {
     "numpy_arrays": FLAG,
     "generations": Rule(_is(Mapping), "a mapping from name of a view to generation"),
     "keep_generations": Rule(_is_integer(0), "a number of generations, not negative"),
+    "parallel": Rule(_is_integer(1), "a number of processes, at least 1"),
     "lookback": Rule(_is(timedelta), "a timedelta"),
     "statement_timeout": Rule(_is(timedelta), "a timedelta"),
     "replica_timeout": Rule(_is(timedelta), "a timedelta"),

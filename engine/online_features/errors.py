@@ -35,6 +35,7 @@
         ├── NotReplicatedError            too few replicas of Redis have a run's rows in time
         ├── OvertakenError                a run with another definition of the view ended meanwhile
         ├── SwitchedError                 readers were switched to another generation while a run was writing
+        ├── PartLostError                 a process that copies a part of a run was killed
         ├── BuildInProgressError          another run is building a generation of the view
         └── LeaseLostError                a run lost the lease under which it was building a generation
 
@@ -194,6 +195,10 @@ class SwitchedError(TransientError):
 
 class BuildInProgressError(TransientError):
     """Another run is building a generation of the feature view."""
+
+
+class PartLostError(TransientError):
+    """A process that copies a part of a run has ended before its part was written."""
 
 
 class LeaseLostError(TransientError):

@@ -104,3 +104,16 @@ def test_what_is_done_between_two_failures_does_not_count_for_its_parts(clock: C
 def test_a_negative_patience_is_none() -> None:
     with pytest.raises(OptionError, match="must be a timedelta, and not negative; zero gives up at once"):
         RetryBudget(timedelta(seconds=-1))
+
+
+def test_what_another_process_has_spent_counts(clock: Clock) -> None:
+    budget = RetryBudget(timedelta(seconds=5))
+    other = RetryBudget(budget.left)
+    with pytest.raises(AwayError):
+        other.attempt(failing(100), lambda _: True)
+    assert (budget.left, other.left) == (timedelta(seconds=5), timedelta(0))
+    budget.lower(other.left)
+    with pytest.raises(AwayError):
+        budget.attempt(failing(1), lambda _: True)
+    budget.lower(timedelta(seconds=9))
+    assert budget.left == timedelta(0)

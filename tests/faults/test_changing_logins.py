@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 import redis
 from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, Progress, materialize
 from online_features.errors import OnlineAccessError, OnlineStoreUnavailableError
+from psycopg2.extensions import make_dsn, parse_dsn
 from redis.credentials import CredentialProvider
 
 from demo.workplace import workplace
@@ -242,6 +244,24 @@ def test_an_identity_that_cannot_be_asked_for_a_while_is_asked_again(
     message = "Failing gives no credentials: ValueError: the service of tokens is away -> check that the service"
     with pytest.raises(OnlineStoreUnavailableError, match=message):
         rows(online, view)
+    online._client.close()
+
+
+def test_the_processes_of_a_run_log_in_with_credentials_that_it_asks_for(
+    scene: Scene, server: Server, login: ChangingLogin, view: FeatureView
+) -> None:
+    provider = Failing(login)
+    online = OnlineStore.from_url(server.url, credential_provider=provider)
+    given = parse_dsn(scene.database.uri)
+    user, password = given.pop("user"), given.pop("password")
+    offline = OfflineStore(make_dsn(**given), credentials=lambda: (user, password))
+    model = scene.model(view)
+    check_counts(materialize(view, offline, online, full=True, parallel=2), model.run("full"))
+    check_online(OnlineStore(server.client), view, model)
+
+    provider.failures = 1
+    with pytest.raises(OnlineStoreUnavailableError, match="Failing gives no credentials"):
+        pickle.dumps(online)
     online._client.close()
 
 

@@ -22,6 +22,7 @@ from online_features.errors import ColumnNotFoundError, OfflineStoreUnavailableE
 from online_features.offline.query_plan import QueryPlan
 from online_features.offline.snapshot import Snapshot
 from online_features.offline.source_access import SourceAccess
+from online_features.window import Window
 from sqlalchemy.engine import make_url
 
 from demo.workplace import workplace
@@ -378,6 +379,25 @@ def test_a_run_reads_from_a_standby_and_says_that_it_is_blind(
     source.insert(("3", 70), ("new", 71))
     replayed(database, standby)
     check_recovery(source, view, offline, online)
+
+
+def test_several_processes_read_one_snapshot_of_a_standby(
+    source: Source, database: Database, standby: Server, make_view: MakeView, online: OnlineStore
+) -> None:
+    view = make_view(features=["x"])
+    offline = OfflineStore(replayed(database, standby).uri)
+    one = materialize(view, offline, online, full=True).rows_written
+    assert materialize(view, offline, online, full=True, parallel=2).rows_written == one > 0
+    # The primary does not have what the standby exports.
+    reading = offline._source(view)
+    plan = reading.query_plan(reading.describe(), Window())
+    elsewhere = OfflineStore(database.uri)._source(view)
+    with (
+        reading.exported_snapshot() as exported,
+        pytest.raises(OfflineStoreUnavailableError, match="sessions are spread over several servers"),
+        elsewhere.snapshot(plan, imported=exported),
+    ):
+        pass
 
 
 def test_a_query_in_conflict_with_recovery_is_worth_a_retry(

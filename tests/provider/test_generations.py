@@ -206,7 +206,7 @@ def test_what_was_rolled_back_from_is_not_published_again(views: Views, online: 
 
 def test_a_full_run_that_publishes_emits_an_event_with_its_generation(views: Views, database: Database) -> None:
     run, full = Run(), {"feature_view": views[0], "window": "full"}
-    built = run.execute(MaterializeOperator(task_id="full", **full))
+    built = run.execute(MaterializeOperator(task_id="full", **full, parallel="2"))
     assert run.events["one"].extra["generation"] == built["generation"]
     database("DELETE FROM rows")
     emptied = run.execute(MaterializeOperator(task_id="empty", **full, allow_empty="true"))

@@ -24,8 +24,8 @@ def test_what_users_template_is_templated() -> None:
     operator = MaterializeOperator(task_id="t", feature_view=VIEW)
     assert set(operator.template_fields) == {
         "feature_view", "postgres_conn_id", "redis_conn_id", "window", "start", "end", "prune", "publish",
-        "in_place", "overwrite", "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "lookback",
-        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
+        "in_place", "overwrite", "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "parallel",
+        "lookback", "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
     }  # fmt: skip
     assert (operator.postgres_conn_id, operator.redis_conn_id) == ("offline_store", "online_store")
 

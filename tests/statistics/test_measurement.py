@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from online_features import FeastOptions, FeatureView, OfflineStore
 from online_features.producers.transformation import Transformation
 from online_features.schema import RowSchema
+from online_features.statistics import _row_sample
 from online_features.statistics._row_sample import RowSample
 from online_features.statistics.measurement import Measurement
 from online_features.statistics.stored_statistics import decode, encode
@@ -223,6 +225,25 @@ def test_quantiles_of_a_sample_are_near_those_of_all_rows() -> None:
         assert value == pytest.approx(percent / 100, abs=0.02)
 
 
+def test_a_merged_sample_is_as_uniform_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_row_sample, "SAMPLE_ROWS", 1000)
+    random = np.random.default_rng(3)
+    counts = np.zeros(10)
+    for _ in range(20):
+        # Three parts of 25,000, 24,000 and 1,000 rows, of which the last one keeps all.
+        parts = [RowSample(1, random) for _ in range(3)]
+        for sample, (begin, end) in zip(parts, [(0, 25_000), (25_000, 49_000), (49_000, 50_000)], strict=True):
+            for start in range(begin, end, 777):
+                sample.add([pa.array(range(start, min(start + 777, end)))])
+        whole = RowSample(1, random)
+        for sample in parts:
+            whole.merge(pickle.loads(pickle.dumps(sample)))
+        (kept,) = whole.columns()
+        assert len(kept) == len(set(kept.to_pylist())) == 1000
+        counts += np.bincount(kept.to_numpy() // 5000, minlength=10)
+    assert np.abs(counts - 2000).max() < 5 * 42.5
+
+
 def as_it_is(table: pa.Table) -> pa.Table:
     return table
 
@@ -247,6 +268,7 @@ def test_every_type_is_measured_and_kept(
     assert found.rows == 2
     assert {feature.nulls for feature in found.features.values()} == {1}
     assert decode(encode(found), "key") == found
+    assert _measured(view, offline, in_parts=True) == found
 
 
 @pytest.mark.parametrize("kind", ["Int64", "Float64", "Decimal"])
@@ -265,13 +287,17 @@ def test_features_in_types_of_feast_are_measured(
     assert (found["flag"].zeros, found["word"].commonest) == (0, (CommonValue("b", 1.0),))
 
 
-def _measured(view: FeatureView, offline: OfflineStore) -> ViewStatistics:
+def _measured(view: FeatureView, offline: OfflineStore, *, in_parts: bool = False) -> ViewStatistics:
+    """Measure all rows at once, or each in a part of its own."""
     source = offline._source(view)
     transformation = Transformation(view, source.describe())
     measurement = Measurement(transformation.schema)
     with source.snapshot(source.query_plan(transformation.source, Window())) as snapshot:
-        for batch in snapshot.batches(1000):
-            measurement.add(transformation.apply(batch))
+        for batch in snapshot.batches(1 if in_parts else 1000):
+            part = Measurement(transformation.schema) if in_parts else measurement
+            part.add(transformation.apply(batch))
+            if in_parts:
+                measurement.merge(pickle.loads(pickle.dumps(part)))
     return measurement.statistics()
 
 

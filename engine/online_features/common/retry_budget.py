@@ -39,6 +39,18 @@ class RetryBudget:
         self.is_given = retry_for > timedelta(0)
         self._left = retry_for.total_seconds()
 
+    @property
+    def left(self) -> timedelta:
+        """What is left of the budget."""
+        return timedelta(seconds=self._left)
+
+    def lower(self, left: timedelta) -> None:
+        """Take account of what another process has spent of the budget.
+
+        :param left: what that process has left of it.
+        """
+        self._left = min(self._left, left.total_seconds())
+
     def attempt(self, do: Callable[[], T], is_passing: Callable[[BaseException], bool]) -> T:
         """Call ``do`` until it succeeds, a failure is not passing, or the budget is spent.
 

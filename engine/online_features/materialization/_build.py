@@ -19,7 +19,7 @@ from online_features.materialization._catch_up import CatchUp, commit, publish_c
 from online_features.materialization._judgement import Judge
 from online_features.materialization._options import RunOptions
 from online_features.materialization._survey import Survey, Surveyor
-from online_features.materialization._transfer import Transfer
+from online_features.materialization._transfer import Copy, Transfer
 from online_features.materialization.reporting.run_record import RunRecord
 from online_features.materialization.reporting.run_warnings import run_warnings
 from online_features.online.generations.switching import PublicationOutcome
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 class Build:
     """One build of a generation.
 
+    :param transfer: that catches up.
+    :param copy: copies the rows of the survey.
     :ivar generation: its id, once it is registered.
     :ivar is_published: whether readers see it.
     """
@@ -50,6 +52,7 @@ class Build:
     online_run: OnlineRun
     surveyor: Surveyor
     transfer: Transfer
+    copy: Copy
     options: RunOptions
     record: RunRecord
     generation: str = field(default="", init=False)
@@ -79,7 +82,7 @@ class Build:
             self._carry_pushes(writer, published, survey)
             # Measure only this copy: many rows of a catch-up replace others, and would count twice.
             measurement = Measurement(self.transfer.transformation.schema)
-            self.transfer.copy(query_plan, writer, measurement)
+            self.copy(query_plan, writer, measurement)
             if self.options.prune:
                 self.transfer.counter.entities_pruned = writer.count_left_out(
                     published, before=survey.horizon.claim, now=survey.now

@@ -11,7 +11,7 @@ from online_features.feature_view import FeatureView
 from online_features.materialization._judgement import Judge
 from online_features.materialization._options import RunOptions
 from online_features.materialization._survey import Survey
-from online_features.materialization._transfer import Transfer
+from online_features.materialization._transfer import Copy, Transfer
 from online_features.materialization.reporting.run_record import RunRecord
 from online_features.online.generations.runs import RunClaims
 from online_features.statistics.measurement import Measurement
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InPlace:
-    """One run that writes in place."""
+    """One run that writes in place.
+
+    :param copy: copies the rows.
+    """
 
     view: FeatureView
     online_run: OnlineRun
     transfer: Transfer
+    copy: Copy
     options: RunOptions
     record: RunRecord
 
@@ -48,7 +52,7 @@ class InPlace:
         with self.online_run.in_place(state.generation, is_alone=self.options.in_place) as writer:
             fingerprint = writer.fingerprint
             writer.prepare(state, fingerprint, clears=clears)
-            self.transfer.copy(query_plan, writer, measurement)
+            self.copy(query_plan, writer, measurement)
             statistics = measurement.statistics()
             self._judge(survey, state, before, statistics)
             if self.options.prune:

@@ -28,6 +28,7 @@ class RunOptions:
     :param ignore_checks: whether rows may count that have failed checks of their view.
     :param ignore_memory: whether to build although the memory of Redis may not suffice.
     :param keep_generations: how many generations to keep to go back to.
+    :param parallel: how many processes copy the rows of a full run.
     :raises WindowError: when the window contradicts another option.
     :raises OptionError: when an option is out of its range.
     """
@@ -47,12 +48,13 @@ class RunOptions:
     ignore_checks: bool = False
     ignore_memory: bool = False
     keep_generations: int = KEEP_GENERATIONS
+    parallel: int = 1
 
     def __post_init__(self) -> None:
         arguments.check(
             full=self.full, prune=self.prune, batch_rows=self.batch_rows, publish=self.publish, in_place=self.in_place,
             overwrite=self.overwrite, allow_empty=self.allow_empty, ignore_checks=self.ignore_checks,
-            ignore_memory=self.ignore_memory, keep_generations=self.keep_generations,
+            ignore_memory=self.ignore_memory, keep_generations=self.keep_generations, parallel=self.parallel,
         )  # fmt: skip
         arguments.check_given(lookback=self.lookback, on_progress=self.on_progress, origin=self.origin)
         if self.prune and not self.full:

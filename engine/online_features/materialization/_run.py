@@ -18,7 +18,9 @@ from online_features.materialization._build import Build
 from online_features.materialization._in_place import InPlace
 from online_features.materialization._options import RunOptions
 from online_features.materialization._survey import Surveyor
-from online_features.materialization._transfer import Transfer
+from online_features.materialization._transfer import Copy, Transfer
+from online_features.materialization.parallel.parallel_copy import ParallelCopy
+from online_features.materialization.parallel.part_processes import PartProcesses
 from online_features.materialization.planning.plan import Plan
 from online_features.materialization.reporting.progress import RunCounter
 from online_features.materialization.reporting.result import MaterializationResult
@@ -31,6 +33,7 @@ from online_features.materialization.reporting.run_warnings import (
 from online_features.online.generations.generation_list import GenerationList, GenerationState, Hold
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.producers.transformation import Transformation
+from online_features.window import Window
 
 if TYPE_CHECKING:
     from online_features.offline.query_plan import QueryPlan
@@ -54,9 +57,21 @@ def run_once(
     record: RunRecord,
 ) -> MaterializationResult:
     """Run one attempt, from the plan to the watermark."""
+    with PartProcesses(options.parallel - 1) as processes:
+        if options.full:
+            processes.start()
+        return _run(view, offline, online, options, retry_budget=retry_budget, record=record, processes=processes)
+
+
+def _run(
+    view: FeatureView, offline: OfflineStore, online: OnlineStore, options: RunOptions, *, retry_budget: RetryBudget,
+    record: RunRecord, processes: PartProcesses,
+) -> MaterializationResult:  # fmt: skip
+    """Run one attempt; processes for parts of the source may have been started."""
     began = time.monotonic()
     source = offline._source(view)
-    transformation = Transformation(view, source.describe())
+    described = source.describe()
+    transformation = Transformation(view, described)
     schema = transformation.schema
     view.check_columns(schema.features)
     if options.prune:
@@ -91,22 +106,30 @@ def run_once(
             source=source, transformation=transformation, counter=counter, now=survey.now,
             batch_rows=options.batch_rows,
         )  # fmt: skip
+        copy: Copy = transfer.copy
+        if options.parallel > 1 and isinstance(plan.window, Window) and plan.kind == "full":
+            copy = ParallelCopy(
+                view=view, offline=offline, online=online, described=described, window=plan.window,
+                transfer=transfer, retry_budget=retry_budget, processes=processes,
+            ).copy  # fmt: skip
+        elif options.parallel > 1:
+            log.info("One process reads it: parallel= is for full runs")
         warn_of_changed_definition(view, schema, state, fingerprint, online)
         held = warn_of_held_watermark(view, plan, survey.horizon)
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
         if builds:
-            build = Build(view, online, online_run, surveyor, transfer, options, record)
+            build = Build(view, online, online_run, surveyor, transfer, copy, options, record)
             watermark = build.make(survey, query_plan, published=state)
             generation, is_published = build.generation, build.is_published
         else:
-            in_place = InPlace(view, online_run, transfer, options, record)
+            in_place = InPlace(view, online_run, transfer, copy, options, record)
             watermark = in_place.make(survey, query_plan, state, pointer=seen.pointer_text if has_generations else None)
             generation, is_published = state.generation, True
         online_run.clean_up(seen, options.keep_generations)
         warn_of_future(view, counter.times)
         result = MaterializationResult.of(
-            counter, plan, bytes_sent=online_run.bytes_sent, watermark=watermark, run_id=record.run_id,
-            generation=generation, is_published=is_published, checks=record.checks,
+            counter, plan, bytes_sent=online_run.bytes_sent + counter.bytes_sent, watermark=watermark,
+            run_id=record.run_id, generation=generation, is_published=is_published, checks=record.checks,
         )  # fmt: skip
     counter.log_total()
     for warning in run_warnings(view, counter.counts, kind=plan.kind, had_rows=state.max_event_timestamp is not None):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from online_features.common.concurrency import prefetch
 from online_features.event_times import EventTimes
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from online_features.offline.source_access import SourceAccess
     from online_features.online.write.generation_writer import GenerationWriter
     from online_features.statistics.measurement import Measurement
+
+# Copies the rows of a plan, and measures them.
+Copy: TypeAlias = "Callable[[QueryPlan, GenerationWriter, Measurement], None]"
 
 BATCHES_AHEAD = 2  # between two stages: one is being made while another one is ready
 
@@ -42,9 +45,20 @@ class Transfer:
     batch_rows: int
 
     def copy(self, query_plan: QueryPlan, writer: GenerationWriter, measurement: Measurement | None = None) -> None:
-        """Read, transform and encode, and write, in three stages that overlap.
+        """Read as of now, transform and encode, and write, in three stages that overlap.
 
         :param measurement: gets the rows; ``None`` measures nothing.
+        """
+        with self.source.snapshot(query_plan) as snapshot:
+            self.stream(snapshot, writer, measurement)
+
+    def stream(
+        self, snapshot: Snapshot, writer: GenerationWriter, measurement: Measurement | None = None,
+        after_batch: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Copy the rows of a snapshot; see :meth:`copy`.
+
+        :param after_batch: called when a batch is written.
         """
         stages = self.counter.stages
         event_timestamp = len(self.transformation.schema.keys)  # its column follows the join keys
@@ -57,16 +71,14 @@ class Transfer:
                 *keys, instants = rows.columns[: event_timestamp + 1]
                 return EventTimes.of(keys, instants, self.now), writer.encode(rows)
 
-        def read(snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
-            return stages.each(Stage.POSTGRES, snapshot.batches(self.batch_rows))
-
+        read = stages.each(Stage.POSTGRES, snapshot.batches(self.batch_rows))
         with (
-            self.source.snapshot(query_plan) as snapshot,
-            closing(prefetch(read(snapshot), BATCHES_AHEAD, snapshot.cancel)) as batches,
+            closing(prefetch(read, BATCHES_AHEAD, snapshot.cancel)) as batches,
             closing(prefetch(map(encode, batches), BATCHES_AHEAD, snapshot.cancel)) as encoded,
         ):
             for times, rows in encoded:
                 with stages.busy(Stage.REDIS):
                     counts = writer.write(rows)
                 self.counter.add(counts, times)
+                after_batch()
             self.counter.reject(snapshot.rejected, snapshot.rejected_sample)

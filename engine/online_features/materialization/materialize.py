@@ -52,6 +52,7 @@ def materialize(
     ignore_checks: bool = False,
     ignore_memory: bool = False,
     keep_generations: int = KEEP_GENERATIONS,
+    parallel: int = 1,
     lookback: timedelta | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     batch_rows: int = BATCH_ROWS,
@@ -80,6 +81,8 @@ def materialize(
     :param ignore_checks: publish a build, and move the watermark, although rows have failed checks of the view.
     :param ignore_memory: with ``full``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to.
+    :param parallel: how many processes copy the rows of a full run, each a part of the source with whole entities, as
+        of one snapshot of Postgres. Increments and windows, which read few rows, are read by this process alone.
     :param lookback: how far an incremental run reads back over the last one; by default nothing where the source
         declares a created timestamp and shows its transactions in flight, else one hour.
     :param on_progress: called after every batch.
@@ -99,6 +102,7 @@ def materialize(
     :raises GenerationError: when the build may not be published, or the definition is one that was given up.
     :raises BuildInProgressError: when another run is building a generation of the view.
     :raises TransformError: when the view's transform fails, or what it returns does not fit.
+    :raises PartLostError: with ``parallel``, when one of the processes was killed.
     :raises NotReplicatedError: when too few replicas have the rows in time.
     :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
     :raises TerminalError: for everything else that needs a change by hand.
@@ -117,6 +121,7 @@ def materialize(
         ignore_checks=ignore_checks,
         ignore_memory=ignore_memory,
         keep_generations=keep_generations,
+        parallel=parallel,
         lookback=lookback,
         on_progress=on_progress,
         batch_rows=batch_rows,

@@ -22,6 +22,7 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 
 from online_features.feature_view import PostgresSource
 from online_features.offline._indexes import indexed_table, suitable_index
+from online_features.offline.division.part import HashClass, KeyRange
 from online_features.offline.sql import source_rows, statements
 from online_features.offline.sql.skip_scan import SkipScan
 from online_features.schema import RowSchema
@@ -51,6 +52,7 @@ class QueryPlan:
     :param uncounted: selects those of ``rejected`` that ``newest`` does not count.
     :param expected_rows: how many rows the planner expects ``newest`` to give.
     :param in_words: which way was chosen and why, or a hint at a missing index; empty if there is nothing to say.
+    :param scan: that has made the statements, if entities are read one by one.
     """
 
     schema: RowSchema
@@ -61,6 +63,7 @@ class QueryPlan:
     uncounted: GenerativeSelect
     expected_rows: int
     in_words: str = ""
+    scan: SkipScan | None = None
 
 
 def choose_query(
@@ -85,13 +88,36 @@ def choose_query(
         scan, why_not = _skip_scan(connection, source, schema, window.latest, depth)
     if scan is None:
         return replace(by_window, in_words=f"newest rows by DISTINCT ON, {about}{why_not}")
-    return replace(
-        by_window,
+    in_words = f"newest rows by skip scan over index {scan.index.name}, {about}"
+    return replace(_by_scan(scan, by_window.expected_rows), in_words=in_words, scan=scan)
+
+
+def query_of_part(
+    source: PostgresSource, schema: RowSchema, window: Window, part: KeyRange | HashClass, scan: SkipScan | None
+) -> QueryPlan:
+    """Return how to read a part of a source.
+
+    :param scan: by which to read a range; its index begins with the column of the range.
+    """
+    if scan is not None and isinstance(part, KeyRange):
+        return _by_scan(replace(scan, bounds=part.entities(schema), has_nulls=part.has_nulls), 0)
+    rejected = statements.rejected_rows(source, schema, window).where(part.rows(schema))
+    return QueryPlan(
+        schema=schema, types=statements.types(source, schema),
+        newest=statements.newest_rows(source, schema, window, part.entities(schema)), rejected=rejected,
+        uncounted=rejected, expected_rows=0,
+    )  # fmt: skip
+
+
+def _by_scan(scan: SkipScan, expected_rows: int) -> QueryPlan:
+    return QueryPlan(
+        schema=scan.schema,
+        types=statements.types(scan.source, scan.schema),
         newest=scan.newest_rows(),
         rejected=scan.rejected_rows(),
         counts_rejected=True,
         uncounted=scan.rows_without_entity(),
-        in_words=f"newest rows by skip scan over index {scan.index.name}, {about}",
+        expected_rows=expected_rows,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,15 +16,18 @@ from online_features.errors import SourceNotFoundError
 from online_features.feature_view import FeatureView
 from online_features.offline._appender import StagedAppender, appending
 from online_features.offline._source_schema import read_schema
+from online_features.offline.division.division import Division, divide
+from online_features.offline.division.part import Part, PartitionGroup
 from online_features.offline.horizon import Horizon
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.postgres import sql_files
 from online_features.offline.postgres.sqlstates import UNTRANSLATABLE
 from online_features.offline.postgres.transactions import READER_NAME, Transactions
-from online_features.offline.query_plan import QueryPlan, choose_query
+from online_features.offline.query_plan import QueryPlan, choose_query, query_of_part
 from online_features.offline.relations import Relation, SourceRelations
 from online_features.offline.snapshot import Snapshot
 from online_features.offline.sql import source_rows, statements
+from online_features.offline.sql.skip_scan import SkipScan
 from online_features.schema import RowSchema
 from online_features.window import Arrivals, Window
 
@@ -134,11 +138,38 @@ class SourceAccess:
         sampled = statements.is_sampled(self._source, schema, latest, size=size, percent=percent)
         return self._partial_plan(schema, latest, sampled)
 
+    def divide(self, schema: RowSchema, query_plan: QueryPlan, parts: int) -> Division:
+        """Divide the source into parts of about as many rows.
+
+        :param query_plan: by which the whole source would be read.
+        :param parts: how many to make; fewer where there are fewer entities.
+        """
+        with self._transactions.reading(self._view) as connection:
+            return divide(connection, self._source, schema, parts, scan=query_plan.scan)
+
+    def plans_of_part(self, schema: RowSchema, window: Window, part: Part, scan: SkipScan | None) -> list[QueryPlan]:
+        """Return how to read a part.
+
+        :param scan: of its division.
+        """
+        if not isinstance(part, PartitionGroup):
+            return [query_of_part(self._source, schema, window, part, scan)]
+        with self._transactions.reading(self._view) as connection:
+            sources = (replace(self._source, table=table) for table in part.tables)
+            return [choose_query(connection, source, schema, window) for source in sources]
+
     @contextmanager
-    def snapshot(self, plan: QueryPlan) -> Iterator[Snapshot]:
-        """Read in one read-only, repeatable-read transaction."""
-        with self._transactions.streaming(self._view) as cursor:
-            yield Snapshot(self._view, cursor, plan)
+    def snapshot(self, *plans: QueryPlan, imported: str | None = None) -> Iterator[Snapshot]:
+        """Read in one read-only, repeatable-read transaction.
+
+        :param imported: the id of a snapshot that another process exports.
+        """
+        with self._transactions.streaming(self._view, snapshot=imported) as cursor:
+            yield Snapshot(self._view, cursor, *plans)
+
+    def exported_snapshot(self) -> AbstractContextManager[str]:
+        """Yield the id of a snapshot, which other processes can import while the context is open."""
+        return self._transactions.exporting(self._view)
 
     @contextmanager
     def appending(self, schema: RowSchema) -> Iterator[StagedAppender]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from online_features import arguments
 from online_features.feature_view import FeatureView
@@ -40,6 +40,11 @@ class OfflineStore:
         arguments.check_given(credentials=credentials, statement_timeout=statement_timeout)
         self._conninfo = conninfo_of(uri, credentials)
         self._transactions = Transactions(self._conninfo, statement_timeout)
+        self._statement_timeout = statement_timeout
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the store for another process, with its password, or with credentials that are asked for now."""
+        return _copied_store, (self._conninfo(), self._statement_timeout)
 
     def ping(self) -> None:
         """Check that Postgres answers.
@@ -88,3 +93,7 @@ class OfflineStore:
         The credentials are asked for at once, because that may block.
         """
         return changed_tables(self._conninfo())
+
+
+def _copied_store(uri: str, statement_timeout: timedelta | None) -> OfflineStore:
+    return OfflineStore(uri, statement_timeout=statement_timeout)

@@ -30,9 +30,10 @@ from online_features.online.read.store_reader import FreshnessCheck, StoreReader
 from online_features.online.read.stored_rows import StoredRowReader
 from online_features.online.read.view_freshness_check import FreshnessResult
 from online_features.online.redis import deployment_of
+from online_features.online.redis.client_copies import ClientCopy, copy_of
 from online_features.online.redis.clients import check_client, client_of
 from online_features.online.redis.conversation import hold
-from online_features.online.redis.redis_failures import Client, translated
+from online_features.online.redis.redis_failures import DRIVER_ERRORS, Client, named, translated, translation
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.turns import turn
 from online_features.online.write import erasure
@@ -44,8 +45,10 @@ if TYPE_CHECKING:
 
     from online_features.offline.store import OfflineStore
     from online_features.online.generations.switching import Publication
+    from online_features.online.write.generation_writer import GenerationWriter
     from online_features.online.write.online_run import OnlineRun
     from online_features.online.write.push import PushResult
+    from online_features.online.write.write_grant import WriteGrant
     from online_features.producers.given_rows import PushableRows
 
 
@@ -69,6 +72,12 @@ class OnlineStore:
         self._deployment = deployment_of(client)
         self._reader = StoreReader(pointer_max_age)
         self._push_states = PushStates(self._deployment)
+        self._pointer_max_age = pointer_max_age
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the store for another process, with what its client was made of, passwords included."""
+        with translated(self._client):
+            return _copied_store, (copy_of(self._client), self._pointer_max_age)
 
     @classmethod
     def from_url(
@@ -402,6 +411,21 @@ class OnlineStore:
         with translated(self._client, view), closing(self._deployment, view, uuid.uuid4().hex):
             yield
 
+    @contextmanager
+    def _granted_writer(
+        self, view: FeatureView, schema: RowSchema, grant: WriteGrant, retry_budget: RetryBudget
+    ) -> Iterator[GenerationWriter]:
+        """Yield what writes rows of a run that another process has begun; see :func:`.granted_writer`."""
+        # Imported here: a process that only reads needs no Arrow.
+        from online_features.online.write.online_run import granted_writer
+
+        with (
+            translated(self._client, view),
+            turn(self._client, writes=True),
+            granted_writer(self._deployment, view, schema, grant, retry_budget) as writer,
+        ):
+            yield writer
+
     def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it began to write."""
         # Imported here: a process that only reads needs no Arrow.
@@ -430,6 +454,13 @@ class OnlineStore:
         )  # fmt: skip
         with translated(self._client, view), turn(self._client, writes=True), run.open():
             yield run
+
+
+def _copied_store(client: ClientCopy, pointer_max_age: timedelta) -> OnlineStore:
+    try:
+        return OnlineStore(client.client(), pointer_max_age=pointer_max_age)
+    except DRIVER_ERRORS as failure:  # a client of a cluster connects at once
+        raise translation(failure, named()) from failure
 
 
 def _command(origin: Mapping[str, str | int] | None) -> str | None:

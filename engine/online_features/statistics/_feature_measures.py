@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,10 @@ class FeatureMeasure:
     def add(self, values: pa.Array) -> None:
         """Measure prepared values, all of them."""
         self._nulls += values.null_count
+
+    def merge(self, other: Self) -> None:
+        """Add what another measure of the feature has measured."""
+        self._nulls += other._nulls
 
     def statistics(self, rows: int, sample: pa.Array | None) -> FeatureStatistics:
         """Return the statistics.
@@ -87,6 +92,11 @@ class BooleanMeasure(FeatureMeasure):
         self._values += len(values) - values.null_count
         self._trues += pc.sum(values).as_py() or 0
 
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self._values += other._values
+        self._trues += other._trues
+
     def _exact(self) -> dict[str, Any]:
         moments = Moments()
         if self._values:
@@ -112,7 +122,15 @@ class OrderedMeasure(FeatureMeasure):
         super().add(values)
         extremes = pc.min_max(values)
         found = self._python([extremes["min"].as_py(), extremes["max"].as_py()])
-        known = [*self._extremes, *(value for value in found if value is not None)]
+        self._extend(value for value in found if value is not None)
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self._not_finite += other._not_finite
+        self._extend(other._extremes)
+
+    def _extend(self, extremes: Iterable[Any]) -> None:
+        known = [*self._extremes, *extremes]
         self._extremes = [min(known), max(known)] if known else []
 
     def _python(self, values: list[Any]) -> list[Any]:
@@ -163,6 +181,12 @@ class NumberMeasure(OrderedMeasure):
             floats = finite.cast(pa.float64(), safe=False)
             self._moments.add(count, pc.mean(floats).as_py(), pc.variance(floats).as_py() * count)
 
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self._zeros += other._zeros
+        self._moments.merge(other._moments)
+        self._is_single = self._is_single or other._is_single
+
     def _python(self, values: list[Any]) -> list[Any]:
         return [value if value is None else shortest(value) for value in values] if self._is_single else values
 
@@ -211,6 +235,11 @@ class Moments:
         self.mean += distance * (count / total)
         self._squares += squares + distance * distance * (self.count * count / total)
         self.count = total
+
+    def merge(self, other: Moments) -> None:
+        """Add the values of another one."""
+        if other.count:
+            self.add(other.count, other.mean, other._squares)
 
     def fields(self) -> dict[str, float | None]:
         """Return mean and standard deviation; ``None`` where there are too few values, or floats would overflow."""

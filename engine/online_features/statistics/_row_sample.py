@@ -37,6 +37,13 @@ class RowSample:
         if sum(map(len, self._drawn)) > 2 * self._size:  # so that a row is copied twice at most, on average
             self._shrink()
 
+    def merge(self, other: RowSample) -> None:
+        """Sample the rows that another sample has seen: together they keep the rows that drew the least."""
+        self._drawn += other._drawn
+        self._parts += other._parts
+        if self._parts:
+            self._shrink()
+
     def columns(self) -> list[pa.Array]:
         """Return the columns of the sample; an empty list before the first batch."""
         if self._parts:

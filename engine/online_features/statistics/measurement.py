@@ -41,6 +41,14 @@ class Measurement:
             except pa.ArrowException as failure:
                 self._failure = failure
 
+    def merge(self, other: Measurement) -> None:
+        """Add what another process has measured of other rows."""
+        self._failure = self._failure or other._failure
+        self._rows += other._rows
+        for name, measure in self._measures.items():
+            measure.merge(other._measures[name])
+        self._sample.merge(other._sample)
+
     def statistics(self) -> ViewStatistics:
         """Return the statistics of all rows so far.
 

@@ -63,6 +63,8 @@ class MaterializeOperator(WriteOperator):
         run history records which, and the task.
     :param ignore_memory: with ``window="full"``, build although Redis may have too little memory.
     :param keep_generations: how many generations to keep to roll back to; default one.
+    :param parallel: how many processes copy the rows of a full run, each a part of the source, as of one snapshot;
+        default one. Increments and windows are read by one process.
     :param lookback: how far an incremental run reads back before the end of the last one: a timedelta or its ISO-8601
         text.
     :param retry_for: how long to retry within one attempt of the task when a store cannot be reached; default one
@@ -79,8 +81,8 @@ class MaterializeOperator(WriteOperator):
 
     template_fields: Sequence[str] = (
         *WriteOperator.template_fields, "window", "start", "end", "prune", "publish", "in_place", "overwrite",
-        "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "lookback", "retry_for",
-        "wait_for_replicas", "replica_timeout", "statement_timeout",
+        "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "parallel", "lookback",
+        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
@@ -101,6 +103,7 @@ class MaterializeOperator(WriteOperator):
         ignore_checks: bool | str = False,
         ignore_memory: bool | str = False,
         keep_generations: int | str | None = None,
+        parallel: int | str | None = None,
         lookback: timedelta | str | None = None,
         retry_for: timedelta | str | None = None,
         wait_for_replicas: int | str | None = None,
@@ -127,6 +130,7 @@ class MaterializeOperator(WriteOperator):
         self.ignore_checks = ignore_checks
         self.ignore_memory = ignore_memory
         self.keep_generations = keep_generations
+        self.parallel = parallel
         self.lookback = lookback
         self.retry_for = retry_for
         self.wait_for_replicas = wait_for_replicas
@@ -200,6 +204,7 @@ class MaterializeOperator(WriteOperator):
             "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
             "replica_timeout": duration("replica_timeout", self.replica_timeout),
             "keep_generations": count("keep_generations", self.keep_generations),
+            "parallel": count("parallel", self.parallel),
         }
 
 

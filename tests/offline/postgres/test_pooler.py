@@ -347,3 +347,11 @@ def test_runs_at_once_share_a_pool(
 
     with pooler(servers_folder, database.uri, "transaction", pool_size=3) as uri, ThreadPoolExecutor(6) as threads:
         assert set(threads.map(act, range(18))) == {20_000}
+
+
+def test_several_processes_read_one_snapshot_through_a_pooler(
+    servers_folder: Path, database: Database, redis_url: str, make_view: MakeView
+) -> None:
+    view, online = make_view(source={"query": ROWS}), OnlineStore.from_url(redis_url)
+    with pooler(servers_folder, database.uri, "transaction", pool_size=3) as uri:
+        assert materialize(view, OfflineStore(uri), online, full=True, parallel=2).rows_written == 20_000

@@ -14,7 +14,7 @@ from online_features.errors import LeaseLostError, OnlineStoreUnavailableError
 from online_features.layouts import keyspace
 from online_features.online.generations import leases
 from online_features.online.generations.building import register_build, take_lease
-from online_features.online.generations.leases import Lease, begin_closing, closing_run, end_closing
+from online_features.online.generations.leases import Lease, begin_closing, closing_run, end_closing, release_lease
 from online_features.online.redis import deployment_of
 from online_features.online.redis.deployment import Deployment
 from redis.backoff import NoBackoff
@@ -170,3 +170,17 @@ def test_increments_know_for_whom_they_wait(deployment: Deployment, client: redi
     assert closing_run(deployment, trips) == "a"
     end_closing(deployment, trips, "a")
     assert closing_run(deployment, trips) is None
+
+
+def test_a_shared_lease_is_renewed_and_left_to_the_process_that_took_it(
+    deployment: Deployment, client: redis.Redis, trips: FeatureView
+) -> None:
+    register_build(deployment, trips, run_id="a", fingerprint="f")
+    client.pexpire(keyspace.lease_key(trips), 5_000)
+    with Lease(deployment, trips, "a", is_shared=True) as lease:
+        lease.check()
+        assert client.pttl(keyspace.lease_key(trips)) > 20_000
+    assert client.get(keyspace.lease_key(trips)) == "a"
+    release_lease(deployment, trips, "a")
+    with Lease(deployment, trips, "a", is_shared=True) as lease, pytest.raises(LeaseLostError):
+        lease.check()

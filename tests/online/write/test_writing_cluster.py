@@ -131,6 +131,18 @@ def test_a_cluster_is_written_as_one_server_is(
     assert rows > ENTITIES
 
 
+def test_several_processes_write_all_nodes(
+    make_view: MakeView, table: Database, offline: OfflineStore, steady_servers: Cluster
+) -> None:
+    view = view_in(make_view, "msgpack")
+    with steady_servers.client() as client:
+        online = OnlineStore(client)
+        expected = counters(materialize(view, offline, online))
+        rows = online_rows(online, view)
+        assert counters(materialize(view, offline, online, full=True, parallel=2)) == expected
+        assert online_rows(online, view) == rows
+
+
 def test_another_layout_replaces_what_was_in_the_cluster(
     make_view: MakeView, table: Database, offline: OfflineStore, steady_servers: Cluster
 ) -> None:

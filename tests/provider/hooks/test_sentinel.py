@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -52,6 +53,15 @@ def test_rows_go_to_the_primary_and_are_read_back_by_both_stores(
 
     assert asyncio.run(read())[0].values == {"x": 1}
     assert servers.primary().client.info("keyspace")["db3"]["keys"] > 0
+
+
+def test_a_copy_of_a_store_asks_the_same_sentinels(
+    connect: Callable[..., OnlineStoreHook], servers: Watched, make_view: Any
+) -> None:
+    view, store = make_view(), connect().get_store()
+    store.push(view, [{"id": "a", "ts": at(1), "x": 1}])
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy.get_online_features(view, [{"id": "a"}])[0].values == {"x": 1}
 
 
 def test_a_failover_is_followed(connect: Callable[..., OnlineStoreHook], servers: Watched, make_view: Any) -> None:

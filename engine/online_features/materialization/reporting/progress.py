@@ -68,7 +68,8 @@ class RunCounter:
     :ivar counts: of the rows so far.
     :ivar times: event timestamps of the rows so far.
     :ivar entities_pruned: online entities removed so far.
-    :ivar stages: how long each stage of the transfer was busy so far.
+    :ivar stages: how long each stage of the transfer was busy so far, in all processes.
+    :ivar bytes_sent: of commands to Redis, by other processes than that of the run.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class RunCounter:
         self.times = EventTimes()
         self.entities_pruned = 0
         self.stages = StageTimes()
+        self.bytes_sent = 0
+        self._processes = 1
         self._view = view
         self._expected_rows = expected_rows
         self._on_progress = on_progress
@@ -107,6 +110,12 @@ class RunCounter:
             self._logged = time.monotonic()
             say(log.info, f"Feature view {self._view.name!r}: {progress.in_words(datetime.now(UTC))}")
 
+    def add_process(self, stages: StageTimes, bytes_sent: int) -> None:
+        """Count what another process than that of the run has spent."""
+        self.stages.merge(stages)
+        self.bytes_sent += bytes_sent
+        self._processes += 1
+
     def reject(self, rows: int, sample: Sequence[Sequence[str | None]]) -> None:
         """Count and log rejected rows.
 
@@ -123,7 +132,7 @@ class RunCounter:
             f"{counts.rows_read} rows read in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)",
             f"{counts.rows_written} written, {counts.rows_stale} stale, {counts.rows_expired} expired, "
             f"{counts.rows_deleted} deleted, {counts.rows_rejected} rejected{pruned}",
-            self.stages.in_words(seconds),
+            self.stages.in_words(seconds * self._processes),
         ):
             log.info("Materialized feature view %r: %s", self._view.name, line)
 

@@ -48,6 +48,11 @@ class StageTimes:
                 return
             yield item  # type: ignore[misc]
 
+    def merge(self, other: StageTimes) -> None:
+        """Add the seconds of another process."""
+        for stage, spent in other._seconds.items():
+            self._seconds[stage] += spent
+
     def in_words(self, seconds: float) -> str:
         """Name the busiest stage, and the share of the seconds of each."""
         shares = ", ".join(f"{stage} {spent / seconds:.0%}" for stage, spent in self._seconds.items())

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from online_features.common.concurrency import interruptibly
-from online_features.errors import OptionError
+from online_features.errors import OfflineStoreUnavailableError, OptionError
 from online_features.feature_view import FeatureView
 from online_features.offline.postgres import sql_files
 from online_features.offline.postgres.conninfo import Conninfo
@@ -44,6 +44,9 @@ SETTINGS = {
     "standard_conforming_strings": "on",
     "client_encoding": "UTF8",
 }
+
+# SQLSTATEs of a snapshot that cannot be imported: unknown, before and since Postgres 16; of an ended transaction.
+NO_SNAPSHOT = frozenset({"22023", "42704", "55000"})
 
 # Makes Postgres end the query of a client that was killed; otherwise the query would run until it has rows to send.
 WATCH_CLIENT = {"client_connection_check_interval": "1s"}
@@ -99,14 +102,26 @@ class Transactions:
             yield connection
 
     @contextmanager
-    def streaming(self, view: FeatureView) -> Iterator[dbapi.Cursor]:
-        """Yield ADBC's cursor in a read-only, repeatable-read transaction."""
+    def exporting(self, view: FeatureView) -> Iterator[str]:
+        """Yield the id of a snapshot, which other transactions can import while the context is open."""
+        with self.reading(view) as connection:
+            connection.execute(sa.select(sa.func.set_config("idle_in_transaction_session_timeout", "0", sa.true())))
+            yield connection.execute(sa.select(sa.func.pg_export_snapshot())).scalar_one()
+
+    @contextmanager
+    def streaming(self, view: FeatureView, *, snapshot: str | None = None) -> Iterator[dbapi.Cursor]:
+        """Yield ADBC's cursor in a read-only, repeatable-read transaction.
+
+        :param snapshot: that :meth:`exporting` has yielded; by default the transaction has its own.
+        """
         with (
             translated(view),
             dbapi.connect(self._conninfo(), db_kwargs=BUILTIN_TYPES) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(READ_ONLY)
+            if snapshot is not None:
+                _import_snapshot(cursor, view, snapshot)
             cursor.execute(self._set_reading)
             cursor.fetch_arrow_table()
             yield cursor
@@ -122,6 +137,22 @@ class InterruptibleCursor(psycopg2.extensions.cursor):
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Execute a statement; an exception that a signal's handler raises cancels it."""
         interruptibly(partial(super().execute, query, vars), self.connection.cancel)
+
+
+def _import_snapshot(cursor: dbapi.Cursor, view: FeatureView, snapshot: str) -> None:
+    """Read what another transaction does.
+
+    :raises OfflineStoreUnavailableError: when the server does not have its snapshot.
+    """
+    try:
+        cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+    except adbc_driver_manager.Error as error:
+        if error.sqlstate not in NO_SNAPSHOT:
+            raise
+        raise OfflineStoreUnavailableError(
+            f"feature view {view.name!r}: the snapshot of the run is not on this Postgres server: the session that "
+            "exported it has ended, or sessions are spread over several servers -> run again, or with parallel=1"
+        ) from error
 
 
 def _engine(conninfo: Conninfo, begin: str) -> sa.Engine:

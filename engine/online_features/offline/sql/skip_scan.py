@@ -8,7 +8,7 @@ number of entities, not of rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -26,11 +26,13 @@ from online_features.schema import Column, RowSchema
 
 @dataclass(frozen=True, kw_only=True)
 class SkipScan:
-    """Statements that read all of a table through an index.
+    """Statements that read a table, or a range of it, through an index.
 
     :param index: that :func:`~online_features.offline._indexes.suitable_index` has found.
     :param not_null: names of columns that hold no NULL.
     :param latest: rows with a later event timestamp are rejected.
+    :param bounds: of the leading column of the index; by default all of the table is read.
+    :param has_nulls: whether rows in which that column is NULL are read, too.
     """
 
     source: PostgresSource
@@ -38,6 +40,8 @@ class SkipScan:
     index: Index
     not_null: frozenset[str]
     latest: datetime
+    bounds: ColumnElement[bool] = field(default_factory=sa.true)
+    has_nulls: bool = True
 
     def newest_rows(self) -> Select[*tuple[Any, ...]]:
         """Select the newest row of each entity, in the form in which it goes online, and count rejected rows.
@@ -74,7 +78,8 @@ class SkipScan:
     def _without_key(self) -> Iterator[Select[*tuple[Any, ...]]]:
         """Yield a statement for each join key: the rows in which it is the first that is NULL."""
         leading, *others = self._keys
-        yield shown(self.schema, rows_of(self.source)).where(column_of(leading).is_(None))
+        is_read = column_of(leading).is_(None) if self.has_nulls else sa.false()
+        yield shown(self.schema, rows_of(self.source)).where(is_read)
         for i, key in enumerate(others, 1):
             if self._is_nullable(key):
                 yield self._shown_of(self._walk(self._keys[:i]), column_of(key).is_(None))
@@ -115,7 +120,7 @@ class SkipScan:
         step = (
             sa.select(*(column.label(f"{self._own}walked_{i}") for i, column in enumerate(columns)))
             .select_from(rows_of(self.source))
-            .where(*(column.is_not(None) for column in columns[: len(keys)]))
+            .where(*(column.is_not(None) for column in columns[: len(keys)]), self.bounds)
             .order_by(*(self.index.ordered(column, place) for place, column in enumerate(columns)))
             .limit(1)
         )

@@ -17,6 +17,8 @@ from online_features.schema import Column, RowSchema
 
 # A paramstyle without percent signs: the text goes to COPY as it is, with values rendered as literals.
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+# SQLAlchemy before 2.1 doubles backslashes until it has read standard_conforming_strings, which our transactions set.
+_DIALECT._backslash_escapes = False  # noqa: SLF001
 
 # The lexemes of a query: comments, literals, quoted names, white space, and single characters.
 # https://www.postgresql.org/docs/current/sql-syntax-lexical.html

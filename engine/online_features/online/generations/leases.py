@@ -39,15 +39,18 @@ class Lease:
     Take it before, with :func:`.register_build` or :func:`.take_lease`.
 
     :param deployment: on whose client's pool the thread has a connection of its own.
+    :param is_shared: whether another process of the run has taken the lease and will release it.
     :param clock: seconds that go on while the process is stopped.
     """
 
     def __init__(
-        self, deployment: Deployment, view: FeatureView, run_id: str, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, deployment: Deployment, view: FeatureView, run_id: str, *, is_shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._deployment = deployment
         self._view = view
         self._run_id = run_id
+        self._is_shared = is_shared
         self._clock = clock
         self._renewed = clock()
         self._is_lost = False
@@ -97,6 +100,8 @@ class Lease:
 
     def _release(self) -> None:
         self._thread.join()
+        if self._is_shared:
+            return
         release = partial(release_lease, self._deployment, self._view, self._run_id)
         try:
             with translated(self._deployment.client, self._view):

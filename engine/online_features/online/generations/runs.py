@@ -19,7 +19,14 @@ from online_features.online.generations.view_state import json_object, named
 from online_features.online.redis.deployment import RUN_MARKER_MILLISECONDS, Deployment, Session
 from online_features.online.redis.replication import Replication
 from online_features.online.redis.scripts import state_script
-from online_features.online.redis.servers import Server, check_evictions, evicted_counts, evicted_since, eviction
+from online_features.online.redis.servers import (
+    Server,
+    check_evictions,
+    check_same,
+    evicted_counts,
+    evicted_since,
+    eviction,
+)
 from online_features.resp.replies import text
 from online_features.schema import RowSchema
 from online_features.source_note import SourceNote
@@ -146,11 +153,7 @@ def commit_run(
         # A single server may restart between this check and the commit, but then their connection breaks. In a
         # cluster, the next run detects a restart, because it finds the servers of this run recorded.
         now = session.servers()
-        if now != servers:
-            raise OnlineDataLostError(
-                f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
-                "lost rows; the watermark has not moved -> run again"
-            )
+        check_same(view, servers, now)
         check_evictions(view, servers, now)
         evicted = evicted_since(evicted_counts(servers), now)
         session.await_replicas(keyspace.run_key(view, run_id), replication)

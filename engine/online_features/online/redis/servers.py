@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from online_features.common.log_lines import say
-from online_features.errors import OnlineStoreFullError
+from online_features.errors import OnlineDataLostError, OnlineStoreFullError
 from online_features.feature_view import FeatureView
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,19 @@ def check_evictions(view: FeatureView, before: Iterable[Server], now: frozenset[
     """
     if evicted := rows_evicted_since(view, evicted_counts(before), now):
         raise eviction(view, evicted, now)
+
+
+def check_same(view: FeatureView, before: frozenset[Server], now: frozenset[Server]) -> None:
+    """Refuse to count rows that servers may have lost.
+
+    :param before: the servers before the rows were written.
+    :raises OnlineDataLostError: when they are others now.
+    """
+    if now != before:
+        raise OnlineDataLostError(
+            f"feature view {view.name!r}: Redis restarted or failed over while the run was writing, and may have "
+            "lost rows; the watermark has not moved -> run again"
+        )
 
 
 def eviction(view: FeatureView, evicted: int, servers: Iterable[Server]) -> OnlineStoreFullError:

@@ -12,19 +12,20 @@ from online_features.common.batches import batched
 from online_features.counters import RowCounts
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout import Key
+from online_features.layouts.layout_registry import layout_of
 from online_features.online.generations.runs import RunClaims, commit_run
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
 from online_features.online.redis.deployment import KEYS_PER_CALL, Deployment, Session
-from online_features.online.redis.replication import Replication
-from online_features.online.redis.servers import Server, check_evictions, evicts
+from online_features.online.redis.servers import check_evictions, evicts
 from online_features.online.write._carried_pushes import CarriedPushes, carry_pushes, count_left_out
 from online_features.online.write._memory import check_left, free_bytes
 from online_features.online.write._row_script import RowScript
 from online_features.online.write._row_writer import RowWriter
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.row_removal import Lookup, drop_view_data, prune
+from online_features.online.write.write_grant import WriteGrant
 from online_features.schema import RowSchema
 
 if TYPE_CHECKING:
@@ -36,41 +37,38 @@ ROWS_MEASURED = 20  # whose size in Redis is measured; rows of a view are of sim
 class GenerationWriter:
     """One run's writes to a generation. Encoding does no I/O, so another thread may encode while this one writes.
 
-    :param servers: that held the rows when the run began.
-    :param replication: what has to be copied before the run counts.
     :param check_lease: raises an error if the run may no longer write.
-    :param leaves_memory: whether to stop before the memory of Redis is full.
     """
 
     def __init__(
         self,
         deployment: Deployment,
         session: Session,
-        layout: RowLayout,
+        view: FeatureView,
         schema: RowSchema,
-        run_id: str,
+        grant: WriteGrant,
         *,
-        servers: frozenset[Server],
-        replication: Replication,
         check_lease: Callable[[], object],
-        leaves_memory: bool,
     ) -> None:
-        self.layout = layout
+        self.layout = layout_of(view, grant.generation)
+        self.grant = grant
+        self.check_lease = check_lease
+        self._measured: pa.RecordBatch | None = None
         self._deployment = deployment
         self._session = session
         self._schema = schema
-        self._run_id = run_id
-        self._servers = servers
-        self._replication = replication
-        self._check_lease = check_lease
-        self._watches_memory = leaves_memory and free_bytes(servers) is not None
-        self._measured: pa.RecordBatch | None = None
+        self._watches_memory = grant.leaves_memory and free_bytes(grant.servers) is not None
         self._writer = self._row_writer()
 
     @property
     def generation(self) -> str:
         """The generation that is written to."""
         return self.layout.generation
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of commands sent to Redis so far, by the session of the writer."""
+        return self._session.bytes_sent
 
     @property
     def fingerprint(self) -> str:
@@ -102,7 +100,7 @@ class GenerationWriter:
             self._deployment, published, self.layout, self._schema, write=write, since=since, now=now
         )
         if carried.missed:
-            self._check_lease()
+            self.check_lease()
             key = keyspace.generation_key(self._view, self.generation)
             self._session.command("HINCRBY", key, "missed", carried.missed)
         return carried
@@ -115,16 +113,16 @@ class GenerationWriter:
 
     def commit(self, claims: RunClaims, *, pointer: str | None = None) -> datetime | None:
         """Commit what was written; parameters and errors are those of :func:`.commit_run`."""
-        self._check_lease()
+        self.check_lease()
         return commit_run(
             self._session,
             self._view,
             self.generation,
-            self._run_id,
+            self.grant.run_id,
             claims,
             schema=self._schema,
-            servers=self._servers,
-            replication=self._replication,
+            servers=self.grant.servers,
+            replication=self.grant.replication,
             pointer=pointer,
         )
 
@@ -176,12 +174,12 @@ class GenerationWriter:
         return self.layout.view
 
     def _write(self, writer: RowWriter, rows: EncodedRows) -> RowCounts:
-        self._check_lease()
+        self.check_lease()
         counts = writer.write(self._session, rows)
-        if self._watches_memory or evicts(self._view, self._servers):
+        if self._watches_memory or evicts(self._view, self.grant.servers):
             # After every batch: a run that continues despite evictions evicts more and more keys of others.
             now = self._session.steadily(self._session.servers)
-            check_evictions(self._view, self._servers, now)
+            check_evictions(self._view, self.grant.servers, now)
             if self._watches_memory:
                 check_left(self._view, now)
         return counts

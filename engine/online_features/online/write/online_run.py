@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -36,12 +36,13 @@ from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.servers import rows_evicted_since, warn_of_eviction
+from online_features.online.redis.servers import check_same, rows_evicted_since, warn_of_eviction
 from online_features.online.write._memory import ROW_BYTES, check_room, free_bytes
 from online_features.online.write._row_script import has_rows
 from online_features.online.write.erasure import bury_erased
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.row_removal import drop_view_data, remove_first_generation
+from online_features.online.write.write_grant import WriteGrant
 from online_features.schema import RowSchema
 from online_features.statistics.stored_statistics import encode
 from online_features.statistics.view_statistics import ViewStatistics
@@ -124,11 +125,11 @@ class OnlineRun:
         :raises BuildInProgressError: when another run is building and may not.
         """
         if not is_alone:
-            yield self._writer(generation, lambda: None)
+            yield self._writer(generation)
             return
         take_lease(self._session, self._view, self._run_id)
         with Lease(self._deployment, self._view, self._run_id) as lease:
-            yield self._writer(generation, lease.check)
+            yield self._writer(generation, lease)
 
     def make_room(self, published: ViewState, expected_rows: int) -> None:
         """Make sure that Redis has room for a build; remove what there is to go back to if need be.
@@ -164,7 +165,7 @@ class OnlineRun:
         )  # fmt: skip
         try:
             with Lease(self._deployment, self._view, self._run_id) as lease:
-                writer = self._writer(generation, lease.check, leaves_memory=True)
+                writer = self._writer(generation, lease, leaves_memory=True)
                 # After the registration: what is erased from now on is erased from this generation, too.
                 bury_erased(self._deployment, writer.layout, self._schema.keys)
                 yield writer
@@ -295,14 +296,34 @@ class OnlineRun:
             return str(next((run["run_id"] for run in read_runs(self._deployment, self._view, 1)), ""))
         return ""
 
-    def _writer(
-        self, generation: str, check_lease: Callable[[], object], *, leaves_memory: bool = False
-    ) -> GenerationWriter:
-        return GenerationWriter(
-            self._deployment, self._session, layout_of(self._view, generation), self._schema, self._run_id,
-            servers=self._servers, replication=self._replication, check_lease=check_lease,
-            leaves_memory=leaves_memory,
+    def _writer(self, generation: str, lease: Lease | None = None, *, leaves_memory: bool = False) -> GenerationWriter:
+        grant = WriteGrant(
+            run_id=self._run_id, generation=generation, servers=self._servers, replication=self._replication,
+            is_leased=lease is not None, leaves_memory=leaves_memory,
         )  # fmt: skip
+        return GenerationWriter(
+            self._deployment, self._session, self._view, self._schema, grant,
+            check_lease=lease.check if lease is not None else lambda: None,
+        )  # fmt: skip
+
+
+@contextmanager
+def granted_writer(
+    deployment: Deployment, view: FeatureView, schema: RowSchema, grant: WriteGrant, retry_budget: RetryBudget
+) -> Iterator[GenerationWriter]:
+    """Yield what writes rows of a run that another process has begun and will commit.
+
+    :param retry_budget: of all that is tried again.
+    :raises OnlineDataLostError: when Redis became another server meanwhile.
+    """
+    with deployment.session(retry_budget, grant.replication) as session, ExitStack() as held:
+        check_lease: Callable[[], object] = lambda: None  # noqa: E731
+        if grant.is_leased:
+            check_lease = held.enter_context(Lease(deployment, view, grant.run_id, is_shared=True)).check
+        servers = session.steadily(session.servers)
+        yield GenerationWriter(deployment, session, view, schema, grant, check_lease=check_lease)
+        # The process that commits cannot see that a session here has been opened again.
+        check_same(view, servers, session.steadily(session.servers))
 
 
 def record_failure(deployment: Deployment, view: FeatureView, run: Mapping[str, Any]) -> None:

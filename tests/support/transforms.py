@@ -1,0 +1,41 @@
+"""Transforms in a light module, because each process of a run with several imports it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+log = logging.getLogger(__name__)
+
+
+def doubles(table: pa.Table) -> pa.Table:
+    """Return ``y``, twice ``x``."""
+    log.warning("doubling %d rows", table.num_rows)
+    return table.append_column("y", pc.multiply(table["x"], 2))
+
+
+def fails_at_ninety(table: pa.Table) -> pa.Table:
+    """Fail on the row in which ``x`` is 90."""
+    if 90 in table["x"].to_pylist():
+        raise ValueError("ninety")
+    return table.append_column("y", table["x"])
+
+
+def kills_itself_at_ninety(table: pa.Table) -> pa.Table:
+    """Kill the process that has the row in which ``x`` is 90."""
+    if 90 in table["x"].to_pylist():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return table.append_column("y", table["x"])
+
+
+def waits_at_ninety(table: pa.Table) -> pa.Table:
+    """Never return from the row in which ``x`` is 90."""
+    if 90 in table["x"].to_pylist():
+        log.warning("waiting")
+        threading.Event().wait()
+    return table.append_column("y", table["x"])
