@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from online_features.feature_view import PostgresSource as PostgresSource
     from online_features.layouts.feast.feast_repository import load_feature_views as load_feature_views
     from online_features.materialization.materialize import materialize as materialize
+    from online_features.materialization.parts.build_plan import BuildPart as BuildPart
+    from online_features.materialization.parts.build_plan import BuildPlan as BuildPlan
+    from online_features.materialization.parts.build_plan import PartResult as PartResult
+    from online_features.materialization.parts.finish_build import finish_build as finish_build
+    from online_features.materialization.parts.materialize_part import materialize_part as materialize_part
+    from online_features.materialization.parts.plan_build import plan_build as plan_build
     from online_features.materialization.publication import publish as publish
     from online_features.materialization.reporting.progress import Progress as Progress
     from online_features.materialization.reporting.result import MaterializationResult as MaterializationResult
@@ -65,14 +71,18 @@ _EXPORTS = {
         "FeatureViewFileError", "GenerationError", "InvalidRowsError", "LeaseLostError", "MissingExtraError",
         "NotReplicatedError", "OfflineAccessError", "OfflineStoreUnavailableError", "OnlineAccessError",
         "OnlineDataError", "OnlineDataLostError", "OnlineFeaturesError", "OnlineStoreFullError",
-        "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PartLostError", "PublishError",
-        "QueryCanceledError", "RollbackError", "SkewError", "SourceError", "SourceNotFoundError", "StaleFeaturesError",
-        "SwitchedError", "TerminalError", "TransformError", "TransientError", "UnknownViewError",
+        "OnlineStoreUnavailableError", "OptionError", "OvertakenError", "PartLostError", "PartsMissingError",
+        "PublishError", "QueryCanceledError", "RollbackError", "SkewError", "SourceError", "SourceNotFoundError",
+        "StaleFeaturesError", "SwitchedError", "TerminalError", "TransformError", "TransientError", "UnknownViewError",
         "UnsupportedTypeError", "WindowError",
     ),
     "feature_view": ("FeastOptions", "FeatureView", "PostgresSource"),
     "layouts.feast.feast_repository": ("load_feature_views",),
     "materialization.materialize": ("materialize",),
+    "materialization.parts.build_plan": ("BuildPart", "BuildPlan", "PartResult"),
+    "materialization.parts.finish_build": ("finish_build",),
+    "materialization.parts.materialize_part": ("materialize_part",),
+    "materialization.parts.plan_build": ("plan_build",),
     "materialization.reporting.progress": ("Progress",),
     "materialization.publication": ("publish",),
     "materialization.reporting.result": ("MaterializationResult",),

@@ -31,8 +31,8 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
-def _has(method: str) -> Callable[[Any], bool]:
-    return lambda value: callable(getattr(value, method, None))
+def _has(attribute: str) -> Callable[[Any], bool]:
+    return lambda value: hasattr(value, attribute)
 
 
 def _is_text(value: Any) -> bool:
@@ -87,6 +87,9 @@ RULES = {
     "numpy_arrays": FLAG,
     "generations": Rule(_is(Mapping), "a mapping from name of a view to generation"),
     "keep_generations": Rule(_is_integer(0), "a number of generations, not negative"),
+    "plan": Rule(_has("parts"), "a BuildPlan, as plan_build returns it"),
+    "part": Rule(_has("to_dict"), "a BuildPart, such as plan.parts[0]"),
+    "parts": Rule(_is_integer(1), "a number of parts, at least 1"),
     "parallel": Rule(_is_integer(1), "a number of processes, at least 1"),
     "lookback": Rule(_is(timedelta), "a timedelta"),
     "statement_timeout": Rule(_is(timedelta), "a timedelta"),

@@ -36,6 +36,7 @@
         ├── OvertakenError                a run with another definition of the view ended meanwhile
         ├── SwitchedError                 readers were switched to another generation while a run was writing
         ├── PartLostError                 a process that copies a part of a run was killed
+        ├── PartsMissingError             parts of a build are not written yet
         ├── BuildInProgressError          another run is building a generation of the view
         └── LeaseLostError                a run lost the lease under which it was building a generation
 
@@ -199,6 +200,10 @@ class BuildInProgressError(TransientError):
 
 class PartLostError(TransientError):
     """A process that copies a part of a run has ended before its part was written."""
+
+
+class PartsMissingError(TransientError):
+    """Parts of a build are not written, so it cannot be completed."""
 
 
 class LeaseLostError(TransientError):

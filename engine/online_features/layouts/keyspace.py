@@ -15,6 +15,7 @@ key                                                  type    holds
 ``@online_features:runs:{<project>}:<view>``         list    the last runs as JSON, newest first
 ``@online_features:run:{<project>}:<view>:<id>``     string  marks a run that is writing; gone when it has ended
 ``@online_features:statistics:{<project>:<view>:…}`` string  statistics of the rows of one generation
+``@online_features:parts:{<project>:<view>:…}``      hash    plan and reports of a build in parts; ends by itself
 ``@online_features:erased:{<project>:<view>:<n>}``   hash    a bucket of erased entities
 ``@online_features:features:{<project>}:<view>``     set     layout ``feast``: features that rows may have
 ``@online_features:views``                           set     ``<project>:<view>`` of every view held here
@@ -101,6 +102,11 @@ def generation_key(view: Named, generation: str) -> str:
 def statistics_key(view: Named, generation: str) -> str:
     """Return the key of the statistics of a generation's rows."""
     return f"{RESERVED_PREFIX}:statistics:{{{view_id(view)}:{generation}}}"
+
+
+def parts_key(view: Named, generation: str) -> str:
+    """Return the key of the plan of a build in parts."""
+    return f"{RESERVED_PREFIX}:parts:{{{view_id(view)}:{generation}}}"
 
 
 def lease_key(view: Named) -> str:

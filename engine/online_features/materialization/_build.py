@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from online_features.errors import ChecksFailedError
 from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.materialization._catch_up import CatchUp, commit, publish_caught_up
+from online_features.materialization._claim import Claim
 from online_features.materialization._judgement import Judge
 from online_features.materialization._options import RunOptions
 from online_features.materialization._survey import Survey, Surveyor
@@ -27,7 +28,6 @@ from online_features.statistics.measurement import Measurement
 
 if TYPE_CHECKING:
     from online_features.offline.query_plan import QueryPlan
-    from online_features.online.generations.generation_list import GenerationList
     from online_features.online.generations.view_state import ViewState
     from online_features.online.store import OnlineStore
     from online_features.online.write.generation_writer import GenerationWriter
@@ -37,13 +37,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuildStart:
+    """What a build found when it was registered, and what it carried over.
+
+    :param synced: what the source was read in step with; see :func:`.sync_point`.
+    :param pointer: of the view; see :attr:`.GenerationList.pointer`.
+    :param base: the generation that was published, whose pushed rows were carried over.
+    :param base_newest: event timestamp that it had then.
+    :param horizon: of the source: pushed rows from before it should be there by now.
+    :param now: when the source was looked at.
+    :param rows: pushed rows that were carried over.
+    :param newest: event timestamp of these.
+    """
+
+    synced: str
+    pointer: tuple[str, int]
+    base: str
+    base_newest: datetime | None
+    horizon: datetime
+    now: datetime
+    rows: int = 0
+    newest: datetime | None = None
+
+
 @dataclass
 class Build:
     """One build of a generation.
 
     :param transfer: that catches up.
-    :param copy: copies the rows of the survey.
-    :ivar generation: its id, once it is registered.
+    :param generation: its id, once it is registered.
     :ivar is_published: whether readers see it.
     """
 
@@ -52,58 +75,94 @@ class Build:
     online_run: OnlineRun
     surveyor: Surveyor
     transfer: Transfer
-    copy: Copy
     options: RunOptions
     record: RunRecord
-    generation: str = field(default="", init=False)
+    generation: str = ""
     is_published: bool = field(default=False, init=False)
-    _rows: int = field(default=0, init=False)
-    _newest_pushed: datetime | None = field(default=None, init=False)
 
-    def make(self, survey: Survey, query_plan: QueryPlan, *, published: ViewState) -> datetime | None:
+    def make(self, survey: Survey, query_plan: QueryPlan, copy: Copy, *, published: ViewState) -> datetime | None:
         """Build a generation and publish it, and return its watermark.
 
+        :param copy: copies the rows of the survey.
         :param published: the state of the published generation before the survey: what runs commit in it from then on
             has to be caught up.
         :raises ChecksFailedError: when it has failed checks; it stays, and can be read by its name.
         :raises PublishError: when it may not be published otherwise; it stays, too.
         """
-        synced = f"{published.generation} {published.commits}"  # as sync_point() returns it
         if not self.options.ignore_memory:
             self.online_run.make_room(published, query_plan.expected_rows)
         with self.online_run.build(self.options.origin) as writer:
-            self.generation = writer.generation
-            say(log.info, f"Building generation {self.generation} of feature view {self.view.name!r}")
-            # After the registration: another run may have published a generation before it.
-            seen = self.online_run.generations()
-            last = seen.last_published
-            published = self.online_run.state(last.id if last else FIRST_GENERATION)
-            # Before the source's rows, which replace pushed ones with equal timestamps.
-            self._carry_pushes(writer, published, survey)
+            start = self.begin(writer, survey, published)
             # Measure only this copy: many rows of a catch-up replace others, and would count twice.
             measurement = Measurement(self.transfer.transformation.schema)
-            self.copy(query_plan, writer, measurement)
-            if self.options.prune:
-                self.transfer.counter.entities_pruned = writer.count_left_out(
-                    published, before=survey.horizon.claim, now=survey.now
-                )
-            self._rows += self.transfer.counter.counts.rows_written
-            statistics = measurement.statistics()
-            self.online_run.keep_statistics(self.generation, statistics, is_build=True)
-            results = self._judge(statistics, published, survey)
-            refusal = failed(results) if not self.options.ignore_checks else ""
-            commit(writer, survey, self._newest)
-            self.online_run.mark_ready(
-                writer, synced=synced, rows=self._rows, is_pushed=published.is_pushed, refusal=refusal or None
-            )
-            if refusal:
-                # The build stays, for people to look at; the one that was refused before it does not.
-                self.online_run.clean_up(seen, self.options.keep_generations)
-                raise self._refused(results)
+            copy(query_plan, writer, measurement)
+            self.complete(writer, start, Claim.of(survey), measurement.statistics(), row_bytes=writer.row_bytes())
             if self.options.publish:
-                self._publish(writer, seen)
-            watermark = self.online_run.state(self.generation).watermark
-        if self.is_published and published.layout == "feast":
+                self.publish(writer, start)
+            return self.end(start)
+
+    def begin(self, writer: GenerationWriter, survey: Survey, published: ViewState) -> BuildStart:
+        """Carry over what was pushed to the published generation.
+
+        :param published: its state before the survey.
+        """
+        self.generation = writer.generation
+        say(log.info, f"Building generation {self.generation} of feature view {self.view.name!r}")
+        # After the registration: another run may have published a generation before it.
+        seen = self.online_run.generations()
+        last = seen.last_published
+        base = self.online_run.state(last.id if last else FIRST_GENERATION)
+        start = BuildStart(
+            synced=f"{published.generation} {published.commits}",  # as sync_point() returns it
+            pointer=seen.pointer, base=base.generation, base_newest=base.max_event_timestamp,
+            horizon=survey.horizon.claim, now=survey.now,
+        )  # fmt: skip
+        # Before the source's rows, which replace pushed ones with equal timestamps.
+        return self._carry_pushes(writer, base, start)
+
+    def complete(
+        self, writer: GenerationWriter, start: BuildStart, claim: Claim, statistics: ViewStatistics, *,
+        row_bytes: int | None,
+    ) -> None:  # fmt: skip
+        """Judge a build of which all rows are written, commit it, and mark it as ready.
+
+        :param statistics: of the rows of the source.
+        :param row_bytes: the mean size of a row in Redis; ``None`` if it is unknown.
+        :raises ChecksFailedError: when it has failed checks.
+        """
+        self.generation = writer.generation
+        base = replace(self.online_run.state(start.base), max_event_timestamp=start.base_newest)
+        if self.options.prune:
+            self.transfer.counter.entities_pruned = writer.count_left_out(base, before=start.horizon, now=start.now)
+        rows = start.rows + self.transfer.counter.counts.rows_written
+        newest = max(filter(None, [self.transfer.counter.times.newest, start.newest]), default=None)
+        self.online_run.keep_statistics(self.generation, statistics, is_build=True)
+        results = self._judge(statistics, base, rows=rows, newest=newest, at=start.now)
+        refusal = failed(results) if not self.options.ignore_checks else ""
+        commit(writer, covered=(None, claim.until), cursor=claim.cursor, note=claim.note, newest=newest)
+        self.online_run.mark_ready(
+            writer, synced=start.synced, rows=rows, row_bytes=row_bytes, is_pushed=base.is_pushed,
+            refusal=refusal or None,
+        )  # fmt: skip
+        if refusal:
+            # The build stays, for people to look at; the one that was refused before it does not.
+            self.online_run.clean_up(self.online_run.generations(), self.options.keep_generations)
+            raise self._refused(results, rows)
+
+    def catch_up(self, writer: GenerationWriter) -> None:
+        """Read what has come to the source since the build has read it.
+
+        :raises PublishError: when the build would have to read all of history.
+        """
+        CatchUp(
+            view=self.view, online=self.online, online_run=self.online_run, surveyor=self.surveyor,
+            transfer=self.transfer, writer=writer,
+        ).run()  # fmt: skip
+
+    def end(self, start: BuildStart) -> datetime | None:
+        """Record the run, and return the watermark of the build."""
+        watermark = self.online_run.state(self.generation).watermark
+        if self.is_published and self.online_run.state(start.base).layout == "feast":
             self.online_run.clear_first_generation()
         outcome = {"generation": self.generation, "published": self.is_published}
         self.online_run.end(
@@ -111,18 +170,14 @@ class Build:
         )
         return watermark
 
-    def _publish(self, writer: GenerationWriter, seen: GenerationList) -> None:
+    def publish(self, writer: GenerationWriter, start: BuildStart) -> None:
         """Publish the build, after it has caught up with what runs have committed meanwhile.
 
-        :param seen: the generations when the build was registered.
+        :raises PublishError: when it may not be published.
         """
-        catch_up = CatchUp(
-            view=self.view, online=self.online, online_run=self.online_run, surveyor=self.surveyor,
-            transfer=self.transfer, writer=writer,
-        )  # fmt: skip
         publication = publish_caught_up(
-            lambda: self.online_run.publish(self.generation, seen.pointer, self.options.origin),
-            catch_up=lambda _: catch_up.run(),
+            lambda: self.online_run.publish(self.generation, start.pointer, self.options.origin),
+            catch_up=lambda _: self.catch_up(writer),
             closing=lambda _: self.online_run.closing(),
         )
         if publication.outcome == PublicationOutcome.HELD:
@@ -135,18 +190,12 @@ class Build:
             self.is_published = True
             say(log.info, f"Published generation {self.generation} of feature view {self.view.name!r}")
 
-    @property
-    def _newest(self) -> datetime | None:
-        """The newest event timestamp of the build."""
-        return max(filter(None, [self.transfer.counter.times.newest, self._newest_pushed]), default=None)
-
-    def _carry_pushes(self, writer: GenerationWriter, published: ViewState, survey: Survey) -> None:
-        if not published.is_pushed:
-            return
-        since = survey.horizon.claim if self.options.prune else None
-        carried = writer.carry_pushes(published, since=since, now=survey.now)
-        self._rows += carried.counts.rows_written
-        self._newest_pushed = carried.newest
+    def _carry_pushes(self, writer: GenerationWriter, base: ViewState, start: BuildStart) -> BuildStart:
+        """Return the start with what was carried over."""
+        if not base.is_pushed:
+            return start
+        since = start.horizon if self.options.prune else None
+        carried = writer.carry_pushes(base, since=since, now=start.now)
         name = f"Feature view {self.view.name!r}"
         say(log.info, f"{name}: carried over {carried.counts.rows_written} rows that were pushed")
         if carried.damaged:
@@ -154,24 +203,26 @@ class Build:
         if carried.missed:
             say(log.warning, f"{name}: generation {self.generation} cannot hold {carried.missed} pushed rows, whose "
                              "join keys or types are others")  # fmt: skip
+        return replace(start, rows=carried.counts.rows_written, newest=carried.newest)
 
-    def _judge(self, statistics: ViewStatistics, published: ViewState, survey: Survey) -> list[CheckResult]:
+    def _judge(
+        self, statistics: ViewStatistics, published: ViewState, *, rows: int, newest: datetime | None, at: datetime
+    ) -> list[CheckResult]:
         """Judge the build, and note the results in the record of the run."""
         judge = Judge(
-            view=self.view, online_run=self.online_run, counter=self.transfer.counter, at=survey.now,
+            view=self.view, online_run=self.online_run, counter=self.transfer.counter, at=at,
             statistics=statistics, ignores=self.options.ignore_checks,
         )  # fmt: skip
         before = self.online_run.statistics(published.generation) if self.view.checks else None
-        results = judge.whole(
-            guards(allow_empty=self.options.allow_empty), published, before, rows=self._rows, newest=self._newest
-        )
+        guarding = guards(allow_empty=self.options.allow_empty)
+        results = judge.whole(guarding, published, before, rows=rows, newest=newest)
         self.record.note_findings(statistics, results)
         return results
 
-    def _refused(self, results: Sequence[CheckResult]) -> ChecksFailedError:
+    def _refused(self, results: Sequence[CheckResult], rows: int) -> ChecksFailedError:
         """Return the error of a build that has failed checks, with a table of what was expected and found."""
         name, source = f"feature view {self.view.name!r}", self.view.source.description
-        if self._rows:
+        if rows:
             cure = f"correct {source} and run again, or publish it with ignore_checks=True"
         else:
             for warning in run_warnings(self.view, self.transfer.counter.counts, kind="full", had_rows=False):

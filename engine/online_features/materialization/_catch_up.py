@@ -18,6 +18,7 @@ from online_features.materialization._survey import Survey, Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.online.generations.runs import RUNS_KEPT, RunClaims
 from online_features.online.generations.switching import Publication, PublicationOutcome
+from online_features.source_note import SourceNote
 from online_features.window import Window
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ class CatchUp:
             query_plan = self.transfer.source.query_plan(self.transfer.transformation.source, each.plan.window)
             before = self.transfer.counter.counts.rows_written
             self.transfer.copy(query_plan, self.writer)
-            commit(self.writer, each, self.transfer.counter.times.newest)
+            commit(
+                self.writer, covered=each.plan.covered, cursor=each.plan.cursor, note=each.note,
+                newest=self.transfer.counter.times.newest,
+            )  # fmt: skip
             log.info("It has read %d rows more", self.transfer.counter.counts.rows_written - before)
         self.online_run.mark_ready(self.writer, synced=synced)
 
@@ -75,18 +79,22 @@ class CatchUp:
                 yield self.surveyor.survey(state, asked=Window(start=start, end=end), full=False)
 
 
-def commit(writer: GenerationWriter, survey: Survey, newest: datetime | None) -> datetime | None:
-    """Commit what a build has read, and return its watermark.
+def commit(
+    writer: GenerationWriter, *, covered: tuple[datetime | None, datetime] | None, cursor: datetime | None,
+    note: SourceNote | None, newest: datetime | None,
+) -> None:  # fmt: skip
+    """Commit what a build has read; parameters are those of :class:`.RunClaims`.
 
+    :param note: on the source.
     :param newest: event timestamp that it has read.
     """
-    return writer.commit(
+    writer.commit(
         RunClaims(
             run=None,
             fingerprint_before=writer.fingerprint,  # as it was registered
-            covered=survey.plan.covered,
-            cursor=survey.plan.cursor,
-            source=survey.note,
+            covered=covered,
+            cursor=cursor,
+            source=note,
             max_event_timestamp=newest,
             materialized_at=datetime.now(UTC),
         )

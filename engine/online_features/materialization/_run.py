@@ -13,10 +13,11 @@ from online_features.errors import GenerationError, OptionError
 from online_features.event_times import warn_of_future
 from online_features.feature_view import FeatureView
 from online_features.layouts.keyspace import FIRST_GENERATION
-from online_features.layouts.layout_registry import LAYOUTS, layout_of
+from online_features.layouts.layout_registry import LAYOUTS
 from online_features.materialization._build import Build
 from online_features.materialization._in_place import InPlace
 from online_features.materialization._options import RunOptions
+from online_features.materialization._preparation import described
 from online_features.materialization._survey import Surveyor
 from online_features.materialization._transfer import Copy, Transfer
 from online_features.materialization.parallel.parallel_copy import ParallelCopy
@@ -32,7 +33,6 @@ from online_features.materialization.reporting.run_warnings import (
 )
 from online_features.online.generations.generation_list import GenerationList, GenerationState, Hold
 from online_features.online.generations.view_definition import definition_fingerprint
-from online_features.producers.transformation import Transformation
 from online_features.window import Window
 
 if TYPE_CHECKING:
@@ -70,12 +70,8 @@ def _run(
     """Run one attempt; processes for parts of the source may have been started."""
     began = time.monotonic()
     source = offline._source(view)
-    described = source.describe()
-    transformation = Transformation(view, described)
+    columns, transformation = described(view, source, prune=options.prune)
     schema = transformation.schema
-    view.check_columns(schema.features)
-    if options.prune:
-        layout_of(view, FIRST_GENERATION).check_prunable(schema.keys)
     fingerprint = definition_fingerprint(view, schema)
     with online._run(
         view, schema, record.run_id,
@@ -109,7 +105,7 @@ def _run(
         copy: Copy = transfer.copy
         if options.parallel > 1 and isinstance(plan.window, Window) and plan.kind == "full":
             copy = ParallelCopy(
-                view=view, offline=offline, online=online, described=described, window=plan.window,
+                view=view, offline=offline, online=online, described=columns, window=plan.window,
                 transfer=transfer, retry_budget=retry_budget, processes=processes,
             ).copy  # fmt: skip
         elif options.parallel > 1:
@@ -118,8 +114,8 @@ def _run(
         held = warn_of_held_watermark(view, plan, survey.horizon)
         record.note(plan, counter, state.watermark, definition=fingerprint, **held)
         if builds:
-            build = Build(view, online, online_run, surveyor, transfer, copy, options, record)
-            watermark = build.make(survey, query_plan, published=state)
+            build = Build(view, online, online_run, surveyor, transfer, options, record)
+            watermark = build.make(survey, query_plan, copy, published=state)
             generation, is_published = build.generation, build.is_published
         else:
             in_place = InPlace(view, online_run, transfer, copy, options, record)

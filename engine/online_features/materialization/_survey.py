@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from online_features.feature_view import FeatureView
@@ -87,3 +87,13 @@ class Surveyor:
             warn_of_late_rows(view, relations.late)
             check.warn_of_unseen_changes()
         return Survey(plan=plan, horizon=horizon, relations=relations, changes=changes, now=now)
+
+
+def survey_of_all(view: FeatureView, source: SourceAccess, transformation: Transformation) -> Survey:
+    """Plan to read all of history, whatever is online; the plan has a :class:`.Window`."""
+    now, horizon = datetime.now(UTC), source.horizon()
+    plan = plan_run(PlanInputs(
+        view=view, schema=transformation.source, asked=Window(), full=True, lookback=timedelta(0), horizon=horizon,
+        now=now, cursor=None, note=None, changes=(), data_loss_reason="", begins_history=False,
+    ))  # fmt: skip
+    return Survey(plan=plan, horizon=horizon, relations=source.relations(transformation.source), changes=(), now=now)

@@ -93,8 +93,9 @@ def choose_query(
 
 
 def query_of_part(
-    source: PostgresSource, schema: RowSchema, window: Window, part: KeyRange | HashClass, scan: SkipScan | None
-) -> QueryPlan:
+    source: PostgresSource, schema: RowSchema, window: Window | Arrivals, part: KeyRange | HashClass,
+    scan: SkipScan | None,
+) -> QueryPlan:  # fmt: skip
     """Return how to read a part of a source.
 
     :param scan: by which to read a range; its index begins with the column of the range.

@@ -16,8 +16,8 @@ from online_features.errors import SourceNotFoundError
 from online_features.feature_view import FeatureView
 from online_features.offline._appender import StagedAppender, appending
 from online_features.offline._source_schema import read_schema
-from online_features.offline.division.division import Division, divide
-from online_features.offline.division.part import Part, PartitionGroup
+from online_features.offline.division.division import Division, collation_of, divide
+from online_features.offline.division.part import KeyRange, Part, PartitionGroup
 from online_features.offline.horizon import Horizon
 from online_features.offline.notifications import TRIGGER, quoted
 from online_features.offline.postgres import sql_files
@@ -147,12 +147,21 @@ class SourceAccess:
         with self._transactions.reading(self._view) as connection:
             return divide(connection, self._source, schema, parts, scan=query_plan.scan)
 
-    def plans_of_part(self, schema: RowSchema, window: Window, part: Part, scan: SkipScan | None) -> list[QueryPlan]:
+    def collation(self, schema: RowSchema, column: str) -> tuple[str, str | None] | None:
+        """Return the collation of a join key, and its version on this server; ``None`` if it has none."""
+        with self._transactions.reading(self._view) as connection:
+            return collation_of(connection, self._source, schema, column)
+
+    def plans_of_part(
+        self, schema: RowSchema, window: Window | Arrivals, part: Part, scan: SkipScan | None
+    ) -> list[QueryPlan]:
         """Return how to read a part.
 
-        :param scan: of its division.
+        :param scan: by which the whole source would be read; a range is read by it if its index begins with the key.
         """
         if not isinstance(part, PartitionGroup):
+            if scan is not None and not (isinstance(part, KeyRange) and scan.index.columns[0] == part.column):
+                scan = None
             return [query_of_part(self._source, schema, window, part, scan)]
         with self._transactions.reading(self._view) as connection:
             sources = (replace(self._source, table=table) for table in part.tables)

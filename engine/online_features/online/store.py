@@ -16,6 +16,7 @@ from online_features.feature_view import FeatureView
 from online_features.online.generations import switching
 from online_features.online.generations.generation_list import GenerationList, read_generations
 from online_features.online.generations.leases import closing
+from online_features.online.generations.part_ledger import PartLedger
 from online_features.online.generations.pointer import read_published
 from online_features.online.generations.push_states import PushStates
 from online_features.online.generations.removal import drop
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from online_features.offline.store import OfflineStore
     from online_features.online.generations.switching import Publication
+    from online_features.online.redis.servers import Server
     from online_features.online.write.generation_writer import GenerationWriter
     from online_features.online.write.online_run import OnlineRun
     from online_features.online.write.push import PushResult
@@ -426,6 +428,12 @@ class OnlineStore:
         ):
             yield writer
 
+    @contextmanager
+    def _part_ledger(self, view: FeatureView, generation: str) -> Iterator[PartLedger]:
+        """Yield the plan and the reports of a build in parts."""
+        with translated(self._client, view), turn(self._client, writes=True):
+            yield PartLedger(self._deployment, view, generation)
+
     def _record_failed_run(self, view: FeatureView, run: Mapping[str, Any]) -> None:
         """Record a run that failed before it began to write."""
         # Imported here: a process that only reads needs no Arrow.
@@ -443,8 +451,12 @@ class OnlineStore:
         failed: Callable[[BaseException], Mapping[str, Any]],
         retry_budget: RetryBudget,
         replication: Replication,
+        begun_on: frozenset[Server] | None = None,
     ) -> Iterator[OnlineRun]:
-        """Yield a run that writes rows of the view; only :meth:`.GenerationWriter.commit` makes them count."""
+        """Yield a run that writes rows of the view; only :meth:`.GenerationWriter.commit` makes them count.
+
+        :param begun_on: see :meth:`.OnlineRun.open`.
+        """
         # Imported here: a process that only reads needs no Arrow.
         from online_features.online.write.online_run import OnlineRun
 
@@ -452,7 +464,7 @@ class OnlineStore:
             self._deployment, view, schema, run_id,
             failed=failed, retry_budget=retry_budget, replication=replication,
         )  # fmt: skip
-        with translated(self._client, view), turn(self._client, writes=True), run.open():
+        with translated(self._client, view), turn(self._client, writes=True), run.open(begun_on):
             yield run
 
 

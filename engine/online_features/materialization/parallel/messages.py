@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 from online_features.counters import RowCounts
 from online_features.event_times import EventTimes
 from online_features.feature_view import FeatureView
-from online_features.materialization.reporting.stage_times import StageTimes
 from online_features.schema import RowSchema
 from online_features.window import Window
 
@@ -79,11 +79,12 @@ class RowsRejected:
 class PartDone:
     """All rows of the part are counted.
 
+    :param stages: busy seconds of each.
     :param bytes_sent: of commands to Redis.
     """
 
     measurement: Measurement
-    stages: StageTimes
+    stages: Mapping[str, float]
     bytes_sent: int
 
 

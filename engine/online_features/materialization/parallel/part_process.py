@@ -107,7 +107,7 @@ def _copy(task: PartTask, outbox: Outbox, retry_budget: RetryBudget) -> PartDone
     ):
         outbox.put_nowait(SnapshotImported())
         transfer.stream(snapshot, writer, measurement)
-    return PartDone(measurement=measurement, stages=counter.stages, bytes_sent=writer.bytes_sent)
+    return PartDone(measurement=measurement, stages=counter.stages.seconds, bytes_sent=writer.bytes_sent)
 
 
 def _end_with_run(connection: Connection) -> None:

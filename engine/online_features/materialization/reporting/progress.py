@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -110,8 +110,11 @@ class RunCounter:
             self._logged = time.monotonic()
             say(log.info, f"Feature view {self._view.name!r}: {progress.in_words(datetime.now(UTC))}")
 
-    def add_process(self, stages: StageTimes, bytes_sent: int) -> None:
-        """Count what another process than that of the run has spent."""
+    def add_process(self, stages: Mapping[str, float], bytes_sent: int) -> None:
+        """Count what another process than that of the run has spent.
+
+        :param stages: busy seconds of each stage.
+        """
         self.stages.merge(stages)
         self.bytes_sent += bytes_sent
         self._processes += 1
@@ -124,15 +127,18 @@ class RunCounter:
         self.counts += RowCounts(rows_read=rows, rows_rejected=rows)
         log_rejected(self._view, rows, sample)
 
-    def log_total(self) -> None:
-        """Log the counts of the whole run, and which side was the limit."""
+    def log_total(self, worked: float | None = None) -> None:
+        """Log the counts of the whole run, and which side was the limit.
+
+        :param worked: seconds of all processes; by default each has worked from the beginning to the end.
+        """
         counts, seconds = self.counts, self.seconds
         pruned = f", {self.entities_pruned} entities pruned" if self.entities_pruned else ""
         for line in (
             f"{counts.rows_read} rows read in {seconds:.1f} s ({counts.rows_read / seconds:.0f} rows/s)",
             f"{counts.rows_written} written, {counts.rows_stale} stale, {counts.rows_expired} expired, "
             f"{counts.rows_deleted} deleted, {counts.rows_rejected} rejected{pruned}",
-            self.stages.in_words(seconds * self._processes),
+            self.stages.in_words(worked or seconds * self._processes),
         ):
             log.info("Materialized feature view %r: %s", self._view.name, line)
 

@@ -26,23 +26,26 @@ class RunRecord:
     """Makes the record of one attempt to run; docs/keyspace.md lists its fields.
 
     :param origin: what started the run.
+    :param run_id: of the attempt, if another process has begun it; and when it did.
     :ivar run_id: of the attempt.
     :ivar is_failed: whether :meth:`failed` has made the record.
     :ivar checks: results of the checks that have judged its rows.
     """
 
-    def __init__(self, origin: Mapping[str, str | int] | None) -> None:
-        self.run_id = uuid.uuid4().hex
+    def __init__(
+        self, origin: Mapping[str, str | int] | None, *, run_id: str = "", began: datetime | None = None
+    ) -> None:
+        self.run_id = run_id or uuid.uuid4().hex
         self.is_failed = False
         self.checks: Sequence[CheckResult] = ()
         self._statistics: ViewStatistics | None = None
         self._origin = dict(origin or {})
-        self._began = datetime.now(UTC)
+        self._began = began or datetime.now(UTC)
         self._watermark: datetime | None = None
-        self._plan: dict[str, str | None] = {"kind": None, "start": None, "end": None}
+        self._plan: dict[str, str | float | None] = {"kind": None, "start": None, "end": None}
         self._counter: RunCounter | None = None
 
-    def note(self, plan: Plan, counter: RunCounter, watermark: datetime | None, **circumstances: str) -> None:
+    def note(self, plan: Plan, counter: RunCounter, watermark: datetime | None, **circumstances: str | float) -> None:
         """Note what the attempt is about to do.
 
         :param counter: of its rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TypeVar
@@ -48,10 +48,15 @@ class StageTimes:
                 return
             yield item  # type: ignore[misc]
 
-    def merge(self, other: StageTimes) -> None:
-        """Add the seconds of another process."""
-        for stage, spent in other._seconds.items():
-            self._seconds[stage] += spent
+    def merge(self, other: Mapping[str, float]) -> None:
+        """Add the seconds of another process, as :attr:`seconds` of its own."""
+        for stage in Stage:
+            self._seconds[stage] += other[stage]
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Busy seconds by the name of the stage."""
+        return {stage.value: spent for stage, spent in self._seconds.items()}
 
     def in_words(self, seconds: float) -> str:
         """Name the busiest stage, and the share of the seconds of each."""

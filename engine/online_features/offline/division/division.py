@@ -37,12 +37,15 @@ class Division:
 
     :param parts: at least one.
     :param scan: by which ranges are read; ``None`` reads the newest rows by ``DISTINCT ON``.
+    :param collation: on which the order of ranges rests: its name and its version on this server; ``None`` if they
+        rest on none.
     :param in_words: by what the source was divided, and why.
     :param unevenness: why the parts are uneven; else empty.
     """
 
     parts: tuple[Part, ...]
     scan: SkipScan | None = None
+    collation: tuple[str, str | None] | None = None
     in_words: str
     unevenness: str = ""
 
@@ -103,6 +106,14 @@ def divide(
     return _by_hash(parts, "no single join key makes even ranges")
 
 
+def collation_of(
+    connection: sa.Connection, source: PostgresSource, schema: RowSchema, column: str
+) -> tuple[str, str | None] | None:
+    """Return the collation of a join key, and its version on this server; ``None`` if it has none."""
+    table = _table(connection, source, schema)
+    return _collation(table, column) if table is not None else None
+
+
 @dataclass(frozen=True)
 class _Divider:
     """Divides a table into ranges."""
@@ -128,11 +139,12 @@ class _Divider:
         ends = [None, *(bounds.values[place] for place in places), None]
         total = sum(bounds.weights)
         shares = [sum(bounds.weights[a:b]) / total for a, b in pairwise([0, *places, len(bounds.values)])]
-        collation, version = self.table.collations.get(key.name, ("", None))
-        ordered = f", in the order of collation {collation} {version or '(no version)'}" if collation else ""
+        collation = _collation(self.table, key.name)
+        ordered = f", in the order of collation {collation[0]} {collation[1] or '(no version)'}" if collation else ""
         return Division(
             parts=tuple(KeyRange(column=key.name, lower=lower, upper=upper) for lower, upper in pairwise(ends)),
             scan=scan,
+            collation=collation,
             in_words=f"ranges of {key.name!r}, by {bounds.origin}{ordered}",
             unevenness=self._unevenness(key, shares),
         )
@@ -186,6 +198,11 @@ def _table(connection: sa.Connection, source: PostgresSource, schema: RowSchema)
     parameters = {"table": name, "keys": [key.name for key in schema.keys]}
     found = connection.execute(sql_files.statement("divisible"), parameters).mappings().one_or_none()
     return DivisibleTable(name=name, **found) if found is not None else None
+
+
+def _collation(table: DivisibleTable, column: str) -> tuple[str, str | None] | None:
+    found = table.collations.get(column)
+    return (found[0], found[1]) if found is not None else None
 
 
 def _groups(partitions: Sequence[tuple[str, int]], parts: int) -> list[PartitionGroup]:

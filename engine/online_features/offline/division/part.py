@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.sql import ColumnElement
@@ -82,6 +83,20 @@ class PartitionGroup:
 
 
 Part: TypeAlias = KeyRange | HashClass | PartitionGroup
+
+KINDS: Mapping[str, Callable[..., Part]] = {"range": KeyRange, "hash": HashClass, "partitions": PartitionGroup}
+
+
+def part_to_dict(part: Part) -> dict[str, Any]:
+    """Return a part as JSON-serializable values."""
+    (kind,) = (name for name, of_kind in KINDS.items() if type(part) is of_kind)
+    return {"kind": kind, **asdict(part)}
+
+
+def part_from_dict(stored: Mapping[str, Any]) -> Part:
+    """Read what :func:`part_to_dict` wrote."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    return KINDS[str(fields.pop("kind"))](**fields)
 
 
 def _untyped(text: str) -> ColumnElement[str]:

@@ -80,10 +80,10 @@ class Change:
         """Remove a field of a hash, or a whole key."""
         self._changes.append((self._number(key), field, False))
 
-    def lease(self, view: FeatureView, run_id: str) -> None:
+    def lease(self, view: FeatureView, run_id: str, seconds: float = LEASE_SECONDS) -> None:
         """Give the view's lease to a run, from now on."""
         key = keyspace.lease_key(view)
-        self._changes.append((self._number(key), "", run_id, int(LEASE_SECONDS * MILLISECONDS)))
+        self._changes.append((self._number(key), "", run_id, int(seconds * MILLISECONDS)))
 
     def list(self, view: FeatureView, generation: Generation) -> None:
         """Put a generation into the list, in place of what the list has of it."""

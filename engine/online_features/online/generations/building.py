@@ -22,6 +22,7 @@ from online_features.online.generations.generation_list import (
     read_lists,
 )
 
+PARTS_LEASE_SECONDS = 86_400.0  # of a build in parts, which each part renews: parts may wait for a worker
 WATCH_SECONDS = 1.0  # between two looks at another run's lease
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 ID_LENGTH = 8
@@ -30,16 +31,17 @@ NOTHING: Mapping[str, str] = {}
 
 def register_build(
     access: Access, view: FeatureView, *, run_id: str, fingerprint: str, fields: Mapping[str, str] = NOTHING,
-    origin: Mapping[str, Any] | None = None, wait: Callable[[float], object] = time.sleep,
+    origin: Mapping[str, Any] | None = None, parts: int | None = None, wait: Callable[[float], object] = time.sleep,
 ) -> str:  # fmt: skip
     """Take the lease of a view and list a new generation, in one step with its own hash.
 
     While another run has the lease, watch it for as long as a lease lasts: that run may have died. What other builds
-    of the view were building has failed then.
+    of the view were building has failed then. An unfinished build in parts of the same DAG gives way at once.
 
     :param fingerprint: of the definition of the view.
     :param fields: of the new generation's hash: what producers need of it to push, such as layout and schema.
     :param origin: who runs.
+    :param parts: how many tasks will build it; they share a lease that lasts a day.
     :param wait: waits for some seconds.
     :returns: the id of the generation.
     :raises BuildInProgressError: naming the other run.
@@ -47,19 +49,21 @@ def register_build(
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, str]:
         (seen,) = lists
-        _check_lease(view, seen, run_id)
+        if not _gives_way(seen, origin, parts):
+            _check_lease(view, seen, run_id)
         building = [known for known in seen.generations if known.state == GenerationState.BUILDING]
         for known in building:
             if seen.builder == run_id == known.run_id:  # this call was carried out, and its reply was lost
                 return None, known.id
         build = Generation(
-            id=_next_id(seen), state=GenerationState.BUILDING, run_id=run_id, fingerprint=fingerprint,
+            id=_next_id(seen), state=GenerationState.BUILDING, run_id=run_id, fingerprint=fingerprint, parts=parts,
             registered=seen.read_at, origin=origin,
         )  # fmt: skip
         changing = Change.of([view], lists)
-        changing.lease(view, run_id)
+        changing.lease(view, run_id, LEASE_SECONDS if parts is None else PARTS_LEASE_SECONDS)
         for other in building:
-            changing.list(view, replace(other, state=GenerationState.FAILED, failure="its run lost its lease"))
+            failure = "its run lost its lease" if other.parts is None else f"run {run_id} has begun to build instead"
+            changing.list(view, replace(other, state=GenerationState.FAILED, failure=failure))
         changing.list(view, build)
         _put_fields(changing, view, build.id, fields)
         return changing, build.id
@@ -75,16 +79,17 @@ def register_build(
         watched += WATCH_SECONDS
 
 
-def take_lease(access: Access, view: FeatureView, run_id: str) -> None:
+def take_lease(access: Access, view: FeatureView, run_id: str, *, seconds: float = LEASE_SECONDS) -> None:
     """Take the lease of a view without a new generation, such as to catch up with a build that is ready.
 
+    :param seconds: how long it lasts.
     :raises BuildInProgressError: when another run has it.
     """
 
     def decide(lists: list[GenerationList]) -> tuple[Change, None]:
         _check_lease(view, lists[0], run_id)
         changing = Change.of([view], lists)
-        changing.lease(view, run_id)
+        changing.lease(view, run_id, seconds)
         return changing, None
 
     change(access, [view], decide)
@@ -171,12 +176,30 @@ def _put_fields(changing: Change, view: FeatureView, generation: str, fields: Ma
         changing.put(keyspace.generation_key(view, generation), name, value)
 
 
+def _gives_way(seen: GenerationList, origin: Mapping[str, Any] | None, parts: int | None) -> bool:
+    """Return whether the lease is that of an unfinished build in parts that nobody of the same DAG goes on with.
+
+    Builds that no DAG has begun give way to another one in parts alone: somebody may run a full build beside them.
+    """
+    dag_id = (origin or {}).get("dag_id")
+    return any(
+        known.state == GenerationState.BUILDING and known.run_id == seen.builder and known.parts is not None
+        and (known.origin or {}).get("dag_id") == dag_id and (dag_id is not None or parts is not None)
+        for known in seen.generations
+    )  # fmt: skip
+
+
 def _check_lease(view: FeatureView, seen: GenerationList, run_id: str) -> None:
-    if seen.builder not in (None, run_id):
-        raise BuildInProgressError(
-            f"feature view {view.name!r}: run {seen.builder} is building a generation "
-            "-> run again when it has ended; its lease ends half a minute after it dies"
-        )
+    if seen.builder in (None, run_id):
+        return
+    in_parts = any(known.run_id == seen.builder and known.parts is not None for known in seen.generations)
+    when = "a day after its last part was at work, or with its DAG's next run"
+    if not in_parts:
+        when = "half a minute after it dies"
+    raise BuildInProgressError(
+        f"feature view {view.name!r}: run {seen.builder} is building a generation{' in parts' if in_parts else ''} "
+        f"-> run again when it has ended; its lease ends {when}"
+    )
 
 
 def _next_id(seen: GenerationList) -> str:

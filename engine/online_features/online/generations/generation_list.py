@@ -27,7 +27,7 @@ LISTED = "@listed"  # when the list was begun
 
 DETAILS = ("rows", "bytes", "watermark")  # fields of a generation's own hash
 INSTANTS = ("registered", "ready", "published", "unpublished", "retired")
-TYPES = {"origin": dict, "switch": int}  # of what the list holds of a generation; the others are texts
+TYPES = {"origin": dict, "switch": int, "parts": int}  # of what the list holds of a generation; the others are texts
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,6 +68,7 @@ class Generation:
     :param id: eight characters that order as the builds began; ``"0"`` for rows from before any build.
     :param run_id: of the run that built it.
     :param fingerprint: of the definition of the view with which it was built.
+    :param parts: how many tasks build it, each a part of the source; ``None`` if one run does.
     :param registered: when its build began.
     :param ready: when its build was complete.
     :param published: when it was last published.
@@ -87,6 +88,7 @@ class Generation:
     state: GenerationState
     run_id: str | None = None
     fingerprint: str | None = None
+    parts: int | None = None
     registered: datetime | None = None
     ready: datetime | None = None
     published: datetime | None = None

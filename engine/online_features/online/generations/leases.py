@@ -39,18 +39,20 @@ class Lease:
     Take it before, with :func:`.register_build` or :func:`.take_lease`.
 
     :param deployment: on whose client's pool the thread has a connection of its own.
-    :param is_shared: whether another process of the run has taken the lease and will release it.
+    :param is_shared: whether the lease is not to be released at the end: other processes of the run have it, too.
+    :param seconds: how long it lasts from each renewal on.
     :param clock: seconds that go on while the process is stopped.
     """
 
     def __init__(
         self, deployment: Deployment, view: FeatureView, run_id: str, *, is_shared: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._deployment = deployment
         self._view = view
         self._run_id = run_id
         self._is_shared = is_shared
+        self.seconds = seconds
         self._clock = clock
         self._renewed = clock()
         self._is_lost = False
@@ -76,7 +78,7 @@ class Lease:
 
         :raises LeaseLostError: when another run has it, or it was last renewed longer ago than it lasts.
         """
-        if self._is_lost or self._clock() - self._renewed >= LEASE_SECONDS:
+        if self._is_lost or self._clock() - self._renewed >= self.seconds:
             raise lease_lost(self._view, self._run_id, None)
 
     def renew(self) -> None:
@@ -86,7 +88,7 @@ class Lease:
         """
         # The instant before the call: the lease may end so long after it.
         began = self._clock()
-        words = _renewal(keyspace.lease_key(self._view), self._run_id, int(LEASE_SECONDS * MILLISECONDS))
+        words = _renewal(keyspace.lease_key(self._view), self._run_id, int(self.seconds * MILLISECONDS))
         with translated(self._deployment.client, self._view):
             has_lease = self._deployment.command(*words)
         if has_lease:

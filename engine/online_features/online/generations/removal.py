@@ -219,7 +219,7 @@ def drop(deployment: Deployment, view: FeatureView, *, with_erasures: bool = Fal
         _check_unused(view, seen)
         changing = Change.of([view], lists)
         generations = [FIRST_GENERATION, *(known.id for known in seen.generations)]
-        _unlink(deployment, _statistics(view, generations))
+        _unlink(deployment, _kept_beside(view, generations))
         for generation in generations:
             changing.remove(keyspace.generation_key(view, generation))
         changing.remove(keyspace.closing_key(view))
@@ -289,7 +289,7 @@ def _step(
     unlisted = [generation for generation in removing if seen.get(generation) is None]
     count = _unlink(deployment, rows)
     _unlink(deployment, [keyspace.generation_key(view, generation) for generation in unlisted])
-    _unlink(deployment, _statistics(view, unlisted))
+    _unlink(deployment, _kept_beside(view, unlisted))
     found = tuple(sorted({*current.found, *removing}))
     return replace(current, primary=primary, cursor=cursor, found=found), count
 
@@ -303,9 +303,10 @@ def _unlink(deployment: Deployment, keys: Sequence[Key]) -> int:
     return sum(deployment.replies(commands)) if commands else 0
 
 
-def _statistics(view: FeatureView, generations: Iterable[str]) -> list[str]:
-    """Return the keys of the statistics of generations."""
-    return [keyspace.statistics_key(view, generation) for generation in generations]
+def _kept_beside(view: FeatureView, generations: Iterable[str]) -> list[str]:
+    """Return the keys of the statistics of generations, and of their parts."""
+    keys = (keyspace.statistics_key, keyspace.parts_key)
+    return [key(view, generation) for generation in generations for key in keys]
 
 
 def _end_pass(deployment: Deployment, view: FeatureView, ended: _Pass) -> None:
@@ -319,7 +320,7 @@ def _end_pass(deployment: Deployment, view: FeatureView, ended: _Pass) -> None:
             if known.state == GenerationState.RETIRED and known.id not in ended.found
             and known.retired is not None and known.retired < ended.began
         ]  # fmt: skip
-        _unlink(deployment, _statistics(view, gone))
+        _unlink(deployment, _kept_beside(view, gone))
         ending = Change.of([view], lists) if gone else Change(seen.read_at)
         for generation in gone:
             ending.remove(key, generation)

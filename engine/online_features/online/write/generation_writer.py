@@ -14,6 +14,7 @@ from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.layout import Key
 from online_features.layouts.layout_registry import layout_of
+from online_features.online.generations.part_ledger import PartLedger
 from online_features.online.generations.runs import RunClaims, commit_run
 from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.generations.view_state import ViewState, features_online, forget_definition, record_schema
@@ -64,6 +65,11 @@ class GenerationWriter:
     def generation(self) -> str:
         """The generation that is written to."""
         return self.layout.generation
+
+    @property
+    def part_ledger(self) -> PartLedger:
+        """What Redis keeps of the parts, if the generation is built in parts."""
+        return PartLedger(self._session, self._view, self.generation)
 
     @property
     def bytes_sent(self) -> int:

@@ -12,12 +12,13 @@ from typing import Any
 from online_features.common.concurrency import run_with_timeout
 from online_features.common.log_lines import say
 from online_features.common.retry_budget import RetryBudget
-from online_features.errors import OnlineDataError, OnlineFeaturesError
+from online_features.errors import OnlineDataError, OnlineFeaturesError, TerminalError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout_registry import LAYOUTS, layout_of
 from online_features.online.generations.building import (
+    PARTS_LEASE_SECONDS,
     mark_failed,
     mark_ready,
     register_build,
@@ -25,7 +26,7 @@ from online_features.online.generations.building import (
     take_lease,
 )
 from online_features.online.generations.generation_list import GenerationList, read_lists
-from online_features.online.generations.leases import CLOSING, Lease, closing, closing_run
+from online_features.online.generations.leases import CLOSING, Lease, closing, closing_run, release_lease
 from online_features.online.generations.removal import LATE_FOR, retire, sweep
 from online_features.online.generations.runs import begin_run, build_fields, end_run, identities, read_runs
 from online_features.online.generations.switching import Publication, publish, withdraw
@@ -36,7 +37,7 @@ from online_features.online.redis.conversation import hold
 from online_features.online.redis.deployment import Deployment
 from online_features.online.redis.redis_failures import DRIVER_ERRORS, named, translation
 from online_features.online.redis.replication import Replication
-from online_features.online.redis.servers import check_same, rows_evicted_since, warn_of_eviction
+from online_features.online.redis.servers import Server, check_same, rows_evicted_since, warn_of_eviction
 from online_features.online.write._memory import ROW_BYTES, check_room, free_bytes
 from online_features.online.write._row_script import has_rows
 from online_features.online.write.erasure import bury_erased
@@ -85,16 +86,26 @@ class OnlineRun:
         self._broken = ""  # the one that it could not
 
     @contextmanager
-    def open(self) -> Iterator[OnlineRun]:
-        """Open a session and mark the run in Redis; an error ends the run and is recorded."""
+    def open(self, begun_on: frozenset[Server] | None = None) -> Iterator[OnlineRun]:
+        """Open a session and mark the run in Redis; an error ends the run and is recorded.
+
+        :param begun_on: the servers that held the rows when another process began the run, and marked it. Then a
+            transient error does not end it.
+        """
         with self._deployment.session(self._retry_budget, self._replication) as self._session:
             try:
-                self._servers = begin_run(self._session, self._view, self._run_id)
+                self._servers = begun_on or begin_run(self._session, self._view, self._run_id)
                 warn_of_eviction(self._view, self._servers)
                 yield self
             except BaseException as error:
-                self._clean_up_after(error)
+                if begun_on is None or isinstance(error, TerminalError):
+                    self._clean_up_after(error)
                 raise
+
+    @property
+    def servers(self) -> frozenset[Server]:
+        """The servers that held the rows when the run began."""
+        return self._servers
 
     @property
     def bytes_sent(self) -> int:
@@ -158,21 +169,40 @@ class OnlineRun:
 
         :raises BuildInProgressError: when another run is building one.
         """
-        generation = register_build(
-            self._session, self._view, run_id=self._run_id, origin=origin,
-            fingerprint=definition_fingerprint(self._view, self._schema),
-            fields={**build_fields(self._view, self._schema), "last_run": self._last_run()},
-        )  # fmt: skip
+        with self._registered(origin, None) as generation, Lease(self._deployment, self._view, self._run_id) as lease:
+            yield self._build_writer(generation, lease)
+
+    @contextmanager
+    def begin_parts(self, origin: Mapping[str, Any] | None, parts: int) -> Iterator[GenerationWriter]:
+        """Register a generation that other processes of the run will write, and yield what writes to it.
+
+        The lease stays when the context is left, unless by an error, which makes the build fail.
+
+        :raises BuildInProgressError: when another run is building one.
+        """
+        with self._registered(origin, parts) as generation:
+            try:
+                with self._shared_lease() as lease:
+                    yield self._build_writer(generation, lease)
+            except BaseException:
+                _in_bounded_time(lambda: release_lease(self._deployment, self._view, self._run_id))
+                raise
+
+    @contextmanager
+    def end_parts(self, generation: str) -> Iterator[GenerationWriter]:
+        """Yield what writes to a generation of which all parts are written, and release the lease when it is ready.
+
+        :raises BuildInProgressError: when another run is building one by now.
+        """
+        take_lease(self._session, self._view, self._run_id, seconds=PARTS_LEASE_SECONDS)
+        is_done = False
         try:
-            with Lease(self._deployment, self._view, self._run_id) as lease:
-                writer = self._writer(generation, lease, leaves_memory=True)
-                # After the registration: what is erased from now on is erased from this generation, too.
-                bury_erased(self._deployment, writer.layout, self._schema.keys)
-                yield writer
-        except BaseException:
-            if generation != self._ready:  # a build that is ready stays so if it cannot be published
-                self._broken = generation
-            raise
+            with self._shared_lease() as lease:
+                yield self._writer(generation, lease, leaves_memory=True)
+            is_done = True
+        finally:
+            if is_done or self._ready:
+                _in_bounded_time(lambda: release_lease(self._deployment, self._view, self._run_id))
 
     def statistics(self, generation: str) -> ViewStatistics | None:
         """Read the statistics of a generation."""
@@ -192,17 +222,18 @@ class OnlineRun:
         return sync_point(self._session, self._view)
 
     def mark_ready(
-        self, build: GenerationWriter, *, synced: str, rows: int | None = None, is_pushed: bool = False,
-        refusal: str | None = None,
+        self, build: GenerationWriter, *, synced: str, rows: int | None = None, row_bytes: int | None = None,
+        is_pushed: bool = False, refusal: str | None = None,
     ) -> None:  # fmt: skip
         """Mark a build as complete; again after each catch-up.
 
         :param synced: see :meth:`sync_point`.
         :param rows: that the build has put online; ``None`` leaves what is recorded.
+        :param row_bytes: the mean size of a row; ``None`` if it is unknown.
         :param is_pushed: whether producers may have pushed some of them.
         :param refusal: the checks that it has failed.
         """
-        size = (build.row_bytes() or 0) * rows if rows is not None else None
+        size = (row_bytes or 0) * rows if rows is not None else None
         mark_ready(
             self._session, self._view, build.generation, run_id=self._run_id, synced=synced, rows=rows, size=size,
             refusal=refusal, fields={"pushed": "1"} if is_pushed else {},
@@ -296,10 +327,35 @@ class OnlineRun:
             return str(next((run["run_id"] for run in read_runs(self._deployment, self._view, 1)), ""))
         return ""
 
+    @contextmanager
+    def _registered(self, origin: Mapping[str, Any] | None, parts: int | None) -> Iterator[str]:
+        """Register a build and yield its id; an error makes it fail, unless it is ready."""
+        generation = register_build(
+            self._session, self._view, run_id=self._run_id, origin=origin, parts=parts,
+            fingerprint=definition_fingerprint(self._view, self._schema),
+            fields={**build_fields(self._view, self._schema), "last_run": self._last_run()},
+        )  # fmt: skip
+        try:
+            yield generation
+        except BaseException:
+            if generation != self._ready:  # a build that is ready stays so if it cannot be published
+                self._broken = generation
+            raise
+
+    def _shared_lease(self) -> Lease:
+        return Lease(self._deployment, self._view, self._run_id, is_shared=True, seconds=PARTS_LEASE_SECONDS)
+
+    def _build_writer(self, generation: str, lease: Lease) -> GenerationWriter:
+        """Return what writes to a new generation, after the erased entities are erased from it, too."""
+        writer = self._writer(generation, lease, leaves_memory=True)
+        # After the registration: what is erased from now on is erased from this generation, too.
+        bury_erased(self._deployment, writer.layout, self._schema.keys)
+        return writer
+
     def _writer(self, generation: str, lease: Lease | None = None, *, leaves_memory: bool = False) -> GenerationWriter:
         grant = WriteGrant(
             run_id=self._run_id, generation=generation, servers=self._servers, replication=self._replication,
-            is_leased=lease is not None, leaves_memory=leaves_memory,
+            lease_seconds=lease.seconds if lease is not None else None, leaves_memory=leaves_memory,
         )  # fmt: skip
         return GenerationWriter(
             self._deployment, self._session, self._view, self._schema, grant,
@@ -318,9 +374,11 @@ def granted_writer(
     """
     with deployment.session(retry_budget, grant.replication) as session, ExitStack() as held:
         check_lease: Callable[[], object] = lambda: None  # noqa: E731
-        if grant.is_leased:
-            check_lease = held.enter_context(Lease(deployment, view, grant.run_id, is_shared=True)).check
+        if grant.lease_seconds is not None:
+            lease = Lease(deployment, view, grant.run_id, is_shared=True, seconds=grant.lease_seconds)
+            check_lease = held.enter_context(lease).check
         servers = session.steadily(session.servers)
+        check_same(view, grant.servers, servers)
         yield GenerationWriter(deployment, session, view, schema, grant, check_lease=check_lease)
         # The process that commits cannot see that a session here has been opened again.
         check_same(view, servers, session.steadily(session.servers))

@@ -16,7 +16,7 @@ class WriteGrant:
     :param generation: that is written to.
     :param servers: that held the rows when the run began.
     :param replication: what has to be copied before the run counts.
-    :param is_leased: whether the run writes under the lease of its view.
+    :param lease_seconds: how long the lease of the view lasts, under which the run writes; ``None`` without one.
     :param leaves_memory: whether to stop before the memory of Redis is full.
     """
 
@@ -24,5 +24,5 @@ class WriteGrant:
     generation: str
     servers: frozenset[Server]
     replication: Replication
-    is_leased: bool = False
+    lease_seconds: float | None = None
     leaves_memory: bool = False
