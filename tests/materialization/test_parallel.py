@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,18 @@ import psutil
 import pytest
 from online_features import (
     FeatureView,
-    MaterializationResult,
     OfflineStore,
     OnlineStore,
     OptionError,
     PartLostError,
     TransformError,
-    ViewStatistics,
     materialize,
 )
-from online_features.counters import RowCounts
 from online_features.layouts import keyspace
 from online_features.materialization.parallel.part_processes import PartProcesses
 from online_features.materialization.reporting.progress import Progress
 
+from tests.support.divided import compared, counts_of
 from tests.support.online import GenerationOnline, generation_online, rows_online
 from tests.support.processes import until
 from tests.support.servers.databases import Database
@@ -38,61 +35,26 @@ from tests.support.transforms import doubles, fails_at_ninety, kills_itself_at_n
 BATCH_ROWS = 20  # so that each part has several batches
 
 
-@pytest.fixture
-def view(database: Database, make_view: Callable[..., FeatureView]) -> FeatureView:
-    """200 entities with composite keys and three rows each, some of them deleted, and rows that are rejected."""
-    database("CREATE TABLE rows (id text, of int, ts timestamptz, x int, price numeric, gone boolean)")
-    database(
-        "INSERT INTO rows SELECT 'k' || n % 100, n % 2, timestamptz '2026-01-01Z' + n * interval '1 minute', "
-        "nullif(n % 7, 0), n / 8.0, n % 11 = 0 FROM generate_series(1, 600) AS n"
-    )
-    database("INSERT INTO rows VALUES (NULL, 1, now(), 1), ('a', NULL, now(), 2), (NULL, NULL, now(), 3)")
-    database("INSERT INTO rows VALUES ('b', 1, NULL, 4), ('c', 1, 'infinity', 5)")
-    return make_view(entities=["id", "of"], features=["x", "price"], source={"deleted_field": "gone"})
-
-
-@pytest.fixture
-def small(database: Database, make_view: Callable[..., FeatureView]) -> Callable[..., FeatureView]:
-    """Makes views of 100 entities, ``x`` from 1 to 100."""
-    database(
-        "CREATE TABLE rows AS SELECT n AS id, now() - interval '1 day' AS ts, n AS x FROM generate_series(1, 100) AS n"
-    )
-    return lambda **changed: make_view(**{"features": ["x"], **changed})
-
-
-def counts_of(result: MaterializationResult) -> dict[str, int]:
-    return {name: value for name, value in result.to_dict().items() if name in asdict(RowCounts())}
-
-
-def compared(statistics: ViewStatistics | None) -> Any:
-    """Return statistics that can be compared: means and deviations depend, a little, on the order of the rows."""
-    assert statistics is not None
-    return {
-        name: {**vars(feature), "mean": pytest.approx(feature.mean), "deviation": pytest.approx(feature.deviation)}
-        for name, feature in statistics.features.items()
-    }
-
-
 @pytest.mark.layouts
 def test_several_processes_do_what_one_does(
-    database: Database, offline: OfflineStore, online: OnlineStore, view: FeatureView, caplog: pytest.LogCaptureFixture
+    database: Database, offline: OfflineStore, online: OnlineStore, pairs: FeatureView, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     ours = [{"id": "pushed", "of": 1}, {"id": "k5", "of": 1}]
-    online.push(view, [{**entity, "ts": datetime.now(UTC), "x": 1, "price": 2, "gone": False} for entity in ours])
+    online.push(pairs, [{**entity, "ts": datetime.now(UTC), "x": 1, "price": 2, "gone": False} for entity in ours])
     found: list[tuple[dict[str, int], GenerationOnline, Any]] = []
     seen: list[Progress] = []
     options: Sequence[dict[str, Any]] = [{}, {"parallel": 2, "on_progress": seen.append}]
     for option in options:
-        result = materialize(view, offline, online, full=True, batch_rows=BATCH_ROWS, **option)
+        result = materialize(pairs, offline, online, full=True, batch_rows=BATCH_ROWS, **option)
         assert sum(value for name, value in counts_of(result).items() if name not in ("rows_read", "rows_future")) == (
             result.rows_read
         )
-        assert online.runs(view)[0]["rows_read"] == result.rows_read
-        measured = online.statistics(view)
-        found.append((counts_of(result), generation_online(online, view, ["x", "price"]), measured))
+        assert online.runs(pairs)[0]["rows_read"] == result.rows_read
+        measured = online.statistics(pairs)
+        found.append((counts_of(result), generation_online(online, pairs, ["x", "price"]), measured))
     (one, rows, statistics), (several, rows_of_several, statistics_of_several) = found
-    if view.layout != "feast":  # there, the second run finds the rows of the first
+    if pairs.layout != "feast":  # there, the second run finds the rows of the first
         assert several == one
         assert one["rows_rejected"] == 5
     assert rows_of_several == rows

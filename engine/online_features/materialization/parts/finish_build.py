@@ -169,8 +169,8 @@ def _reports(plan: BuildPlan, online: OnlineStore) -> list[PartReport]:
     if missing:
         more = f" and {len(missing) - NAMED_PARTS} more" if len(missing) > NAMED_PARTS else ""
         raise PartsMissingError(
-            f"feature view {plan.view.name!r}: of the {plan.count} parts of generation {plan.generation}, these are not "
-            f"written: {', '.join(missing[:NAMED_PARTS])}{more} -> run them, then this again"
+            f"feature view {plan.view.name!r}: of the {plan.count} parts of generation {plan.generation}, these are "
+            f"not written: {', '.join(missing[:NAMED_PARTS])}{more} -> run them, then this again"
         )
     with named(ledger.key):
         return [PartReport.from_dict(report) for report in stored if report is not None]
