@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
 from itertools import accumulate
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from online_features.schema import Column, Encoding
+from online_features.statistics._value_numbers import count, number_of, value_reader
 from online_features.statistics.view_statistics import PERCENTS, CommonValue, FeatureStatistics, Histogram
 from online_features.types.arrow.messagepack import ARROW_TIMES, times_of_texts
 from online_features.types.shortest import shortest
@@ -30,6 +31,7 @@ class FeatureMeasure:
     """Counts NULLs, which is all that some types allow."""
 
     is_sampled: ClassVar[bool] = False
+    counters: ClassVar[tuple[str, ...]] = ("_nulls",)
 
     def __init__(self, column: Column) -> None:
         self._column = column
@@ -49,6 +51,18 @@ class FeatureMeasure:
     def merge(self, other: Self) -> None:
         """Add what another measure of the feature has measured."""
         self._nulls += other._nulls
+
+    def numbers(self) -> list[Any]:
+        """Return what was measured exactly, as JSON-serializable values."""
+        return [getattr(self, name) for name in self.counters]
+
+    def restore(self, numbers: Sequence[Any]) -> None:
+        """Take over what :meth:`numbers` of another measure has returned.
+
+        :raises ValueError: when it has not; or a TypeError.
+        """
+        for name, number in zip(self.counters, numbers, strict=True):
+            setattr(self, name, count(number))
 
     def statistics(self, rows: int, sample: pa.Array | None) -> FeatureStatistics:
         """Return the statistics.
@@ -81,6 +95,7 @@ class BooleanMeasure(FeatureMeasure):
     """Booleans, as numbers 0 and 1."""
 
     is_sampled = True
+    counters: ClassVar[tuple[str, ...]] = ("_nulls", "_values", "_trues")
 
     def __init__(self, column: Column) -> None:
         super().__init__(column)
@@ -112,6 +127,7 @@ class OrderedMeasure(FeatureMeasure):
     """Values in an order: extremes, quantiles, a histogram."""
 
     is_sampled = True
+    counters: ClassVar[tuple[str, ...]] = ("_nulls", "_not_finite")
 
     def __init__(self, column: Column) -> None:
         super().__init__(column)
@@ -128,6 +144,14 @@ class OrderedMeasure(FeatureMeasure):
         super().merge(other)
         self._not_finite += other._not_finite
         self._extend(other._extremes)
+
+    def numbers(self) -> list[Any]:
+        return [*super().numbers(), [*map(number_of, self._extremes)]]
+
+    def restore(self, numbers: Sequence[Any]) -> None:
+        *counts, extremes = numbers
+        super().restore(counts)
+        self._extend(map(value_reader(self._column.encoding), extremes))
 
     def _extend(self, extremes: Iterable[Any]) -> None:
         known = [*self._extremes, *extremes]
@@ -159,6 +183,8 @@ class OrderedMeasure(FeatureMeasure):
 class NumberMeasure(OrderedMeasure):
     """Numbers; those that Postgres prints, such as ``numeric``, as floats."""
 
+    counters: ClassVar[tuple[str, ...]] = ("_nulls", "_not_finite", "_zeros")
+
     def __init__(self, column: Column) -> None:
         super().__init__(column)
         self._zeros = 0
@@ -186,6 +212,16 @@ class NumberMeasure(OrderedMeasure):
         self._zeros += other._zeros
         self._moments.merge(other._moments)
         self._is_single = self._is_single or other._is_single
+
+    def numbers(self) -> list[Any]:
+        return [*super().numbers(), self._is_single, self._moments.numbers()]
+
+    def restore(self, numbers: Sequence[Any]) -> None:
+        *others, is_single, moments = numbers
+        self._is_single = bool(is_single)
+        super().restore(others)
+        if moments[0]:
+            self._moments.add(*moments)
 
     def _python(self, values: list[Any]) -> list[Any]:
         return [value if value is None else shortest(value) for value in values] if self._is_single else values
@@ -240,6 +276,10 @@ class Moments:
         """Add the values of another one."""
         if other.count:
             self.add(other.count, other.mean, other._squares)
+
+    def numbers(self) -> list[Any]:
+        """Return the arguments with which :meth:`add` makes the same of nothing."""
+        return [self.count, self.mean, self._squares]
 
     def fields(self) -> dict[str, float | None]:
         """Return mean and standard deviation; ``None`` where there are too few values, or floats would overflow."""

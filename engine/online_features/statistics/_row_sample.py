@@ -38,11 +38,36 @@ class RowSample:
             self._shrink()
 
     def merge(self, other: RowSample) -> None:
-        """Sample the rows that another sample has seen: together they keep the rows that drew the least."""
+        """Sample the rows that another sample has seen: together they keep the rows that drew the least.
+
+        A row that drew more than one of them would have kept goes, so that rows of both are equally likely.
+        """
         self._drawn += other._drawn
         self._parts += other._parts
+        self._bound = min(self._bound, other._bound)
         if self._parts:
             self._shrink()
+
+    def least(self, rows: int) -> RowSample:
+        """Return a sample of up to so many rows."""
+        cut = RowSample(0, self._random)
+        cut._size, cut._bound, cut._drawn, cut._parts = min(rows, self._size), self._bound, self._drawn, self._parts
+        if cut._parts:
+            cut._shrink()
+        return cut
+
+    @property
+    def content(self) -> tuple[float, np.ndarray, list[pa.Array]]:
+        """The bound, and of each row the number that it drew, and its values by column."""
+        columns = self.columns()
+        return self._bound, self._drawn[0] if columns else np.array([]), columns
+
+    @classmethod
+    def of(cls, bound: float, drawn: np.ndarray, columns: Sequence[pa.Array]) -> RowSample:
+        """Return the sample that has this :attr:`content`."""
+        sample = cls(len(columns))
+        sample._bound, sample._drawn, sample._parts = bound, [drawn], [[*columns]]
+        return sample
 
     def columns(self) -> list[pa.Array]:
         """Return the columns of the sample; an empty list before the first batch."""
@@ -53,6 +78,8 @@ class RowSample:
     def _shrink(self) -> None:
         drawn = np.concatenate(self._drawn)
         columns = [pa.concat_arrays(parts) for parts in zip(*self._parts, strict=True)]
+        if not (kept := drawn <= self._bound).all():
+            drawn, columns = drawn[kept], [column.filter(pa.array(kept)) for column in columns]
         if len(drawn) > self._size:
             kept = np.sort(np.argpartition(drawn, self._size)[: self._size])  # in order, which copies faster
             drawn, columns = drawn[kept], [column.take(pa.array(kept)) for column in columns]

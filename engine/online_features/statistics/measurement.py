@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +14,24 @@ from online_features.schema import RowSchema
 from online_features.statistics._feature_measures import measure_of
 from online_features.statistics._row_sample import RowSample
 from online_features.statistics.view_statistics import ViewStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementContent:
+    """What was measured, so that another process can merge it.
+
+    :param rows: how many were measured.
+    :param numbers: what was measured exactly, by feature; JSON-serializable.
+    :param bound: of the sample: it has every row that drew this or less.
+    :param drawn: the number that each row of the sample drew.
+    :param columns: the values of the sample, by feature that is sampled; empty if nothing is.
+    """
+
+    rows: int
+    numbers: Mapping[str, Sequence[Any]]
+    bound: float
+    drawn: np.ndarray
+    columns: Sequence[pa.Array]
 
 
 class Measurement:
@@ -48,6 +70,35 @@ class Measurement:
         for name, measure in self._measures.items():
             measure.merge(other._measures[name])
         self._sample.merge(other._sample)
+
+    def content(self, rows: int) -> MeasurementContent:
+        """Return what was measured, with a sample of up to so many rows.
+
+        :raises pyarrow.ArrowException: when a value was not of the type of its column.
+        """
+        if self._failure is not None:
+            raise self._failure
+        bound, drawn, columns = self._sample.least(rows).content
+        numbers = {name: measure.numbers() for name, measure in self._measures.items()}
+        return MeasurementContent(rows=self._rows, numbers=numbers, bound=bound, drawn=drawn, columns=columns)
+
+    @classmethod
+    def of(cls, schema: RowSchema, content: MeasurementContent) -> Measurement:
+        """Return the measurement that has this :meth:`content`.
+
+        :raises ValueError: when it is not of these features; or a TypeError.
+        """
+        measurement = cls(schema)
+        if content.numbers.keys() != measurement._measures.keys():
+            raise ValueError("it has other features")
+        if len(content.columns) not in (0, len(measurement._sampled)):
+            raise ValueError("its sample has other columns")
+        measurement._rows = content.rows
+        for name, measure in measurement._measures.items():
+            measure.restore(content.numbers[name])
+        if content.columns:
+            measurement._sample = RowSample.of(content.bound, content.drawn, content.columns)
+        return measurement
 
     def statistics(self) -> ViewStatistics:
         """Return the statistics of all rows so far.

@@ -34,7 +34,7 @@ from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.generations.view_state import named
 from online_features.online.redis.replication import REPLICA_TIMEOUT, Replication
 from online_features.statistics.measurement import Measurement
-from online_features.statistics.stored_measurement import decode
+from online_features.statistics.stored_measurement import merge
 from online_features.window import Window
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _statistics(plan: BuildPlan, online: OnlineStore, schema: RowSchema) -> View
     with online._part_ledger(plan.view, plan.generation) as ledger:
         for number in range(plan.count):
             if (stored := ledger.statistics(number)) is not None:
-                whole.merge(decode(stored, schema, ledger.key))
+                merge(whole, stored, schema, ledger.key)
     return whole.statistics()
 
 
