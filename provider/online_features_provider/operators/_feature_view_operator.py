@@ -96,6 +96,13 @@ class SwitchOperator(EmittingOperator, FeatureViewsOperator):
             self.put_event(context, feature_view_asset(view), extra)
 
 
+def origin_of(context: Context) -> dict[str, str | int]:
+    """Return the task's ids and try number for the run history."""
+    task = context.get("ti")
+    names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
+    return {} if task is None else {name: getattr(task, name) for name in names}
+
+
 def _checked(references: Any) -> FeatureViewList:
     """Validate the views without importing any.
 

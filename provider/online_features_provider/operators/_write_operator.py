@@ -1,4 +1,4 @@
-"""The base of operators that write a feature view: errors, asset events and lineage."""
+"""The bases of operators that write a feature view: errors, lineage and asset events."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CHANGES = ("rows_written", "rows_deleted", "entities_pruned")  # counters of changes that readers can see
 
 
-class WriteOperator(KillableOperator, EmittingOperator, FeatureViewOperator):
+class WriteOperator(KillableOperator, FeatureViewOperator):
     """Base of operators that write a feature view.
 
     :param postgres_conn_id: Airflow connection of the offline store.
@@ -44,9 +44,6 @@ class WriteOperator(KillableOperator, EmittingOperator, FeatureViewOperator):
         super().__init__(**kwargs)
         self.postgres_conn_id = postgres_conn_id
         self._lineage: Lineage | None = None
-        # A template, or a view that only workers can import, is known when the task runs.
-        with suppress(FeatureViewError):
-            self.add_outlet(feature_view_asset(self.feature_view))
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -102,6 +99,29 @@ class WriteOperator(KillableOperator, EmittingOperator, FeatureViewOperator):
         if source is not None:
             self.add_inlets([source.asset])
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
+        """Return the lineage of a finished task for OpenLineage; of a failed one, without counts and columns."""
+        if self._lineage is None:
+            return None
+        # Imported here: OpenLineage is installed only where it is used.
+        from online_features_provider.assets.openlineage import facets
+
+        return facets(self._lineage)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return the lineage of a failed task; see :meth:`get_openlineage_facets_on_complete`."""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+
+class EmittingWriteOperator(EmittingOperator, WriteOperator):
+    """Base of those that emit an event of the view's asset."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # A template, or a view that only workers can import, is known when the task runs.
+        with suppress(FeatureViewError):
+            self.add_outlet(feature_view_asset(self.feature_view))
+
     def emit_event(
         self, context: Context, view: FeatureView, result: dict[str, Any], *, is_switched: bool = False
     ) -> None:
@@ -122,16 +142,3 @@ class WriteOperator(KillableOperator, EmittingOperator, FeatureViewOperator):
         else:
             source = self._lineage.source if self._lineage is not None else None
             self.put_event(context, asset, {**result, "source": source.asset.uri if source is not None else None})
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002
-        """Return the lineage of a finished task for OpenLineage; of a failed one, without counts and columns."""
-        if self._lineage is None:
-            return None
-        # Imported here: OpenLineage is installed only where it is used.
-        from online_features_provider.assets.openlineage import facets
-
-        return facets(self._lineage)
-
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return the lineage of a failed task; see :meth:`get_openlineage_facets_on_complete`."""
-        return self.get_openlineage_facets_on_complete(task_instance)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-from online_features.errors import ChecksFailedError
-
-from online_features_provider.metrics import emit_checks, emit_result
-from online_features_provider.operators._write_operator import WriteOperator
-from online_features_provider.operators.rendered_fields import count, duration, given, parse_bool
+from online_features_provider.operators._copy_operator import RunEndingOperator
+from online_features_provider.operators.rendered_fields import count, duration, given, given_options, parse_bool
 from online_features_provider.operators.run_window import (
     DEFAULT_WINDOW,
     FULL_OPTIONS,
@@ -25,12 +20,9 @@ from online_features_provider.operators.run_window import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
-    from online_features.feature_view import FeatureView
-
-CHECKS_KEY = "checks"  # of the XCom of a task that has failed
 
 
-class MaterializeOperator(WriteOperator):
+class MaterializeOperator(RunEndingOperator):
     """Copy the newest row of each entity from Postgres to Redis.
 
     Retries, backfills and overlapping runs are safe: a row never replaces a newer one. A full run builds a new
@@ -80,14 +72,12 @@ class MaterializeOperator(WriteOperator):
     """
 
     template_fields: Sequence[str] = (
-        *WriteOperator.template_fields, "window", "start", "end", "prune", "publish", "in_place", "overwrite",
-        "allow_empty", "ignore_checks", "ignore_memory", "keep_generations", "parallel", "lookback",
-        "retry_for", "wait_for_replicas", "replica_timeout", "statement_timeout",
+        *RunEndingOperator.template_fields, "window", "start", "end", "prune", "in_place", "overwrite", "ignore_memory",
+        "parallel", "lookback",
     )  # fmt: skip
     mapped_name: ClassVar[str] = (
         "{{ task.feature_view }}{% if task.start or task.end %} from {{ task.start }} to {{ task.end }}{% endif %}"
     )
-    ui_color = "#e8f0fe"
 
     def __init__(
         self,
@@ -96,19 +86,11 @@ class MaterializeOperator(WriteOperator):
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         prune: bool | str = False,
-        publish: bool | str = True,
         in_place: bool | str = False,
         overwrite: bool | str = False,
-        allow_empty: bool | str = False,
-        ignore_checks: bool | str = False,
         ignore_memory: bool | str = False,
-        keep_generations: int | str | None = None,
         parallel: int | str | None = None,
         lookback: timedelta | str | None = None,
-        retry_for: timedelta | str | None = None,
-        wait_for_replicas: int | str | None = None,
-        replica_timeout: timedelta | str | None = None,
-        statement_timeout: timedelta | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -116,26 +98,18 @@ class MaterializeOperator(WriteOperator):
         if start is None and end is None:
             check_full_options(
                 DEFAULT_WINDOW if window is None else window,
-                publish=publish, in_place=in_place, overwrite=overwrite, allow_empty=allow_empty,
+                publish=self.publish, in_place=in_place, overwrite=overwrite, allow_empty=self.allow_empty,
                 ignore_memory=ignore_memory,
             )  # fmt: skip
         self.window = window
         self.start = start
         self.end = end
         self.prune = prune
-        self.publish = publish
         self.in_place = in_place
         self.overwrite = overwrite
-        self.allow_empty = allow_empty
-        self.ignore_checks = ignore_checks
         self.ignore_memory = ignore_memory
-        self.keep_generations = keep_generations
         self.parallel = parallel
         self.lookback = lookback
-        self.retry_for = retry_for
-        self.wait_for_replicas = wait_for_replicas
-        self.replica_timeout = replica_timeout
-        self.statement_timeout = statement_timeout
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
@@ -156,71 +130,27 @@ class MaterializeOperator(WriteOperator):
         # Imported here: parsing a DAG file loads no driver.
         from online_features.materialization.materialize import materialize
 
-        from online_features_provider.hooks.offline import OfflineStoreHook
-        from online_features_provider.hooks.online import OnlineStoreHook
-
         with self.working() as view:
-            hook = OfflineStoreHook(postgres_conn_id=self.postgres_conn_id)
-            offline = hook.get_store(statement_timeout=duration("statement_timeout", self.statement_timeout))
-            online = OnlineStoreHook(redis_conn_id=self.redis_conn_id).get_store()
-            self.begin_lineage(view, reads=self.postgres_conn_id, writes=(self.redis_conn_id, online))
+            offline, online = self.stores(view)
             window = window_arguments(context, window=self.window, start=self.start, end=self.end)
-            with _reporting_checks(context, view):
+            in_place = parse_bool("in_place", self.in_place)
+            with self.reporting_checks(context, view):
                 result = materialize(
                     view,
                     offline,
                     online,
                     prune=parse_bool("prune", self.prune),
-                    publish=given(self.publish) is None or parse_bool("publish", self.publish),
-                    in_place=parse_bool("in_place", self.in_place),
+                    in_place=in_place,
                     overwrite=parse_bool("overwrite", self.overwrite),
-                    allow_empty=parse_bool("allow_empty", self.allow_empty),
-                    ignore_checks=parse_bool("ignore_checks", self.ignore_checks),
                     ignore_memory=parse_bool("ignore_memory", self.ignore_memory),
-                    origin={
-                        **origin_of(context),
-                        "postgres_conn_id": self.postgres_conn_id,
-                        "redis_conn_id": self.redis_conn_id,
-                    },
-                    lookback=duration("lookback", self.lookback),
-                    **{name: option for name, option in self._options().items() if option is not None},
+                    origin=self.origin(context),
+                    **self.options(),
                     **window,
                 )
-            emit_checks(view, result.checks)
-            if result.skipped:
-                raise AirflowSkipException(f"feature view {view.name!r}: {result.skipped}")
-        emit_result("materialize", view, result)
-        returned = {"feature_view": str(view), **result.to_dict()}
-        del returned["skipped"]
-        self.emit_event(
-            context, view, returned, is_switched="full" in window and not parse_bool("in_place", self.in_place)
+        return self.report(context, view, result, is_switched="full" in window and not in_place)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that were given, as arguments of :func:`~online_features.materialize`."""
+        return super().options() | given_options(
+            parallel=count("parallel", self.parallel), lookback=duration("lookback", self.lookback)
         )
-        return returned
-
-    def _options(self) -> dict[str, Any]:
-        """Return options of :func:`~online_features.materialize`, ``None`` if not given."""
-        return {
-            "retry_for": duration("retry_for", self.retry_for),
-            "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
-            "replica_timeout": duration("replica_timeout", self.replica_timeout),
-            "keep_generations": count("keep_generations", self.keep_generations),
-            "parallel": count("parallel", self.parallel),
-        }
-
-
-@contextmanager
-def _reporting_checks(context: Context, view: FeatureView) -> Iterator[None]:
-    """Emit the results of checks that have failed the run, and leave them as XCom, for whoever raises the alarm."""
-    try:
-        yield
-    except ChecksFailedError as error:
-        emit_checks(view, error.results)
-        context["ti"].xcom_push(key=CHECKS_KEY, value=[result.to_dict() for result in error.results])
-        raise
-
-
-def origin_of(context: Context) -> dict[str, str | int]:
-    """Return the task's ids and try number for the run history."""
-    task = context.get("ti")
-    names = ("dag_id", "run_id", "task_id", "map_index", "try_number")
-    return {} if task is None else {name: getattr(task, name) for name in names}

@@ -11,9 +11,9 @@ from airflow.sdk import BaseHook
 from online_features.common.log_lines import say
 from online_features.errors import PublishError
 
-from online_features_provider.operators._feature_view_operator import SwitchOperator
-from online_features_provider.operators.materialize import MaterializeOperator, origin_of
-from online_features_provider.operators.rendered_fields import count, duration, parse_bool
+from online_features_provider.operators._copy_operator import RunEndingOperator
+from online_features_provider.operators._feature_view_operator import SwitchOperator, origin_of
+from online_features_provider.operators.rendered_fields import count, duration, given_options, parse_bool
 from online_features_provider.operators.task_failure import KillableOperator, readable_errors
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PublishOperator(KillableOperator, SwitchOperator):
                 ends_hold=False,
                 ignore_missed=parse_bool("ignore_missed", self.ignore_missed),
                 origin=origin_of(context),
-                **{name: option for name, option in self._options().items() if option is not None},
+                **self._options(),
             )
             if publication.outcome == "held":
                 names = ", ".join(map(repr, publication.views))
@@ -121,12 +121,12 @@ class PublishOperator(KillableOperator, SwitchOperator):
         return {**build, "is_published": True, "source": source.asset.uri if source else None}
 
     def _options(self) -> dict[str, Any]:
-        """Return options of :func:`~online_features.publish`, ``None`` if not given."""
-        return {
-            "retry_for": duration("retry_for", self.retry_for),
-            "wait_for_replicas": count("wait_for_replicas", self.wait_for_replicas),
-            "replica_timeout": duration("replica_timeout", self.replica_timeout),
-        }
+        """Return the options that were given, as arguments of :func:`~online_features.publish`."""
+        return given_options(
+            retry_for=duration("retry_for", self.retry_for),
+            wait_for_replicas=count("wait_for_replicas", self.wait_for_replicas),
+            replica_timeout=duration("replica_timeout", self.replica_timeout),
+        )
 
     def _builds(self, context: Context, views: Sequence[FeatureView]) -> dict[str, dict[str, Any]]:
         """Return the newest build of each view that an upstream task of this DAG run has returned.
@@ -162,7 +162,7 @@ class PublishOperator(KillableOperator, SwitchOperator):
     def _build_tasks(self) -> Iterator[str]:
         for task in self.get_flat_relatives(upstream=True):
             kind = getattr(task, "operator_class", type(task))  # of mapped tasks
-            if isinstance(kind, type) and issubclass(kind, MaterializeOperator):
+            if isinstance(kind, type) and issubclass(kind, RunEndingOperator):
                 yield task.task_id
 
 

@@ -10,7 +10,7 @@ from online_features.common.log_lines import say
 from online_features.errors import FeatureViewError
 
 from online_features_provider.metrics import emit_result
-from online_features_provider.operators._write_operator import WriteOperator
+from online_features_provider.operators._write_operator import EmittingWriteOperator
 from online_features_provider.operators.rendered_fields import is_template
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PushMode = Literal["online", "offline", "online_and_offline"]
 
 
-class PushOperator(WriteOperator):
+class PushOperator(EmittingWriteOperator):
     """Write rows of a feature view online, append them offline, or both.
 
     Retries are safe: a row never replaces a newer one. An error that no retry can cure fails the task at once, with the
@@ -42,7 +42,7 @@ class PushOperator(WriteOperator):
     :returns: the counters as a dictionary; the rows never become an XCom.
     """
 
-    template_fields: Sequence[str] = (*WriteOperator.template_fields, "rows", "mode")
+    template_fields: Sequence[str] = (*EmittingWriteOperator.template_fields, "rows", "mode")
     ui_color = "#fef3e2"
 
     def __init__(

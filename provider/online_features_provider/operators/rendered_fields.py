@@ -41,6 +41,14 @@ def given(field: Field) -> Field | None:
     return None if isinstance(field, str) and field.strip() in ("", "None") else field
 
 
+def given_options(**options: Any) -> dict[str, Any]:
+    """Return the options that were given, so that the engine's defaults hold for the others.
+
+    :param options: parsed; ``None`` if not given.
+    """
+    return {name: option for name, option in options.items() if option is not None}
+
+
 def instant(name: str, field: datetime | str | None) -> datetime | None:
     """Parse an aware datetime or its ISO-8601 text.
 

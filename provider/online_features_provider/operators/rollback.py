@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from online_features.common.log_lines import say
 
-from online_features_provider.operators._feature_view_operator import FeatureViewsOperator, SwitchOperator
-from online_features_provider.operators.materialize import origin_of
+from online_features_provider.operators._feature_view_operator import FeatureViewsOperator, SwitchOperator, origin_of
 from online_features_provider.operators.rendered_fields import parse_bool
 from online_features_provider.operators.task_failure import readable_errors
 

@@ -10,8 +10,7 @@ from online_features.errors import OptionError, SkewError
 from online_features.verification.report import SAMPLE, check_thresholds
 
 from online_features_provider.metrics import emit_verification
-from online_features_provider.operators._feature_view_operator import FeatureViewOperator
-from online_features_provider.operators.materialize import origin_of
+from online_features_provider.operators._feature_view_operator import FeatureViewOperator, origin_of
 from online_features_provider.operators.rendered_fields import count, duration, is_template, parse_bool
 from online_features_provider.operators.task_failure import KillableOperator, readable_errors
 from online_features_provider.view_reference import feature_view_of
