@@ -15,10 +15,12 @@ from online_features.feature_view import FeatureView
 
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator, OnStale
 from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.parts import FinishBuildOperator, MaterializePartOperator, PlanBuildOperator
 from online_features_provider.operators.publish import PublishOperator
-from online_features_provider.operators.rendered_fields import is_template
+from online_features_provider.operators.rendered_fields import given, is_template
+from online_features_provider.operators.run_window import WindowMode
 from online_features_provider.operators.verify import VerifyOperator
-from online_features_provider.view_reference import check_reference
+from online_features_provider.view_reference import check_reference, short_name
 
 Publishing = Literal["each", "together"]
 
@@ -29,12 +31,16 @@ RETRIES: dict[str, Any] = {
     "retry_exponential_backoff": type(BaseOperator.retry_exponential_backoff)(2),  # a flag in Airflow 3.1, later a base
 }
 
+# Arguments of MaterializeOperator that a build in parts cannot follow.
+NOT_IN_PARTS = ("start", "end", "lookback", "in_place", "overwrite", "parallel")
+
 
 def materialization_dag(
     feature_views: Iterable[FeatureView | str],
     *,
     dag_id: str = "materialization",
     publish: Publishing = "each",
+    parts: int | str | None = None,
     max_staleness: timedelta | None = None,
     on_stale: OnStale = "fail",
     verify: Mapping[str, Any] | None = None,
@@ -52,6 +58,8 @@ def materialization_dag(
         generation in full, ``publish`` behind them lets readers see all of them in one step, and ``is_fresh.<view>``
         and ``verify.<view>`` check each view then. Increments write to what is published, so they need a DAG of their
         own.
+    :param parts: as for :func:`materialization_group`. With ``publish="together"``, the last task of each group is
+        named ``finish``.
     :param max_staleness: as for :func:`materialization_group`.
     :param on_stale: as for :func:`materialization_group`.
     :param verify: as for :func:`materialization_group`.
@@ -64,6 +72,8 @@ def materialization_dag(
     if publish not in get_args(Publishing):
         raise OptionError(f"publish={publish!r} is unknown -> choose one of {', '.join(get_args(Publishing))}")
     views, defaults = list(feature_views), {**RETRIES, **(default_args or {})}
+    if parts is not None:
+        _check_parts(defaults)
     if publish == "together":
         window = defaults.setdefault("window", "full")
         if window != "full" and not is_template(window):
@@ -75,16 +85,18 @@ def materialization_dag(
     arguments = {"catchup": False, "max_active_runs": 1, "doc_md": _documentation(views), **dag_arguments}
     with DAG(dag_id, default_args=defaults, tags=list(tags), **arguments) as dag:
         if publish == "together":
-            _published_together(views, max_staleness=max_staleness, on_stale=on_stale, verify=verify)
+            _published_together(views, parts=parts, max_staleness=max_staleness, on_stale=on_stale, verify=verify)
         else:
             for view in views:
-                materialization_group(view, max_staleness=max_staleness, on_stale=on_stale, verify=verify)
+                materialization_group(view, parts=parts, max_staleness=max_staleness, on_stale=on_stale, verify=verify)
     return dag
 
 
 def materialization_group(
     feature_view: FeatureView | str,
     *,
+    window: WindowMode | str | None = None,
+    parts: int | str | None = None,
     max_staleness: timedelta | None = None,
     on_stale: OnStale = "fail",
     verify: Mapping[str, Any] | None = None,
@@ -93,10 +105,16 @@ def materialization_group(
 ) -> TaskGroup:
     """Make a group of tasks ``materialize`` and, downstream, ``is_fresh`` and ``verify``, in the DAG of the user.
 
+    With ``parts``, the view is built in full by tasks ``plan``, ``part``, mapped over the parts of the plan, and
+    ``publish``, in place of ``materialize``.
+
     ``is_fresh`` checks once and does not wait: only the next run makes features fresher, and that run may have to wait
     for this one. To wait for fresh features, put a sensor into another DAG.
 
     :param feature_view: the view, or its import path.
+    :param window: as for :class:`.MaterializeOperator`; by default that of ``default_args``.
+    :param parts: into how many parts to divide a full build, as for :class:`.PlanBuildOperator`; ``None`` leaves it to
+        one task.
     :param max_staleness: the greatest lag that ``is_fresh`` accepts; by default that of the view. Without either, or if
         the view is given by its import path, there is no such task.
     :param on_stale: what ``is_fresh`` does when the lag is greater: ``"fail"`` without retries, or ``"warn"`` in its
@@ -105,10 +123,14 @@ def materialization_group(
         makes no such task.
     :param group_id: by default the name of the view.
     :param group_arguments: other arguments of :class:`airflow.sdk.TaskGroup`, such as ``default_args``.
+    :raises OptionError: when a build in parts cannot follow another argument.
     """
     check_reference(feature_view)
+    given_window = {} if window is None else {"window": window}
+    if parts is not None:
+        _check_parts({**(group_arguments.get("default_args") or {}), **given_window})
     with TaskGroup(group_id or _group_id(feature_view), **group_arguments) as group:
-        materialize = MaterializeOperator(task_id="materialize", feature_view=feature_view)
+        materialize = _materialize(feature_view, parts, last="publish", **given_window)
         if _has_objective(feature_view, max_staleness):
             materialize >> _check(feature_view, "is_fresh", max_staleness, on_stale)
         if verify is not None:
@@ -119,13 +141,14 @@ def materialization_group(
 def _published_together(
     views: list[FeatureView | str],
     *,
+    parts: int | str | None,
     max_staleness: timedelta | None,
     on_stale: OnStale,
     verify: Mapping[str, Any] | None,
 ) -> None:
     """Make the tasks that build, publish and check views; see :func:`materialization_dag`."""
     publish = PublishOperator(task_id="publish", feature_views=views)
-    [_build(view) for view in views] >> publish
+    [_build(view, parts) for view in views] >> publish
     watched = [view for view in views if _has_objective(view, max_staleness)]
     if watched:
         with TaskGroup("is_fresh") as fresh:
@@ -139,12 +162,39 @@ def _published_together(
         publish >> verified
 
 
-def _build(view: FeatureView | str) -> TaskGroup:
-    """Make a group with ``materialize`` alone: only what is published can be fresh."""
+def _build(view: FeatureView | str, parts: int | str | None) -> TaskGroup:
+    """Make a group that only builds: what is not published cannot be fresh."""
     check_reference(view)
     with TaskGroup(_group_id(view)) as group:
-        MaterializeOperator(task_id="materialize", feature_view=view)
+        _materialize(view, parts, last="finish")
     return group
+
+
+def _materialize(view: FeatureView | str, parts: int | str | None, *, last: str, **window: str) -> BaseOperator:
+    """Make the task that materializes a view, or those that build it in parts, and return the last one.
+
+    :param last: the name of the last one of those in parts. It says what the task does: it publishes, or leaves that to
+        the DAG's task ``publish``.
+    """
+    if parts is None:
+        return MaterializeOperator(task_id="materialize", feature_view=view, **window)
+    plan = PlanBuildOperator(task_id="plan", feature_view=view, parts=parts)
+    copied = MaterializePartOperator.partial(task_id="part", feature_view=view).expand(part=plan.output)
+    finish = FinishBuildOperator(task_id=last, feature_view=view, parts=plan.output)
+    copied >> finish
+    return finish
+
+
+def _check_parts(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that contradict a build in parts.
+
+    :raises OptionError: naming the argument.
+    """
+    if (window := given(arguments.get("window"))) not in (None, "full"):
+        raise OptionError(f"window={window!r} does not build a view in full -> give window='full' with parts=")
+    for name in NOT_IN_PARTS:
+        if value := arguments.get(name):
+            raise OptionError(f"{name}={value!r} is not for a build in parts -> leave it out, or parts=")
 
 
 def _has_objective(view: FeatureView | str, max_staleness: timedelta | None) -> bool:
@@ -160,10 +210,8 @@ def _check(
 
 
 def _group_id(view: FeatureView | str) -> str:
-    """Return the name of the view, or the end of its import path, without dots, which Airflow refuses."""
-    if isinstance(view, FeatureView):
-        return view.name.replace(".", "_")
-    return view.replace(":", ".").rpartition(".")[2]
+    """Return the name of a view as that of a group: without dots, which Airflow refuses."""
+    return short_name(view).replace(".", "_")
 
 
 def _documentation(views: Iterable[FeatureView | str]) -> str:

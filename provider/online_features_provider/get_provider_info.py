@@ -45,6 +45,7 @@ def get_provider_info() -> dict[str, Any]:
             _modules(
                 "operators.check",
                 "operators.materialize",
+                "operators.parts",
                 "operators.publish",
                 "operators.push",
                 "operators.rollback",

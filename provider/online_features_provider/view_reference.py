@@ -32,6 +32,13 @@ def check_reference(reference: Any) -> None:
         raise FeatureViewError(f"feature_view={reference!r} is not an import path -> {CURE}")
 
 
+def short_name(reference: FeatureView | str) -> str:
+    """Return the name of the view, or the end of its import path."""
+    if isinstance(reference, FeatureView):
+        return reference.name
+    return reference.replace(":", ".").rpartition(".")[2]
+
+
 def feature_view_of(reference: FeatureView | str) -> FeatureView:
     """Return the feature view, imported if needed.
 

@@ -26,10 +26,11 @@ SKIPPED = "skipped"  # Airflow's state of a task
 class PublishOperator(KillableOperator, SwitchOperator):
     """Let readers see the generations that upstream tasks have built, all of them in one step.
 
-    The builds are those of :class:`.MaterializeOperator` tasks with ``window="full"`` and ``publish=False``, anywhere
-    upstream in the same DAG run, also mapped and in task groups. Each first catches up with what increments and windows
-    have read meanwhile. If one of the views cannot be published, none is. Retries are safe: what is published stays so,
-    and a generation that was rolled back from is not published again.
+    The builds are those of :class:`.MaterializeOperator` tasks with ``window="full"`` and ``publish=False``, and of
+    :class:`.FinishBuildOperator` tasks with ``publish=False``, anywhere upstream in the same DAG run, also mapped and
+    in task groups. Each first catches up with what increments and windows have read meanwhile. If one of the views
+    cannot be published, none is. Retries are safe: what is published stays so, and a generation that was rolled back
+    from is not published again.
 
     While a view is held after a rollback, the task is skipped and publishes nothing: release the views first. It is
     also skipped if an upstream build was.
