@@ -11,7 +11,18 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.machine import machine
-from benchmarks.parts import catalog, generations, imports, pushing, quality, reading, reference, scaling, wide
+from benchmarks.parts import (
+    catalog,
+    generations,
+    imports,
+    processes,
+    pushing,
+    quality,
+    reading,
+    reference,
+    scaling,
+    wide,
+)
 from benchmarks.results import Record, keep
 from benchmarks.servers import Servers, servers
 from benchmarks.settings import Settings, settings_from_environment
@@ -25,6 +36,7 @@ PARTS = {
     "generations": generations,
     "wide": wide,
     "quality": quality,
+    "processes": processes,
     "imports": imports,
     "catalog": catalog,
 }

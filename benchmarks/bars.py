@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.contenders import DEFAULT, FEAST, IN_PLACE, POSTGRES_ALONE, REDIS_ALONE
 from benchmarks.parts.generations import BUILD, QUIET, REMOVAL, SWITCH
+from benchmarks.parts.processes import HEAVY, IN_PARTS, PLAIN
 from benchmarks.parts.quality import UNMEASURED, VERIFICATION
 from benchmarks.parts.scaling import FULL
 from benchmarks.parts.wide import WIDE
@@ -151,6 +152,22 @@ def _verified_per_second(parts: Parts) -> float | None:
     return _ratio(max(sizes), quality.median("seconds", contender=VERIFICATION, entities=max(sizes)))
 
 
+def _several(parts: Parts, contender: str, processes: int) -> float | None:
+    return _median(parts, "processes", "seconds", contender=contender, processes=processes, history=5)
+
+
+def _in_parts(parts: Parts, entities: int) -> float | None:
+    ours, alone = (
+        _median(parts, "processes", "seconds", contender=contender, entities=entities)
+        for contender in (IN_PARTS, POSTGRES_ALONE)
+    )
+    return _ratio(ours, alone)
+
+
+def _peak_in_parts(parts: Parts) -> float | None:
+    return _ratio(_median(parts, "processes", "peak_bytes", contender=IN_PARTS), MEBIBYTE)
+
+
 BARS = (
     Bar("Feast ÷ ours, full run", 28, lambda p: _ratio(_full(p, FEAST), _full(p, DEFAULT)), True),
     Bar("layout hash ÷ ours, full run", 1.7, lambda p: _ratio(_full(p, "ours, hash"), _full(p, DEFAULT)), True),
@@ -177,6 +194,19 @@ BARS = (
     Bar("records of 1 kB per second", 30_000, _records_per_second, True),
     Bar("statistics, share of a build", 5, _statistics, unit=" %"),
     Bar("verification of every row, rows a second", 50_000, _verified_per_second, True),
+    Bar("two processes ÷ one", 1.15, lambda p: _ratio(_several(p, PLAIN, 2), _several(p, PLAIN, 1))),
+    Bar(
+        "one process ÷ two, with a transform in Python",
+        1.5,
+        lambda p: _ratio(_several(p, HEAVY, 1), _several(p, HEAVY, 2)),
+        True,
+    ),
+    Bar(
+        "in parts ÷ the query alone, 20,000,000 ÷ 2,000,000 entities",
+        1.15,
+        lambda p: _ratio(_in_parts(p, 20_000_000), _in_parts(p, 2_000_000)),
+    ),
+    Bar("peak memory of a process, in parts", 300, _peak_in_parts, unit=" MiB"),
     Bar("import of the slowest module for DAG files", 50, _import, unit=" ms"),
     Bar("increment of up to 3,000 rows beside 5,000 tables of 100 columns", 0.4, _catalog, unit=" s"),
 )

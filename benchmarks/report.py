@@ -20,7 +20,8 @@ HASH = (
 )
 BUSY = 0.5  # a load before the run with which the benchmark has fewer than two cores
 PARTS = (
-    "reference", "scaling", "reading", "pushing", "generations", "wide", "quality", "commits", "imports", "catalog",
+    "reference", "scaling", "reading", "pushing", "generations", "wide", "quality", "processes", "commits", "imports",
+    "catalog",
 )  # fmt: skip
 SWEEPS = {
     "entities": "Entities",
@@ -44,6 +45,7 @@ def write(output: Path) -> Path:
         "generations": _generations,
         "wide": _wide,
         "quality": _quality,
+        "processes": _processes,
         "commits": _commits,
         "imports": _imports,
         "catalog": _catalog,
@@ -261,6 +263,27 @@ def _quality(results: Results, _output: Path) -> str:
         _table(head, rows),
         f"With statistics ÷ without: {seconds:.3f} in seconds, {cpu:.3f} in CPU seconds of the process.",
     ])  # fmt: skip
+
+
+def _processes(results: Results, _output: Path) -> str:
+    rows = []
+    for contender in results.values("contender"):
+        for entities in results.values("entities", contender=contender):
+            for processes in results.values("processes", contender=contender, entities=entities):
+
+                def figure(field: str, **wanted: object) -> float:
+                    return results.median(field, **wanted) or 0.0
+
+                wanted = {"contender": contender, "entities": entities, "processes": processes}
+                rows.append([
+                    contender, f"{entities:,}", f"{figure('history', **wanted):.0f}", f"{processes}",
+                    f"{figure('seconds', **wanted):.2f}",
+                    *(f"{figure(f'cpu_{who}', **wanted):.1f}" for who in ("process", "postgres", "redis")),
+                    f"{figure('peak_bytes', **wanted) / MEBIBYTE:.0f}",
+                ])  # fmt: skip
+    head = ["", "entities", "rows of each", "processes", "seconds", "CPU s: processes", "Postgres", "Redis",
+            "peak MiB of the largest"]  # fmt: skip
+    return "## Several processes\n\n" + _table(head, rows)
 
 
 def _commits(results: Results, _output: Path) -> str:

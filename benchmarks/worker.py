@@ -37,17 +37,46 @@ COMMANDS_PER_PIPELINE = 10_000  # about what people choose who write it by hand
 
 def materialize(
     job: dict[str, Any], *, layout: str, full: bool = True, in_place: bool = False, publish: bool = True,
-    keep_generations: int = 1, name: str = VIEW,
+    keep_generations: int = 1, name: str = VIEW, parallel: int = 1, is_heavy: bool = False,
 ) -> Job:  # fmt: skip
-    """Materialize by our engine: each row acknowledged, the watermark set, and a full run published."""
+    """Materialize by our engine: each row acknowledged, the watermark set, and a full run published.
+
+    :param is_heavy: whether a transform in Python adds a feature.
+    """
     import online_features.online.write.online_run  # noqa: F401 - what the first call would import
     from online_features import OfflineStore, OnlineStore, materialize
 
     view = view_of(job, layout, name)
+    if is_heavy:
+        from benchmarks.heavy import ADDED, heavy
+
+        view = replace(view, features=[*job["features"], ADDED], transform=heavy)
     offline, online = OfflineStore(job["postgres_uri"]), OnlineStore.from_url(job["redis_url"])
     return lambda: materialize(
         view, offline, online, full=full, in_place=in_place, publish=publish, keep_generations=keep_generations,
+        parallel=parallel,
     ).rows_written  # fmt: skip
+
+
+def materialize_in_parts(job: dict[str, Any], *, parts: int, at_once: int) -> Job:
+    """Materialize in parts, some at once, in as many new processes."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    from online_features import OfflineStore, OnlineStore, finish_build, plan_build
+
+    from benchmarks.in_parts import copy
+
+    view, stores = view_of(job, DEFAULT), (job["postgres_uri"], job["redis_url"])
+    offline, online = OfflineStore(stores[0]), OnlineStore.from_url(stores[1])
+
+    def run() -> int:
+        plan = plan_build(view, offline, online, parts=parts)
+        with ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as processes:
+            sum(processes.map(partial(copy, view, stores), (part.to_dict() for part in plan.parts)))
+        return finish_build(plan, offline, online).rows_written
+
+    return run
 
 
 def materialize_unmeasured(job: dict[str, Any]) -> Job:
@@ -301,15 +330,19 @@ def seconds(work: Job) -> float:
 
 
 def measured(work: Job) -> dict[str, Any]:
-    """Do the work and return its answer, when it began, wall time, CPU time with children, and peak memory."""
+    """Do the work and return its answer, when it began, wall time, CPU time with children, and peak memory.
+
+    The peak is that of the process, or of the largest that it has started.
+    """
     at, cpu_began, began = time.time(), _cpu_seconds(), time.perf_counter()
     answer = work()
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "answer": answer,
         "began": at,
         "seconds": time.perf_counter() - began,
         "cpu_seconds": _cpu_seconds() - cpu_began,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "peak_bytes": peak * (1 if sys.platform == "darwin" else 1024),
     }
 
 

@@ -19,7 +19,18 @@ import psycopg2
 import psycopg2.errors
 import pytest
 import redis
-from online_features import ChecksFailedError, FeatureView, OfflineStore, OnlineStore, checks, materialize, verify
+from online_features import (
+    ChecksFailedError,
+    FeatureView,
+    OfflineStore,
+    OnlineStore,
+    checks,
+    finish_build,
+    materialize,
+    materialize_part,
+    plan_build,
+    verify,
+)
 from online_features.errors import OfflineAccessError, OnlineAccessError
 from online_features.feature_view import LAYOUTS, FeastOptions
 from online_features.layouts.keyspace import FIRST_GENERATION
@@ -129,9 +140,19 @@ def removing(view: FeatureView, offline: OfflineStore, online: OnlineStore, admi
         raise OnlineAccessError("grant the Redis user the command and the keys")
 
 
+def in_parts(view: FeatureView, offline: OfflineStore, online: OnlineStore, admin: OnlineStore) -> None:
+    """A full run in parts."""
+    plan = plan_build(view, offline, online, parts=2)
+    for part in plan.parts:
+        materialize_part(part, offline, online)
+    assert finish_build(plan, offline, online).is_published
+    assert admin.freshness(view).watermark
+
+
 # Rights that the ordinary run does not use, and the job that needs them.
 OF_OTHER_JOBS: dict[tuple[Job, str], Job] = {
     (materializing, "+unlink"): removing, (materializing, "+lrange"): catching_up,
+    (materializing, "~@online_features:parts:{<project>:<view>:*"): in_parts,
 }  # fmt: skip
 
 
@@ -316,6 +337,8 @@ def users_of_cluster(servers: Cluster, make_view: MakeView, everything: OfflineS
 def test_each_right_of_a_job_is_needed_and_all_of_them_suffice(users: Users, job: Job, layout: str) -> None:
     given = rights(job.__name__, *(("always",) if job is watching else of_layout(layout)))
     assert users.can(job, layout, given)
+    if layout != "feast":
+        assert all(users.can(other, layout, given) for (of, _), other in OF_OTHER_JOBS.items() if of is job)
     superfluous = [
         right for right in given if users.can(OF_OTHER_JOBS.get((job, right), job), layout, given, without=right)
     ]

@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, materialize
+from online_features import (
+    AsyncOnlineStore,
+    FeatureView,
+    OfflineStore,
+    OnlineStore,
+    finish_build,
+    materialize,
+    materialize_part,
+    plan_build,
+)
 from online_features.embedded import HOST
 from online_features.errors import (
     NotReplicatedError,
@@ -140,6 +149,11 @@ def test_several_processes_write_all_nodes(
         expected = counters(materialize(view, offline, online))
         rows = online_rows(online, view)
         assert counters(materialize(view, offline, online, full=True, parallel=2)) == expected
+        assert online_rows(online, view) == rows
+        plan = plan_build(view, offline, online, parts=3)
+        for part in plan.parts:
+            materialize_part(part, offline, online)
+        assert finish_build(plan, offline, online).rows_written == expected["rows_written"]
         assert online_rows(online, view) == rows
 
 

@@ -73,7 +73,6 @@ def drop_view_data(deployment: Deployment, view: FeatureView, generation: str) -
     for some in batched(entities(deployment, layout, keys), KEYS_PER_CALL):
         remove([key for key, _ in some])
     deployment.command("DEL", keyspace.statistics_key(view, generation))
-    deployment.command("DEL", keyspace.parts_key(view, generation))
     deployment.command("DEL", keyspace.features_key(view), state_key)
 
 
