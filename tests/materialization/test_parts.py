@@ -253,6 +253,8 @@ def test_checks_are_of_the_whole(
     assert materialize_part(plan.parts[0], offline, online).skipped.endswith("refused")
     with pytest.raises(PublishError):
         finish_build(plan, offline, online)
+    assert finish_build(plan, offline, online, ignore_checks=True).is_published
+    assert len(rows_online(online, view, ["x"])) == 99
 
 
 def test_a_source_that_is_replaced_between_parts_is_not_published(

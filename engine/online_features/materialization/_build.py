@@ -176,7 +176,9 @@ class Build:
         :raises PublishError: when it may not be published.
         """
         publication = publish_caught_up(
-            lambda: self.online_run.publish(self.generation, start.pointer, self.options.origin),
+            lambda: self.online_run.publish(
+                self.generation, start.pointer, self.options.origin, ignore_checks=self.options.ignore_checks
+            ),
             catch_up=lambda _: self.catch_up(writer),
             closing=lambda _: self.online_run.closing(),
         )

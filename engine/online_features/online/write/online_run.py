@@ -242,15 +242,18 @@ class OnlineRun:
         self._session.reply("PERSIST", keyspace.statistics_key(self._view, build.generation))
         self._ready = build.generation
 
-    def publish(self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None) -> Publication:
+    def publish(
+        self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None, *, ignore_checks: bool
+    ) -> Publication:
         """Publish a build, unless the view is held or the build is behind.
 
         :param expected: the pointer when the run began.
+        :param ignore_checks: publish also a build that an earlier attempt has refused.
         """
         name = self._view.name
         return publish(
             self._session, [self._view], generations={name: generation}, expected={name: expected}, by_run=True,
-            servers=identities(self._servers), origin=origin,
+            ignore_checks=ignore_checks, servers=identities(self._servers), origin=origin,
         )  # fmt: skip
 
     def closing(self) -> AbstractContextManager[None]:
