@@ -95,3 +95,23 @@ def test_a_guarded_dag_publishes_no_view_if_one_has_failed_checks(
     told = "guarded_trips.materialize: check within('distance', 10, 5000): expected 10 to 5,000, found "
     assert told in log
     assert online.generations(guarded_trips).published == published
+
+
+def test_a_view_is_built_in_parts_by_mapped_tasks(
+    airflow: DemoAirflow, database: Database, online: OnlineStore, flights: Flights
+) -> None:
+    from flights_views import plane_trips
+
+    flights.release(timedelta(days=1))
+    for run, log in (runs_of(airflow, "flights_parts") for _ in range(2)):
+        (tasks,) = run
+        assert {task["state"] for task in tasks} == {"success"}, log
+        parts = [task for task in tasks if task["task_id"] == "plane_trips.part"]
+        assert sorted(part["name"] for part in parts) == [f"plane_trips part {number}" for number in range(4)]
+        one = {task["task_id"]: task["return_value"] for task in tasks if task not in parts}
+        assert sorted(one) == ["plane_trips.is_fresh", "plane_trips.plan", "plane_trips.publish"]
+        published = one["plane_trips.publish"]
+        for counter in ("rows_read", "rows_written"):
+            assert sum(part["return_value"][counter] for part in parts) == published[counter] > 0
+        assert online.generations(plane_trips).published == published["generation"]
+        assert "4 of 4 parts are written" in log

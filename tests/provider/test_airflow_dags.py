@@ -19,6 +19,7 @@ from online_features import FeatureView, FeatureViewError, OptionError
 from online_features_provider.airflow_dags import materialization_dag, materialization_group
 from online_features_provider.operators.check import FeatureViewFreshnessCheckOperator
 from online_features_provider.operators.materialize import MaterializeOperator
+from online_features_provider.operators.parts import FinishBuildOperator, MaterializePartOperator
 from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.run_window import window_arguments
 from online_features_provider.operators.verify import VerifyOperator
@@ -137,6 +138,64 @@ def test_full_builds_are_published_together_by_one_task(of_view: timedelta | Non
 def test_what_cannot_be_published_together_is_refused(options: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         materialization_dag([VIEW], schedule=None, **options)
+
+
+def test_a_full_build_in_parts_has_mapped_tasks_between_its_plan_and_its_publication() -> None:
+    arguments = {"redis_conn_id": "cache", "retries": 1, "wait_for_replicas": 1, "prune": True, "keep_generations": 2}
+    with DAG("mine", schedule=None, default_args=arguments) as dag:
+        materialization_group(VIEW, window="full", parts=4, max_staleness=timedelta(1), verify={"sample": 10})
+        materialization_group(VIEW, window="full", group_id="whole", default_args={"window": "incremental"})
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "view.plan": {"view.part", "view.publish"}, "view.part": {"view.publish"},
+        "view.publish": {"view.is_fresh", "view.verify"}, "view.is_fresh": set(), "view.verify": set(),
+        "whole.materialize": set(),
+    }  # fmt: skip
+    plan, part, publish = (dag.get_task(f"view.{name}") for name in ("plan", "part", "publish"))
+    assert (plan.parts, plan.prune, plan.redis_conn_id, plan.retries) == (4, True, "cache", 1)
+    assert part.is_mapped
+    mapped = part.unmap({"part": {"number": 2}})
+    assert isinstance(mapped, MaterializePartOperator)
+    assert (mapped.part, mapped.redis_conn_id, mapped.retries, mapped.wait_for_replicas) == (
+        {"number": 2}, "cache", 1, 1
+    )  # fmt: skip
+    assert isinstance(publish, FinishBuildOperator)
+    assert (publish.publish, publish.keep_generations, publish.wait_for_replicas) == (True, 2, 1)
+    assert dag.get_task("whole.materialize").window == "full"
+
+
+def test_builds_in_parts_are_published_together_by_one_task() -> None:
+    views = [replace(VIEW, name="trips.v2"), f"{__name__}.weather"]
+    dag = materialization_dag(views, publish="together", parts=8, schedule=None)
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "trips_v2.plan": {"trips_v2.part", "trips_v2.finish"}, "trips_v2.part": {"trips_v2.finish"},
+        "trips_v2.finish": {"publish"}, "weather.plan": {"weather.part", "weather.finish"},
+        "weather.part": {"weather.finish"}, "weather.finish": {"publish"}, "publish": set(),
+    }  # fmt: skip
+    assert (dag.get_task("weather.plan").parts, dag.get_task("weather.finish").publish) == (8, False)
+    each = materialization_dag(views, parts=8, schedule=None, default_args={"window": "full"})
+    assert each.get_task("weather.publish").publish is True
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"window": "incremental"}, "window='incremental' does not build a view in full -> give window='full' with parts="),
+    ({"window": "{{ params.window }}"}, "does not build a view in full"),
+    ({"parallel": 4}, "parallel=4 is not for a build in parts -> leave it out, or parts="),
+    ({"in_place": True}, "in_place=True is not for a build in parts"),
+    ({"overwrite": "{{ params.overwrite }}"}, "is not for a build in parts"),
+    ({"lookback": timedelta(hours=1)}, "is not for a build in parts"),
+    ({"start": at(0)}, "is not for a build in parts"),
+])  # fmt: skip
+def test_what_contradicts_a_build_in_parts_is_refused(arguments: dict[str, Any], message: str) -> None:
+    for publish in ("each", "together"):
+        with pytest.raises(OptionError):
+            materialization_dag([VIEW], parts=4, publish=publish, schedule=None, default_args=arguments)
+    with DAG("mine", schedule=None), pytest.raises(OptionError, match=message):
+        materialization_group(VIEW, parts=4, default_args=arguments)
+    if "window" in arguments:
+        with DAG("mine", schedule=None), pytest.raises(OptionError, match=message):
+            materialization_group(VIEW, parts=4, **arguments)
+    with pytest.raises(OptionError, match="parts=0 is out of its range"):
+        materialization_dag([VIEW], parts=0, schedule=None)
 
 
 def test_views_are_verified_after_their_runs() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,49 +16,13 @@ from online_features_provider.operators.materialize import MaterializeOperator
 from online_features_provider.operators.publish import PublishOperator
 from online_features_provider.operators.rollback import ReleaseOperator, RollbackOperator
 
+from tests.support.dag_run import Run
 from tests.support.servers.databases import Database
 from tests.support.views import VIEW
 
 Views = tuple[FeatureView, FeatureView]
 
 OTHER = replace(VIEW, name="other")
-
-
-class Events(defaultdict[str, SimpleNamespace]):
-    """Asset events of a task, by the asset, and by the name of its view."""
-
-    def __init__(self) -> None:
-        super().__init__(SimpleNamespace)
-
-    def __getitem__(self, asset: Asset | str) -> SimpleNamespace:
-        return super().__getitem__(asset if isinstance(asset, str) else asset.uri.rpartition("/")[2])
-
-
-@dataclass
-class Run:
-    """A DAG run in this process: tasks find what tasks before them have returned."""
-
-    run_id: str = "run"
-    results: dict[str, list[Any]] = field(default_factory=dict)
-    states: dict[str, str] = field(default_factory=dict)
-    pushed: dict[str, Any] = field(default_factory=dict)
-    events: Events = field(default_factory=Events)
-
-    def execute(self, task: BaseOperator) -> Any:
-        """Execute a task of the run."""
-        ti = SimpleNamespace(
-            dag_id="d", run_id=self.run_id, task_id=task.task_id, map_index=-1, try_number=1,
-            xcom_pull=lambda task_ids: self.results.get(*task_ids, [None]),
-            xcom_push=lambda key, value: self.pushed.update({key: value}),
-            get_task_states=lambda task_ids, **_: {self.run_id: {each: self.states[each] for each in task_ids}},
-        )  # fmt: skip
-        self.events = Events()
-        context: Any = {"ti": ti, "outlet_events": self.events}
-        self.states[task.task_id] = "skipped"
-        returned = task.execute(context)
-        self.states[task.task_id] = "success"
-        self.results.setdefault(task.task_id, []).append(returned)
-        return returned
 
 
 @dataclass
