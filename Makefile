@@ -11,11 +11,12 @@ DEBIAN_REDIS := /usr/bin/redis-server
 # One file after the other on each core; files with the most tests start first.
 RUN_TESTS = $(BIN)/python -m pytest -n logical --dist=loadfile
 
-.PHONY: help install demo up test test-slow test-faults test-airflow test-oldest test-between test-servers test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
+.PHONY: help install demo up up-distributed test test-slow test-faults test-airflow test-oldest test-between test-servers test-pooler test-debian coverage soak hammer fuzz bench bench-small dist docs screenshots lint format clean
 
 help:
 	@echo 'make demo         materialize real data through Airflow, on embedded servers'
 	@echo 'make up           the same with a whole Airflow and its UI, until Ctrl-C'
+	@echo 'make up-distributed a full run in parts: two Celery workers, a Redis Cluster, until Ctrl-C'
 	@echo 'make test         the tests that every change needs'
 	@echo 'make test-slow    the tests beside Feast and dbt, of the commands, of planted faults, and of both distributions in clean environments'
 	@echo 'make test-faults  the tests in which stores fail, processes are killed and input is hostile'
@@ -51,6 +52,9 @@ demo: $(INSTALLED)
 
 up: $(INSTALLED)
 	@exec $(BIN)/python -m demo.up
+
+up-distributed: $(INSTALLED)
+	@exec $(BIN)/python -m demo.distributed
 
 test: $(INSTALLED)
 	@exec $(RUN_TESTS) -m 'not (airflow or faults or pooler or slow)' $(PYTEST_ARGS)

@@ -1,4 +1,4 @@
-"""A whole Airflow: API server, scheduler, DAG processor and triggerer, with the LocalExecutor."""
+"""A whole Airflow: API server, scheduler, DAG processor, triggerer, and workers of its executor."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ class WholeAirflow:
     logs: Path
     _parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str) -> None:
-        """Start a part, such as ``triggerer``."""
+    def start(self, name: str, *words: str) -> None:
+        """Start a part, such as ``triggerer``.
+
+        :param words: of Airflow's command line; by default those of the part of this name.
+        """
         setpriv = shutil.which("setpriv")
         dies_with_us = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
         with (self.logs / f"{name}.log").open("ab") as output:
             self._parts[name] = subprocess.Popen(
-                [*dies_with_us, "airflow", name, *self._arguments(name)],
+                [*dies_with_us, "airflow", *(words or (name, *self._arguments(name)))],
                 env=self.command.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         # Tasks need the API server, so wait for it before the scheduler starts any.
@@ -56,13 +59,18 @@ class WholeAirflow:
         os.killpg(part.pid, signal.SIGKILL)
         part.wait()
 
-    def check(self) -> None:
+    def process_id(self, name: str) -> int:
+        """Return the id of the process of a part."""
+        return self._parts[name].pid
+
+    def check(self, *, but: tuple[str, ...] = ()) -> None:
         """Check that all parts still run.
 
+        :param but: names of parts that may have been killed.
         :raises SystemExit: naming a part that has stopped by itself.
         """
-        for part in self._parts.values():
-            if part.poll() is not None:
+        for name, part in self._parts.items():
+            if name not in but and part.poll() is not None:
                 raise SystemExit(f"{part.args!r} stopped by itself with exit code {part.returncode}")
 
     def stop(self) -> None:
@@ -79,13 +87,14 @@ class WholeAirflow:
 
 @contextmanager
 def whole_airflow(
-    folder: Path, *, postgres_uri: str, redis_url: str, path: str = "", **settings: str
+    folder: Path, *, postgres_uri: str, redis_url: str, path: str = "", executor: str = "LocalExecutor", **settings: str
 ) -> Iterator[WholeAirflow]:
     """Start a whole Airflow; its metadata database is a Postgres of its own.
 
     :param folder: for all that it writes.
     :param postgres_uri: of the offline store.
-    :param redis_url: of the online store.
+    :param redis_url: of the online store, or an Airflow connection to it.
+    :param executor: whose workers the caller starts, unless they are Airflow's own processes.
     :param path: of the URL below which it is deployed, such as ``"/team"``.
     :param settings: further environment variables, which win over its own.
     """
@@ -97,10 +106,11 @@ def whole_airflow(
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata_uri.replace("postgresql:", "postgresql+psycopg2:"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTOR": executor,
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__API__BASE_URL": url,
             "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{metadata_uri}",
         }
         command = DemoAirflow(
             folder / "airflow", postgres_uri=postgres_uri, redis_url=redis_url, **{**own, **settings}
