@@ -251,8 +251,10 @@ def test_checks_are_of_the_whole(
     assert online.runs(view)[0]["outcome"] == "ChecksFailedError"
     assert len(rows_online(online, view, ["x"])) == 100
     assert materialize_part(plan.parts[0], offline, online).skipped.endswith("refused")
-    with pytest.raises(PublishError):
-        finish_build(plan, offline, online)
+    for options in ({}, {"publish": False}):
+        with pytest.raises(PublishError, match=r"has failed checks \(.*at_least.*\), so it is not published"):
+            finish_build(plan, offline, online, **options)
+    assert len(online.runs(view)) == 2
     assert finish_build(plan, offline, online, ignore_checks=True).is_published
     assert len(rows_online(online, view, ["x"])) == 99
 

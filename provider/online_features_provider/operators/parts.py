@@ -93,7 +93,8 @@ class MaterializePartOperator(ReplicatedCopyOperator):
     :param redis_conn_id: Airflow connection of the online store.
     :param part: one of the parts.
     :param retry_for: as for :class:`.PlanBuildOperator`.
-    :param wait_for_replicas: how many replicas of Redis must have the rows before the part counts; default none.
+    :param wait_for_replicas: how many replicas of each node of a cluster must have the rows before the part counts;
+        default none. For those of a single server, the last task waits.
     :param replica_timeout: how long to wait for them; default ten seconds.
     :param statement_timeout: as for :class:`.PlanBuildOperator`.
     :returns: the :class:`~online_features.PartResult` as a dictionary.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from online_features import arguments
 from online_features.common.log_lines import say
 from online_features.common.retry_budget import RETRY_FOR, RetryBudget
-from online_features.errors import PartsMissingError
+from online_features.errors import PartsMissingError, PublishError
 from online_features.event_times import warn_of_future
 from online_features.feature_view import FeatureView
 from online_features.materialization._build import Build
@@ -122,7 +122,12 @@ def _finish(
         slowest_part_seconds=round(reports[slowest].seconds, 3),
     )  # fmt: skip
     if known.state not in (GenerationState.BUILDING, *COMPLETE):
-        return _finished_before(plan, known, counter, run_plan)
+        return _finished_before(plan, kept, known, counter, run_plan)
+    if known.state == GenerationState.REFUSED and not options.ignore_checks:
+        raise PublishError(
+            f"feature view {view.name!r}: generation {known.id} has failed checks ({known.failure}), so it is not "
+            "published -> correct the source and plan again, or give ignore_checks=True"
+        )
     with online._run(
         view, transformation.schema, plan.run_id,
         failed=record.failed, retry_budget=retry_budget, replication=options.replication, begun_on=kept.servers,
@@ -197,10 +202,13 @@ def _statistics(plan: BuildPlan, online: OnlineStore, schema: RowSchema) -> View
     return whole.statistics()
 
 
-def _finished_before(plan: BuildPlan, known: Generation, counter: RunCounter, run_plan: Plan) -> MaterializationResult:
+def _finished_before(
+    plan: BuildPlan, kept: KeptPlan, known: Generation, counter: RunCounter, run_plan: Plan
+) -> MaterializationResult:
     """Return the result of a build that was finished by an earlier call."""
     say(log.info, f"Feature view {plan.view.name!r}: generation {known.id} is {known.state} already")
-    return MaterializationResult.of(
+    result = MaterializationResult.of(
         counter, run_plan, bytes_sent=counter.bytes_sent, watermark=known.watermark, run_id=plan.run_id,
         generation=known.id, is_published=known.state == GenerationState.PUBLISHED, checks=(),
     )  # fmt: skip
+    return replace(result, seconds=((known.ready or kept.began) - kept.began).total_seconds())

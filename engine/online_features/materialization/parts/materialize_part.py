@@ -62,7 +62,8 @@ def materialize_part(
     :param batch_rows: the largest number of rows in memory per batch.
     :param on_progress: called after every batch.
     :param retry_for: how long to retry in total while a store cannot be reached or breaks off.
-    :param wait_for_replicas: how many replicas of Redis must have the rows.
+    :param wait_for_replicas: how many replicas of each node of a cluster must have the rows. For those of a single
+        server, :func:`~online_features.finish_build` waits.
     :param replica_timeout: how long to wait for them.
     :raises GenerationError: when the build was given up, or the view has changed since it was planned.
     :raises LeaseLostError: when another run has begun to build.
