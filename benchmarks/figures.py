@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+from benchmarks import capacity
 from benchmarks.bars import MEBIBYTE
 from benchmarks.contenders import FEAST, POSTGRES_ALONE, REDIS_ALONE
 from benchmarks.parts.commits import ON_COMMIT
+from benchmarks.parts.processes import AT_ONCE, HEAVY, IN_PARTS, PLAIN
 from benchmarks.parts.pushing import OFFLINE, ONLINE, ONLINE_AND_OFFLINE, TRANSFORMED
 from benchmarks.parts.reading import HAND
 from benchmarks.results import read
@@ -128,6 +130,45 @@ def _hammer() -> str:
     return _table(f"| | {' | '.join(fields)} |", rows)
 
 
+def _costs() -> capacity.Costs:
+    """Return what a million entities cost in parts, by the largest size that was run."""
+    entities = max(_sizes_in_parts())
+
+    def cpu(who: str) -> float:
+        return _median("processes", f"cpu_{who}", contender=IN_PARTS, entities=entities) * 1e6 / entities
+
+    return capacity.Costs(
+        postgres=cpu("postgres"), encoding=cpu("process"), redis=cpu("redis"),
+        bytes=_full("redis_bytes_per_entity", OURS),
+    )  # fmt: skip
+
+
+def _sizes_in_parts() -> list[int]:
+    results = read(RESULTS / "processes.jsonl")
+    return [int(size) for size in results.values("entities", contender=IN_PARTS)] if results else []
+
+
+def _capacity() -> str:
+    return _table(capacity.HEAD, capacity.rows(_costs()))
+
+
+def _checked_capacity() -> str:
+    measured = {size: _median("processes", "seconds", contender=IN_PARTS, entities=size) for size in _sizes_in_parts()}
+    head = "| entities, three rows each | seconds by the formula | measured |"
+    return _table(head, capacity.checked(_costs(), measured, workers=AT_ONCE, cores=AT_ONCE))
+
+
+def _several() -> str:
+    results = read(RESULTS / "processes.jsonl")
+    counts = results.values("processes", contender=PLAIN) if results else []
+    names = {"ten features": PLAIN, "and a transform in Python": HEAVY}
+    rows = (
+        (name, *(f"{_median('processes', 'seconds', contender=contender, processes=count):.1f}" for count in counts))
+        for name, contender in names.items()
+    )
+    return _table(f"| seconds | {' | '.join(f'`parallel={count}`' for count in counts)} |", rows)
+
+
 def _cpu(*who: str) -> str:
     """Seconds for a million rows, which are microseconds for a row."""
     return f"{sum(_full(f'cpu_{one}', OURS) for one in who):.0f}"
@@ -148,6 +189,13 @@ FIGURES: dict[str, Callable[[], str]] = {
     "reads": _reads,
     "pushes": _pushes,
     "hammer": _hammer,
+    "several-processes": _several,
+    "capacity": _capacity,
+    "capacity/checked": _checked_capacity,
+    "parts/postgres": lambda: f"{_costs().postgres:.1f}",
+    "parts/encoding": lambda: f"{_costs().encoding:.1f}",
+    "parts/redis": lambda: f"{_costs().redis:.1f}",
+    "parts/peak": lambda: f"{_median('processes', 'peak_bytes', contender=IN_PARTS) / MEBIBYTE:.0f}",
     "full/seconds": lambda: f"{_full('seconds', OURS):.0f}",
     "full/peak": lambda: f"{_full('peak_bytes', OURS) / MEBIBYTE:.0f}",
     "full/peak/1m": lambda: f"{_peak(1_000_000):.0f}",

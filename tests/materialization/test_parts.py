@@ -40,6 +40,7 @@ from online_features.layouts import keyspace
 from online_features.materialization._claim import Claim
 from online_features.offline.division.part import HashClass, KeyRange, PartitionGroup, part_from_dict, part_to_dict
 from online_features.online.generations.leases import Lease
+from online_features.resp.replies import text
 
 from tests.conftest import at
 from tests.support.divided import compared, counts_of
@@ -99,6 +100,8 @@ def test_parts_do_what_one_run_does(
         plan.run_id, "success", 3, result.rows_read
     )  # fmt: skip
     assert run["slowest_part"] in {0, 1, 2}
+    kept = {text(name) for name in online._client.hkeys(keyspace.parts_key(in_layout, plan.generation))}  # type: ignore[union-attr]
+    assert {name.partition(":")[0] for name in kept} == {"plan", "progress", "report"}
     said = caplog.text.replace("\n", " ")
     assert "3 of 3 parts are written" in said
     assert "part 0 is the slowest, with 0 rows" in said

@@ -147,6 +147,7 @@ def _finish(
                     writer, kept.start, claim, _statistics(plan, online, transformation.schema),
                     row_bytes=sum(sizes) // len(sizes) if sizes else None,
                 )  # fmt: skip
+                writer.part_ledger.drop_statistics(plan.count)
             if claim.cursor is not None:
                 build.catch_up(writer)  # parts that were read early lack what has come since
             if options.publish:

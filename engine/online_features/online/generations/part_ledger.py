@@ -56,6 +56,10 @@ class PartLedger:
         """Read the measurement of a part."""
         return optional_text(read_on_primary(self._access, "HGET", self._key, f"statistics:{number}"))
 
+    def drop_statistics(self, parts: int) -> None:
+        """Remove the measurements of all parts, when those of the whole are kept."""
+        self._access.command("HDEL", self._key, *(f"statistics:{number}" for number in range(parts)))
+
     @property
     def key(self) -> str:
         """Where all of it is, for messages."""
