@@ -24,7 +24,16 @@ import psutil
 import psycopg2
 import pytest
 import redis
-from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
+from online_features import (
+    FeatureView,
+    OfflineStore,
+    OnlineStore,
+    PostgresSource,
+    finish_build,
+    materialize,
+    materialize_part,
+    plan_build,
+)
 from online_features.errors import OnlineFeaturesError
 from online_features.layouts import keyspace
 from online_features.online.generations.removal import retire, sweep
@@ -134,6 +143,15 @@ def build_and_publish(stores: Stores, online: OnlineStore) -> None:
     online.publish([stores.view])
 
 
+def build_in_parts(stores: Stores, online: OnlineStore) -> None:
+    """Build in parts, one of them twice."""
+    offline = OfflineStore(stores.uri)
+    plan = plan_build(stores.view, offline, online, parts=3)
+    for part in (*plan.parts, plan.parts[0]):
+        materialize_part(part, offline, online, batch_rows=BATCH_ROWS)
+    finish_build(plan, offline, online)
+
+
 def roll_back(stores: Stores, online: OnlineStore) -> None:
     online.rollback([stores.view])
 
@@ -144,7 +162,7 @@ def remove(stores: Stores, online: OnlineStore) -> None:
     sweep(deployment, stores.view, is_due=True)
 
 
-ACTS = (build, build_and_catch_up, build_and_publish, roll_back, remove)
+ACTS = (build, build_and_catch_up, build_and_publish, build_in_parts, roll_back, remove)
 
 
 def act_until_killed(stores: Stores, act: Callable[[Stores, OnlineStore], None], death: Death) -> None:

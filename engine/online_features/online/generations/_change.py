@@ -80,9 +80,9 @@ class Change:
         """Remove a field of a hash, or a whole key."""
         self._changes.append((self._number(key), field, False))
 
-    def lease(self, view: FeatureView, run_id: str, seconds: float = LEASE_SECONDS) -> None:
-        """Give the view's lease to a run, from now on."""
-        key = keyspace.lease_key(view)
+    def lease(self, view: FeatureView, run_id: str, seconds: float | None = None) -> None:
+        """Give the view's lease to a run, from now on; by default for half a minute."""
+        key, seconds = keyspace.lease_key(view), LEASE_SECONDS if seconds is None else seconds
         self._changes.append((self._number(key), "", run_id, int(seconds * MILLISECONDS)))
 
     def list(self, view: FeatureView, generation: Generation) -> None:

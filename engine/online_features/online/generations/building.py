@@ -60,7 +60,7 @@ def register_build(
             registered=seen.read_at, origin=origin,
         )  # fmt: skip
         changing = Change.of([view], lists)
-        changing.lease(view, run_id, LEASE_SECONDS if parts is None else PARTS_LEASE_SECONDS)
+        changing.lease(view, run_id, None if parts is None else PARTS_LEASE_SECONDS)
         for other in building:
             failure = "its run lost its lease" if other.parts is None else f"run {run_id} has begun to build instead"
             changing.list(view, replace(other, state=GenerationState.FAILED, failure=failure))
@@ -79,10 +79,10 @@ def register_build(
         watched += WATCH_SECONDS
 
 
-def take_lease(access: Access, view: FeatureView, run_id: str, *, seconds: float = LEASE_SECONDS) -> None:
+def take_lease(access: Access, view: FeatureView, run_id: str, *, seconds: float | None = None) -> None:
     """Take the lease of a view without a new generation, such as to catch up with a build that is ready.
 
-    :param seconds: how long it lasts.
+    :param seconds: how long it lasts; by default half a minute.
     :raises BuildInProgressError: when another run has it.
     """
 

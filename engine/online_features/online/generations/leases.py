@@ -40,19 +40,19 @@ class Lease:
 
     :param deployment: on whose client's pool the thread has a connection of its own.
     :param is_shared: whether the lease is not to be released at the end: other processes of the run have it, too.
-    :param seconds: how long it lasts from each renewal on.
+    :param seconds: how long it lasts from each renewal on; by default half a minute.
     :param clock: seconds that go on while the process is stopped.
     """
 
     def __init__(
         self, deployment: Deployment, view: FeatureView, run_id: str, *, is_shared: bool = False,
-        seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic,
+        seconds: float | None = None, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._deployment = deployment
         self._view = view
         self._run_id = run_id
         self._is_shared = is_shared
-        self.seconds = seconds
+        self.seconds = LEASE_SECONDS if seconds is None else seconds
         self._clock = clock
         self._renewed = clock()
         self._is_lost = False
