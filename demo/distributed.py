@@ -102,6 +102,7 @@ def distributed_airflow(
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC="2",
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT="20",
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL="5",
+            AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT="60",  # of one that a lost worker had not begun
             **settings,
         ) as airflow,
     ):  # fmt: skip
