@@ -13,7 +13,7 @@ import online_features
 import pytest
 import redis
 import redis.asyncio
-from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, errors, materialize
+from online_features import AsyncOnlineStore, FeatureView, OfflineStore, OnlineStore, errors, materialize, plan_build
 from online_features.embedded import HOST
 from online_features.errors import InvalidRowsError, OnlineAccessError, OnlineFeaturesError, OptionError
 from online_features.online.read.view_freshness_check import ViewFreshnessCheck
@@ -48,9 +48,10 @@ ENGINE = {"aclose", "before_transform", "check_columns", "check_feature_names", 
 OTHERS = {
     "AppendResult", "Column", "CommonValue", "EntityFreshnessCheck", "FeatureStatistics", "FeatureVector",
     "FeatureVectors", "Freshness", "FreshnessResult", "Histogram", "ViewStatistics", "MaterializationResult",
-    "OnlineRow", "OnlineRows", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
+    "OnlineRow", "OnlineRows", "PartResult", "Progress", "PushResult", "RowSchema", "ViewFreshnessCheck",
     "ViewState", "Generation", "GenerationList", "GenerationState", "Hold", "Publication", "PublicationOutcome",
-    "FeatureSkew", "SkewClass", "SkewExample", "VerificationReport", "Condition", "StoredView", "ViewSummary",
+    "BuildPart", "BuildPlan", "FeatureSkew", "SkewClass", "SkewExample", "VerificationReport", "Condition",
+    "StoredView", "ViewSummary",
     "drop_notification_sql", "load_feature_views", "notification_sql", *vars(errors),
 }  # fmt: skip
 
@@ -70,7 +71,9 @@ def view(make_view: Callable[..., FeatureView], database: Database) -> FeatureVi
 def given(view: FeatureView, offline: OfflineStore, online: OnlineStore, redis_url: str, database: Database) -> Any:
     """Arguments that are right, by the parameter's name."""
     materialize(view, offline, online)
+    plan = plan_build(view, offline, online)
     return {
+        "plan": plan, "part": plan.parts[0],
         "view": view, "views": [view], "entity_rows": [{"id": "a"}], "rows": [{"id": "b", "ts": at(1), "x": 1}],
         "online": online, "offline": offline, "check": ViewFreshnessCheck(view=view, max_staleness=timedelta(1)),
         "url": redis_url,

@@ -127,12 +127,12 @@ def test_increments_wait_until_a_build_that_is_closing_is_published(
     seen: list[bool] = []
     original = OnlineRun.publish
 
-    def publish(self: OnlineRun, *args: Any) -> Any:
+    def publish(self: OnlineRun, *args: Any, **options: Any) -> Any:
         closing = stores.online._client.exists(keyspace.closing_key(stores.view)) == 1
         if not closing:
             stores.run()  # an increment, which leaves the build behind
         seen.append(closing)
-        return original(self, *args)
+        return original(self, *args, **options)
 
     monkeypatch.setattr(OnlineRun, "publish", publish)
     assert stores.run(full=True).is_published
@@ -275,8 +275,8 @@ def test_a_build_whose_connection_breaks_after_its_publication_is_not_begun_anew
     stores.insert("a", 0, 1)
     publish, trips = OnlineRun.publish, Trips()
 
-    def publish_and_break(self: OnlineRun, *args: Any) -> Any:
-        publication = publish(self, *args)
+    def publish_and_break(self: OnlineRun, *args: Any, **options: Any) -> Any:
+        publication = publish(self, *args, **options)
         trips.to_break = 1 + RETRIES
         return publication
 

@@ -175,12 +175,8 @@ def test_pushes_erasures_and_increments_go_on(
     assert found == {name: x for name, x in expected.items() if name not in ("2", "98")}
 
 
-def test_what_gives_way_to_another_build(
-    offline: OfflineStore, online: OnlineStore, small: Small, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_what_gives_way_to_another_build(offline: OfflineStore, online: OnlineStore, small: Small) -> None:
     view = small()
-    monkeypatch.setattr("online_features.online.generations.building.WATCH_SECONDS", 0.4)
-    monkeypatch.setattr("online_features.online.generations.building.LEASE_SECONDS", 0.3)
     first = plan_build(view, offline, online, parts=2, origin=DAG)
     materialize_part(first.parts[0], offline, online)
     for origin in (None, {**DAG, "dag_id": "other"}):

@@ -85,10 +85,10 @@ def finish_build(
     :raises BuildInProgressError: when another run is building a generation of the view by now.
     :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
     """
-    view = plan.view
     arguments.check(
         plan=plan, offline=offline, online=online, wait_for_replicas=wait_for_replicas, replica_timeout=replica_timeout
     )
+    view = plan.view
     options = RunOptions(
         window=Window(), full=True, prune=False, lookback=None, on_progress=None, batch_rows=batch_rows,
         publish=publish, allow_empty=allow_empty, ignore_checks=ignore_checks, keep_generations=keep_generations,

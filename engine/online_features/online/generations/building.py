@@ -36,7 +36,8 @@ def register_build(
     """Take the lease of a view and list a new generation, in one step with its own hash.
 
     While another run has the lease, watch it for as long as a lease lasts: that run may have died. What other builds
-    of the view were building has failed then. An unfinished build in parts of the same DAG gives way at once.
+    of the view were building has failed then. An unfinished build in parts of the same DAG gives way at once; one of
+    another is not watched, since its lease lasts a day.
 
     :param fingerprint: of the definition of the view.
     :param fields: of the new generation's hash: what producers need of it to push, such as layout and schema.
@@ -46,9 +47,12 @@ def register_build(
     :returns: the id of the generation.
     :raises BuildInProgressError: naming the other run.
     """
+    is_watched = True
 
     def decide(lists: list[GenerationList]) -> tuple[Change | None, str]:
+        nonlocal is_watched
         (seen,) = lists
+        is_watched = not _is_in_parts(seen)
         if not _gives_way(seen, origin, parts):
             _check_lease(view, seen, run_id)
         building = [known for known in seen.generations if known.state == GenerationState.BUILDING]
@@ -73,7 +77,7 @@ def register_build(
         try:
             return change(access, [view], decide)
         except BuildInProgressError:
-            if watched > LEASE_SECONDS:
+            if watched > LEASE_SECONDS or not is_watched:
                 raise
         wait(WATCH_SECONDS)
         watched += WATCH_SECONDS
@@ -189,10 +193,15 @@ def _gives_way(seen: GenerationList, origin: Mapping[str, Any] | None, parts: in
     )  # fmt: skip
 
 
+def _is_in_parts(seen: GenerationList) -> bool:
+    """Return whether the lease is that of a build in parts."""
+    return any(known.run_id == seen.builder and known.parts is not None for known in seen.generations)
+
+
 def _check_lease(view: FeatureView, seen: GenerationList, run_id: str) -> None:
     if seen.builder in (None, run_id):
         return
-    in_parts = any(known.run_id == seen.builder and known.parts is not None for known in seen.generations)
+    in_parts = _is_in_parts(seen)
     when = "a day after its last part was at work, or with its DAG's next run"
     if not in_parts:
         when = "half a minute after it dies"
