@@ -104,7 +104,7 @@ def test_a_run_in_parts_outlives_a_worker(
         tasks = api.get(f"dags/waiting/dagRuns/{run_id}/taskInstances")["task_instances"]
         tries = [task["try_number"] for task in tasks if task["task_id"] == "customers.part"]
         assert len(tries) == 6
-        assert sum(tries) >= 6 + AT_WORK / 2 + 1  # those of the worker, and the one that was killed
+        assert sum(tries) >= 6 + 2  # again: of the lost worker, and the one that was killed
         assert (signs / "killed").exists()
 
         built = online.generations(customers)
