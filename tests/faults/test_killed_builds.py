@@ -302,7 +302,8 @@ class Killing:
                    keyspace.runs_key(self.view)]  # fmt: skip
         for key in self.client.scan_iter(f"*{self.view.project}*", count=10_000):
             if parts := of_generation.match(key):
-                assert (parts[1] or parts[2] or parts[3]) in listed, key
+                # Statistics of a builder that comes too late end by themselves.
+                assert (parts[1] or parts[2] or parts[3]) in listed or (parts[3] and self.client.pttl(key) > 0), key
             elif key not in of_view and not key.startswith("@online_features:erased:"):
                 assert self.client.pttl(key) > 0, key
 
