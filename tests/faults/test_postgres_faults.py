@@ -355,9 +355,22 @@ def test_a_server_without_a_free_connection_is_worth_a_retry(
 def standby(postgres_uri: str) -> Iterator[Server]:
     with (
         workplace("standby") as folder,
+        without_autovacuum(postgres_uri),  # it would end queries on the standby at any time
         copied(folder, postgres_uri, is_standby=True, max_standby_streaming_delay="0") as server,
     ):
         yield server
+
+
+@contextmanager
+def without_autovacuum(postgres_uri: str) -> Iterator[None]:
+    """Let a server vacuum only what a test asks it to."""
+    with closing(psycopg2.connect(postgres_uri)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("ALTER SYSTEM SET autovacuum = off")
+        cursor.execute("SELECT pg_reload_conf()")
+        yield
+        cursor.execute("ALTER SYSTEM RESET autovacuum")
+        cursor.execute("SELECT pg_reload_conf()")
 
 
 def replayed(database: Database, standby: Server, *, how_far: str = "replay") -> Database:
