@@ -88,8 +88,9 @@ $(BETWEEN_INSTALLED): pyproject.toml engine/pyproject.toml constraints-between.t
 	@.between/bin/pip install --quiet --quiet --disable-pip-version-check --constraint constraints-between.txt --editable ./engine --editable '.[test]'
 	@touch $@
 
+# On Redis 6.2, what test-oldest does not run there.
 test-servers: $(INSTALLED)
-	@TEST_REDIS=redis-6.2 TEST_LAYOUTS=msgpack $(RUN_TESTS) --dist=worksteal -m servers $(PYTEST_ARGS)
+	@TEST_REDIS=redis-6.2 TEST_LAYOUTS=msgpack $(RUN_TESTS) --dist=worksteal -m 'servers and not oldest' $(PYTEST_ARGS)
 	@TEST_REDIS=redis-8.2 TEST_LAYOUTS='msgpack hash' exec $(RUN_TESTS) --dist=worksteal -m servers $(PYTEST_ARGS)
 
 test-pooler: $(INSTALLED)
