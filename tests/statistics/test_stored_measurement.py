@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from online_features.errors import OnlineDataError
 from online_features.statistics import _row_sample
+from online_features.statistics._row_sample import RowSample
 from online_features.statistics.measurement import Measurement
 from online_features.statistics.stored_measurement import encode, merge, rows_of_part
 
@@ -80,6 +81,22 @@ def test_rows_of_parts_are_equally_likely(monkeypatch: pytest.MonkeyPatch) -> No
         share += np.bincount(drawn, minlength=len(sizes)) / len(drawn) / 40
     # A uniform sample; if the bounds were not heeded, the last part would have half of the rows.
     assert share == pytest.approx(np.array(sizes) / sum(sizes), abs=0.02)
+
+
+def test_cut_samples_of_few_rows_are_not_biased() -> None:
+    chance = np.random.default_rng(3)
+    trials, small, one_at_least = 6000, 0, 0
+    for _ in range(trials):
+        whole = RowSample(1)
+        for number, rows in enumerate((2, 1)):
+            part = RowSample(1, chance)
+            part.add([pa.array([number] * rows)])
+            whole.merge(part.least(1))
+        (kept,) = whole.columns()
+        if len(kept):
+            one_at_least += 1
+            small += kept.to_pylist().count(1) / len(kept)
+    assert small / one_at_least == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_a_value_of_another_type_is_not_kept() -> None:

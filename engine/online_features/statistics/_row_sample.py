@@ -40,7 +40,7 @@ class RowSample:
     def merge(self, other: RowSample) -> None:
         """Sample the rows that another sample has seen: together they keep the rows that drew the least.
 
-        A row that drew more than one of them would have kept goes, so that rows of both are equally likely.
+        A row that drew as much as one of them has left out, or more, goes, so that rows of both are equally likely.
         """
         self._drawn += other._drawn
         self._parts += other._parts
@@ -78,12 +78,14 @@ class RowSample:
     def _shrink(self) -> None:
         drawn = np.concatenate(self._drawn)
         columns = [pa.concat_arrays(parts) for parts in zip(*self._parts, strict=True)]
-        if not (kept := drawn <= self._bound).all():
+        if not (kept := drawn < self._bound).all():
             drawn, columns = drawn[kept], [column.filter(pa.array(kept)) for column in columns]
         if len(drawn) > self._size:
-            kept = np.sort(np.argpartition(drawn, self._size)[: self._size])  # in order, which copies faster
+            order = np.argpartition(drawn, self._size)
+            # That of the first row that is left out: with that of the last one kept, rows of small parts are too rare.
+            self._bound = float(drawn[order[self._size]])
+            kept = np.sort(order[: self._size])  # in order, which copies faster
             drawn, columns = drawn[kept], [column.take(pa.array(kept)) for column in columns]
-            self._bound = float(drawn.max())
         self._drawn, self._parts = [drawn], [columns]
 
 

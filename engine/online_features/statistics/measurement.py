@@ -22,7 +22,7 @@ class MeasurementContent:
 
     :param rows: how many were measured.
     :param numbers: what was measured exactly, by feature; JSON-serializable.
-    :param bound: of the sample: it has every row that drew this or less.
+    :param bound: of the sample: it has every row that drew less.
     :param drawn: the number that each row of the sample drew.
     :param columns: the values of the sample, by feature that is sampled; empty if nothing is.
     """

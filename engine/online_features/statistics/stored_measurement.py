@@ -1,7 +1,7 @@
 """The measurement of a part as one value of Redis, which the last task of the build merges with those of the others.
 
-It is text, because a client of redis-py may decode all replies: a JSON array, with the sample as a stream of Arrow
-(https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format), compressed.
+It is text, because a client of redis-py may decode all replies: a compressed JSON array. The sample is in it by column,
+each with the name of its Arrow type; not as a stream of Arrow, whose buffers may be compressed without a bound.
 """
 
 from __future__ import annotations
@@ -19,11 +19,20 @@ from online_features.statistics._row_sample import SAMPLE_ROWS
 from online_features.statistics._value_numbers import count, number
 from online_features.statistics.measurement import Measurement, MeasurementContent
 
-MOST_BYTES = 256 * 1024 * 1024  # of a value, decompressed: more than any sample has
+MOST_BYTES = 64 * 1024 * 1024  # of a value, decompressed: more than any sample has
+
+# Arrow types of prepared values by their names; times go as numbers of the type beside theirs.
+PLAIN = {str(kind): kind for kind in (
+    pa.bool_(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string(),
+)}  # fmt: skip
+TIMES = {
+    str(pa.date32()): (pa.date32(), pa.int32()),
+    str(pa.timestamp("us")): (pa.timestamp("us"), pa.int64()),
+    str(pa.timestamp("us", "UTC")): (pa.timestamp("us", "UTC"), pa.int64()),
+}
 
 DAMAGE = (
-    ValueError, TypeError, KeyError, AttributeError, OSError, OverflowError, RecursionError, zlib.error,
-    pa.ArrowException,
+    ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, zlib.error, pa.ArrowException,
 )  # fmt: skip
 
 
@@ -39,14 +48,9 @@ def encode(measurement: Measurement, *, rows: int) -> str:
     :raises pyarrow.ArrowException: when a value was not of the type of its column.
     """
     content = measurement.content(rows)
-    sink = pa.BufferOutputStream()
-    batch = pa.record_batch([pa.array(content.drawn, pa.float64()), *content.columns],
-                            [str(place) for place in range(1 + len(content.columns))])  # fmt: skip
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    sample = b64encode(sink.getvalue()).decode()
-    packed = json.dumps([content.rows, content.numbers, content.bound, sample], separators=(",", ":"))
-    return b64encode(zlib.compress(packed.encode())).decode()
+    columns = [_packed(column) for column in content.columns]
+    text = json.dumps([content.rows, content.numbers, content.bound, content.drawn.tolist(), columns])
+    return b64encode(zlib.compress(text.encode())).decode()
 
 
 def merge(measurement: Measurement, stored: str, schema: RowSchema, key: str) -> None:
@@ -66,15 +70,28 @@ def merge(measurement: Measurement, stored: str, schema: RowSchema, key: str) ->
 
 def _content(stored: str) -> MeasurementContent:
     unpacking = zlib.decompressobj()
-    packed = unpacking.decompress(b64decode(stored, validate=True), MOST_BYTES)
-    if not unpacking.eof:
+    text = unpacking.decompress(b64decode(stored, validate=True), MOST_BYTES)
+    if not unpacking.eof or unpacking.unused_data:
         raise ValueError("it is cut off, or too long")
-    rows, numbers, bound, sample = json.loads(packed)
-    with pa.ipc.open_stream(b64decode(sample, validate=True)) as stream:
-        batch = stream.read_next_batch()
-    batch.validate(full=True)
-    drawn, *columns = batch.columns
+    rows, numbers, bound, drawn, columns = json.loads(text)
+    read = [_column(*column) for column in columns]
+    if any(len(column) != len(drawn) for column in read):
+        raise ValueError("the columns of its sample differ in length")
     return MeasurementContent(
-        rows=count(rows), numbers=numbers, bound=float(number(bound)), drawn=np.array(drawn.cast(pa.float64())),
-        columns=columns if len(drawn) else [],
+        rows=count(rows), numbers=numbers, bound=float(number(bound)), drawn=np.array(drawn, dtype=np.float64),
+        columns=read,
     )  # fmt: skip
+
+
+def _packed(column: pa.Array) -> tuple[str, list[object]]:
+    """Return the name of a column's type, and its values as JSON has them."""
+    kind = str(column.type)
+    return kind, (column.cast(TIMES[kind][1]) if kind in TIMES else column).to_pylist()
+
+
+def _column(kind: str, values: list[object]) -> pa.Array:
+    """Return the column of which :func:`_packed` has returned this."""
+    if kind in TIMES:
+        own, number_type = TIMES[kind]
+        return pa.array(values, number_type).cast(own)
+    return pa.array(values, PLAIN[kind])
