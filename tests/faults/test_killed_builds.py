@@ -55,6 +55,7 @@ CHANGES = b"Changes what Redis keeps of generations"  # in the packet that chang
 MOST_CHANGES = 5
 MOST_SECONDS = 0.4
 LEASE_SECONDS = 1.0  # of the processes that die
+ORIGIN = {"dag_id": "killed"}  # of all runs, so that the next one takes over from a build in parts
 FAILED = 3  # exit code of a process whose work has ended with an error of ours
 
 FORKED = multiprocessing.get_context("forkserver")
@@ -116,7 +117,9 @@ class Stores:
     view: FeatureView
 
     def run(self, online: OnlineStore, **options: Any) -> Any:
-        return materialize(self.view, OfflineStore(self.uri), online, batch_rows=BATCH_ROWS, **options)
+        return materialize(
+            self.view, OfflineStore(self.uri), online, batch_rows=BATCH_ROWS, origin=ORIGIN, **options
+        )  # fmt: skip
 
 
 def build(stores: Stores, online: OnlineStore) -> None:
@@ -146,7 +149,7 @@ def build_and_publish(stores: Stores, online: OnlineStore) -> None:
 def build_in_parts(stores: Stores, online: OnlineStore) -> None:
     """Build in parts, one of them twice."""
     offline = OfflineStore(stores.uri)
-    plan = plan_build(stores.view, offline, online, parts=3)
+    plan = plan_build(stores.view, offline, online, parts=3, origin=ORIGIN)
     for part in (*plan.parts, plan.parts[0]):
         materialize_part(part, offline, online, batch_rows=BATCH_ROWS)
     finish_build(plan, offline, online)
