@@ -181,14 +181,15 @@ def _put_fields(changing: Change, view: FeatureView, generation: str, fields: Ma
 
 
 def _gives_way(seen: GenerationList, origin: Mapping[str, Any] | None, parts: int | None) -> bool:
-    """Return whether the lease is that of an unfinished build in parts that nobody of the same DAG goes on with.
+    """Return whether the lease is that of a build in parts of the same DAG, or of one that is published already.
 
     Builds that no DAG has begun give way to another one in parts alone: somebody may run a full build beside them.
     """
     dag_id = (origin or {}).get("dag_id")
+    is_in_turn = dag_id is not None or parts is not None
     return any(
-        known.state == GenerationState.BUILDING and known.run_id == seen.builder and known.parts is not None
-        and (known.origin or {}).get("dag_id") == dag_id and (dag_id is not None or parts is not None)
+        known.run_id == seen.builder and known.parts is not None
+        and (known.published is not None or (is_in_turn and (known.origin or {}).get("dag_id") == dag_id))
         for known in seen.generations
     )  # fmt: skip
 
