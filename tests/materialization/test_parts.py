@@ -22,6 +22,7 @@ from online_features import (
     GenerationError,
     LeaseLostError,
     OfflineStore,
+    OnlineDataError,
     OnlineDataLostError,
     OnlineFeaturesError,
     OnlineStore,
@@ -269,7 +270,35 @@ def test_a_source_that_is_replaced_between_parts_is_not_published(
     materialize_part(plan.parts[1], offline, online)
     with pytest.raises(PublishError, match="cannot catch up, because .* -> build again"):
         finish_build(plan, offline, online)
+    assert online.generations(view).get(plan.generation).state == "failed"  # type: ignore[union-attr]
+    with pytest.raises(PublishError):
+        online.publish([view])
     assert not rows_online(online, view, ["x"])
+
+
+def test_rows_that_come_between_parts_are_not_missed(
+    database: Database, offline: OfflineStore, online: OnlineStore, small: Small
+) -> None:
+    view = small(source={"created_timestamp_column": "created"})
+    database("ALTER TABLE rows ADD created timestamptz DEFAULT now()")
+    plan = plan_build(view, offline, online, parts=2)
+    materialize_part(plan.parts[0], offline, online)
+    database("INSERT INTO rows VALUES (1, now(), -1), (0, now() - interval '2 days', -2)")
+    materialize_part(plan.parts[1], offline, online)
+    finish_build(plan, offline, online)
+    found = rows_online(online, view, ["x"])
+    assert (found["1"]["x"], found["0"]["x"]) == ("-1", "-2")
+
+
+def test_a_measurement_that_is_lost_is_not_left_out(offline: OfflineStore, online: OnlineStore, small: Small) -> None:
+    view = small()
+    plan = plan_build(view, offline, online, parts=2)
+    copy_all(plan, offline, online)
+    online._client.hdel(keyspace.parts_key(view, plan.generation), "statistics:1")
+    with pytest.raises(OnlineDataError, match="copy its part again"):
+        finish_build(plan, offline, online)
+    materialize_part(plan.parts[1], offline, online)
+    assert finish_build(plan, offline, online).is_published
 
 
 def test_a_definition_that_changes_between_parts_is_refused(

@@ -41,7 +41,7 @@ class RetryBudget:
 
     @property
     def left(self) -> timedelta:
-        """What is left of the budget."""
+        """The time that may still be spent on retries."""
         return timedelta(seconds=self._left)
 
     def lower(self, left: timedelta) -> None:

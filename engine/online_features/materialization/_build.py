@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BuildStart:
-    """What a build found when it was registered, and what it carried over.
+    """The state of a view when a build of it was registered, and the pushed rows that the build has carried over.
 
     :param synced: what the source was read in step with; see :func:`.sync_point`.
     :param pointer: of the view; see :attr:`.GenerationList.pointer`.
@@ -130,7 +130,6 @@ class Build:
         :param row_bytes: the mean size of a row in Redis; ``None`` if it is unknown.
         :raises ChecksFailedError: when it has failed checks.
         """
-        self.generation = writer.generation
         base = replace(self.online_run.state(start.base), max_event_timestamp=start.base_newest)
         if self.options.prune:
             self.transfer.counter.entities_pruned = writer.count_left_out(base, before=start.horizon, now=start.now)

@@ -1,4 +1,4 @@
-"""What a full run may claim of its source when all its rows are online."""
+"""The claim of a full run: up to when its source is online."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What was read of all of history.
+    """The claim of a full run, which holds when all its rows are online.
 
     :param until: everything in the source up to then.
     :param cursor: where increments go on; ``None`` if that cannot be told.

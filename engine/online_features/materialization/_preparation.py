@@ -1,4 +1,4 @@
-"""What a run has to know of its source before it plans."""
+"""Reads the columns of the source of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process of a run and the processes of its parts tell each other."""
+"""The messages between the process of a run and the processes of its parts."""
 
 from __future__ import annotations
 

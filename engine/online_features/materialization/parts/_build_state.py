@@ -1,4 +1,4 @@
-"""What has become of a build in parts, before one of its tasks goes on."""
+"""Looks up a build in parts, before one of its tasks goes on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def listed(plan: BuildPlan, online: OnlineStore) -> Generation:
     """Return the generation of a build as it is listed.
 
-    :raises GenerationError: when it was given up, or is no longer there.
+    :raises GenerationError: when another build has taken its place, or it was removed.
     """
     known = online.generations(plan.view).get(plan.generation)
     if known is None or known.run_id != plan.run_id:
@@ -33,7 +33,7 @@ def listed(plan: BuildPlan, online: OnlineStore) -> Generation:
 def kept_plan(plan: BuildPlan, online: OnlineStore) -> KeptPlan:
     """Read what the tasks of a build share.
 
-    :raises GenerationError: when it is no longer there.
+    :raises GenerationError: when Redis has lost it.
     :raises OnlineDataError: when this package has not written it.
     """
     with online._part_ledger(plan.view, plan.generation) as ledger:

@@ -29,6 +29,7 @@ from online_features.materialization.planning.plan import Plan
 from online_features.materialization.reporting.progress import RunCounter
 from online_features.materialization.reporting.result import MaterializationResult
 from online_features.materialization.reporting.run_record import RunRecord
+from online_features.materialization.reporting.run_warnings import run_warnings
 from online_features.online.generations.generation_list import COMPLETE, Generation, GenerationState
 from online_features.online.generations.removal import KEEP_GENERATIONS
 from online_features.online.generations.view_state import named
@@ -128,6 +129,8 @@ def _finish(
             f"feature view {view.name!r}: generation {known.id} has failed checks ({known.failure}), so it is not "
             "published -> correct the source and plan again, or give ignore_checks=True"
         )
+    # Before the run goes on: an error here can be mended by copying a part again.
+    statistics = _statistics(plan, online, transformation.schema) if known.state == GenerationState.BUILDING else None
     with online._run(
         view, transformation.schema, plan.run_id,
         failed=record.failed, retry_budget=retry_budget, replication=options.replication, begun_on=kept.servers,
@@ -141,15 +144,19 @@ def _finish(
         )  # fmt: skip
         build = Build(view, online, online_run, surveyor, transfer, options, record, generation=known.id)
         with online_run.end_parts(known.id) as writer:
-            if known.state == GenerationState.BUILDING:
+            if statistics is not None:
                 sizes = [report.row_bytes for report in reports if report.row_bytes is not None]
                 build.complete(
-                    writer, kept.start, claim, _statistics(plan, online, transformation.schema),
+                    writer, kept.start, claim, statistics,
                     row_bytes=sum(sizes) // len(sizes) if sizes else None,
                 )  # fmt: skip
                 writer.part_ledger.drop_statistics(plan.count)
             if claim.cursor is not None:
-                build.catch_up(writer)  # parts that were read early lack what has come since
+                try:
+                    build.catch_up(writer)  # parts that were read early lack what has come since
+                except PublishError:
+                    online_run.give_up(known.id)  # parts of it have rows from before the source was replaced
+                    raise
             if options.publish:
                 build.publish(writer, kept.start)
             watermark = build.end(kept.start)
@@ -160,6 +167,8 @@ def _finish(
         )  # fmt: skip
     warn_of_future(view, counter.times)
     counter.log_total(sum(report.seconds for report in reports))
+    for warning in run_warnings(view, counter.counts, kind="full", had_rows=kept.start.base_newest is not None):
+        say(log.warning, f"Feature view {view.name!r}: {warning}")
     say(log.info, f"Of {plan.count} parts, part {slowest} took longest: {reports[slowest].seconds:.0f} s")
     return result
 
@@ -198,8 +207,7 @@ def _statistics(plan: BuildPlan, online: OnlineStore, schema: RowSchema) -> View
     whole = Measurement(schema)
     with online._part_ledger(plan.view, plan.generation) as ledger:
         for number in range(plan.count):
-            if (stored := ledger.statistics(number)) is not None:
-                merge(whole, stored, schema, ledger.key)
+            merge(whole, ledger.statistics(number) or "", schema, ledger.key)
     return whole.statistics()
 
 

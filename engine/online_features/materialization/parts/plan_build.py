@@ -25,6 +25,8 @@ from online_features.materialization.parts._kept_plan import KeptPlan
 from online_features.materialization.parts.build_plan import BuildPlan
 from online_features.materialization.reporting.progress import RunCounter
 from online_features.materialization.reporting.run_record import RunRecord
+from online_features.materialization.reporting.run_warnings import warn_of_changed_definition, warn_of_held_watermark
+from online_features.online.generations.view_definition import definition_fingerprint
 from online_features.online.redis.replication import Replication
 from online_features.window import Window
 
@@ -100,6 +102,9 @@ def _plan(
         )
         survey = surveyor.survey(published, asked=Window(), full=True)
         record.note(survey.plan, counter, published.watermark)
+        schema = transformation.schema
+        warn_of_changed_definition(view, schema, published, definition_fingerprint(view, schema), online)
+        warn_of_held_watermark(view, survey.plan, survey.horizon)
         query_plan = source.query_plan(transformation.source, survey.plan.window)
         division = source.divide(transformation.source, query_plan, parts)
         name, count = f"Feature view {view.name!r}", len(division.parts)

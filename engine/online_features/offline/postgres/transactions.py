@@ -145,7 +145,7 @@ def _import_snapshot(cursor: dbapi.Cursor, view: FeatureView, snapshot: str) -> 
     :raises OfflineStoreUnavailableError: when the server does not have its snapshot.
     """
     try:
-        cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        cursor.execute(_with_literals(sa.text("SET TRANSACTION SNAPSHOT :snapshot").bindparams(snapshot=snapshot)))
     except adbc_driver_manager.Error as error:
         if error.sqlstate not in NO_SNAPSHOT:
             raise
@@ -178,9 +178,13 @@ def _engine(conninfo: Conninfo, begin: str) -> sa.Engine:
 
 def _set_locally(settings: dict[str, str]) -> str:
     """Return one statement that applies the settings that the server has, until the transaction ends."""
-    bound = sql_files.statement("set_locally").bindparams(settings=json.dumps(settings))
+    return _with_literals(sql_files.statement("set_locally").bindparams(settings=json.dumps(settings)))
+
+
+def _with_literals(statement: sa.TextClause) -> str:
+    """Return a statement with its parameters as quoted literals."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    return str(bound.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _limits(statement_timeout: timedelta | None) -> dict[str, str]:

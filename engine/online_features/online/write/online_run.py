@@ -242,6 +242,10 @@ class OnlineRun:
         self._session.reply("PERSIST", keyspace.statistics_key(self._view, build.generation))
         self._ready = build.generation
 
+    def give_up(self, generation: str) -> None:
+        """Let a build fail when an error ends the run, although it is ready."""
+        self._broken = generation
+
     def publish(
         self, generation: str, expected: tuple[str, int], origin: Mapping[str, Any] | None, *, ignore_checks: bool
     ) -> Publication:
