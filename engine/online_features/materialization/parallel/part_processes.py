@@ -17,9 +17,11 @@ from online_features.errors import OptionError, PartLostError
 from online_features.materialization.parallel.messages import PartDone, PartTask
 
 # Not multiprocessing's own processes: those cannot be started by a daemonic one, such as a worker of Celery, and they
-# would run the user's script again.
+# would run the user's script again. What is imported stays, so no garbage is looked for in it.
 CODE = """
+import gc
 import sys
+gc.disable()
 from multiprocessing.connection import Connection
 connection = Connection(int(sys.argv[1]))
 sys.path[:] = connection.recv()
