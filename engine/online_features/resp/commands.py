@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 Word: TypeAlias = "str | bytes"
+
+FORMS_KEPT = 1000
 
 
 def word(value: Word) -> bytes:
@@ -49,6 +51,12 @@ class CommandForm:
 
 
 Command: TypeAlias = tuple[CommandForm, Word]  # the form, and the key
+
+
+@lru_cache(FORMS_KEPT)
+def hmget(fields: tuple[Word, ...]) -> CommandForm:
+    """Return the form of commands that read these fields of a hash, which every read needs again."""
+    return CommandForm("HMGET", fields)
 
 
 def packed(commands: Iterable[Command]) -> bytes:

@@ -11,7 +11,7 @@ from online_features.errors import OnlineDataError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
 from online_features.online.redis.deployment import Deployment
-from online_features.resp.commands import Command, CommandForm
+from online_features.resp.commands import Command, hmget
 
 POINTER = re.compile(r"([0-9a-z]{8}) ([1-9][0-9]*)")
 
@@ -32,7 +32,7 @@ NOTHING_PUBLISHED = Published(keyspace.FIRST_GENERATION, 0)
 
 def pointer_command(project: str, names: Sequence[str]) -> Command:
     """Return the command that reads the pointer of some views of a project."""
-    return CommandForm("HMGET", tuple(names)), keyspace.published_key(project)
+    return hmget(tuple(names)), keyspace.published_key(project)
 
 
 def published_from(project: str, stored: Any) -> Published:

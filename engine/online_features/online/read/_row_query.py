@@ -258,7 +258,7 @@ def _online_rows(query: RowQuery, plan: RowPlan, entities: Sequence[Entity], rea
     ttl = query.view.ttl
     oldest = None if ttl is None else query.now - ttl
     return [
-        OnlineRow(entity=entity, status="present", event_timestamp=timestamp, values=values)
+        OnlineRow(entity, "present", timestamp, values)
         if timestamp is not None and (oldest is None or timestamp > oldest)
         else _absent(entity, "not_found" if timestamp is None else "expired", plan.names)
         for entity, (timestamp, values) in zip(entities, read, strict=True)
@@ -275,7 +275,7 @@ def _all_absent(query: RowQuery, state: ViewState) -> OnlineRows:
 
 
 def _absent(entity: Entity, status: Status, names: Sequence[str], reason: str = "") -> OnlineRow:
-    return OnlineRow(entity=entity, status=status, event_timestamp=None, values=dict.fromkeys(names), reason=reason)
+    return OnlineRow(entity, status, None, dict.fromkeys(names), reason)
 
 
 def _plan(view: FeatureView, cached: CachedView, query: RowQuery) -> RowPlan | None:

@@ -15,7 +15,7 @@ from online_features.online.generations.view_state import ViewState, named, stat
 from online_features.online.read.freshness import Freshness
 from online_features.online.redis.conversation import Conversation
 from online_features.online.redis.redis_failures import ResponseError
-from online_features.resp.commands import Command, CommandForm
+from online_features.resp.commands import Command, hmget
 from online_features.resp.replies import text
 
 FRESHNESS_FIELDS = ("watermark", "max_event_timestamp", "materialized_at")
@@ -72,7 +72,7 @@ def read_freshness(view: FeatureView, now: datetime) -> Conversation[Freshness]:
 
 def fields_command(view: FeatureView, generation: str, fields: Sequence[str]) -> Command:
     """Return the command that reads some fields of the state."""
-    return CommandForm("HMGET", tuple(fields)), keyspace.generation_key(view, generation)
+    return hmget(tuple(fields)), keyspace.generation_key(view, generation)
 
 
 def state_of_reply(view: FeatureView, generation: str, fields: Sequence[str], reply: Any) -> ViewState:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from online_features.errors import AmbiguousNameError
 from online_features.extras import needs_materialize
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 FULL_NAME_SEPARATOR = "__"  # as in Feast's full feature names
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureVector:
+class FeatureVector(NamedTuple):
     """The features of one entity row, from all views that were read.
 
     :param entity: join keys of all views, as given by the caller.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from online_features.errors import AmbiguousNameError
 from online_features.extras import needs_materialize
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 Status = Literal["present", "not_found", "expired", "unreadable"]
 
 
-@dataclass(frozen=True, kw_only=True, init=False)
-class OnlineRow:
+class OnlineRow(NamedTuple):
     """The online row of one entity.
 
     :param entity: join keys, as given by the caller.
@@ -33,21 +31,7 @@ class OnlineRow:
     status: Status
     event_timestamp: datetime | None
     values: Mapping[str, Any]
-    reason: str
-
-    def __init__(
-        self,
-        *,
-        entity: Mapping[str, Any],
-        status: Status,
-        event_timestamp: datetime | None,
-        values: Mapping[str, Any],
-        reason: str = "",
-    ) -> None:
-        # One update: the generated __init__ of a frozen dataclass makes a call per field.
-        self.__dict__.update(
-            entity=entity, status=status, event_timestamp=event_timestamp, values=values, reason=reason
-        )
+    reason: str = ""
 
 
 class OnlineRows(list[OnlineRow]):

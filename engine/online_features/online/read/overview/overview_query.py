@@ -20,7 +20,7 @@ from online_features.online.read.overview.stored_view import StoredView, find_vi
 from online_features.online.read.overview.view_summary import ViewSummary
 from online_features.online.redis.conversation import Conversation, together
 from online_features.online.redis.redis_failures import ResponseError, decision, is_refused
-from online_features.resp.commands import Command, CommandForm
+from online_features.resp.commands import Command, CommandForm, hmget
 from online_features.resp.replies import text
 
 
@@ -125,7 +125,7 @@ def _state_command(view: ViewName, generation: str) -> Command:
 
 
 def _details_command(view: ViewName, generation: str) -> Command:
-    return CommandForm("HMGET", DETAILS), keyspace.generation_key(view, generation)
+    return hmget(DETAILS), keyspace.generation_key(view, generation)
 
 
 def _texts(view: ViewName, generation: str, reply: Any) -> dict[str, str]:
