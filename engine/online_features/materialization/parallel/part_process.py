@@ -72,8 +72,9 @@ class PartCounter(RunCounter):
 def run(connection: Connection) -> None:
     """Copy the part that the first message names, and end this process."""
     _copy_part(connection)
-    sys.stdout.flush()
-    os._exit(0)  # an interpreter that takes itself apart takes a sixth of a second
+    if sys.stdout:
+        sys.stdout.flush()
+    os._exit(0)  # taking an interpreter apart costs a sixth of a second
 
 
 def _copy_part(connection: Connection) -> None:

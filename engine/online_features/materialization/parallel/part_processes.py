@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import subprocess
@@ -28,6 +29,9 @@ sys.path[:] = connection.recv()
 from online_features.materialization.parallel.part_process import run
 run(connection)
 """
+
+# The threads that NumPy starts as it is imported spin, on cores that other processes of the run need.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class PartProcesses:
@@ -69,6 +73,7 @@ class PartProcesses:
                 process = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [sys.executable, "-c", CODE, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
+                    env=ONE_THREAD | os.environ,
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # Ctrl-C reaches the process of the run, which ends the others
                 )
