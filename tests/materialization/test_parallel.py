@@ -183,6 +183,25 @@ materialize(view, OfflineStore({uri!r}), OnlineStore.from_url({url!r}), full=Tru
 """
 
 
+PRINTING = """
+from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
+from tests.support.transforms import doubles_aloud
+view = FeatureView(name="view", project={project!r}, entities=["id"], features=["y"], transform=doubles_aloud,
+                   layout="hash", source=PostgresSource(table="rows", timestamp_field="ts"))
+materialize(view, OfflineStore({uri!r}), OnlineStore.from_url({url!r}), full=True, parallel=2)
+"""
+
+
+def test_what_is_printed_where_standard_streams_are_closed_goes_nowhere(
+    database: Database, online: OnlineStore, redis_url: str, small: Callable[..., FeatureView]
+) -> None:
+    view = small(features=["y"], transform=doubles)
+    script = PRINTING.format(project=view.project, uri=database.uri, url=redis_url)
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    subprocess.run([*closing, sys.executable, "-c", script], check=True, timeout=60)
+    assert len(rows_online(online, view, ["y"])) == 100
+
+
 @pytest.mark.faults
 def test_no_process_outlives_a_killed_run(
     database: Database, offline: OfflineStore, online: OnlineStore, redis_url: str, tmp_path: Path,

@@ -19,6 +19,12 @@ def doubles(table: pa.Table) -> pa.Table:
     return table.append_column("y", pc.multiply(table["x"], 2))
 
 
+def doubles_aloud(table: pa.Table) -> pa.Table:
+    """Print, and return ``y``, twice ``x``."""
+    print("doubling", table.num_rows, flush=True)
+    return doubles(table)
+
+
 def fails_at_ninety(table: pa.Table) -> pa.Table:
     """Fail on the row in which ``x`` is 90."""
     if 90 in table["x"].to_pylist():

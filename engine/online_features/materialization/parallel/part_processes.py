@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
@@ -32,6 +32,8 @@ run(connection)
 
 # The threads that NumPy starts as it is imported spin, on cores that other processes of the run need.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+
+STDIN, STDERR = 0, 2
 
 
 class PartProcesses:
@@ -67,16 +69,17 @@ class PartProcesses:
     def start(self) -> None:
         """Start the processes, unless they are there already: they import what they need while the run is planned."""
         while len(self._processes) < self.count:
-            ours, theirs = multiprocessing.Pipe()
-            self._connections.append(ours)
-            with theirs:
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    [sys.executable, "-c", CODE, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    env=ONE_THREAD | os.environ,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C reaches the process of the run, which ends the others
-                )
+            with _standard_streams_open():
+                ours, theirs = multiprocessing.Pipe()
+                self._connections.append(ours)
+                with theirs:
+                    process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                        [sys.executable, "-c", CODE, str(theirs.fileno())],
+                        pass_fds=[theirs.fileno()],
+                        env=ONE_THREAD | os.environ,
+                        stdin=subprocess.DEVNULL,
+                        start_new_session=True,  # Ctrl-C reaches the process of the run, which ends the others
+                    )
             self._processes.append(process)
             ours.send(sys.path)
 
@@ -130,3 +133,15 @@ def _pickled(task: PartTask) -> bytes:
             f"feature view {task.view.name!r}: parallel= starts processes, to which the view or a store cannot be "
             f"passed: {error} -> define its functions in modules, or leave parallel= out"
         ) from error
+
+
+@contextmanager
+def _standard_streams_open() -> Iterator[None]:
+    """Open standard streams that are closed, so that no connection gets the number of one: a print would write to it."""
+    with ExitStack() as opened:
+        number = STDIN
+        while number <= STDERR:
+            number = os.open(os.devnull, os.O_RDWR)
+            opened.callback(os.close, number)
+            os.set_inheritable(number, number <= STDERR)
+        yield
