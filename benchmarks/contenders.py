@@ -95,7 +95,7 @@ def measure(servers: Servers, source: Source, contender: Contender, *, empty: bo
     :param empty: whether to empty Redis before it.
     """
     if empty:
-        servers.redis.flushdb()
+        servers.empty_redis()
     before = servers.usage()
     with servers.peak_memory() as peak:
         work = contender.work(servers, source)

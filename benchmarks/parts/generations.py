@@ -41,7 +41,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
 def _memory_and_pushes(servers: Servers, settings: Settings, source: Source, round_number: int) -> Iterator[Record]:
     """Build generations one after the other; none is removed within ten minutes."""
     pushes = SMALL_PUSHES if settings.small else PUSHES
-    servers.redis.flushdb()
+    servers.empty_redis()
     empty = servers.usage().redis_bytes
     for generations in range(1, GENERATIONS + 1):
         others = (servers.usage().redis_bytes - empty) / source.entities
@@ -60,7 +60,7 @@ def _memory_and_pushes(servers: Servers, settings: Settings, source: Source, rou
 
 def _readers(servers: Servers, settings: Settings, source: Source, round_number: int) -> Iterator[Record]:
     """Let readers read three views while these are built, switched and removed from."""
-    servers.redis.flushdb()
+    servers.empty_redis()
     for name in VIEWS:
         in_worker("materialize", layout="msgpack", name=name)(servers, source)
     quiet, times = (3.0, 4) if settings.small else (QUIET_SECONDS, SWITCHES)

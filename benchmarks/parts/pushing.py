@@ -21,7 +21,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
     """Push new rows of known entities, in the default layout, one call after the other."""
     source = Source(entities=settings.entities, history=1)
     source.load(servers.postgres_uri)
-    servers.redis.flushdb()
+    servers.empty_redis()
     ours("msgpack").work(servers, source)
     pushes = SMALL_PUSHES if settings.small else PUSHES
     for round_number in range(settings.rounds):

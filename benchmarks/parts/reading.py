@@ -21,7 +21,7 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
     """Let each contender read the same entities from the same Redis, one after the other."""
     source = Source(entities=settings.entities, history=1)
     source.load(servers.postgres_uri)
-    servers.redis.flushdb()
+    servers.empty_redis()
     for writer in (*map(ours, LAYOUTS), feast()):
         writer.work(servers, source)
     reads = SMALL_READS if settings.small else READS
