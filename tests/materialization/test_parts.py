@@ -39,6 +39,7 @@ from online_features import (
 from online_features.checks import rows
 from online_features.layouts import keyspace
 from online_features.materialization._claim import Claim
+from online_features.materialization.reporting.progress import Progress
 from online_features.offline.division.part import HashClass, KeyRange, PartitionGroup, part_from_dict, part_to_dict
 from online_features.online.generations.leases import Lease
 from online_features.resp.replies import text
@@ -207,6 +208,23 @@ def test_what_gives_way_to_another_build(offline: OfflineStore, online: OnlineSt
         materialize_part(third.parts[0], offline, online)
     copy_all(fourth, offline, online)
     assert finish_build(fourth, offline, online).is_published
+
+
+def test_a_part_at_work_on_a_build_that_is_given_up_is_refused(
+    offline: OfflineStore, online: OnlineStore, small: Small
+) -> None:
+    view = small()
+    given_up = plan_build(view, offline, online, parts=2)
+    plans: list[BuildPlan] = []
+
+    def plan_again(progress: Progress) -> None:
+        if not plans:
+            plans.append(plan_build(view, offline, online, parts=2))
+
+    with pytest.raises(GenerationError, match=r"was given up.* -> plan again|is no longer there -> plan again"):
+        materialize_part(given_up.parts[0], offline, online, on_progress=plan_again)
+    copy_all(plans[0], offline, online)
+    assert finish_build(plans[0], offline, online).is_published
 
 
 def test_a_part_that_is_at_work_while_another_build_takes_over_ends(

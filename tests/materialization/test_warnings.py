@@ -64,7 +64,7 @@ def test_a_run_of_expired_rejected_or_vanished_rows_warns(
     database("INSERT INTO rows SELECT 'a', now(), 1")
     assert warned(of_feast) == ""
     database("TRUNCATE rows")
-    assert "table 'rows' has no rows, where there were some before; what is online stays" in warned(of_feast, full=True)
+    assert "table 'rows' has no rows, where there were some before -> look at" in warned(of_feast, full=True)
     assert warned(replace(view, name="never")) == ""
 
 

@@ -135,6 +135,7 @@ class _PartCopy:
             statistics = encode(measurement, rows=rows_of_part(len(plan.parts)))
             writer.part_ledger.keep_report(self.part.number, report.to_dict(), statistics)
             progress.tell(is_done=True)
+        listed(self.part.plan, self.online)  # or the build was given up meanwhile
         warn_of_future(self.view, counter.times)
         counter.log_total()
         return PartResult(

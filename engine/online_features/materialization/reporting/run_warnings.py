@@ -92,7 +92,7 @@ def run_warnings(view: FeatureView, counts: RowCounts, *, kind: RunKind, had_row
         ]
     if kind == "full" and not counts.rows_read and had_rows:
         return [
-            f"{view.source.description} has no rows, where there were some before; what is online stays "
-            "-> look at the source; full=True with prune=True removes what it no longer has"
+            f"{view.source.description} has no rows, where there were some before -> look at the source; a full run "
+            "in place leaves what is online, unless with prune=True"
         ]
     return []
