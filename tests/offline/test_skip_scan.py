@@ -136,7 +136,8 @@ def test_the_rows_are_those_of_distinct_on(
     indexed(
         f"INSERT INTO rows VALUES {', '.join(['(%s, %s, %s, %s, %s, %s, %s)'] * len(rows))}", *chain.from_iterable(rows)
     )
-    indexed(f"CREATE INDEX ON rows ({index}); ANALYZE rows")
+    beside = "; CREATE INDEX ON rows (ts)" if number % 2 else ""
+    indexed(f"CREATE INDEX ON rows ({index}){beside}; ANALYZE rows")
     declared = {"created_timestamp_column": "created", "deleted_field": "gone"}
     view = make_view(entities=["a", "b"], source=declared)
     by_index, rejected = read(offline, view, monkeypatch, "skip scan")
@@ -183,6 +184,17 @@ def test_a_run_over_deep_history_walks_an_index_and_counts_every_row(
     (row,) = online.get_online_features(view, [{"id": "e1"}])
     assert (row.event_timestamp, row.values) == (at(3, day=5), {"x": 99})
     assert online.get_online_features(view, [{"id": "new"}])[0].status == "not_found"
+
+
+def test_an_index_on_the_event_timestamp_alone_does_no_harm(
+    database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, caplog: Any
+) -> None:
+    database(DEEP + INDEX + "CREATE INDEX ON rows (ts);" + ANALYZED)
+    database("INSERT INTO rows VALUES ('e1', NULL, 0), ('e1', 'infinity', 0), ('new', '-infinity', 0)")
+    with caplog.at_level(logging.INFO):
+        result = materialize(make_view(), offline, online, full=True)
+    assert "skip scan over index rows_idx" in caplog.text
+    assert (result.rows_read, result.rows_written, result.rows_rejected) == (203, 200, 3)
 
 
 @pytest.mark.parametrize("partitions, way", [

@@ -171,18 +171,27 @@ def rows_per_entity(plan: Node) -> float:
 
 
 def is_by_index(plan: Node) -> bool:
-    """Return whether a plan reads tables through indexes alone, and sorts at most rows that the index leaves tied."""
-    scans = [node for node in nodes(plan) if "Relation Name" in node]
-    return all(scan["Node Type"] in INDEX_SCANS and "Filter" not in scan for scan in scans) and not any(
-        node["Node Type"] == "Sort" for node in nodes(plan)
+    """Return whether a plan reads tables through indexes alone, and sorts at most rows that the index leaves tied.
+
+    Filters are left to counts: rejected rows, which are few, may be found by another index.
+    """
+    return all(
+        node["Node Type"] != "Sort"
+        and ("Relation Name" not in node or (node["Node Type"] in INDEX_SCANS and (is_counted or "Filter" not in node)))
+        for node, is_counted in _with_counts(plan)
     )
 
 
 def nodes(plan: Node) -> Iterator[Node]:
     """Yield the nodes of a plan, each before its children."""
-    yield plan
+    return (node for node, _ in _with_counts(plan))
+
+
+def _with_counts(plan: Node, *, is_counted: bool = False) -> Iterator[tuple[Node, bool]]:
+    """Yield the nodes of a plan, and whether their rows are only counted."""
+    yield plan, is_counted
     for node in plan.get("Plans", ()):
-        yield from nodes(node)
+        yield from _with_counts(node, is_counted=is_counted or plan["Node Type"] == "Aggregate")
 
 
 def _explained(connection: sa.Connection, statement: GenerativeSelect) -> Node:

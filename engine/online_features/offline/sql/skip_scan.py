@@ -94,17 +94,37 @@ class SkipScan:
             yield self._timestamp.is_(None), self.index.nulls_first[place]
 
     def _counts_beyond(self, entity: CTE) -> Iterator[ColumnElement[int]]:
-        """Yield counts of the rows of a walked entity whose timestamps are invalid.
+        """Yield counts of the rows of a walked entity whose timestamps are invalid: before the valid ones, and after.
 
-        The walk meets an entity at its first entry of the index. If that entry is valid, no invalid ones precede it, so
-        there are none to count.
+        If the entity's first entry in the index is valid, no invalid ones precede it; if its last one is, none follow.
+        So only entities with invalid rows are counted, by whichever index the planner likes.
         """
         *_, met = entity.c
-        is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
-        for is_beyond, comes_before in self._beyond():
-            rows = sa.select(sa.func.count()).select_from(rows_of(self.source))
-            count = rows.where(*self._is_of(entity), is_beyond).scalar_subquery()
-            yield sa.case((is_valid, 0), else_=count) if comes_before else count
+        first_is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
+        for is_valid, comes_before in ((first_is_valid, True), (self._last_is_valid(entity), False)):
+            counts = (
+                sa.select(sa.func.count())
+                .select_from(rows_of(self.source))
+                .where(*self._is_of(entity), is_beyond)
+                .scalar_subquery()
+                for is_beyond, precedes in self._beyond()
+                if precedes == comes_before
+            )
+            yield sa.case((is_valid, 0), else_=sum(counts, start=sa.literal(0)))
+
+    def _last_is_valid(self, entity: CTE) -> ColumnElement[bool]:
+        """Select whether the timestamp of the entity's last entry in the index is valid."""
+        place = len(self._keys)
+        backward = self._timestamp.asc() if self.index.descending[place] else self._timestamp.desc()
+        is_valid = self._timestamp.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
+        return (
+            sa.select(is_valid)
+            .select_from(rows_of(self.source))
+            .where(*self._is_of(entity))
+            .order_by(backward.nulls_last() if self.index.nulls_first[place] else backward.nulls_first())
+            .limit(1)
+            .scalar_subquery()
+        )
 
     def _shown_of(self, entity: CTE, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
         """Select the rows of walked entities for which the condition holds."""
