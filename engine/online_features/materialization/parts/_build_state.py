@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from online_features.errors import GenerationError
+from online_features.errors import GenerationError, OnlineDataLostError
 from online_features.materialization.parts._kept_plan import KeptPlan
 from online_features.materialization.parts.build_plan import BuildPlan
 from online_features.online.generations.generation_list import Generation, GenerationState
@@ -42,6 +44,18 @@ def kept_plan(plan: BuildPlan, online: OnlineStore) -> KeptPlan:
         raise _given_up(plan, "has lost its plan in Redis")
     with named(ledger.key):
         return KeptPlan.from_dict(stored)
+
+
+@contextmanager
+def only_planning_heals(plan: BuildPlan) -> Iterator[None]:
+    """Raise the loss of data as an error for good: rows of parts that were copied before may be lost, too.
+
+    :raises GenerationError: in place of :class:`OnlineDataLostError`, after which a run in one task begins again.
+    """
+    try:
+        yield
+    except OnlineDataLostError as error:
+        raise _given_up(plan, "may lack rows: Redis restarted, failed over or lost data since the plan") from error
 
 
 def check_definition(plan: BuildPlan, known: Generation, schema: RowSchema) -> None:

@@ -22,7 +22,7 @@ from online_features.materialization._preparation import described
 from online_features.materialization._survey import Surveyor
 from online_features.materialization._transfer import Transfer
 from online_features.materialization.materialize import BATCH_ROWS, is_repeated_after
-from online_features.materialization.parts._build_state import check_definition, kept_plan, listed
+from online_features.materialization.parts._build_state import check_definition, kept_plan, listed, only_planning_heals
 from online_features.materialization.parts._kept_plan import KeptPlan, PartReport
 from online_features.materialization.parts.build_plan import BuildPlan
 from online_features.materialization.planning.plan import Plan
@@ -81,7 +81,8 @@ def finish_build(
     :param origin: what started the run; see :func:`~online_features.materialize`.
     :raises PartsMissingError: naming the parts that are not written.
     :raises ChecksFailedError: when rows have failed checks of the view; the build stays, and can be read by its name.
-    :raises GenerationError: when the build was given up, or the view has changed since it was planned.
+    :raises GenerationError: when the build was given up, the view has changed since it was planned, or Redis has lost
+        data since then.
     :raises PublishError: when it may not be published otherwise, or the source was replaced as a whole meanwhile.
     :raises BuildInProgressError: when another run is building a generation of the view by now.
     :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
@@ -131,10 +132,13 @@ def _finish(
         )
     # Before the run goes on: an error here can be mended by copying a part again.
     statistics = _statistics(plan, online, transformation.schema) if known.state == GenerationState.BUILDING else None
-    with online._run(
-        view, transformation.schema, plan.run_id,
-        failed=record.failed, retry_budget=retry_budget, replication=options.replication, begun_on=kept.servers,
-    ) as online_run:  # fmt: skip
+    with (
+        only_planning_heals(plan),
+        online._run(
+            view, transformation.schema, plan.run_id,
+            failed=record.failed, retry_budget=retry_budget, replication=options.replication, begun_on=kept.servers,
+        ) as online_run,
+    ):  # fmt: skip
         surveyor = Surveyor(
             view=view, source=source, transformation=transformation, options=options, online_run=online_run
         )

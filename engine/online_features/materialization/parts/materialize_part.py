@@ -20,7 +20,7 @@ from online_features.materialization._preparation import described
 from online_features.materialization._survey import survey_of_all
 from online_features.materialization._transfer import Transfer
 from online_features.materialization.materialize import BATCH_ROWS, is_repeated_after
-from online_features.materialization.parts._build_state import check_definition, kept_plan, listed
+from online_features.materialization.parts._build_state import check_definition, kept_plan, listed, only_planning_heals
 from online_features.materialization.parts._kept_plan import KeptPlan, PartReport
 from online_features.materialization.parts._progress import PartProgress, in_words
 from online_features.materialization.parts.build_plan import BuildPart, PartResult
@@ -65,7 +65,8 @@ def materialize_part(
     :param wait_for_replicas: how many replicas of each node of a cluster must have the rows. For those of a single
         server, :func:`~online_features.finish_build` waits.
     :param replica_timeout: how long to wait for them.
-    :raises GenerationError: when the build was given up, or the view has changed since it was planned.
+    :raises GenerationError: when the build was given up, the view has changed since it was planned, or Redis has lost
+        data since then.
     :raises LeaseLostError: when another run has begun to build.
     :raises TransientError: when a store cannot be reached or broke off, for longer than ``retry_for``.
     """
@@ -122,6 +123,7 @@ class _PartCopy:
             lease_seconds=PARTS_LEASE_SECONDS, leaves_memory=True,
         )  # fmt: skip
         with (
+            only_planning_heals(self.part.plan),
             source.snapshot(*plans) as snapshot,
             self.online._granted_writer(self.view, transformation.schema, grant, self.retry_budget) as writer,
         ):
