@@ -157,11 +157,15 @@ def entity_values(view: Named, generation: str, key: str) -> list[str]:
 
 def escape(value: str) -> str:
     """Escape a join key's text as part of a key."""
-    if value.isalnum():
-        return value
     for character, escaped in ESCAPES.items():
         value = value.replace(character, escaped)
     return value
+
+
+def escape_all(values: Sequence[str]) -> Sequence[str]:
+    """Escape texts of join keys, of which most need it not."""
+    joined = "".join(values)
+    return list(map(escape, values)) if any(character in joined for character in ESCAPES) else values
 
 
 def _of_view(what: str, view: Named) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 Key: TypeAlias = "str | bytes"
-Keys: TypeAlias = Callable[[Sequence[str]], Key]
+# From the texts of each join key to the keys of all entities.
+Keys: TypeAlias = Callable[[Sequence[Sequence[str]]], Sequence[Key]]
 
 
 class RowLayout(ABC):
@@ -68,11 +69,12 @@ class RowLayout(ABC):
         :param columns: the join keys.
         :param texts: of their values.
         """
-        return self.keys(columns)(texts)
+        (key,) = self.keys(columns)([[text] for text in texts])
+        return key
 
     @abstractmethod
     def keys(self, columns: Sequence[Column]) -> Keys:
-        """Return :meth:`key` for many entities with these join keys."""
+        """Return the function that makes :meth:`key` for many entities with these join keys."""
 
     @abstractmethod
     def pattern(self, columns: Sequence[Column]) -> Key:
@@ -158,12 +160,17 @@ class RowLayout(ABC):
 class OwnKeyLayout(RowLayout):
     """A layout in which a key holds one row of one generation of a view."""
 
-    def keys(self, columns: Sequence[Column]) -> Keys:
-        """Return the function from the texts of join keys to a key."""
+    def keys(self, columns: Sequence[Column]) -> Keys:  # noqa: ARG002
+        """Return the function from the texts of join keys to keys."""
         prefix = keyspace.entity_prefix(self.view, self.generation)
-        if len(columns) == 1:
-            return lambda texts: f"{prefix}{keyspace.escape(texts[0])}}}"
-        return lambda texts: f"{prefix}{keyspace.SEPARATOR.join(map(keyspace.escape, texts))}}}"
+
+        def keys(texts: Sequence[Sequence[str]]) -> Sequence[Key]:
+            entities, *others = map(keyspace.escape_all, texts)
+            if others:
+                entities = list(map(keyspace.SEPARATOR.join, zip(entities, *others, strict=True)))
+            return [f"{prefix}{entity}}}" for entity in entities]
+
+        return keys
 
     def pattern(self, columns: Sequence[Column]) -> Key:  # noqa: ARG002
         """Return a glob that the keys of all entities match."""

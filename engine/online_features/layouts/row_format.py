@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import repeat
 from typing import Any, TypeAlias
 
 from online_features.errors import OnlineDataError
@@ -42,7 +41,7 @@ class RowFormat:
 
     def __init__(self, command: CommandForm, columns: Sequence[Column], decoders: Sequence[Decoder]) -> None:
         self.command = command
-        self._names = [column.name for column in columns]
+        self._as_dictionary = _dictionary_maker([column.name for column in columns])
         self._decoders = decoders
 
     def rows(self, replies: Sequence[Any]) -> Iterable[Row]:
@@ -50,11 +49,11 @@ class RowFormat:
 
         :raises Exception: one of :data:`DAMAGE`; an :class:`OnlineDataError` names the feature.
         """
-        parts = zip(*map(self._parts, replies), strict=True)
-        timestamps, *columns = [decode(column) for decode, column in zip(self._decoders, parts, strict=True)]
         # Loops over columns, instead of one per row.
-        by_row = zip(*columns, strict=True) if columns else [()] * len(timestamps)
-        return list(zip(timestamps, map(dict, map(zip, repeat(self._names), by_row)), strict=True))
+        stored = self._columns(replies)
+        timestamps, *columns = [decode(column) for decode, column in zip(self._decoders, stored, strict=True)]
+        values = map(self._as_dictionary, *columns) if columns else ({} for _ in timestamps)
+        return list(zip(timestamps, values, strict=True))
 
     def row(self, reply: Any) -> Row:
         """Return event timestamp and values of one row; errors are those of :meth:`rows`."""
@@ -63,12 +62,27 @@ class RowFormat:
         (row,) = self.rows([reply])
         return row
 
+    def _columns(self, replies: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        """Return the event timestamps, and the values of each feature in turn, as they are stored."""
+        return zip(*map(self._parts, replies), strict=True)
+
     def _parts(self, reply: Any) -> Sequence[Any]:
         """Return event timestamp and values of a row, as they are stored: those that ``HMGET`` returns."""
         return reply  # type: ignore[no-any-return]
 
     def _is_absent(self, reply: Any) -> bool:
         return reply[0] is None  # fields without the timestamp are not a row
+
+
+def _dictionary_maker(names: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """Return a function from values to a dictionary by these names.
+
+    It is compiled, as functions of named tuples are: it takes half of the time of ``dict(zip(names, values))``.
+    """
+    values = [f"value_{i}" for i in range(len(names))]
+    items = (f"{name!r}: {value}" for name, value in zip(names, values, strict=True))
+    made: Callable[..., dict[str, Any]] = eval(f"lambda {', '.join(values)}: {{{', '.join(items)}}}")  # noqa: S307
+    return made
 
 
 def each(decode: Callable[[Any], Any]) -> Decoder:

@@ -14,7 +14,7 @@ FORMS_KEPT = 1000
 
 def word(value: Word) -> bytes:
     """Return one word of a command, ready for the wire."""
-    encoded = value.encode() if isinstance(value, str) else value
+    encoded = _bytes(value)
     return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
 
 
@@ -32,22 +32,25 @@ class CommandForm:
     words: tuple[Word, ...] = ()
     primary: int | None = None
 
-    @cached_property
-    def _head(self) -> bytes:
-        return b"*%d\r\n%b" % (2 + len(self.words), word(self.name))
-
-    @cached_property
-    def _tail(self) -> bytes:
-        return b"".join(map(word, self.words))
-
     def on(self, key: Word) -> tuple[Word, ...]:
         """Return the words of the command on a key."""
         return (self.name, key, *self.words)
 
-    def packed(self, key: Word) -> bytes:
-        """Return the command on a key, ready for the wire."""
-        encoded = key.encode() if isinstance(key, str) else key
-        return b"%b$%d\r\n%b\r\n%b" % (self._head, len(encoded), encoded, self._tail)
+    def packed(self, key: Word) -> str:
+        """Return the command on a key, ready for the wire but for its bytes, which are characters of Latin-1.
+
+        Python formats text faster than bytes.
+        """
+        text = key if isinstance(key, str) and key.isascii() else _bytes(key).decode("latin-1")
+        head, tail = self._around_key
+        return f"{head}{len(text)}\r\n{text}{tail}"
+
+    @cached_property
+    def _around_key(self) -> tuple[str, str]:
+        """What stands before the length of the key, and after the key."""
+        head = b"*%d\r\n%b$" % (2 + len(self.words), word(self.name))
+        tail = b"".join([b"\r\n", *map(word, self.words)])
+        return head.decode("latin-1"), tail.decode("latin-1")
 
 
 Command: TypeAlias = tuple[CommandForm, Word]  # the form, and the key
@@ -61,4 +64,8 @@ def hmget(fields: tuple[Word, ...]) -> CommandForm:
 
 def packed(commands: Iterable[Command]) -> bytes:
     """Return the commands one after the other, ready for the wire."""
-    return b"".join([form.packed(key) for form, key in commands])
+    return "".join([form.packed(key) for form, key in commands]).encode("latin-1")
+
+
+def _bytes(value: Word) -> bytes:
+    return value.encode() if isinstance(value, str) else value

@@ -51,7 +51,7 @@ def value_header(kind: FeastType) -> bytes:
     return struct.pack("<I", KEY_NUMBER[kind])
 
 
-def entity_keys(columns: Sequence[Column]) -> Callable[[Sequence[str]], bytes]:
+def entity_key(columns: Sequence[Column]) -> Callable[[Sequence[str]], bytes]:
     """Return a function that returns the key of an entity, without the project.
 
     It takes the texts of the join keys, as :func:`~online_features.types.values.encode_key` returns them, and raises

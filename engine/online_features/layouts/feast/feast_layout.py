@@ -40,9 +40,9 @@ class FeastLayout(RowLayout):
         self._project = view.project.encode()
 
     def keys(self, columns: Sequence[Column]) -> Keys:
-        """Return the function from the texts of join keys to a key."""
-        key_of, project = feast_format.entity_keys(columns), self._project
-        return lambda texts: key_of(texts) + project
+        """Return the function from the texts of join keys to keys."""
+        key_of, project = feast_format.entity_key(columns), self._project
+        return lambda texts: [key_of(entity) + project for entity in zip(*texts, strict=True)]
 
     def pattern(self, columns: Sequence[Column]) -> Key:
         """Return a glob that the keys of all entities match, and some others."""

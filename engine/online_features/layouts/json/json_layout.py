@@ -97,6 +97,7 @@ class JsonFormat(RowFormat):
     def __init__(self, columns: Sequence[Column], *, numpy_arrays: bool) -> None:
         features = column_decoders(columns, _decoder, values.damage, numpy_arrays=numpy_arrays)
         super().__init__(CommandForm("GET"), columns, [timestamps(each(from_text)), *features])
+        self._names = [column.name for column in columns]
         self._exact = [column.name for column in columns if codec_of(column).needs_exact_json]
         self._nothing = [None] * len(self._decoders)
 

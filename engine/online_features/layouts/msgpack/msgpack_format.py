@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
@@ -24,6 +25,8 @@ from online_features.types.registry import codec_of
 # Items before the features: event timestamp, created timestamp and flags.
 HEADER, FLAGS = 3, 2
 
+LIVE = frozenset({None, 0, keyspace.PUSHED})  # flags of what is no tombstone: of no row, too
+
 
 class MsgpackFormat(RowFormat):
     """Reads a row as one MessagePack array.
@@ -40,15 +43,25 @@ class MsgpackFormat(RowFormat):
         places = [place_of[column.name] for column in columns]
         self._chosen = itemgetter(0, *places) if places else lambda row: row[:1]
         self._length = HEADER + len(features)
-        self._nothing = [None] * (1 + len(columns))
+        self._absent = [None] * self._length
+
+    def _columns(self, replies: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        """Return the columns of rows of one length, which are chosen at once, or else those of each row."""
+        unpack = msgpack.unpackb
+        with suppress(*DAMAGE):
+            rows = [self._absent if reply is None else unpack(reply, ext_hook=NumberArray) for reply in replies]
+            columns = tuple(zip(*rows, strict=True))
+            if len(columns) >= self._length and LIVE.issuperset(columns[FLAGS]):
+                return self._chosen(columns)  # type: ignore[no-any-return]
+        return super()._columns(replies)
 
     def _parts(self, reply: Any) -> Sequence[Any]:
         if reply is None:
-            return self._nothing
+            return self._chosen(self._absent)  # type: ignore[no-any-return]
         try:
             row = msgpack.unpackb(reply, ext_hook=NumberArray)
             if row[FLAGS] & keyspace.TOMBSTONE:
-                return self._nothing
+                return self._chosen(self._absent)  # type: ignore[no-any-return]
             if len(row) < self._length:
                 # A producer with an older definition leaves newer features out, which are NULL, as in other layouts.
                 row += [None] * (self._length - len(row))

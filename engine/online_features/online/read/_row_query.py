@@ -8,10 +8,10 @@ date, the rows are read again. A store with ``pointer_max_age`` leaves them out 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 from online_features.errors import InvalidRowsError, OnlineDataError, StaleFeaturesError
@@ -27,7 +27,6 @@ from online_features.online.read._state_query import (
     fields_command,
     read_fields,
     read_pointers,
-    state_of_reply,
     with_subject,
 )
 from online_features.online.read._view_cache import CachedView, CacheKey, RowPlan, ViewCache
@@ -139,7 +138,7 @@ def _is_slow(began: float) -> bool:
 
 def _row_commands(readings: Sequence[_Reading]) -> Iterator[Command]:
     for reading in readings:
-        yield from reading.by_key.values()
+        yield from reading.commands
 
 
 def _rows(readings: Sequence[_Reading], states: Sequence[ViewState], replies: Iterator[Any]) -> list[OnlineRows]:
@@ -149,7 +148,7 @@ def _rows(readings: Sequence[_Reading], states: Sequence[ViewState], replies: It
     :raises StaleFeaturesError: when a view is older than the query's bounds.
     """
     found = [
-        reading.rows([next(replies) for _ in reading.by_key], state)
+        reading.rows(list(islice(replies, len(reading.commands))), state)
         for reading, state in zip(readings, states, strict=True)
     ]
     for reading, rows in zip(readings, found, strict=True):
@@ -181,14 +180,14 @@ class _Reading:
 
     :param plan: ``None`` if no row can be found: nothing is online, or rows have other join keys.
     :param keys: of the rows; an entity may be asked for twice.
-    :param by_key: the command that reads the row of each key.
+    :param commands: that read the rows, each once.
     """
 
     query: RowQuery
     cached: CachedView
     plan: RowPlan | None
     keys: Sequence[Key]
-    by_key: Mapping[Key, Command]
+    commands: Sequence[Command]
 
     @classmethod
     def of(cls, query: RowQuery, cached: CachedView) -> _Reading:
@@ -198,8 +197,8 @@ class _Reading:
         """
         plan = _plan(as_online(query.view, cached.layout), cached, query)
         keys: Sequence[Key] = plan.keys(query.entity_rows) if plan else []
-        by_key = {key: (plan.format.command, key) for key in keys} if plan else {}
-        return cls(query=query, cached=cached, plan=plan, keys=keys, by_key=by_key)
+        commands = list(zip(repeat(plan.format.command), dict.fromkeys(keys))) if plan else []
+        return cls(query=query, cached=cached, plan=plan, keys=keys, commands=commands)
 
     @property
     def state_command(self) -> Command:
@@ -208,7 +207,7 @@ class _Reading:
 
     def state(self, reply: Any) -> ViewState:
         """Return the state in the reply."""
-        return state_of_reply(self.query.view, self.cached.generation, STATE_FIELDS, reply)
+        return self.cached.state(self.query.view, STATE_FIELDS, reply)
 
     def is_current(self, state: ViewState, pointers: Pointers) -> bool:
         """Return whether the cache is not out of date."""
@@ -221,8 +220,10 @@ class _Reading:
         """
         if self.plan is None:
             return _all_absent(self.query, state)
-        by_key = dict(zip(self.by_key, replies, strict=True))
-        rows = _read(self.query, self.plan, [by_key[key] for key in self.keys])
+        if len(replies) < len(self.keys):  # an entity is asked for twice
+            by_key = dict(zip(dict.fromkeys(self.keys), replies, strict=True))
+            replies = [by_key[key] for key in self.keys]
+        rows = _read(self.query, self.plan, replies)
         freshness = Freshness.of(state, now=self.query.now)
         return OnlineRows(rows, freshness=freshness, generation=self.cached.generation)
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from online_features.feature_view import FeatureView, Layout
 from online_features.layouts.keyspace import FIRST_GENERATION
 from online_features.layouts.layout import RowLayout
 from online_features.layouts.layout_registry import layout_of
 from online_features.online.generations.view_state import ViewState
+from online_features.online.read._state_query import state_of_reply
 from online_features.online.read.entity_keys import entity_keys
 from online_features.schema import Column, RowSchema
 
@@ -59,6 +60,20 @@ class CachedView:
         """Return the entry made from the state of a generation."""
         return cls(state.generation, state.schema, state.schema_fingerprint, state.layout)
 
+    def state(self, view: FeatureView, fields: Sequence[str], reply: Any) -> ViewState:
+        """Return the state in a reply, which is parsed again only if it differs from the last one.
+
+        :param reply: of :func:`.fields_command`.
+        :raises OnlineDataError: when this package has not written it.
+        """
+        stored = tuple(reply) if isinstance(reply, list) else None
+        state = self._last_state.get(stored)
+        if state is None:
+            state = state_of_reply(view, self.generation, fields, reply)
+            self._last_state.clear()
+            self._last_state[stored] = state
+        return state
+
     def matches(self, state: ViewState) -> bool:
         """Return whether the rows have this generation, schema and layout.
 
@@ -84,6 +99,10 @@ class CachedView:
                 self._plans.clear()
             self._plans[key] = plan
         return plan
+
+    @cached_property
+    def _last_state(self) -> dict[tuple[Any, ...] | None, ViewState]:
+        return {}
 
     @cached_property
     def _plans(self) -> dict[tuple[Layout, tuple[str, ...], bool], RowPlan]:

@@ -42,11 +42,11 @@ def entity_key(layout: RowLayout, keys: Sequence[Column] | None, entity: Entity)
 def entity_keys(layout: RowLayout, columns: Sequence[Column]) -> Callable[[Sequence[Entity]], Sequence[Key]]:
     """Return :func:`entity_key` for many entities, faster where ``str()`` of all values is their text."""
     plain = [(column.name, PLAIN_TYPES.get(column.type)) for column in columns]
-    key_of = layout.keys(columns)
+    keys_of = layout.keys(columns)
 
     def keys(entities: Sequence[Entity]) -> Sequence[Key]:
         try:
-            return list(map(key_of, zip(*(_plain_texts(entities, *column) for column in plain), strict=True)))
+            return keys_of([_plain_texts(entities, *column) for column in plain])
         except (KeyError, TypeError, ValueError):  # entity_key finds the one at fault, and names it
             return [entity_key(layout, columns, entity) for entity in entities]
 
