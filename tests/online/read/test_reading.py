@@ -214,6 +214,14 @@ def test_no_features_and_selected_ones(reader: Any, view: FeatureView) -> None:
     assert values(reader, view, "nobody", features=[]) == "not_found"
 
 
+def test_an_erased_entity_is_not_found_whatever_is_asked_for(
+    reader: Any, view: FeatureView, online: OnlineStore
+) -> None:
+    online.delete(view, entities("e1"))
+    assert values(reader, view) == values(reader, view, features=[]) == "not_found"
+    assert [row.status for row in reader.get_online_features(view, entities("e1", "e2"))] == ["not_found", "present"]
+
+
 def test_rows_are_expired_by_the_clock_of_the_reader(make_view: MakeView, reader: Any, online: OnlineStore) -> None:
     soon = datetime.now(UTC) - timedelta(hours=1)
     online.push(make_view(ttl=timedelta(hours=2)), [{"id": "e1", "ts": soon, "x": 1}])

@@ -51,7 +51,7 @@ class MsgpackFormat(RowFormat):
         with suppress(*DAMAGE):
             rows = [self._absent if reply is None else unpack(reply, ext_hook=NumberArray) for reply in replies]
             columns = tuple(zip(*rows, strict=True))
-            if len(columns) >= self._length and LIVE.issuperset(columns[FLAGS]):
+            if LIVE.issuperset(columns[FLAGS]):
                 return self._chosen(columns)  # type: ignore[no-any-return]
         return super()._columns(replies)
 
