@@ -20,6 +20,7 @@ EXCEPTIONS = {2.0**-96: 1.2621775e-29, 2.0**87: 1.5474251e26, 2.0**90: 1.2379401
 # Between these powers of ten, a number times or by one that floats hold exactly is rounded once: many go at once.
 FIRST_POWER, LAST_POWER = -12, 26
 EXACT_POWERS = range(23)
+AT_ONCE = 8_192  # numbers: few enough that what is between two steps stays in the processor's cache
 
 
 def shortest(number: float) -> float:
@@ -45,24 +46,27 @@ def all_shortest(numbers: np.ndarray) -> np.ndarray:
     """
     import numpy as np
 
+    return np.concatenate([_some_shortest(numbers[i : i + AT_ONCE]) for i in range(0, len(numbers) or 1, AT_ONCE)])
+
+
+def _some_shortest(numbers: np.ndarray) -> np.ndarray:
+    import numpy as np
+
     powers = np.array([float(f"1e{power}") for power in EXACT_POWERS])
     decades = np.array([float(f"1e{power}") for power in range(FIRST_POWER, LAST_POWER + 1)])
-    with np.errstate(invalid="ignore"):  # some NaNs warn
+    with np.errstate(over="ignore", invalid="ignore"):  # candidates of numbers that are not fast, and some NaNs
         sizes = np.abs(numbers.astype(np.float64))
-    decimals = sizes.copy()
+        exponents = np.searchsorted(decades, sizes, side="right") - 1 + FIRST_POWER  # of the first digit
+        decimals = sizes.copy()
+        for digits in reversed(DIGITS):  # the fewest that fit come last
+            scale = digits - 1 - exponents
+            up = powers[np.maximum(scale, 0)]
+            down = powers[np.maximum(-scale, 0)] if scale.min(initial=0) < 0 else 1.0
+            candidates = np.rint(sizes * up / down) / up * down
+            np.copyto(decimals, candidates, where=candidates.astype(np.float32) == sizes)
     is_fast = (sizes >= decades[0]) & (sizes < decades[-1])
-    places, others = np.flatnonzero(is_fast), np.flatnonzero(~is_fast & (sizes != 0))
+    others = np.flatnonzero(~is_fast & (sizes != 0))
     decimals[others] = [shortest(size) for size in sizes[others].tolist()]
-    sizes = sizes[places]
-    exponents = np.searchsorted(decades, sizes, side="right") - 1 + FIRST_POWER  # of the first digit
-    for digits in DIGITS:
-        scale = digits - 1 - exponents
-        up, down = powers[np.maximum(scale, 0)], powers[np.maximum(-scale, 0)]
-        candidates = np.rint(sizes * up / down) / up * down
-        fits = candidates.astype(np.float32) == sizes
-        decimals[places[fits]] = candidates[fits]
-        left = ~fits
-        places, sizes, exponents = places[left], sizes[left], exponents[left]
     return np.where(np.signbit(numbers), -decimals, decimals)
 
 
