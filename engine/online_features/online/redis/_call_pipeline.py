@@ -19,9 +19,10 @@ from online_features.online.redis.redis_failures import refusal_ignored
 from online_features.online.redis.row_calls import PackedCall
 from online_features.online.redis.scripts import Script, unknown
 
-# A packet keeps Redis busy while the next one is put together, and two of them are few enough that replies never fill
-# the socket's buffer while we still send.
-CALLS_PER_PACKET = 64
+# A packet keeps Redis busy while the next one is put together. Two of them are few enough that replies never fill the
+# socket's buffer while we still send, and that Redis, which carries out all that has arrived of one client before it
+# looks at the next one, soon answers readers.
+CALLS_PER_PACKET = 16
 PACKETS_IN_FLIGHT = 2
 
 # The setting for the longest word of a command that Redis accepts. It closes the connection on a longer one, and its
