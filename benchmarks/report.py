@@ -204,15 +204,16 @@ def _generations(results: Results, _output: Path) -> str:
     head = ["generations online", "peak of Redis while the last was built, bytes per entity",
             "push of one row, p50 / p99, ms", "packets to Redis per push"]  # fmt: skip
     readers = [
-        [phase,
-         *(f"{results.median(field, phase=phase) or 0.0:,.0f}" for field in ("reads", "reads_per_second")),
-         *(f"{1000 * (results.median(field, phase=phase) or 0.0):.3f}" for field in ("p50", "p99"))]
-        for phase in phases
+        [f"{phase}, cores {cores}",
+         *(f"{results.median(field, phase=phase, cores=cores) or 0.0:,.0f}" for field in ("reads", "reads_per_second")),
+         *(f"{1000 * (results.median(field, phase=phase, cores=cores) or 0.0):.3f}" for field in ("p50", "p99"))]
+        for cores in results.values("cores") for phase in phases
     ]  # fmt: skip
     return "\n\n".join([
         "## Generations",
         _table(head, rows),
-        "Readers, each reading one entity of one of three views at a time:",
+        "Readers, each reading one entity of one of three views at a time. Cores are shared by all, or set apart: "
+        "Redis has one of its own, and readers come before Postgres and runs, as if they had other machines.",
         _table(["", "reads", "a second of each reader", "p50, ms", "p99, ms"], readers),
     ])  # fmt: skip
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from threading import Event
@@ -72,6 +73,19 @@ class Servers:
         """Remove all keys; their memory is free when this returns, which Valkey leaves for later by default."""
         self.redis.execute_command("FLUSHALL", "SYNC")  # type: ignore[no-untyped-call]
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Keep Redis on the first core, and Postgres and what the caller starts on the others."""
+        first, *others = cores = sorted(os.sched_getaffinity(0))
+        try:
+            _place([self._redis_process], [first])
+            _place([self._postgres_process, *self._postgres_process.children()], others)
+            os.sched_setaffinity(0, others)
+            yield
+        finally:
+            os.sched_setaffinity(0, cores)
+            _place([self._redis_process, self._postgres_process, *self._postgres_process.children()], cores)
+
     def usage(self) -> Usage:
         """Return what has been used up to now."""
         stats, memory = self.redis.info("stats"), self.redis.info("memory")
@@ -100,6 +114,12 @@ class Servers:
             finally:
                 is_over.set()
                 sampling.result()
+
+
+def _place(processes: Iterable[psutil.Process], cores: list[int]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a session has just ended
+            process.cpu_affinity(cores)
 
 
 def _own_seconds(process: psutil.Process) -> float:

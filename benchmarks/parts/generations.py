@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from statistics import quantiles
+from typing import Any
 
 from benchmarks.contenders import in_worker, measure, ours
 from benchmarks.results import Record
@@ -26,6 +28,9 @@ SWITCHES, SWITCH_SECONDS = 20, 1.0  # apart
 AROUND_SECONDS = 0.25  # before and after a switch
 QUIET, BUILD, SWITCH, REMOVAL = "before", "during a build", "around a switch", "during removal"
 
+# Of all processes; or Redis has a core of its own, and readers come before Postgres and runs, as if they had, too.
+SHARED, APART = "shared", "apart"
+
 Span = tuple[float, float]
 
 
@@ -35,7 +40,10 @@ def records(servers: Servers, settings: Settings) -> Iterator[Record]:
     source.load(servers.postgres_uri)
     for round_number in range(settings.rounds):
         yield from _memory_and_pushes(servers, settings, source, round_number)
-        yield from _readers(servers, settings, source, round_number)
+        yield from _readers(servers, settings, source, round=round_number, cores=SHARED)
+        if len(os.sched_getaffinity(0)) > 1:
+            with servers.apart():
+                yield from _readers(servers, settings, source, _come_first, round=round_number, cores=APART)
 
 
 def _memory_and_pushes(servers: Servers, settings: Settings, source: Source, round_number: int) -> Iterator[Record]:
@@ -58,14 +66,20 @@ def _memory_and_pushes(servers: Servers, settings: Settings, source: Source, rou
         }  # fmt: skip
 
 
-def _readers(servers: Servers, settings: Settings, source: Source, round_number: int) -> Iterator[Record]:
-    """Let readers read three views while these are built, switched and removed from."""
+def _readers(
+    servers: Servers, settings: Settings, source: Source, prepare: Callable[[], None] = lambda: None, **about: Any
+) -> Iterator[Record]:
+    """Let readers read three views while these are built, switched and removed from.
+
+    :param prepare: called in the thread that starts a reader.
+    :param about: what distinguishes the records.
+    """
     servers.empty_redis()
     for name in VIEWS:
         in_worker("materialize", layout="msgpack", name=name)(servers, source)
     quiet, times = (3.0, 4) if settings.small else (QUIET_SECONDS, SWITCHES)
     spans: dict[str, list[Span]] = {}
-    with _reading(servers, source) as reads:
+    with _reading(servers, source, prepare) as reads:
         time.sleep(quiet)
         began = time.time()
         time.sleep(quiet)
@@ -80,25 +94,31 @@ def _readers(servers: Servers, settings: Settings, source: Source, round_number:
         latencies = [spent for at, spent in reads if any(begin <= at <= end for begin, end in some)]
         percents = _percents(latencies)
         yield {
-            "phase": phase, "round": round_number, "reads": len(latencies), "p50": percents[49], "p99": percents[98],
+            "phase": phase, **about, "reads": len(latencies), "p50": percents[49], "p99": percents[98],
             "reads_per_second": len(latencies) / sum(end - begin for begin, end in some) / READERS,
         }  # fmt: skip
 
 
 @contextmanager
-def _reading(servers: Servers, source: Source) -> Iterator[list[Span]]:
+def _reading(servers: Servers, source: Source, prepare: Callable[[], None]) -> Iterator[list[Span]]:
     """Start readers; the list is filled with the instant and the seconds of each of their reads when they end."""
     until = servers.folder / "until"
     until.unlink(missing_ok=True)
     watching = in_worker("watch", views=VIEWS, pause=READ_SECONDS, until=str(until))
     reads: list[Span] = []
-    with ThreadPoolExecutor(max_workers=READERS) as threads:
+    with ThreadPoolExecutor(max_workers=READERS, initializer=prepare) as threads:
         readers = [threads.submit(watching, servers, source) for _ in range(READERS)]
         try:
             yield reads
         finally:
             until.touch()
         reads += chain.from_iterable(reader.result()["answer"] for reader in readers)
+
+
+def _come_first() -> None:
+    """Let what this thread starts wait for nothing else that runs; only root may."""
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 def _percents(latencies: list[float]) -> list[float]:

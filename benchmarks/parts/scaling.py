@@ -15,6 +15,7 @@ from benchmarks.source import Source, mixed, texts
 
 LEAST_ENTITIES = 10_000
 FEAST_BYTES_PER_ENTITY = 10_000  # of memory, for 10 features
+MOST_CHANGED = 1_000_000  # entities of increments
 DEPTHS = (1, 5, 10, 100, 1_000)  # rows of history per entity
 SHARES = (0.0, 0.001, 0.01, 0.1, 1.0)  # of entities changed; zero shows the fixed cost of a run
 WIDTHS = (1, 10, 50, 200)  # features
@@ -60,7 +61,7 @@ def _sweep(
 
 def _increments(servers: Servers, settings: Settings) -> Iterator[Record]:
     """Measure a full run, then increments after more and more changes, on one growing table."""
-    source = Source(entities=settings.entities, history=settings.history)
+    source = Source(entities=min(settings.max_entities, MOST_CHANGED), history=settings.history)
     source.load(servers.postgres_uri)
     for round_number in range(settings.rounds):
         about = {"sweep": "changed", "round": round_number}
