@@ -185,8 +185,8 @@ materialize(view, OfflineStore({uri!r}), OnlineStore.from_url({url!r}), full=Tru
 
 PRINTING = """
 from online_features import FeatureView, OfflineStore, OnlineStore, PostgresSource, materialize
-from tests.support.transforms import doubles_aloud
-view = FeatureView(name="view", project={project!r}, entities=["id"], features=["y"], transform=doubles_aloud,
+from tests.support.transforms import {transform}
+view = FeatureView(name="view", project={project!r}, entities=["id"], features=["y"], transform={transform},
                    layout="hash", source=PostgresSource(table="rows", timestamp_field="ts"))
 materialize(view, OfflineStore({uri!r}), OnlineStore.from_url({url!r}), full=True, parallel=2)
 """
@@ -196,10 +196,20 @@ def test_what_is_printed_where_standard_streams_are_closed_goes_nowhere(
     database: Database, online: OnlineStore, redis_url: str, small: Callable[..., FeatureView]
 ) -> None:
     view = small(features=["y"], transform=doubles)
-    script = PRINTING.format(project=view.project, uri=database.uri, url=redis_url)
+    script = PRINTING.format(project=view.project, uri=database.uri, url=redis_url, transform="doubles_aloud")
     closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
     subprocess.run([*closing, sys.executable, "-c", script], check=True, timeout=60)
     assert len(rows_online(online, view, ["y"])) == 100
+
+
+def test_what_is_printed_in_another_process_is_not_lost(
+    database: Database, redis_url: str, small: Callable[..., FeatureView]
+) -> None:
+    view = small(features=["y"], transform=doubles)
+    script = PRINTING.format(project=view.project, uri=database.uri, url=redis_url, transform="doubles_unflushed")
+    # Into a pipe, so that Python does not flush line by line.
+    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, timeout=60)
+    assert run.stdout.count(b"doubling 50\n") == 2  # once in each part
 
 
 @pytest.mark.faults

@@ -25,6 +25,12 @@ def doubles_aloud(table: pa.Table) -> pa.Table:
     return doubles(table)
 
 
+def doubles_unflushed(table: pa.Table) -> pa.Table:
+    """Print into the buffer, and return ``y``, twice ``x``."""
+    print("doubling", table.num_rows)
+    return doubles(table)
+
+
 def fails_at_ninety(table: pa.Table) -> pa.Table:
     """Fail on the row in which ``x`` is 90."""
     if 90 in table["x"].to_pylist():

@@ -52,7 +52,7 @@ def register_build(
     def decide(lists: list[GenerationList]) -> tuple[Change | None, str]:
         nonlocal is_watched
         (seen,) = lists
-        is_watched = not _is_in_parts(seen)
+        is_watched = _build_in_parts(seen) is None
         if not _gives_way(seen, origin, parts):
             _check_lease(view, seen, run_id)
         building = [known for known in seen.generations if known.state == GenerationState.BUILDING]
@@ -194,18 +194,19 @@ def _gives_way(seen: GenerationList, origin: Mapping[str, Any] | None, parts: in
     )  # fmt: skip
 
 
-def _is_in_parts(seen: GenerationList) -> bool:
-    """Return whether the lease is that of a build in parts."""
-    return any(known.run_id == seen.builder and known.parts is not None for known in seen.generations)
+def _build_in_parts(seen: GenerationList) -> Generation | None:
+    """Return the build in parts that has the lease; ``None`` if another build has it."""
+    return next((known for known in seen.generations if known.run_id == seen.builder and known.parts is not None), None)
 
 
 def _check_lease(view: FeatureView, seen: GenerationList, run_id: str) -> None:
     if seen.builder in (None, run_id):
         return
-    in_parts = _is_in_parts(seen)
-    when = "a day after its last part was at work, or with its DAG's next run"
-    if not in_parts:
-        when = "half a minute after it dies"
+    in_parts = _build_in_parts(seen)
+    when = "half a minute after it dies"
+    if in_parts is not None:
+        next_one = "with its DAG's next run" if (in_parts.origin or {}).get("dag_id") else "when plan_build begins anew"
+        when = f"a day after its last part was at work, or {next_one}"
     raise BuildInProgressError(
         f"feature view {view.name!r}: run {seen.builder} is building a generation{' in parts' if in_parts else ''} "
         f"-> run again when it has ended; its lease ends {when}"
