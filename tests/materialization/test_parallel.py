@@ -203,8 +203,9 @@ def test_what_is_printed_where_standard_streams_are_closed_goes_nowhere(
 
 
 def test_what_is_printed_in_another_process_is_not_lost(
-    database: Database, redis_url: str, small: Callable[..., FeatureView]
+    database: Database, redis_url: str, small: Callable[..., FeatureView], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     view = small(features=["y"], transform=doubles)
     script = PRINTING.format(project=view.project, uri=database.uri, url=redis_url, transform="doubles_unflushed")
     # Into a pipe, so that Python does not flush line by line.
