@@ -64,8 +64,8 @@ DEPLOYMENTS = (
 )
 
 HEAD = (
-    "| entities | parts | at work at once | cores of Postgres | nodes of Redis, 64 GB each, a fifth free | in Redis, GB "
-    "| minutes of a full run |"
+    "| entities | parts | at work at once | cores of Postgres | nodes of Redis, 64 GB each, a fifth free "
+    "| in Redis, GB | minutes of a full run |"
 )
 
 
