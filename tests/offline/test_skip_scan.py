@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from online_features import FeatureView, OfflineStore, OnlineStore, materialize
 from online_features.offline import query_plan as reading
+from online_features.offline.sql.source_rows import sql_text
 from online_features.types.registry import CODECS
 from online_features.window import Window
 
@@ -189,10 +190,16 @@ def test_a_run_over_deep_history_walks_an_index_and_counts_every_row(
 def test_an_index_on_the_event_timestamp_alone_does_no_harm(
     database: Database, make_view: MakeView, offline: OfflineStore, online: OnlineStore, caplog: Any
 ) -> None:
-    database(DEEP + INDEX + "CREATE INDEX ON rows (ts);" + ANALYZED)
+    database(DEEP + INDEX + "CREATE INDEX rows_ts ON rows (ts);" + ANALYZED)
     database("INSERT INTO rows VALUES ('e1', NULL, 0), ('e1', 'infinity', 0), ('new', '-infinity', 0)")
+    view = make_view()
+    chosen = offline._source(view).query_plan(offline.describe(view), Window())
+    for statement in (chosen.newest, chosen.rejected):
+        plan = "\n".join(line for (line,) in database(f"EXPLAIN {sql_text(statement)}".replace("%", "%%")))
+        assert "rows_idx" in plan
+        assert "rows_ts" not in plan  # it would look through the rejected rows of all entities for each of them
     with caplog.at_level(logging.INFO):
-        result = materialize(make_view(), offline, online, full=True)
+        result = materialize(view, offline, online, full=True)
     assert "skip scan over index rows_idx" in caplog.text
     assert (result.rows_read, result.rows_written, result.rows_rejected) == (203, 200, 3)
 

@@ -173,11 +173,15 @@ def rows_per_entity(plan: Node) -> float:
 def is_by_index(plan: Node) -> bool:
     """Return whether a plan reads tables through indexes alone, and sorts at most rows that the index leaves tied.
 
-    Filters are left to counts: rejected rows, which are few, may be found by another index.
+    What is only counted, rejected rows, few entities have; it may be filtered, and read by a bitmap of an index.
     """
     return all(
         node["Node Type"] != "Sort"
-        and ("Relation Name" not in node or (node["Node Type"] in INDEX_SCANS and (is_counted or "Filter" not in node)))
+        and (
+            "Relation Name" not in node
+            or (is_counted and node["Node Type"] != "Seq Scan")
+            or (node["Node Type"] in INDEX_SCANS and "Filter" not in node)
+        )
         for node, is_counted in _with_counts(plan)
     )
 

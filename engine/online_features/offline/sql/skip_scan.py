@@ -50,15 +50,20 @@ class SkipScan:
         columns before it are NULL or false.
         """
         entity = self._walk(self._keys, self.schema.event_timestamp)
-        first, last = first_and_last(self.source, self.schema.event_timestamp, self.latest)
         newest = (
             parts(self.source, self.schema)
-            .where(*self._is_of(entity), self._timestamp.between(first, last))
+            .where(*self._is_of(entity), self._is_valid(self._timestamp))
             .order_by(self._newest_first(), *tie_breakers(self.source, self.schema))
             .limit(1)
             .lateral("newest")
         )
-        rejected = sum(self._counts_beyond(entity), start=sa.literal(0))
+        count = (
+            sa.select(sa.func.count())
+            .select_from(rows_of(self.source))
+            .where(*self._is_of(entity), self._is_rejected)
+            .scalar_subquery()
+        )
+        rejected = sa.case((self._has_valid_ends(entity), 0), else_=count)
         return (
             converted(self.source, self.schema, newest)
             .add_columns(rejected.label(f"{self._own}rejected"))
@@ -71,9 +76,9 @@ class SkipScan:
 
     def rejected_rows(self) -> CompoundSelect[*tuple[Any, ...]]:
         """Select, in the columns of :func:`shown`, the rows without an entity or a valid event timestamp."""
-        entity = self._walk(self._keys)
-        beyond = (self._shown_of(entity, is_beyond) for is_beyond, _ in self._beyond())
-        return sa.union_all(*self._without_key(), *beyond)
+        entity = self._walk(self._keys, self.schema.event_timestamp)
+        beyond = self._shown_of(entity, self._is_rejected).where(self._has_valid_ends(entity).is_not(sa.true()))
+        return sa.union_all(*self._without_key(), beyond)
 
     def _without_key(self) -> Iterator[Select[*tuple[Any, ...]]]:
         """Yield a statement for each join key: the rows in which it is the first that is NULL."""
@@ -84,47 +89,31 @@ class SkipScan:
             if self._is_nullable(key):
                 yield self._shown_of(self._walk(self._keys[:i]), column_of(key).is_(None))
 
-    def _beyond(self) -> Iterator[tuple[ColumnElement[bool], bool]]:
-        """Yield conditions of invalid timestamps, and whether the index has those rows before the valid ones."""
-        place = len(self._keys)
-        first, last = first_and_last(self.source, self.schema.event_timestamp, self.latest)
-        yield self._timestamp < first, not self.index.descending[place]
-        yield self._timestamp > last, self.index.descending[place]
-        if self._is_nullable(self.schema.event_timestamp):
-            yield self._timestamp.is_(None), self.index.nulls_first[place]
+    def _is_valid(self, timestamp: ColumnElement[Any]) -> ColumnElement[bool]:
+        return timestamp.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
 
-    def _counts_beyond(self, entity: CTE) -> Iterator[ColumnElement[int]]:
-        """Yield counts of the rows of a walked entity whose timestamps are invalid: before the valid ones, and after.
+    @property
+    def _is_rejected(self) -> ColumnElement[bool]:
+        """Whether the timestamp is not valid, in words that no index on timestamps serves.
 
-        If the entity's first entry in the index is valid, no invalid ones precede it; if its last one is, none follow.
-        So only entities with invalid rows are counted, by whichever index the planner likes.
+        Else the planner may look for such rows in an index on the timestamp alone, for each entity among those of all.
         """
-        *_, met = entity.c
-        first_is_valid = met.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
-        for is_valid, comes_before in ((first_is_valid, True), (self._last_is_valid(entity), False)):
-            counts = (
-                sa.select(sa.func.count())
-                .select_from(rows_of(self.source))
-                .where(*self._is_of(entity), is_beyond)
-                .scalar_subquery()
-                for is_beyond, precedes in self._beyond()
-                if precedes == comes_before
-            )
-            yield sa.case((is_valid, 0), else_=sum(counts, start=sa.literal(0)))
+        return self._is_valid(self._timestamp).is_not(sa.true())
 
-    def _last_is_valid(self, entity: CTE) -> ColumnElement[bool]:
-        """Select whether the timestamp of the entity's last entry in the index is valid."""
+    def _has_valid_ends(self, entity: CTE) -> ColumnElement[bool]:
+        """Whether the first and the last timestamp of a walked entity are valid: then all between them are, too."""
+        *_, first = entity.c
         place = len(self._keys)
         backward = self._timestamp.asc() if self.index.descending[place] else self._timestamp.desc()
-        is_valid = self._timestamp.between(*first_and_last(self.source, self.schema.event_timestamp, self.latest))
-        return (
-            sa.select(is_valid)
+        last_is_valid = (
+            sa.select(self._is_valid(self._timestamp))
             .select_from(rows_of(self.source))
             .where(*self._is_of(entity))
             .order_by(backward.nulls_last() if self.index.nulls_first[place] else backward.nulls_first())
             .limit(1)
             .scalar_subquery()
         )
+        return sa.and_(self._is_valid(first), last_is_valid)
 
     def _shown_of(self, entity: CTE, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
         """Select the rows of walked entities for which the condition holds."""
