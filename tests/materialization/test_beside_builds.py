@@ -18,7 +18,7 @@ from online_features import (
     materialize,
 )
 from online_features.layouts import keyspace
-from online_features.online.write import online_run
+from online_features.online.write import _carried_pushes, online_run
 from online_features.online.write.generation_writer import GenerationWriter
 from online_features.online.write.online_run import OnlineRun
 from online_features.resp.replies import text
@@ -71,6 +71,21 @@ def test_a_correction_in_the_source_replaces_what_was_pushed_with_the_same_times
     assert stores.x("a") == [2]
     stores.database("DELETE FROM rows")
     stores.run(full=True, allow_empty=True)  # the run's write has cleared the mark
+    assert stores.x("a") == [None]
+
+
+def test_a_pushed_row_that_a_run_replaces_while_it_is_carried_over_is_not_mixed_with_the_other(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores.insert("a", 0, 1)
+    stores.run()
+    stores.push("a", 5, 2, created=at(50))
+    stores.database("INSERT INTO rows VALUES ('a', %s, %s, false, 3)", at(7), at(1))
+    just_before(monkeypatch, _carried_pushes, "_read", lambda: stores.run(start=at(-60), end=at(60)))
+    stores.run(full=True)
+    assert stores.x("a") == [3]
+    stores.database("DELETE FROM rows")
+    stores.run(full=True, allow_empty=True)  # nothing of it was pushed
     assert stores.x("a") == [None]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from online_features.counters import RowCounts
 from online_features.errors import InvalidRowsError
 from online_features.feature_view import FeatureView
 from online_features.layouts import keyspace
-from online_features.layouts.layout import Key, RowLayout
+from online_features.layouts.layout import EARLIEST, Key, RowLayout
 from online_features.layouts.layout_registry import layout_of
 from online_features.layouts.row_format import DAMAGE
 from online_features.online.generations.view_state import ViewState, as_online
@@ -122,36 +122,37 @@ def _pushed(deployment: Deployment, view: FeatureView, published: ViewState) -> 
     columns, stamps_of = published.schema.keys, RowScript(deployment, layout, "stamps")
     for found in batched(entities(deployment, layout, columns), KEYS_PER_CALL):
         keys = [key for key, _ in found]
-        marked: list[tuple[Key, list[str], PushedRow]] = []
+        marked: list[tuple[Key, list[str]]] = []
         for part, stamps in zip(stamps_of.parts(keys), stamps_of(keys), strict=True):
-            for i, at, created, flags in zip(part, stamps[::3], stamps[1::3], stamps[2::3], strict=True):
-                if flags & keyspace.PUSHED:
-                    is_deleted = bool(flags & keyspace.TOMBSTONE)
-                    row = PushedRow(
-                        timestamp=layout.instant(at), created=layout.created(created), is_deleted=is_deleted
-                    )
-                    marked.append((*found[i], row))
+            marked += [found[i] for i, flags in zip(part, stamps[2::3], strict=True) if flags & keyspace.PUSHED]
         yield _read(deployment, layout, published.schema, marked)
 
 
 def _read(
-    deployment: Deployment, layout: RowLayout, schema: RowSchema, marked: Sequence[tuple[Key, list[str], PushedRow]]
+    deployment: Deployment, layout: RowLayout, schema: RowSchema, marked: Sequence[tuple[Key, list[str]]]
 ) -> list[PushedRow]:
-    """Return the rows with their keys and features, without those that have expired meanwhile."""
+    """Return the rows of keys that held pushed ones, without those that have expired or were replaced meanwhile.
+
+    One command reads all of a row: with the stamps of an earlier reply it might be half of one row and half of another.
+    """
+    form = layout.stored_form(schema.features)
     row_format = layout.row_format(schema.features, schema.features)
-    replies = deployment.replies([(row_format.command, key) for key, *_ in marked]) if marked else []
+    replies = deployment.replies([(form, key) for key, _ in marked]) if marked else []
     rows = []
-    for (_, texts, row), reply in zip(marked, replies, strict=True):
+    for (_, texts), reply in zip(marked, replies, strict=True):
         try:
+            stamps = layout.stamps(reply)
+            if stamps is None or not stamps.is_pushed:
+                continue
             key = {column.name: values.decode(column, text) for column, text in zip(schema.keys, texts, strict=True)}
-            timestamp, features = row_format.row(reply)
+            _, features = row_format.row(layout.features_in(reply))
+            row = PushedRow(
+                timestamp=stamps.timestamp, created=stamps.created, is_deleted=stamps.is_tombstone, key=key,
+                features=features,
+            )  # fmt: skip
         except DAMAGE:
-            rows.append(replace(row, is_damaged=True))
-            continue
-        if row.is_deleted:
-            rows.append(replace(row, key=key))
-        elif timestamp is not None:
-            rows.append(replace(row, key=key, timestamp=timestamp, features=features))
+            row = PushedRow(timestamp=EARLIEST, created=None, is_deleted=False, is_damaged=True)
+        rows.append(row)
     return rows
 
 
