@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
@@ -72,8 +73,6 @@ class PartCounter(RunCounter):
 def run(connection: Connection) -> None:
     """Copy the part that the first message names, and end this process."""
     _copy_part(connection)
-    if sys.stdout:
-        sys.stdout.flush()
     os._exit(0)  # taking an interpreter apart costs a sixth of a second
 
 
@@ -95,12 +94,15 @@ def _copy_part(connection: Connection) -> None:
     logging.root.addHandler(QueueHandler(outbox))  # type: ignore[arg-type]
     logging.root.setLevel(task.log_level)
     retry_budget = RetryBudget(task.retry_for)
+    outcome: PartDone | PartFailed
     try:
-        done = _copy(task, outbox, retry_budget)
+        outcome = _copy(task, outbox, retry_budget)
     except BaseException as error:  # noqa: BLE001 - the process of the run raises it
-        outbox.put_nowait(PartFailed(error=_portable(error), retry_left=retry_budget.left))
-    else:
-        outbox.put_nowait(done)
+        outcome = PartFailed(error=_portable(error), retry_left=retry_budget.left)
+    if sys.stdout:
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            sys.stdout.flush()  # before the last message, after which the run may end and this process with it
+    outbox.put_nowait(outcome)
 
 
 def _copy(task: PartTask, outbox: Outbox, retry_budget: RetryBudget) -> PartDone:
