@@ -28,7 +28,7 @@ SWITCHES, SWITCH_SECONDS = 20, 1.0  # apart
 AROUND_SECONDS = 0.25  # before and after a switch
 QUIET, BUILD, SWITCH, REMOVAL = "before", "during a build", "around a switch", "during removal"
 
-# Of all processes; or Redis has a core of its own, and readers come before Postgres and runs, as if they had, too.
+# Whether all processes share the cores, or Redis has one of its own and readers come before Postgres and runs.
 SHARED, APART = "shared", "apart"
 
 Span = tuple[float, float]

@@ -229,6 +229,10 @@ def test_a_column_whose_null_values_postgres_has_not_ruled_out_yet_is_looked_at(
     database(DEEP + INDEX + "INSERT INTO rows VALUES ('e1', NULL, 0), ('e2', NULL, 0)")
     database("ALTER TABLE rows ADD CONSTRAINT c NOT NULL ts NOT VALID;" + ANALYZED)
     assert read(offline, make_view(), monkeypatch, "skip scan")[1] == 2
+    database("ALTER TABLE rows ADD y int; CREATE INDEX ON rows (id, x, ts);"
+             "INSERT INTO rows VALUES ('e1', now(), NULL, 1)")  # fmt: skip
+    database("ALTER TABLE rows ADD CONSTRAINT d NOT NULL x NOT VALID;" + ANALYZED)
+    assert read(offline, make_view(entities=["id", "x"]), monkeypatch, "skip scan")[1] == 3
 
 
 def test_shallow_history_and_windows_are_looked_through(

@@ -163,7 +163,7 @@ def escape(value: str) -> str:
 
 
 def escape_all(values: Sequence[str]) -> Sequence[str]:
-    """Escape texts of join keys, of which most need it not."""
+    """Escape texts of join keys; return the same sequence if none has a character to escape."""
     joined = "".join(values)
     return list(map(escape, values)) if any(character in joined for character in ESCAPES) else values
 

@@ -173,7 +173,7 @@ def rows_per_entity(plan: Node) -> float:
 def is_by_index(plan: Node) -> bool:
     """Return whether a plan reads tables through indexes alone, and sorts at most rows that the index leaves tied.
 
-    What is only counted, rejected rows, few entities have; it may be filtered, and read by a bitmap of an index.
+    Rejected rows are counted for few entities, so a count may filter rows, and read them by a bitmap of an index.
     """
     return all(
         node["Node Type"] != "Sort"

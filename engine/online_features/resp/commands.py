@@ -37,7 +37,7 @@ class CommandForm:
         return (self.name, key, *self.words)
 
     def packed(self, key: Word) -> str:
-        """Return the command on a key, ready for the wire but for its bytes, which are characters of Latin-1.
+        """Return the command on a key as text, with one character of Latin-1 for each byte.
 
         Python formats text faster than bytes.
         """
@@ -47,7 +47,7 @@ class CommandForm:
 
     @cached_property
     def _around_key(self) -> tuple[str, str]:
-        """What stands before the length of the key, and after the key."""
+        """Return the text before the length of the key, and the text after the key; see :meth:`packed`."""
         head = b"*%d\r\n%b$" % (2 + len(self.words), word(self.name))
         tail = b"".join([b"\r\n", *map(word, self.words)])
         return head.decode("latin-1"), tail.decode("latin-1")

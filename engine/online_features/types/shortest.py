@@ -20,7 +20,7 @@ EXCEPTIONS = {2.0**-96: 1.2621775e-29, 2.0**87: 1.5474251e26, 2.0**90: 1.2379401
 # Between these powers of ten, a number times or by one that floats hold exactly is rounded once: many go at once.
 FIRST_POWER, LAST_POWER = -12, 26
 EXACT_POWERS = range(23)
-AT_ONCE = 8_192  # numbers: few enough that what is between two steps stays in the processor's cache
+AT_ONCE = 8_192  # numbers in a step, so that its arrays stay in the processor's cache
 
 
 def shortest(number: float) -> float:
@@ -54,7 +54,7 @@ def _some_shortest(numbers: np.ndarray) -> np.ndarray:
 
     powers = np.array([float(f"1e{power}") for power in EXACT_POWERS])
     decades = np.array([float(f"1e{power}") for power in range(FIRST_POWER, LAST_POWER + 1)])
-    with np.errstate(over="ignore", invalid="ignore"):  # candidates of numbers that are not fast, and some NaNs
+    with np.errstate(over="ignore", invalid="ignore"):  # NaNs, and numbers that are left to shortest(), may warn
         sizes = np.abs(numbers.astype(np.float64))
         exponents = np.searchsorted(decades, sizes, side="right") - 1 + FIRST_POWER  # of the first digit
         decimals = sizes.copy()

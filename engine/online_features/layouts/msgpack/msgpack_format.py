@@ -25,7 +25,8 @@ from online_features.types.registry import codec_of
 # Items before the features: event timestamp, created timestamp and flags.
 HEADER, FLAGS = 3, 2
 
-LIVE = frozenset({None, 0, keyspace.PUSHED})  # flags of what is no tombstone: of no row, too
+# Flags of rows that are not tombstones; None stands for a key that holds nothing.
+LIVE = frozenset({None, 0, keyspace.PUSHED})
 
 
 class MsgpackFormat(RowFormat):
@@ -46,7 +47,7 @@ class MsgpackFormat(RowFormat):
         self._absent = [None] * self._length
 
     def _columns(self, replies: Sequence[Any]) -> Iterable[Sequence[Any]]:
-        """Return the columns of rows of one length, which are chosen at once, or else those of each row."""
+        """Return the columns: all at once if the rows have one length and none is a tombstone, else row by row."""
         unpack = msgpack.unpackb
         with suppress(*DAMAGE):
             rows = [self._absent if reply is None else unpack(reply, ext_hook=NumberArray) for reply in replies]

@@ -137,7 +137,7 @@ def _pickled(task: PartTask) -> bytes:
 
 @contextmanager
 def _standard_streams_open() -> Iterator[None]:
-    """Open standard streams that are closed, so that no connection gets the number of one, and what is printed."""
+    """Open the standard streams that are closed: a connection with the number of one would get what is printed."""
     with ExitStack() as opened:
         number = STDIN
         while number <= STDERR:

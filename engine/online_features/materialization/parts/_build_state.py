@@ -48,7 +48,7 @@ def kept_plan(plan: BuildPlan, online: OnlineStore) -> KeptPlan:
 
 @contextmanager
 def only_planning_heals(plan: BuildPlan) -> Iterator[None]:
-    """Raise the loss of data as an error for good: rows of parts that were copied before may be lost, too.
+    """Raise lost data as a lasting error: rows of parts that were copied before may be lost, too.
 
     :raises GenerationError: in place of :class:`OnlineDataLostError`, after which a run in one task begins again.
     """

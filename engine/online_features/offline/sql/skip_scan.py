@@ -94,14 +94,15 @@ class SkipScan:
 
     @property
     def _is_rejected(self) -> ColumnElement[bool]:
-        """Whether the timestamp is not valid, in words that no index on timestamps serves.
+        """Select whether the timestamp is not valid, by a condition that no index can answer.
 
-        Else the planner may look for such rows in an index on the timestamp alone, for each entity among those of all.
+        Otherwise the planner may use an index on the timestamp alone, and read the rejected rows of all entities once
+        for each entity.
         """
         return self._is_valid(self._timestamp).is_not(sa.true())
 
     def _has_valid_ends(self, entity: CTE) -> ColumnElement[bool]:
-        """Whether the first and the last timestamp of a walked entity are valid: then all between them are, too."""
+        """Select whether the first and the last timestamp of a walked entity are valid; then all of its are."""
         *_, first = entity.c
         place = len(self._keys)
         backward = self._timestamp.asc() if self.index.descending[place] else self._timestamp.desc()

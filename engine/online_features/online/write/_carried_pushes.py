@@ -133,7 +133,7 @@ def _read(
 ) -> list[PushedRow]:
     """Return the rows of keys that held pushed ones, without those that have expired or were replaced meanwhile.
 
-    One command reads all of a row: with the stamps of an earlier reply it might be half of one row and half of another.
+    Read each row by one command: stamps of an earlier reply may belong to a row that has been replaced since.
     """
     form = layout.stored_form(schema.features)
     row_format = layout.row_format(schema.features, schema.features)
